@@ -1,0 +1,71 @@
+"""From scores to the ranked choice of entries: rank 0 is best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..cache.entry import MemoryEntry
+from ..cache.memory_cache import MemoryCache
+from ..cameras.trajectory import CameraTrajectory
+from .video_fov import VideoFovConfig, video_fov_scores
+
+
+@dataclass(frozen=True, eq=False)
+class RankedEntry:
+    """An entry and why it ranks where it does; `overlap` and `contain` only where VideoFOV made the score."""
+
+    entry: MemoryEntry
+    score: float
+    overlap: float | None = None
+    contain: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """The entries chosen for a query, best first, and the others, best first."""
+
+    query: CameraTrajectory
+    ranked: tuple[RankedEntry, ...]
+    rejected: tuple[RankedEntry, ...] = ()
+
+    @property
+    def entries(self) -> tuple[MemoryEntry, ...]:
+        """The chosen entries alone, best first."""
+        return tuple(ranked.entry for ranked in self.ranked)
+
+
+def retrieve_by_fov(
+    cache: MemoryCache, query: CameraTrajectory, k: int, config: VideoFovConfig | None = None
+) -> Retrieval:
+    """The `k` entries that saw most of what the query will see; an empty cache gives an empty retrieval.
+
+    Only an entry's true frames count, not those that padded it. See `choose` for pins and ties.
+
+    Raises: ValueError when k is negative or the query sees nothing.
+    """
+    paths = [entry.camera.frames(tuple(range(entry.num_frames))) for entry in cache.entries]
+    scores = video_fov_scores(query, paths, config) if paths else ()
+    candidates = [
+        RankedEntry(entry, fov.score, fov.overlap, fov.contain)
+        for entry, fov in zip(cache.entries, scores, strict=True)
+    ]
+    ranked, rejected = choose(candidates, k)
+    return Retrieval(query, ranked, rejected)
+
+
+def choose(candidates: Sequence[RankedEntry], k: int) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
+    """Candidates (oldest first) split into the chosen `k` and the rest, each best first.
+
+    Of equal scores the newer ranks first. Pinned entries are always chosen and take places of the `k`, more than `k`
+    if there are more of them. A pin changes who is chosen, not the order.
+
+    Raises: ValueError when k is negative.
+    """
+    if k < 0:
+        raise ValueError(f"k got {k}, wanted 0 or more; k is the number of memories to retrieve")
+    order = sorted(range(len(candidates)), key=lambda idx: (-candidates[idx].score, -idx))
+    pinned = [idx for idx in order if candidates[idx].entry.is_pinned]
+    others = [idx for idx in order if not candidates[idx].entry.is_pinned]
+    chosen = {*pinned, *others[: max(k - len(pinned), 0)]}
+    ranked = tuple(candidates[idx] for idx in order if idx in chosen)
+    rejected = tuple(candidates[idx] for idx in order if idx not in chosen)
+    return ranked, rejected
