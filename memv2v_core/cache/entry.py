@@ -1,0 +1,133 @@
+"""One stored video: what the memory keeps of a finished turn."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from ..cameras.trajectory import CameraTrajectory
+
+MODES = ("trained", "training-free", "imported")
+_ID_LENGTH = 32  # hex digits: 128 bits, and short enough for Windows paths
+_FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryEntry:
+    """The sampler's own latent of one turn, its camera, and where it came from.
+
+    latent: (C, T, H, W) float, in the VAE's unnormalised space, as ComfyUI's LATENT carries it.
+    camera: of all pixel frames, `num_frames` of them or more where the video was padded.
+    source_latent: (C, T, H, W) of the video that was edited, in the same space.
+    source_descriptor: float features of the source, of any shape.
+    model_name: of the model that made the latent; `mode` says how: trained, training-free or imported.
+    turn: 1-based. created_s: seconds since 1970.
+    thumbnail: (h, w, 3) uint8.
+    num_frames: true pixel frames, before padding.
+
+    Tensors that are slices of larger ones are copied, so that an entry never keeps a whole batch alive.
+
+    Raises: ValueError for wrong shapes, types and counts.
+    """
+
+    latent: torch.Tensor
+    camera: CameraTrajectory
+    model_name: str
+    num_frames: int
+    turn: int
+    created_s: float
+    source_latent: torch.Tensor | None = None
+    source_descriptor: torch.Tensor | None = None
+    prompt: str = ""
+    seed: int = 0
+    mode: str = "training-free"
+    parent_id: str | None = None
+    thumbnail: torch.Tensor | None = None
+    is_pinned: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("latent", "source_latent", "source_descriptor", "thumbnail"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _owned(value))
+        for name in ("latent", "source_latent"):
+            _require_latent(name, getattr(self, name))
+        _require_float("source_descriptor", self.source_descriptor)
+        _require_thumbnail(self.thumbnail)
+        if self.mode not in MODES:
+            raise ValueError(f"mode got {self.mode!r}, wanted one of {', '.join(MODES)}")
+        if self.turn < 1:
+            raise ValueError(f"turn got {self.turn}, wanted 1 or more; the first edit of a video is turn 1")
+        if not 1 <= self.num_frames <= self.camera.num_frames:
+            raise ValueError(
+                f"num_frames got {self.num_frames}, wanted 1 to {self.camera.num_frames}, the cameras of this video; "
+                "make the camera path as long as the video"
+            )
+
+    @cached_property
+    def entry_id(self) -> str:
+        """Hex content hash of latent and camera, the entry's name everywhere: same content, same id."""
+        digest = hashlib.sha256()
+        for tensor in (self.latent, self.camera.c2w, self.camera.intrinsics):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()[:_ID_LENGTH]
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the latent: what all entries of a cache share."""
+        channels, _, height, width = self.latent.shape
+        return channels, height, width
+
+
+def is_entry_id(text: object) -> bool:
+    """Whether this is written like an entry id, and so is safe as a file name."""
+    return isinstance(text, str) and re.fullmatch(rf"[0-9a-f]{{{_ID_LENGTH}}}", text) is not None
+
+
+def require_finite(entry: MemoryEntry) -> None:
+    """Raise ValueError where a float tensor of the entry holds NaN or infinity."""
+    for name in ("latent", "source_latent", "source_descriptor"):
+        value = getattr(entry, name)
+        if value is None:
+            continue
+        num_bad = int((~torch.isfinite(value)).sum())
+        if num_bad:
+            raise ValueError(
+                f"{name} of turn {entry.turn} got NaN or infinity in {num_bad} of {value.numel()} numbers, wanted "
+                "finite numbers; sample the turn again with another dtype (fp32 or bf16) or a lower CFG"
+            )
+
+
+def _owned(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach()
+    is_slice = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
+    return tensor.clone(memory_format=torch.contiguous_format) if is_slice else tensor.contiguous()
+
+
+def _require_latent(name: str, latent: torch.Tensor | None) -> None:
+    if latent is None:
+        return
+    if latent.ndim != 4 or latent.numel() == 0:
+        raise ValueError(
+            f"{name} got shape {tuple(latent.shape)}, wanted (C, T, H, W); pass one video of the batch, not the batch"
+        )
+    _require_float(name, latent)
+
+
+def _require_float(name: str, tensor: torch.Tensor | None) -> None:
+    if tensor is not None and tensor.dtype not in _FLOAT_DTYPES:
+        wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _FLOAT_DTYPES)
+        raise ValueError(f"{name} got dtype {tensor.dtype}, wanted {wanted}; convert it before it enters the memory")
+
+
+def _require_thumbnail(thumbnail: torch.Tensor | None) -> None:
+    if thumbnail is None:
+        return
+    if thumbnail.ndim != 3 or thumbnail.shape[-1] != 3 or thumbnail.dtype != torch.uint8:
+        raise ValueError(
+            f"thumbnail got {thumbnail.dtype} of shape {tuple(thumbnail.shape)}, wanted uint8 (h, w, 3); "
+            "scale the picture to 0..255 and convert it"
+        )

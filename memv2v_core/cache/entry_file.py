@@ -1,0 +1,114 @@
+"""One entry as one safetensors file, its name the content hash. Nothing in a file is ever executed."""
+
+import json
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ..cameras.trajectory import CameraTrajectory
+from .atomic_files import write_atomically
+from .entry import MemoryEntry, require_finite
+
+ENTRY_SUFFIX = ".safetensors"
+_FORMAT_VERSION = 1
+_METADATA_KEY = "memory_v2v_entry"
+_NUM_AXES = {"latent": 4, "c2w": 3, "intrinsics": 3}
+_OPTIONAL_TENSORS = ("source_latent", "source_descriptor", "thumbnail")
+_PLAIN_FIELDS = {
+    "model_name": str,
+    "num_frames": int,
+    "turn": int,
+    "created_s": float,
+    "prompt": str,
+    "seed": int,
+    "mode": str,
+    "is_pinned": bool,
+}
+
+
+def entry_path(folder: Path, entry_id: str) -> Path:
+    """Where the entry of this id lies in the folder of its session."""
+    return folder / f"{entry_id}{ENTRY_SUFFIX}"
+
+
+def write_entry(folder: Path, entry: MemoryEntry) -> None:
+    """Write the entry unless its file is already there whole. Tensors keep their dtype, so they return bit-equal."""
+    path = entry_path(folder, entry.entry_id)
+    if is_whole(path):
+        return
+    tensors = {"latent": entry.latent, "c2w": entry.camera.c2w, "intrinsics": entry.camera.intrinsics}
+    for name in _OPTIONAL_TENSORS:
+        value = getattr(entry, name)
+        if value is not None:
+            tensors[name] = value
+    # Cloned because safetensors refuses tensors that share memory, as a latent and its source may.
+    tensors = {name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    metadata = {_METADATA_KEY: json.dumps(_metadata(entry))}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def read_entry(path: Path) -> MemoryEntry:
+    """The entry in this file.
+
+    Raises: ValueError with the reason when the file is broken, foreign, or not the content that its name says.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            fields = _fields(file.metadata() or {})
+        # Copied, not mapped: a mapped file cannot be deleted on Windows, and breaks its readers when it shrinks.
+        tensors = safetensors.torch.load(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"not a whole safetensors file ({error}); delete it and make its turn again") from error
+    wrong = [name for name, num in _NUM_AXES.items() if name not in tensors or tensors[name].ndim != num]
+    if wrong:
+        raise ValueError(f"lacks the tensors {', '.join(wrong)}, or their axes; delete it and make its turn again")
+    camera = CameraTrajectory(tensors["c2w"], tensors["intrinsics"], fields.pop("is_assumed"))
+    optional = {name: tensors.get(name) for name in _OPTIONAL_TENSORS}
+    entry = MemoryEntry(latent=tensors["latent"], camera=camera, **optional, **fields)
+    if entry.entry_id != path.stem:
+        raise ValueError(
+            f"holds content {entry.entry_id}, wanted {path.stem}: it was renamed or its bytes changed; "
+            "restore it from a backup, or delete it and make its turn again"
+        )
+    require_finite(entry)
+    return entry
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file exists with exactly the bytes that its safetensors header announces."""
+    try:
+        with safetensors.safe_open(path, framework="pt"):
+            return True
+    except (FileNotFoundError, safetensors.SafetensorError):
+        return False
+
+
+def _metadata(entry: MemoryEntry) -> dict[str, object]:
+    plain = {name: kind(getattr(entry, name)) for name, kind in _PLAIN_FIELDS.items()}
+    return {
+        "version": _FORMAT_VERSION,
+        "parent_id": entry.parent_id,
+        "is_assumed": bool(entry.camera.is_assumed),
+        **plain,
+    }
+
+
+def _fields(header_metadata: dict[str, str]) -> dict:
+    """Keyword arguments of MemoryEntry, and is_assumed, out of a file's metadata, every type checked."""
+    if _METADATA_KEY not in header_metadata:
+        raise ValueError("not a Memory-V2V entry: its header has no such metadata; move it out of the session's folder")
+    fields = json.loads(header_metadata[_METADATA_KEY])
+    version = fields.pop("version", None) if isinstance(fields, dict) else None
+    if version != _FORMAT_VERSION:
+        raise ValueError(f"has entry format {version!r}, wanted {_FORMAT_VERSION}; update the node pack")
+    kinds = {**_PLAIN_FIELDS, "is_assumed": bool, "parent_id": (str, type(None))}
+    wrong = [name for name, kind in kinds.items() if not isinstance(fields.get(name), kind)]
+    unknown = sorted(fields.keys() - kinds.keys())
+    if wrong or unknown:
+        raise ValueError(
+            f"has metadata with wrong or missing [{', '.join(wrong)}] and unknown [{', '.join(unknown)}]; "
+            "delete it and make its turn again"
+        )
+    return fields
