@@ -1,0 +1,101 @@
+"""The parameters that memory adds to a base DiT, in one module and one file beside the base's checkpoint."""
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from ..tokens.merging import REDUCTION_SIDE, pad_grid
+from ..tokens.tokenizers import BASE_KERNEL, COARSE_KERNELS, coarse_weight_from_base, pad_to_kernel
+from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Shape of a `MemoryAdapter`; stored in its file's metadata.
+
+    dim, num_blocks, in_channels: the base's. has_rays: per-token rays beside poses (departs from the paper).
+    has_tokenizers, has_merging: learned coarse tokenizers and merging convolutions; without them both are averages.
+    clean_timestep: what clean tokens are told, "zero" or the "target"'s, as the weights were trained.
+    """
+
+    dim: int
+    num_blocks: int
+    in_channels: int
+    has_rays: bool = False
+    has_tokenizers: bool = True
+    has_merging: bool = True
+    clean_timestep: str = "target"
+
+
+class AdapterBlock(nn.Module):
+    """Camera encoder and projector of one block; the names are ReCamMaster's checkpoint keys.
+
+    Source: Eq. 16-17, arXiv:2601.16296v2.
+    """
+
+    def __init__(self, config: AdapterConfig, ops: ModuleType | type) -> None:
+        super().__init__()
+        self.cam_encoder = ops.Linear(NUM_POSE_VALUES, config.dim)
+        self.projector = ops.Linear(config.dim, config.dim)
+        self.ray_encoder = ops.Linear(NUM_RAY_FEATURES, config.dim, bias=False) if config.has_rays else None
+
+
+class MemoryAdapter(nn.Module):
+    """cam_encoder and projector of every block, coarse tokenizers, merging convolutions.
+
+    `ops` supplies Linear, Conv2d and Conv3d: torch.nn, or ComfyUI's operations.
+    """
+
+    def __init__(self, config: AdapterConfig, ops: ModuleType | type = nn) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(AdapterBlock(config, ops) for _ in range(config.num_blocks))
+        self.tokenizers = nn.ModuleDict()
+        if config.has_tokenizers:
+            for kernel in COARSE_KERNELS:
+                shape = (1, kernel, kernel)
+                self.tokenizers[str(kernel)] = ops.Conv3d(config.in_channels, config.dim, shape, stride=shape)
+        self.mergers = nn.ModuleList()
+        if config.has_merging:
+            for _ in range(2):
+                self.mergers.append(ops.Conv2d(config.dim, config.dim, REDUCTION_SIDE, stride=REDUCTION_SIDE))
+
+    def tokenize(self, latent: torch.Tensor, kernel: int) -> torch.Tensor | None:
+        """Coarse tokens (B, D, T, rows, columns) of `latent`, or None when this adapter learned no such tokenizer."""
+        if str(kernel) not in self.tokenizers:
+            return None
+        return self.tokenizers[str(kernel)](pad_to_kernel(latent, kernel))
+
+    def merge(self, grid: torch.Tensor, merger_idx: int) -> torch.Tensor:
+        """Merged tokens of grids (B, n, rows, columns, D).
+
+        Source: Eq. 6, arXiv:2601.16296v2.
+        """
+        batch, num_frames = grid.shape[:2]
+        images = self.mergers[merger_idx](pad_grid(grid.flatten(0, 1).movedim(-1, 1)))
+        return images.movedim(1, -1).unflatten(0, (batch, num_frames))
+
+
+@torch.no_grad()
+def start_from_base(adapter: MemoryAdapter, patch_weight: torch.Tensor, patch_bias: torch.Tensor) -> None:
+    """Set a fresh adapter to leave the base unchanged: zero cameras, identity projector, averaging everywhere else.
+
+    patch_weight: (D, C, 1, 2, 2) and patch_bias: (D,), the base's patch embedding.
+    """
+    for block in adapter.blocks:
+        nn.init.zeros_(block.cam_encoder.weight)
+        nn.init.zeros_(block.cam_encoder.bias)
+        nn.init.eye_(block.projector.weight)
+        nn.init.zeros_(block.projector.bias)
+        if block.ray_encoder is not None:
+            nn.init.zeros_(block.ray_encoder.weight)
+    assert patch_weight.shape[-1] == BASE_KERNEL
+    for kernel, tokenizer in adapter.tokenizers.items():
+        tokenizer.weight.copy_(coarse_weight_from_base(patch_weight, int(kernel)))
+        tokenizer.bias.copy_(patch_bias)
+    for merger in adapter.mergers:
+        nn.init.zeros_(merger.bias)
+        average = torch.eye(adapter.config.dim) / REDUCTION_SIDE**2
+        merger.weight.copy_(average[:, :, None, None].expand_as(merger.weight))

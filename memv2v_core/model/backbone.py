@@ -1,0 +1,79 @@
+"""What the memory forward needs from a DiT that it does not own.
+
+B rows, L tokens, D width, n timesteps a row (1, or one a target frame).
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+
+class Backbone(Protocol):
+    """A Wan-style DiT seen through its own modules. `rope` values are opaque: only the view reads them."""
+
+    num_blocks: int
+    patch_kernel: int
+
+    def patchify(self, latent: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, D, T, rows, columns) of a latent (B, C, T, H, W) whose sizes divide by the kernel."""
+        ...
+
+    def unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
+        """The latent (B, C, T, H, W) of the head's output (B, L, values)."""
+        ...
+
+    def embed_time(self, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embedding (B, n, D) and modulation (B, n, 6, D) of timesteps (B,) or (B, n)."""
+        ...
+
+    def embed_text(self, context: torch.Tensor) -> torch.Tensor:
+        """Text tokens (B, Lt, D)."""
+        ...
+
+    def rope(self, positions: torch.Tensor) -> Any:
+        """Rotations for indices (B or 1, L, 3)."""
+        ...
+
+    def around_block(self, block_idx: int, x: torch.Tensor, time: torch.Tensor, text: torch.Tensor, rope: Any, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """run(x), with whatever the host program hooks around a block."""
+        ...
+
+    def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Shift, scale and gate of attention, then of the feed-forward, each (B, n, D)."""
+        ...
+
+    def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
+        """The block's norm1 (before attention) or norm2 (before the feed-forward), as Wan's checkpoints name them."""
+        ...
+
+    def self_attention(self, block_idx: int, x: torch.Tensor, rope: Any) -> torch.Tensor: ...
+
+    def query(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        """Normalised queries (B, L, heads, d) of the block's self-attention, before RoPE."""
+        ...
+
+    def key(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        """Normalised keys (B, L, heads, d), before RoPE."""
+        ...
+
+    def rotate(self, x: torch.Tensor, rope: Any) -> torch.Tensor:
+        """RoPE on queries or keys (B, L, heads, d)."""
+        ...
+
+    def cross_attend(self, block_idx: int, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """x (B, L, D) with cross-attention's update added, norm3 included."""
+        ...
+
+    def feed_forward(self, block_idx: int, x: torch.Tensor) -> torch.Tensor: ...
+
+    def head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor: ...
+
+
+def expand_time(values: torch.Tensor, num_tokens: int) -> torch.Tensor:
+    """Per-timestep values (B, n, D) for `num_tokens` tokens: as they are for n = 1, else repeated frame by frame."""
+    num_times = values.shape[1]
+    if num_times == 1:
+        return values
+    assert num_tokens % num_times == 0
+    return values.repeat_interleave(num_tokens // num_times, dim=1)

@@ -1,0 +1,105 @@
+"""diffusers' WanTransformer3DModel as a `Backbone`: training and command-line use without ComfyUI."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from diffusers import WanTransformer3DModel
+
+from .backbone import expand_time
+
+Rope = tuple[torch.Tensor, torch.Tensor]
+
+
+class DiffusersView:
+    """Walks the modules of a WanTransformer3DModel."""
+
+    def __init__(self, model: WanTransformer3DModel) -> None:
+        self.model = model
+        self.num_blocks = len(model.blocks)
+        self.patch_kernel = model.config.patch_size[-1]
+        self.num_heads = model.config.num_attention_heads
+        self.head_dim = model.config.attention_head_dim
+
+    def patchify(self, latent: torch.Tensor) -> torch.Tensor:
+        return self.model.patch_embedding(latent)
+
+    def unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
+        pt, ph, pw = self.model.config.patch_size
+        x = tokens.unflatten(1, grid).unflatten(-1, (pt, ph, pw, -1))
+        x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
+        return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+    def embed_time(self, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        embedder = self.model.condition_embedder
+        rows = timestep.shape[0]
+        sinusoid = embedder.timesteps_proj(timestep.flatten().float())
+        embedding = embedder.time_embedder(sinusoid)
+        modulation = embedder.time_proj(embedder.act_fn(embedding))
+        return embedding.unflatten(0, (rows, -1)), modulation.unflatten(0, (rows, -1)).unflatten(-1, (6, -1))
+
+    def embed_text(self, context: torch.Tensor) -> torch.Tensor:
+        return self.model.condition_embedder.text_embedder(context)
+
+    def rope(self, positions: torch.Tensor) -> Rope:
+        side = 2 * (self.head_dim // 6)
+        angles = []
+        for axis, width in enumerate((self.head_dim - 2 * side, side, side)):
+            exponent = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
+            angles.append(positions[..., axis, None].double() / 10000.0**exponent)
+        angle = torch.cat(angles, dim=-1).unsqueeze(2)  # (B, L, 1, d / 2)
+        return angle.cos().float(), angle.sin().float()
+
+    def around_block(
+        self, block_idx: int, x: torch.Tensor, time: torch.Tensor, text: torch.Tensor, rope: Rope, run: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        return run(x)
+
+    def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.model.blocks[block_idx].scale_shift_table.unsqueeze(0) + time).unbind(2)
+
+    def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
+        block = self.model.blocks[block_idx]
+        return {1: block.norm1, 2: block.norm3}[which](x)  # Wan's norm2 is diffusers' norm3
+
+    def self_attention(self, block_idx: int, x: torch.Tensor, rope: Rope) -> torch.Tensor:
+        attention = self.model.blocks[block_idx].attn1
+        query, key = self.rotate(self.query(block_idx, x), rope), self.rotate(self.key(block_idx, x), rope)
+        value = attention.to_v(x).unflatten(-1, (self.num_heads, -1))
+        return attention.to_out[0](self._attend(query, key, value))
+
+    def query(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        attention = self.model.blocks[block_idx].attn1
+        return attention.norm_q(attention.to_q(x)).unflatten(-1, (self.num_heads, -1))
+
+    def key(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        attention = self.model.blocks[block_idx].attn1
+        return attention.norm_k(attention.to_k(x)).unflatten(-1, (self.num_heads, -1))
+
+    def rotate(self, x: torch.Tensor, rope: Rope) -> torch.Tensor:
+        cos, sin = rope
+        even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)
+
+    def cross_attend(self, block_idx: int, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        block = self.model.blocks[block_idx]
+        attention = block.attn2
+        value = attention.to_v(text)
+        if text.shape[1] == 1:  # softmax over one token is 1: every query receives that token's value
+            return x + attention.to_out[0](value)
+        heads = (self.num_heads, -1)
+        query = attention.norm_q(attention.to_q(block.norm2(x))).unflatten(-1, heads)  # Wan's norm3
+        key = attention.norm_k(attention.to_k(text)).unflatten(-1, heads)
+        return x + attention.to_out[0](self._attend(query, key, value.unflatten(-1, heads)))
+
+    def feed_forward(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        return self.model.blocks[block_idx].ffn(x)
+
+    def head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        shift, scale = (self.model.scale_shift_table.unsqueeze(0) + time.unsqueeze(2)).unbind(2)
+        x = self.model.norm_out(x) * (1 + expand_time(scale, x.shape[1])) + expand_time(shift, x.shape[1])
+        return self.model.proj_out(x)
+
+    def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        out = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+        return out.transpose(1, 2).flatten(2)

@@ -1,0 +1,306 @@
+"""One forward pass of a DiT with memory: target, source and memories in one sequence.
+
+B rows, L tokens, D width, T latent frames, n timesteps a row. The DiT is not ours: `Backbone` is a view of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ..shapes import token_grid
+from ..tokens.layout import SequenceLayout, build_layout
+from ..tokens.merging import (
+    MergeConfig,
+    MergePlan,
+    frame_responsiveness,
+    merge_average,
+    merge_blocks,
+    plan_merge,
+    pool_groups,
+)
+from ..tokens.positions import token_positions
+from ..tokens.tokenizers import BASE_KERNEL, pool_for_base
+from .adapter import MemoryAdapter
+from .backbone import Backbone, expand_time
+from .camera_encoder import ray_features
+from .memory_inputs import ConditioningStream, MemoryInputs
+
+
+@dataclass(frozen=True, eq=False)
+class CleanTokens:
+    """Tokens of source and memories, made once a run: they depend neither on noise nor on the step.
+
+    tokens: (1 or B, Lc, D). positions: (Lc, 3). poses: (1 or B, frames, 12) of all frames, the target's first, or
+    None. pose_of_token: (L,) number of each token's frame, the target's tokens first. rays: (1 or B, L, 42) or None.
+    """
+
+    tokens: torch.Tensor | None
+    positions: torch.Tensor
+    poses: torch.Tensor | None
+    pose_of_token: torch.Tensor
+    rays: torch.Tensor | None
+    layout: SequenceLayout
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """All tokens on their way through the blocks, with what each one carries."""
+
+    x: torch.Tensor  # (B, L, D)
+    positions: torch.Tensor  # (B or 1, L, 3)
+    pose_of_token: torch.Tensor  # (B or 1, L, 1)
+    rays: torch.Tensor | None  # (B or 1, L, R)
+    layout: SequenceLayout
+
+
+@dataclass(frozen=True, eq=False)
+class Modulation:
+    """Time of the target's tokens and, where it differs, of the clean ones."""
+
+    target: torch.Tensor  # (B, n, 6, D)
+    clean: torch.Tensor | None  # (B, 1, 6, D)
+
+
+def memory_forward(
+    backbone: Backbone,
+    adapter: MemoryAdapter | None,
+    latent: torch.Tensor,
+    timestep: torch.Tensor,
+    context: torch.Tensor,
+    inputs: MemoryInputs,
+    clean: CleanTokens | None = None,
+    on_merge: Callable[[int, MergePlan], None] | None = None,
+    probe: "Callable[[int, torch.Tensor, Sequence], None] | None" = None,
+) -> torch.Tensor:
+    """The DiT's output (B, C, T, H, W) for a noisy `latent` (B, Cin, T, H, W) that sees `inputs`.
+
+    timestep: (B,) or (B, T) in [0, 1000]. context: what the backbone embeds as text.
+    clean: from `tokenize_clean`, to make it once a run. on_merge is told every merge plan, probe every block's
+    attention input and the tokens, for measurements.
+
+    Source: Sec. 3.3-3.4 and App. D.1, arXiv:2601.16296v2.
+    """
+    height, width = latent.shape[-2:]
+    target = backbone.patchify(pool_for_base(latent, backbone.patch_kernel))
+    grid = tuple(target.shape[2:])
+    clean = clean or tokenize_clean(backbone, adapter, inputs, latent.shape)
+    sequence = _join(target.flatten(2).mT, clean)
+    time, modulation = _embed_time(backbone, inputs, timestep, has_clean=clean.tokens is not None)
+    text = backbone.embed_text(context)
+    rope = backbone.rope(sequence.positions)
+    merge_at = merge_blocks(backbone.num_blocks) if inputs.merging and clean.tokens is not None else ()
+    for i in range(backbone.num_blocks):
+        block = _Block(backbone, adapter, i, modulation, clean.poses, sequence.layout.num_target_tokens)
+        if probe is not None:
+            probe(i, block.attention_input(sequence), sequence)
+        if i in merge_at and inputs.merging.unresponsive != "keep":
+            plan = _plan(backbone, i, block.attention_input(sequence), sequence, inputs.merging)
+            sequence = _merge(adapter, merge_at.index(i), sequence, plan)
+            rope = backbone.rope(sequence.positions)
+            if on_merge is not None:
+                on_merge(i, plan)
+        x = backbone.around_block(i, sequence.x, modulation.target, text, rope, block.run(sequence, rope, text))
+        sequence = replace(sequence, x=x)
+    out = backbone.head(sequence.x[:, : sequence.layout.num_target_tokens], time)
+    return backbone.unpatchify(out, grid)[..., :height, :width]
+
+
+def tokenize_clean(
+    backbone: Backbone, adapter: MemoryAdapter | None, inputs: MemoryInputs, target_shape: torch.Size
+) -> CleanTokens:
+    """Tokens, positions and cameras of all streams, for a target latent of `target_shape` (B, C, T, H, W)."""
+    _, _, num_frames, height, width = target_shape
+    streams = sorted(inputs.streams, key=lambda stream: (stream.role != "source", stream.kernel))
+    tokens, positions, shapes = [], [], []
+    rows, columns = token_grid(height, width, BASE_KERNEL)
+    indices = inputs.target_frame_indices or tuple(range(num_frames))
+    shapes.append(("target", BASE_KERNEL, num_frames, rows, columns))
+    positions.append(token_positions(indices, rows, columns, BASE_KERNEL))
+    for stream in streams:
+        grid = _tokenize(backbone, adapter, stream)  # (B, D, T, rows, columns)
+        shape = (stream.role, stream.kernel, *grid.shape[2:])
+        if shapes[-1][:2] == shape[:2] and len(shapes) > 1:
+            shapes[-1] = (*shape[:2], shapes[-1][2] + shape[2], *shape[3:])
+        else:
+            shapes.append(shape)
+        tokens.append(grid.flatten(2).mT)
+        positions.append(token_positions(stream.frame_indices, *grid.shape[3:], stream.kernel))
+    layout = build_layout(shapes)
+    device = tokens[0].device if tokens else None
+    return CleanTokens(
+        tokens=torch.cat(_same_rows(tokens), dim=1) if tokens else None,
+        positions=torch.cat(positions).to(device),
+        poses=_poses(inputs, streams),
+        pose_of_token=_pose_of_token(layout).to(device),
+        rays=_rays(inputs, streams, height, width) if adapter is not None and adapter.config.has_rays else None,
+        layout=layout,
+    )
+
+
+def _tokenize(backbone: Backbone, adapter: MemoryAdapter | None, stream: ConditioningStream) -> torch.Tensor:
+    learned = adapter.tokenize(stream.latent, stream.kernel) if adapter is not None else None
+    return backbone.patchify(pool_for_base(stream.latent, stream.kernel)) if learned is None else learned
+
+
+def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Tensor | None:
+    if inputs.target_cameras is None:
+        return None
+    target = inputs.target_cameras.poses()
+    poses = [target]
+    for stream in streams:
+        if inputs.camera_conditioning == "target":
+            poses.append(target[:, : stream.latent.shape[2]])
+        else:
+            assert stream.cameras is not None
+            poses.append(stream.cameras.poses())
+    return torch.cat(_same_rows(poses), dim=1)
+
+
+def _rays(inputs: MemoryInputs, streams: list[ConditioningStream], height: int, width: int) -> torch.Tensor | None:
+    if inputs.target_cameras is None:
+        return None
+    videos = [(inputs.target_cameras, BASE_KERNEL)] + [(stream.cameras, stream.kernel) for stream in streams]
+    rays = [ray_features(cameras, *token_grid(height, width, k), k, height, width) for cameras, k in videos]
+    return torch.cat(_same_rows(rays), dim=1)
+
+
+def _same_rows(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    rows = max(tensor.shape[0] for tensor in tensors)
+    return [tensor.expand(rows, *tensor.shape[1:]) for tensor in tensors]
+
+
+def _pose_of_token(layout: SequenceLayout) -> torch.Tensor:
+    counts, first = [], 0
+    for group in layout.groups:
+        frames = torch.arange(first, first + group.num_frames)
+        counts.append(frames.repeat_interleave(group.tokens_per_frame))
+        first += group.num_frames
+    return torch.cat(counts)
+
+
+def _join(target: torch.Tensor, clean: CleanTokens) -> Sequence:
+    x = target
+    if clean.tokens is not None:
+        x = torch.cat((target, clean.tokens.to(target).expand(target.shape[0], -1, -1)), dim=1)
+    device = target.device
+    rays = clean.rays.to(device) if clean.rays is not None else None
+    return Sequence(x, clean.positions[None].to(device), clean.pose_of_token[None, :, None].to(device), rays, clean.layout)
+
+
+def _embed_time(
+    backbone: Backbone, inputs: MemoryInputs, timestep: torch.Tensor, has_clean: bool
+) -> tuple[torch.Tensor, Modulation]:
+    time, target = backbone.embed_time(timestep)
+    if not has_clean or (inputs.clean_timestep == "target" and target.shape[1] == 1):
+        return time, Modulation(target, None)
+    if inputs.clean_timestep == "target":
+        raise ValueError(
+            f"clean_timestep got 'target' with {target.shape[1]} timesteps a video, wanted one a video; "
+            "use clean_timestep 'zero' with per-frame noise masks"
+        )
+    _, clean = backbone.embed_time(torch.zeros_like(timestep.flatten(1)[:, 0] if timestep.ndim > 1 else timestep))
+    return time, Modulation(target, clean)
+
+
+def score_frames(backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig) -> torch.Tensor:
+    """Responsiveness (B, frames) of every frame that may be merged before block `i`, whose attention sees `h`.
+
+    Source: Eq. 4-5, arXiv:2601.16296v2.
+    """
+    query, key = _query_and_key(backbone, i, h, sequence, config.rotated_keys)
+    first = sequence.layout.num_target_tokens
+    return frame_responsiveness(query, key, pool_groups(sequence.layout, config), first)
+
+
+def _plan(backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig) -> MergePlan:
+    return plan_merge(sequence.layout, config, score_frames(backbone, i, h, sequence, config))
+
+
+def _query_and_key(
+    backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, rotated: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    first = sequence.layout.num_target_tokens
+    query, key = backbone.query(i, h[:, :first]), backbone.key(i, h[:, first:])
+    if rotated:
+        query = backbone.rotate(query, backbone.rope(sequence.positions[:, :first]))
+        key = backbone.rotate(key, backbone.rope(sequence.positions[:, first:]))
+    return query, key
+
+
+def _merge(adapter: MemoryAdapter | None, merger_idx: int, sequence: Sequence, plan: MergePlan) -> Sequence:
+    rows = sequence.x.shape[0]
+    learned = adapter is not None and len(adapter.mergers) > 0
+    merge_tokens = (lambda grid: adapter.merge(grid, merger_idx)) if learned else merge_average
+
+    def carry(values: torch.Tensor | None, merge: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor | None:
+        return None if values is None else plan.apply(values.expand(rows, -1, -1), merge)
+
+    return Sequence(
+        x=plan.apply(sequence.x, merge_tokens),
+        positions=carry(sequence.positions, merge_average),
+        pose_of_token=carry(sequence.pose_of_token, lambda grid: grid[:, :, ::2, ::2]),
+        rays=carry(sequence.rays, merge_average),
+        layout=plan.layout,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """One block of the walk: Wan's block with the camera before attention and the projector after it."""
+
+    backbone: Backbone
+    adapter: MemoryAdapter | None
+    block_idx: int
+    time: Modulation
+    poses: torch.Tensor | None
+    num_target: int
+
+    def run(self, sequence: Sequence, rope: Any, text: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            backbone, i = self.backbone, self.block_idx
+            h = backbone.self_attention(i, self.attention_input(replace(sequence, x=x)), rope)
+            if self.adapter is not None:
+                h = self.adapter.blocks[i].projector(h)
+            x = self._gate(x, h, 2)
+            x = backbone.cross_attend(i, x, text)
+            h = backbone.feed_forward(i, self._modulate(backbone.norm(i, 2, x), 3))
+            return self._gate(x, h, 5)
+
+        return forward
+
+    def attention_input(self, sequence: Sequence) -> torch.Tensor:
+        """What self-attention sees: norm1, modulation, then each token's own camera (Eq. 17)."""
+        h = self._modulate(self.backbone.norm(self.block_idx, 1, sequence.x), 0)
+        if self.adapter is None or self.poses is None:
+            return h
+        block = self.adapter.blocks[self.block_idx]
+        embedding = block.cam_encoder(self.poses.to(h)).expand(h.shape[0], -1, -1)  # (B, frames, D)
+        frame = sequence.pose_of_token.expand(h.shape[0], -1, embedding.shape[-1])
+        h = h + embedding.gather(1, frame)
+        if block.ray_encoder is not None and sequence.rays is not None:
+            h = h + block.ray_encoder(sequence.rays.to(h))
+        return h
+
+    def _modulate(self, x: torch.Tensor, part: int) -> torch.Tensor:
+        def apply(tokens: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+            shift, scale = self.backbone.modulation(self.block_idx, time)[part : part + 2]
+            num = tokens.shape[1]
+            return torch.addcmul(expand_time(shift, num), tokens, 1 + expand_time(scale, num))
+
+        return self._by_time(apply, x)
+
+    def _gate(self, x: torch.Tensor, update: torch.Tensor, part: int) -> torch.Tensor:
+        def apply(tokens: torch.Tensor, change: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+            gate = self.backbone.modulation(self.block_idx, time)[part]
+            return torch.addcmul(tokens, change, expand_time(gate, tokens.shape[1]))
+
+        return self._by_time(apply, x, update)
+
+    def _by_time(self, apply: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> torch.Tensor:
+        if self.time.clean is None:
+            return apply(*tensors, self.time.target)
+        target = apply(*(tensor[:, : self.num_target] for tensor in tensors), self.time.target)
+        clean = apply(*(tensor[:, self.num_target :] for tensor in tensors), self.time.clean)
+        return torch.cat((target, clean), dim=1)

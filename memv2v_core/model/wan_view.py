@@ -1,0 +1,116 @@
+"""ComfyUI's native WanModel as a `Backbone`, without importing ComfyUI.
+
+Only submodules are called and raw parameters go through `cast`, so that offloaded, quantised and LoRA-patched
+weights work; ComfyUI's own block patches are replicated.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from .backbone import expand_time
+
+Cast = Callable[..., torch.Tensor]
+
+
+def _sinusoid(dim: int, position: torch.Tensor) -> torch.Tensor:
+    half = dim // 2
+    frequency = torch.pow(10000, -torch.arange(half).to(position).div(half))
+    angle = torch.outer(position, frequency)
+    return torch.cat((angle.cos(), angle.sin()), dim=1)
+
+
+class WanView:
+    """Walks the modules of one live WanModel for one call.
+
+    cast(tensor, dtype=..., device=...) and apply_rope(x, rotations) are ComfyUI's; transformer_options is the dict of
+    this call.
+    """
+
+    def __init__(
+        self, model: nn.Module, cast: Cast, apply_rope: Callable[[torch.Tensor, Any], torch.Tensor], transformer_options: dict[str, Any], noisy: torch.Tensor
+    ) -> None:
+        self.model = model
+        self.cast = cast
+        self.apply_rope = apply_rope
+        self.options = transformer_options
+        self.noisy = noisy
+        self.num_blocks = len(model.blocks)
+        self.patch_kernel = model.patch_size[-1]
+        self.options["total_blocks"] = self.num_blocks
+        self.options["block_type"] = "double"
+
+    def patchify(self, latent: torch.Tensor) -> torch.Tensor:
+        return self.model.patch_embedding(latent.float()).to(self.noisy.dtype)
+
+    def unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
+        return self.model.unpatchify(tokens, grid)
+
+    def embed_time(self, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sinusoid = _sinusoid(self.model.freq_dim, timestep.flatten().float()).to(self.noisy.dtype)
+        embedding = self.model.time_embedding(sinusoid)
+        embedding = embedding.reshape(timestep.shape[0], -1, embedding.shape[-1])
+        return embedding, self.model.time_projection(embedding).unflatten(2, (6, self.model.dim))
+
+    def embed_text(self, context: torch.Tensor) -> torch.Tensor:
+        return self.model.text_embedding(context)
+
+    def rope(self, positions: torch.Tensor) -> torch.Tensor:
+        return self.model.rope_embedder(positions).movedim(1, 2)
+
+    def around_block(
+        self, block_idx: int, x: torch.Tensor, time: torch.Tensor, text: torch.Tensor, rope: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """run(x) with ComfyUI's block replacements (skip-layer guidance) and "double_block" patches."""
+        self.options["block_index"] = block_idx
+        replace = self.options.get("patches_replace", {}).get("dit", {}).get(("double_block", block_idx))
+        if replace is None:
+            x = run(x)
+        else:
+            arguments = {"img": x, "txt": text, "vec": time, "pe": rope, "transformer_options": self.options}
+            x = replace(arguments, {"original_block": lambda args: {"img": run(args["img"])}})["img"]
+        for patch in self.options.get("patches", {}).get("double_block", ()):
+            given = {"img": x, "x": self.noisy, "vec": time, "block_index": block_idx, "img_offset": 0}
+            x = patch({**given, "transformer_options": self.options})["img"]
+        return x
+
+    def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        own = self.cast(self.model.blocks[block_idx].modulation, dtype=time.dtype, device=time.device)
+        return (own.unsqueeze(0) + time).unbind(2)
+
+    def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
+        return getattr(self.model.blocks[block_idx], f"norm{which}")(x)
+
+    def self_attention(self, block_idx: int, x: torch.Tensor, rope: torch.Tensor) -> torch.Tensor:
+        return self.model.blocks[block_idx].self_attn(x, rope, transformer_options=self.options)
+
+    def query(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        attention = self.model.blocks[block_idx].self_attn
+        return attention.norm_q(attention.q(x)).unflatten(-1, (attention.num_heads, -1))
+
+    def key(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        attention = self.model.blocks[block_idx].self_attn
+        return attention.norm_k(attention.k(x)).unflatten(-1, (attention.num_heads, -1))
+
+    def rotate(self, x: torch.Tensor, rope: torch.Tensor) -> torch.Tensor:
+        return self.apply_rope(x, rope)
+
+    def cross_attend(self, block_idx: int, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """x with the text's update, then ComfyUI's "attn2_patch" patches."""
+        block = self.model.blocks[block_idx]
+        x = x + block.cross_attn(block.norm3(x), text, context_img_len=None, transformer_options=self.options)
+        for patch in self.options.get("patches", {}).get("attn2_patch", ()):
+            x = patch({"x": x, "transformer_options": self.options})
+        return x
+
+    def feed_forward(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
+        return self.model.blocks[block_idx].ffn(x)
+
+    def head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        head = self.model.head
+        own = self.cast(head.modulation, dtype=x.dtype, device=x.device).unsqueeze(0)
+        shift, scale = (own + time.unsqueeze(2)).unbind(2)
+        num = x.shape[1]
+        return head.head(torch.addcmul(expand_time(shift, num), head.norm(x), 1 + expand_time(scale, num)))

@@ -1,0 +1,123 @@
+"""How many tokens each retrieved video gets, and what one forward pass will cost.
+
+Source: Sec. 3.3 and Fig. 9, arXiv:2601.16296v2.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..retrieval.selection import Retrieval
+from ..shapes import token_grid
+from .layout import FrameGroup, SequenceLayout, build_layout
+from .merging import REDUCTION_SIDE, MergeConfig, merge_blocks, merged_layout
+from .positions import MemoryRange
+from .tokenizers import BASE_KERNEL
+
+NUM_TOP_RANKS = 3
+KERNELS = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """Kernels by rank: the first `num_top` memories get `top_kernel`, the others `rest_kernel`."""
+
+    num_top: int = NUM_TOP_RANKS
+    top_kernel: int = 4
+    rest_kernel: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("top_kernel", "rest_kernel"):
+            if getattr(self, name) not in KERNELS:
+                raise ValueError(f"{name} got {getattr(self, name)}, wanted one of {KERNELS}; choose a trained tokenizer")
+
+
+@dataclass(frozen=True, eq=False)
+class TokenPlan:
+    """Retrieved memories with the kernel of each, and how their tokens are treated inside the DiT.
+
+    kernels: one a ranked entry. merging: None leaves every frame whole. memory_range: see `positions`.
+    """
+
+    retrieval: Retrieval
+    kernels: tuple[int, ...]
+    merging: MergeConfig | None = None
+    memory_range: MemoryRange = "own"
+    camera_conditioning: Literal["per_video", "target"] = "per_video"
+
+
+@dataclass(frozen=True)
+class DitShape:
+    """The sizes of a Wan DiT that decide its cost."""
+
+    dim: int
+    ffn_dim: int
+    num_blocks: int
+    num_text_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one forward pass, one row: tokens entering the first block and leaving the last, multiplies and adds counted
+    separately, and bytes of the largest activations."""
+
+    tokens_in: int
+    tokens_out: int
+    flops: int
+    activation_bytes: int
+
+
+def kernels_by_rank(num_entries: int, config: BudgetConfig) -> tuple[int, ...]:
+    """Kernel of every rank, best first.
+
+    Source: Sec. 3.3, arXiv:2601.16296v2: 1x4x4 for the top three, 1x8x8 for the rest.
+    """
+    return tuple(config.top_kernel if rank < config.num_top else config.rest_kernel for rank in range(num_entries))
+
+
+def plan_layout(
+    num_frames: int, height: int, width: int, has_source: bool, memory_frames: tuple[int, ...], kernels: tuple[int, ...]
+) -> SequenceLayout:
+    """The layout of one forward for a target of `num_frames` x `height` x `width` latents; memories grouped by kernel."""
+    rows, columns = token_grid(height, width, BASE_KERNEL)
+    shapes = [("target", BASE_KERNEL, num_frames, rows, columns)]
+    if has_source:
+        shapes.append(("source", BASE_KERNEL, num_frames, rows, columns))
+    for kernel in sorted(set(kernels)):
+        frames = sum(count for count, k in zip(memory_frames, kernels, strict=True) if k == kernel)
+        shapes.append(("memory", kernel, frames, *token_grid(height, width, kernel)))
+    return build_layout(shapes)
+
+
+def forward_cost(layout: SequenceLayout, shape: DitShape, merging: MergeConfig | None, bytes_per_value: int = 2) -> Cost:
+    """Cost of one forward: attention, cross-attention, feed-forward, projector and camera encoder; no embeddings, no head."""
+    flops, tokens_in = 0, layout.num_tokens
+    is_merging = merging is not None and merging.unresponsive != "keep" and len(layout.groups) > 1
+    merge_at = merge_blocks(shape.num_blocks) if is_merging else ()
+    num_poses = sum(group.num_frames for group in layout.groups)
+    for i in range(shape.num_blocks):
+        if i in merge_at:
+            flops += _scoring_flops(layout, shape.dim)
+            layout = merged_layout(layout, merging)
+            flops += _merging_flops(layout, shape.dim)
+        flops += _block_flops(layout.num_tokens, num_poses, shape)
+    # query, key, value, output and residual of attention, or the feed-forward's inside: whichever is wider
+    widest = max(5 * shape.dim, 2 * shape.dim + shape.ffn_dim)
+    return Cost(tokens_in, layout.num_tokens, flops, tokens_in * widest * bytes_per_value)
+
+
+def _block_flops(num_tokens: int, num_poses: int, shape: DitShape) -> int:
+    dim, text = shape.dim, shape.num_text_tokens
+    self_attention = 4 * 2 * num_tokens * dim**2 + 2 * 2 * num_tokens**2 * dim
+    cameras = 2 * num_tokens * dim**2 + 2 * num_poses * 12 * dim
+    cross_attention = 2 * 2 * (num_tokens + text) * dim**2 + 2 * 2 * num_tokens * text * dim
+    return self_attention + cameras + cross_attention + 2 * 2 * num_tokens * dim * shape.ffn_dim
+
+
+def _scoring_flops(layout: SequenceLayout, dim: int) -> int:
+    frames = sum(group.num_frames for group in layout.conditioning)
+    return 2 * layout.num_tokens * dim**2 + 2 * layout.num_target_tokens * frames * dim
+
+
+def _merging_flops(layout: SequenceLayout, dim: int) -> int:
+    merged: tuple[FrameGroup, ...] = tuple(group for group in layout.groups if group.is_merged)
+    return sum(2 * group.num_tokens * REDUCTION_SIDE**2 * dim**2 for group in merged)

@@ -1,0 +1,39 @@
+"""RoPE indices of target, source and memory tokens.
+
+Source: Eq. 11-14 and App. D.1, arXiv:2601.16296v2.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+MemoryRange = Literal["own", "source"]
+
+
+def temporal_indices(role: str, num_target_frames: int, num_frames: int, memory_range: MemoryRange = "own") -> tuple[int, ...]:
+    """Temporal index of every latent frame of a video: target 0..T-1, source T..2T-1, memories 2T..3T-1.
+
+    All memories share one range, so that their number may grow without indices never seen in training.
+    memory_range "source": memories share the source's range T..2T-1, for bases that never saw indices beyond 2T
+    (our choice, training-free mode). T is the target's `num_target_frames`.
+
+    Source: Eq. 11-13, arXiv:2601.16296v2.
+    """
+    starts = {"target": 0, "source": 1, "memory": 2 if memory_range == "own" else 1}
+    offset = starts[role] * num_target_frames
+    return tuple(range(offset, offset + num_frames))
+
+
+def token_positions(frame_indices: Sequence[int], rows: int, columns: int, kernel: int) -> torch.Tensor:
+    """RoPE indices (t, y, x) of every token of one video, (L, 3) float32, in units of the base's 1x2x2 tokens.
+
+    A k x k token sits at the centre of the base tokens that it covers: i * k/2 + (k/2 - 1)/2.
+    Our choice: the paper does not place coarse tokens.
+    """
+    scale = kernel / 2
+    offset = (scale - 1) / 2
+    t = torch.tensor(frame_indices, dtype=torch.float32)
+    y = torch.arange(rows, dtype=torch.float32) * scale + offset
+    x = torch.arange(columns, dtype=torch.float32) * scale + offset
+    return torch.stack(torch.meshgrid(t, y, x, indexing="ij"), dim=-1).reshape(-1, 3)
