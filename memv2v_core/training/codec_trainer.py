@@ -1,0 +1,93 @@
+"""Trains the decoder's refinement; the linear encoder stays as it was fitted, so latents never change.
+
+    python -m memv2v_core.training.codec_trainer CONFIG.yaml OUTPUT_FOLDER --seconds 600
+"""
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ..builtin.codec import Codec
+from .config import DataConfig, load_config
+from .dataset import SceneStream, draw_row, draw_structure
+from .trainer import fit_codec
+
+log = logging.getLogger(__name__)
+BATCH_SCENES = 4
+MAX_LATENT_NOISE = 0.15
+LEARNING_RATE = 2e-3
+GRADIENT_WEIGHT = 1.0
+
+
+def train_decoder(codec: Codec, config: DataConfig, seconds: float, seed: int, log_path: Path) -> None:
+    """Train `codec.refine` in place for `seconds` on frames of endless scenes.
+
+    Latents carry a little noise, as sampled ones do. The loss is the squared error plus the absolute error of
+    differences between neighbouring pixels, which keeps edges sharp and patch seams out.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    scenes = SceneStream(config, generator)
+    codec.refine.requires_grad_(True)
+    optimizer = torch.optim.AdamW(codec.refine.parameters(), lr=LEARNING_RATE)
+    started, step = time.monotonic(), 0
+    while (elapsed := time.monotonic() - started) < seconds:
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, 1.02 - elapsed / seconds)
+        video = _batch(config, scenes, generator)
+        with torch.no_grad():
+            latent = codec.encode(video)
+            level = MAX_LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, 1, generator=generator)
+            latent = latent + level * torch.randn(latent.shape, generator=generator)
+        decoded = codec.decode(latent)
+        error = F.mse_loss(decoded, video)
+        loss = 4 * error + GRADIENT_WEIGHT * _edge_error(decoded, video)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        step += 1
+        if step % 50 == 0:
+            psnr = -10 * torch.log10(error.detach() / 4).item()
+            line = {"step": step, "seconds": round(elapsed, 1), "psnr": round(psnr, 2)}
+            with log_path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            log.info("%s", line)
+            scenes.add()
+    codec.refine.requires_grad_(False)
+
+
+def _batch(config: DataConfig, scenes: SceneStream, generator: torch.Generator) -> torch.Tensor:
+    structure = draw_structure(config, all_frames=False, generator=generator)
+    rows = [draw_row(config, structure, scenes.draw(), generator) for _ in range(BATCH_SCENES)]
+    return torch.stack([row.target.frames for row in rows]).transpose(1, 2) * 2 - 1
+
+
+def _edge_error(decoded: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
+    return sum(F.l1_loss(decoded.diff(dim=dim), video.diff(dim=dim)) for dim in (-1, -2))
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    arguments = parser.parse_args()
+    config = load_config(arguments.config)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    path = arguments.folder / "codec.pt"
+    codec = Codec()
+    if path.exists():
+        codec.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        codec = fit_codec(config.data, torch.Generator().manual_seed(config.seed + 7))
+    torch.manual_seed(config.seed)
+    train_decoder(codec, config.data, arguments.seconds, config.seed + 11, arguments.folder / "codec_log.jsonl")
+    torch.save(codec.state_dict(), path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Muon: momentum whose matrices are orthogonalised by five Newton-Schulz steps.
+
+Own code because torch.optim.Muon computes in bfloat16, which CPUs without bfloat16 units emulate slowly; the
+iteration and its coefficients are Keller Jordan's.
+"""
+
+from collections.abc import Iterable
+
+import torch
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum and decoupled weight decay, for 2-D parameters only."""
+
+    def __init__(
+        self, parameters: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for shape in {p.shape for p in group["params"]}:
+                self._step_shape([p for p in group["params"] if p.shape == shape and p.grad is not None], group)
+
+    def _step_shape(self, parameters: list[torch.Tensor], group: dict) -> None:
+        if not parameters:
+            return
+        updates = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(parameter)
+            state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+            updates.append(torch.lerp(parameter.grad, state["momentum"], group["momentum"]))
+        directions = orthogonalise(torch.stack(updates))
+        scale = max(1.0, parameters[0].shape[0] / parameters[0].shape[1]) ** 0.5
+        for parameter, direction in zip(parameters, directions, strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(direction, alpha=-group["lr"] * scale)
+
+
+def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
+    """Nearest semi-orthogonal matrices, roughly, of (N, rows, columns)."""
+    a, b, c = _COEFFICIENTS
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if is_tall else matrices
+    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if is_tall else x

@@ -1,0 +1,229 @@
+"""Trains a small DiT with memory from nothing, on a CPU or a GPU; stops and resumes at any step.
+
+    python -m memv2v_core.training.trainer CONFIG.yaml OUTPUT_FOLDER
+"""
+
+import argparse
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import WanTransformer3DModel
+from torch import nn
+
+from ..builtin.codec import Codec, fit_patch_basis, start_codec
+from ..model.adapter import AdapterConfig, MemoryAdapter, start_from_base
+from ..model.diffusers_view import DiffusersView
+from .config import DataConfig, ModelConfig, OptimConfig, TrainConfig, load_config
+from .dataset import SceneStream, draw_example, draw_row, draw_structure
+from .muon import Muon
+from .objective import draw_sigmas, flow_matching_loss
+from .scenes import make_scene
+
+log = logging.getLogger(__name__)
+CODEC_SCENES = 40
+
+
+@dataclass(eq=False)
+class Run:
+    """All that a checkpoint holds."""
+
+    network: nn.ModuleDict
+    average: nn.ModuleDict
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    step: int = 0
+    seconds: float = 0.0
+
+
+def build_network(config: ModelConfig, channels: int) -> nn.ModuleDict:
+    """A fresh DiT (`dit`, Wan's shape) and its adapter (`adapter`), started for quick learning."""
+    dit = WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=config.num_heads,
+        attention_head_dim=config.dim // config.num_heads,
+        in_channels=channels,
+        out_channels=channels,
+        text_dim=config.text_dim,
+        freq_dim=config.freq_dim,
+        ffn_dim=config.ffn_dim,
+        num_layers=config.num_layers,
+        cross_attn_norm=True,
+        rope_max_seq_len=128,
+    )
+    adapter = MemoryAdapter(
+        AdapterConfig(config.dim, config.num_layers, channels, has_rays=config.has_rays, clean_timestep="zero")
+    )
+    _start_for_copying(dit)
+    start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
+    for block in adapter.blocks:
+        if block.ray_encoder is not None:
+            nn.init.normal_(block.ray_encoder.weight, std=0.3)
+    return nn.ModuleDict({"dit": dit, "adapter": adapter})
+
+
+@torch.no_grad()
+def _start_for_copying(dit: WanTransformer3DModel) -> None:
+    """Keys equal queries, so that tokens with like rays find each other at once; the head undoes the embedding."""
+    patch = dit.patch_embedding.weight
+    nn.init.orthogonal_(patch.view(patch.shape[0], -1))
+    nn.init.zeros_(dit.patch_embedding.bias)
+    values = patch.view(patch.shape[0], patch.shape[1], -1).transpose(1, 2).reshape(patch.shape[0], -1)
+    dit.proj_out.weight.copy_(values.T * (values.shape[1] / values.shape[0]) ** 0.5)
+    nn.init.zeros_(dit.proj_out.bias)
+    nn.init.zeros_(dit.scale_shift_table)
+    for block in dit.blocks:
+        block.attn1.to_k.weight.copy_(block.attn1.to_q.weight)
+        block.attn1.to_k.bias.copy_(block.attn1.to_q.bias)
+        nn.init.orthogonal_(block.attn1.to_v.weight)
+        block.attn1.to_out[0].weight.copy_(-block.attn1.to_v.weight.T)
+        nn.init.zeros_(block.scale_shift_table)
+        block.scale_shift_table[:, (2, 5)] = 0.5
+
+
+def build_optimizers(network: nn.ModuleDict, config: OptimConfig) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices inside blocks, AdamW for everything else."""
+    matrices, others = [], []
+    for name, parameter in network.named_parameters():
+        inside = ".blocks." in name and parameter.ndim == 2 and "cam_encoder" not in name and "ray_encoder" not in name
+        (matrices if inside and "attn2" not in name else others).append(parameter)
+    adam = torch.optim.AdamW(others, lr=config.adam_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True)
+    return Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay), adam
+
+
+def schedule(progress: float, step: int, config: OptimConfig) -> float:
+    """Factor of the learning rates: warm-up by steps, constant, then a linear fall over the last `cooldown`."""
+    warm = min(1.0, (step + 1) / config.warmup_steps)
+    return warm * min(1.0, max(0.02, (1 - progress) / config.cooldown))
+
+
+def fit_codec(config: DataConfig, generator: torch.Generator) -> Codec:
+    """The codec with its linear part fitted to scenes that no other generator state draws."""
+    structure = draw_structure(config, all_frames=False, generator=generator)
+    frames = [
+        draw_row(config, structure, make_scene(config.scenes, generator), generator).target.frames
+        for _ in range(CODEC_SCENES)
+    ]
+    codec = Codec()
+    start_codec(codec, fit_patch_basis(torch.cat(frames) * 2 - 1))
+    return codec.eval().requires_grad_(False)
+
+
+def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
+    """Train until `config.optim.seconds` are used up, writing `checkpoint.pt` and `log.jsonl` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    codec = _codec_for(config, folder).to(device)
+    torch.manual_seed(config.seed)
+    network = build_network(config.model, 16).to(device)
+    average = build_network(config.model, 16).to(device).requires_grad_(False)
+    average.load_state_dict(network.state_dict())
+    run = Run(network, average, build_optimizers(network, config.optim))
+    if (folder / "checkpoint.pt").exists():
+        load_checkpoint(run, folder / "checkpoint.pt")
+        log.info("resumed at step %d, %.0f s", run.step, run.seconds)
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step + 1)
+    scenes = SceneStream(config.data, generator)
+    started, saved = time.monotonic() - run.seconds, time.monotonic()
+    view = DiffusersView(network["dit"])
+    losses: list[float] = []
+    while run.seconds < config.optim.seconds:
+        losses.append(_step(run, config, view, scenes, codec, generator, device))
+        run.seconds = time.monotonic() - started
+        if run.step % 20 == 0:
+            _record(folder, run, sum(losses) / len(losses))
+            losses.clear()
+        if time.monotonic() - saved > config.optim.checkpoint_seconds:
+            save_checkpoint(run, folder / "checkpoint.pt")
+            saved = time.monotonic()
+    save_checkpoint(run, folder / "checkpoint.pt")
+
+
+def _step(
+    run: Run, config: TrainConfig, view: DiffusersView, scenes: SceneStream, codec: Codec, generator: torch.Generator, device: torch.device
+) -> float:
+    optim = config.optim
+    progress = run.seconds / optim.seconds
+    all_frames = progress > optim.full_frames_from
+    structure = draw_structure(config.data, all_frames, generator)
+    batch_size = max(1, optim.batch_size // 3) if all_frames else optim.batch_size
+    scenes.add()
+    example = draw_example(config.data, structure, batch_size, scenes, codec, generator)
+    sigmas = draw_sigmas(batch_size, optim.shift, generator).to(device)
+    noise = torch.randn(example.target.shape, generator=generator).to(device)
+    context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
+    for optimizer in run.optimizers:
+        base = optim.muon_lr if isinstance(optimizer, Muon) else optim.adam_lr
+        for group in optimizer.param_groups:
+            group["lr"] = base * schedule(progress, run.step, optim)
+        optimizer.zero_grad(set_to_none=True)
+    loss = flow_matching_loss(view, run.network["adapter"], example, context, sigmas, noise)
+    loss.backward()
+    nn.utils.clip_grad_norm_(run.network.parameters(), optim.clip)
+    for optimizer in run.optimizers:
+        optimizer.step()
+    run.step += 1
+    decay = min(optim.ema, (1 + run.step) / (10 + run.step))
+    with torch.no_grad():
+        pairs = zip(run.average.parameters(), run.network.parameters(), strict=True)
+        for slow, fast in pairs:
+            slow.lerp_(fast, 1 - decay)
+    return loss.item()
+
+
+def save_checkpoint(run: Run, path: Path) -> None:
+    """Everything needed to go on, written beside and renamed, so that a stop in mid-write loses nothing."""
+    state = {
+        "network": run.network.state_dict(),
+        "average": run.average.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
+        "step": run.step,
+        "seconds": run.seconds,
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(run: Run, path: Path) -> None:
+    """Put the state of `save_checkpoint` back into `run`."""
+    state = torch.load(path, weights_only=True)
+    run.network.load_state_dict(state["network"])
+    run.average.load_state_dict(state["average"])
+    for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    run.step, run.seconds = state["step"], state["seconds"]
+
+
+def _codec_for(config: TrainConfig, folder: Path) -> Codec:
+    path = folder / "codec.pt"
+    codec = Codec().eval().requires_grad_(False)
+    if path.exists():
+        codec.load_state_dict(torch.load(path, weights_only=True))
+        return codec
+    codec = fit_codec(config.data, torch.Generator().manual_seed(config.seed + 7))
+    torch.save(codec.state_dict(), path)
+    return codec
+
+
+def _record(folder: Path, run: Run, loss: float) -> None:
+    line = {"step": run.step, "seconds": round(run.seconds, 1), "loss": round(loss, 5)}
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    log.info("%s", line)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    train(load_config(arguments.config), arguments.folder, torch.device(arguments.device))
+
+
+if __name__ == "__main__":
+    main()
