@@ -1,0 +1,121 @@
+"""dev.py's subcommands."""
+
+import argparse
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .api import ApiError
+from .demo import add_demo_options, run_demo
+from .environment import DEV_DIR, ROOT, RUNTIME_MODULES, TEST_MODULES, Environment, SetupError, prepare_environment
+from .server import ServerError, running_server, stop_process
+
+CHILD_PATIENCE_S = 20.0
+PASSED_ON = {
+    "evaluate": ("memv2v_core.evaluation", "measure the built-in model on held-out scenes; writes evaluation.json"),
+    "train": ("memv2v_core.training", "train a memory model from a YAML config"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code of the named subcommand."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command not in ("test", *PASSED_ON):
+        parser.error(f"unknown arguments for {options.command}: {' '.join(rest)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stopped dev.py stops its server
+    try:
+        return options.run(options, rest)
+    except (SetupError, ServerError, ApiError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dev.py", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    demo = commands.add_parser("demo", help="run the shipped workflow with and without memory in a real ComfyUI")
+    add_demo_options(demo)
+    demo.set_defaults(run=lambda options, _: run_demo(prepare_environment(), options))
+
+    test = commands.add_parser("test", help="lint, format check, then all tests; further arguments go to pytest")
+    test.set_defaults(run=_test)
+
+    serve = commands.add_parser("serve", help="serve ComfyUI with this pack until Ctrl+C")
+    serve.add_argument("--port", type=int, default=8188)
+    serve.add_argument("--gpu", action="store_true", help="let ComfyUI use the GPU instead of the CPU")
+    serve.set_defaults(run=_serve)
+
+    lint = commands.add_parser("lint", help="ruff's rules and format")
+    lint.add_argument("--fix", action="store_true", help="repair what ruff can repair and reformat")
+    lint.set_defaults(run=lambda options, _: _lint(prepare_environment(TEST_MODULES), options.fix))
+
+    setup = commands.add_parser("setup", help="only set up the environment")
+    setup.set_defaults(run=_setup)
+
+    for name, (_, description) in PASSED_ON.items():
+        passed_on = commands.add_parser(name, help=description, add_help=False)
+        passed_on.set_defaults(run=_pass_on)
+    return parser
+
+
+def _setup(options: argparse.Namespace, rest: list[str]) -> int:
+    environment = prepare_environment()
+    print(f"ComfyUI: {environment.comfyui}\nPython:  {environment.python}")
+    return 0
+
+
+def _test(options: argparse.Namespace, rest: list[str]) -> int:
+    environment = prepare_environment(RUNTIME_MODULES + TEST_MODULES)
+    code = _lint(environment, fix=False)
+    return code or _python(environment, ["-m", "pytest", *rest])
+
+
+def _lint(environment: Environment, fix: bool) -> int:
+    check = _python(environment, ["-m", "ruff", "check", *(["--fix"] if fix else []), "."])
+    layout = _python(environment, ["-m", "ruff", "format", *([] if fix else ["--check"]), "."])
+    return check or layout
+
+
+def _serve(options: argparse.Namespace, rest: list[str]) -> int:
+    environment = prepare_environment()
+    models = environment.comfyui / "models"
+    extra = [] if environment.is_private else ["--models-directory", str(models)]
+    base_dir = DEV_DIR / "serve"
+    base_dir.mkdir(parents=True, exist_ok=True)
+    print(f"Starting ComfyUI; its log is {base_dir / 'comfyui.log'}", flush=True)
+    with running_server(
+        environment, base_dir=base_dir, port=options.port, on_cpu=not options.gpu, extra_args=extra
+    ) as server:
+        print(
+            f"ComfyUI with Memory-V2V: {server.url}\nInput and output folders: {base_dir}\nCtrl+C stops it.", flush=True
+        )
+        while server.process.poll() is None:
+            time.sleep(0.5)
+        raise ServerError(f"ComfyUI exited with code {server.process.returncode}; its log ends:\n{server.log_tail()}")
+
+
+def _pass_on(options: argparse.Namespace, rest: list[str]) -> int:
+    module, _ = PASSED_ON[options.command]
+    return _python(prepare_environment(RUNTIME_MODULES + TEST_MODULES), ["-m", module, *rest])
+
+
+def _python(environment: Environment, arguments: list[str], cwd: Path = ROOT) -> int:
+    sys.stdout.flush()
+    variables = {**environment.variables(), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen([str(environment.python), *arguments], cwd=cwd, env=variables)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # the terminal sent it to the child too, which may have a server to stop
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=CHILD_PATIENCE_S)
+        raise
+    finally:
+        stop_process(process, CHILD_PATIENCE_S)

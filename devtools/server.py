@@ -1,0 +1,157 @@
+"""A real ComfyUI server with this pack as its only custom node pack, started and stopped by us."""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .api import ApiError, ComfyApi
+from .environment import ROOT, Environment
+
+PACK_FOLDER = "comfyui-memory-v2v"
+LOG_TAIL_LINES = 40
+
+
+class ServerError(Exception):
+    """The server did not start or died; the text ends with the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class ComfyServer:
+    """A running server: its address, its folder (input/, output/, temp/, models/), its log and its API."""
+
+    url: str
+    base_dir: Path
+    log_path: Path
+    process: subprocess.Popen
+    api: ComfyApi
+
+    def log_tail(self) -> str:
+        """The last lines of the server's log."""
+        if not self.log_path.is_file():
+            return ""
+        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log_path.read_text(encoding="utf-8", errors="replace"))
+        return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+
+
+@contextlib.contextmanager
+def running_server(
+    environment: Environment,
+    *,
+    base_dir: Path | None = None,
+    port: int | None = None,
+    on_cpu: bool = True,
+    extra_args: Sequence[str] = (),
+    pack_dir: Path = ROOT,
+    timeout_s: float = 300.0,
+) -> Iterator[ComfyServer]:
+    """A server that answers and knows the pack's nodes; it is stopped when the block ends.
+
+    Without `base_dir` it lives in a temporary folder, deleted at the end: fetch outputs before.
+    Raises: ServerError when the server exits, does not answer in `timeout_s`, or did not load the pack.
+    """
+    folder = base_dir or Path(tempfile.mkdtemp(prefix="memory-v2v-"))
+    linked = _link_pack(pack_dir, folder / "custom_nodes")
+    for name in ("input", "output", "temp", "user", "models"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    port = port or _free_port()
+    log_path = folder / "comfyui.log"
+    command = [str(environment.python), "main.py", "--base-directory", str(folder), "--port", str(port)]
+    command += [
+        "--disable-auto-launch",
+        "--database-url",
+        "sqlite:///:memory:",
+        *(["--cpu"] if on_cpu else []),
+        *extra_args,
+    ]
+    try:
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=environment.comfyui,
+                env={**environment.variables(), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                url = f"http://127.0.0.1:{port}"
+                api = ComfyApi(url, is_alive=lambda: process.poll() is None)
+                server = ComfyServer(url, folder, log_path, process, api)
+                _wait_until_ready(server, timeout_s)
+                yield server
+            finally:
+                stop_process(process)
+    finally:
+        _unlink_pack(linked)
+        if base_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def pack_nodes(object_info: dict) -> tuple[str, ...]:
+    """Ids of the nodes that this pack registered, sorted."""
+    module = f"custom_nodes.{PACK_FOLDER}"
+    return tuple(sorted(name for name, info in object_info.items() if info.get("python_module") == module))
+
+
+def _wait_until_ready(server: ComfyServer, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if server.process.poll() is not None:
+            raise ServerError(
+                f"ComfyUI exited with code {server.process.returncode}; its log ends:\n{server.log_tail()}"
+            )
+        try:
+            server.api.get("/system_stats", timeout_s=5.0, retries=0)
+            break
+        except ApiError:
+            if time.monotonic() > deadline:
+                raise ServerError(f"no answer within {timeout_s:.0f} s; the log ends:\n{server.log_tail()}") from None
+            time.sleep(0.25)
+    # ComfyUI loads custom nodes before it listens, so what is missing now will not come later.
+    if not pack_nodes(server.api.object_info()):
+        raise ServerError(f"ComfyUI runs but did not load {PACK_FOLDER}; its log ends:\n{server.log_tail()}")
+
+
+def stop_process(process: subprocess.Popen, patience_s: float = 10.0) -> None:
+    """Ends a child, politely first."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _link_pack(pack_dir: Path, custom_nodes: Path) -> Path:
+    custom_nodes.mkdir(parents=True, exist_ok=True)
+    link = custom_nodes / PACK_FOLDER
+    _unlink_pack(link)
+    if os.name == "nt":  # a junction needs no special rights, a symbolic link does
+        subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(pack_dir)], check=True, capture_output=True)
+    else:
+        link.symlink_to(pack_dir, target_is_directory=True)
+    return link
+
+
+def _unlink_pack(link: Path) -> None:
+    if os.name == "nt":
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(link)  # removes the junction, never what it points to
+    else:
+        link.unlink(missing_ok=True)
