@@ -19,11 +19,23 @@ STORED_DTYPE = torch.float16
 
 
 @dataclass(frozen=True)
+class DitConfig:
+    """Sizes of a small Wan-style DiT."""
+
+    dim: int = 256
+    num_heads: int = 4
+    num_layers: int = 6
+    ffn_dim: int = 768
+    text_dim: int = 64
+    freq_dim: int = 64
+
+
+@dataclass(frozen=True)
 class BuiltinInfo:
     """What a built-in model was trained for; stored beside its weights as JSON.
 
     name: as shown to users. size: pixels a side. num_frames: frames of a clip. fov_deg: its lens, across. shift and
-    num_steps: of its sampler. The rest are sizes of the DiT.
+    num_steps: of its sampler.
     """
 
     name: str
@@ -32,12 +44,7 @@ class BuiltinInfo:
     fov_deg: float
     shift: float
     num_steps: int
-    dim: int
-    num_heads: int
-    num_layers: int
-    ffn_dim: int
-    text_dim: int
-    freq_dim: int
+    dit: DitConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +58,13 @@ class Bundle:
 
     def empty_context(self, rows: int) -> torch.Tensor:
         """The empty prompt (rows, 1, text width): this model reads no text."""
-        return torch.zeros(rows, 1, self.info.text_dim)
+        return torch.zeros(rows, 1, self.info.dit.text_dim)
 
 
 def read_info(name: str) -> BuiltinInfo:
     """What is known of the built-in model `name`."""
-    return BuiltinInfo(**json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8")))
+    values = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
+    return BuiltinInfo(**{**values, "dit": DitConfig(**values["dit"])})
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -77,18 +85,18 @@ def codec_path(name: str) -> Path:
     return WEIGHTS / f"{name}_vae.safetensors"
 
 
-def build_dit(info: BuiltinInfo) -> WanTransformer3DModel:
-    """A DiT of the sizes in `info`, with fresh weights."""
+def build_dit(config: DitConfig) -> WanTransformer3DModel:
+    """A DiT of these sizes with fresh weights."""
     return WanTransformer3DModel(
         patch_size=(1, 2, 2),
-        num_attention_heads=info.num_heads,
-        attention_head_dim=info.dim // info.num_heads,
+        num_attention_heads=config.num_heads,
+        attention_head_dim=config.dim // config.num_heads,
         in_channels=RATIOS.channels,
         out_channels=RATIOS.channels,
-        text_dim=info.text_dim,
-        freq_dim=info.freq_dim,
-        ffn_dim=info.ffn_dim,
-        num_layers=info.num_layers,
+        text_dim=config.text_dim,
+        freq_dim=config.freq_dim,
+        ffn_dim=config.ffn_dim,
+        num_layers=config.num_layers,
         cross_attn_norm=True,
         rope_max_seq_len=128,
     )
@@ -97,7 +105,7 @@ def build_dit(info: BuiltinInfo) -> WanTransformer3DModel:
 def load_bundle(name: str, device: torch.device | None = None) -> Bundle:
     """The built-in model `name` in fp32, ready to sample."""
     info = read_info(name)
-    dit = build_dit(info)
+    dit = build_dit(info.dit)
     dit.load_state_dict(to_diffusers_names(_read(dit_path(name))))
     config, state = read_adapter(adapter_path(name))
     adapter = MemoryAdapter(config)
@@ -118,7 +126,7 @@ def load_codec(name: str) -> Codec:
 def save_bundle(info: BuiltinInfo, key: str, dit: WanTransformer3DModel, adapter: MemoryAdapter, codec: Codec) -> None:
     """Write a built-in model under the name `key`; weights are stored in fp16."""
     WEIGHTS.mkdir(exist_ok=True)
-    config = {"num_heads": info.num_heads, "text_dim": info.text_dim, "freq_dim": info.freq_dim}
+    config = {"num_heads": info.dit.num_heads, "text_dim": info.dit.text_dim, "freq_dim": info.dit.freq_dim}
     metadata = {"config": json.dumps({"transformer": config})}
     save_file(_stored(to_native_names(dit.state_dict())), str(dit_path(key)), metadata=metadata)
     save_file(_stored(codec.state_dict()), str(codec_path(key)))

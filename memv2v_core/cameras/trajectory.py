@@ -41,17 +41,22 @@ class CameraTrajectory:
     def __post_init__(self) -> None:
         num_frames = self.c2w.shape[0]
         if self.c2w.ndim != 3 or self.c2w.shape[1:] != (4, 4) or num_frames == 0:
-            raise ValueError(f"c2w got shape {tuple(self.c2w.shape)}, wanted (F, 4, 4) with F >= 1; pass one matrix a frame")
+            raise ValueError(
+                f"c2w got shape {tuple(self.c2w.shape)}, wanted (F, 4, 4) with F >= 1; pass one matrix a frame"
+            )
         if self.intrinsics.shape != (num_frames, 3, 3):
             raise ValueError(
-                f"intrinsics got shape {tuple(self.intrinsics.shape)}, wanted ({num_frames}, 3, 3); pass one matrix a frame"
+                f"intrinsics got shape {tuple(self.intrinsics.shape)}, wanted ({num_frames}, 3, 3); "
+                "pass one matrix a frame"
             )
         object.__setattr__(self, "c2w", self.c2w.to(torch.float64))
         object.__setattr__(self, "intrinsics", self.intrinsics.to(torch.float64))
         for name, value in (("c2w", self.c2w), ("intrinsics", self.intrinsics)):
             bad = (~torch.isfinite(value)).flatten(1).any(1).nonzero().flatten().tolist()
             if bad:
-                raise ValueError(f"{name} got NaN or infinity in frame {bad[0]}, wanted finite numbers; repair the camera file")
+                raise ValueError(
+                    f"{name} got NaN or infinity in frame {bad[0]}, wanted finite numbers; repair the camera file"
+                )
 
     @property
     def num_frames(self) -> int:
@@ -75,7 +80,9 @@ class CameraTrajectory:
         return replace(self, c2w=torch.linalg.inv(reference.c2w[0]) @ self.c2w)
 
 
-def static_trajectory(num_frames: int, intrinsics: torch.Tensor | None = None, is_assumed: bool = False) -> CameraTrajectory:
+def static_trajectory(
+    num_frames: int, intrinsics: torch.Tensor | None = None, is_assumed: bool = False
+) -> CameraTrajectory:
     """A camera that never moves, at the origin; `intrinsics` (3, 3) normalised, the default lens if None."""
     c2w = torch.eye(4, dtype=torch.float64).repeat(num_frames, 1, 1)
     lens = default_intrinsics(num_frames) if intrinsics is None else intrinsics.expand(num_frames, 3, 3).clone()

@@ -35,7 +35,15 @@ class Backbone(Protocol):
         """Rotations for indices (B or 1, L, 3)."""
         ...
 
-    def around_block(self, block_idx: int, x: torch.Tensor, time: torch.Tensor, text: torch.Tensor, rope: Any, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    def around_block(
+        self,
+        block_idx: int,
+        x: torch.Tensor,
+        time: torch.Tensor,
+        text: torch.Tensor,
+        rope: Any,
+        run: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
         """run(x), with whatever the host program hooks around a block."""
         ...
 

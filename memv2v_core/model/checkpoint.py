@@ -83,7 +83,8 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
     if metadata.get("format") != ADAPTER_FORMAT:
         found = metadata.get("format") or f"{len(state)} tensors, the first named {next(iter(state), 'nothing')!r}"
         raise ValueError(
-            f"adapter {path.name} in {path.parent} got {found}, wanted format {ADAPTER_FORMAT}; choose a Memory-V2V adapter file"
+            f"adapter {path.name} in {path.parent} got {found}, wanted format {ADAPTER_FORMAT}; "
+            "choose a Memory-V2V adapter file"
         )
     return AdapterConfig(**json.loads(metadata["config"])), state
 
@@ -96,7 +97,9 @@ def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: i
         ("in_channels", config.in_channels, in_channels),
     ):
         if got != wanted:
-            raise ValueError(f"the adapter's {name} got {got}, wanted {wanted} of this base model; choose the adapter made for it")
+            raise ValueError(
+                f"the adapter's {name} got {got}, wanted {wanted} of this base model; choose the adapter made for it"
+            )
 
 
 def _native_name(name: str) -> str:

@@ -51,7 +51,13 @@ class DiffusersView:
         return angle.cos().float(), angle.sin().float()
 
     def around_block(
-        self, block_idx: int, x: torch.Tensor, time: torch.Tensor, text: torch.Tensor, rope: Rope, run: Callable[[torch.Tensor], torch.Tensor]
+        self,
+        block_idx: int,
+        x: torch.Tensor,
+        time: torch.Tensor,
+        text: torch.Tensor,
+        rope: Rope,
+        run: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
         return run(x)
 

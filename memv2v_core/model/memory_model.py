@@ -186,7 +186,9 @@ def _join(target: torch.Tensor, clean: CleanTokens) -> Sequence:
         x = torch.cat((target, clean.tokens.to(target).expand(target.shape[0], -1, -1)), dim=1)
     device = target.device
     rays = clean.rays.to(device) if clean.rays is not None else None
-    return Sequence(x, clean.positions[None].to(device), clean.pose_of_token[None, :, None].to(device), rays, clean.layout)
+    return Sequence(
+        x, clean.positions[None].to(device), clean.pose_of_token[None, :, None].to(device), rays, clean.layout
+    )
 
 
 def _embed_time(

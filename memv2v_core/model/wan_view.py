@@ -30,7 +30,12 @@ class WanView:
     """
 
     def __init__(
-        self, model: nn.Module, cast: Cast, apply_rope: Callable[[torch.Tensor, Any], torch.Tensor], transformer_options: dict[str, Any], noisy: torch.Tensor
+        self,
+        model: nn.Module,
+        cast: Cast,
+        apply_rope: Callable[[torch.Tensor, Any], torch.Tensor],
+        transformer_options: dict[str, Any],
+        noisy: torch.Tensor,
     ) -> None:
         self.model = model
         self.cast = cast
@@ -61,7 +66,13 @@ class WanView:
         return self.model.rope_embedder(positions).movedim(1, 2)
 
     def around_block(
-        self, block_idx: int, x: torch.Tensor, time: torch.Tensor, text: torch.Tensor, rope: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]
+        self,
+        block_idx: int,
+        x: torch.Tensor,
+        time: torch.Tensor,
+        text: torch.Tensor,
+        rope: torch.Tensor,
+        run: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
         """run(x) with ComfyUI's block replacements (skip-layer guidance) and "double_block" patches."""
         self.options["block_index"] = block_idx

@@ -103,12 +103,28 @@ def sample_latent(
 
 
 def finished_entry(
-    latent: torch.Tensor, path: CameraTrajectory, *, model_name: str, mode: str, num_frames: int, turn: int, seed: int, **details: object
+    latent: torch.Tensor,
+    path: CameraTrajectory,
+    *,
+    model_name: str,
+    mode: str,
+    num_frames: int,
+    turn: int,
+    seed: int,
+    **details: object,
 ) -> MemoryEntry:
     """The cache entry of a finished turn; `latent` (C, T, H, W) in the VAE's unnormalised space.
 
     details: further fields of `MemoryEntry`, such as prompt, parent_id, source_latent and thumbnail.
     """
     return MemoryEntry(
-        latent=latent, camera=path, model_name=model_name, mode=mode, num_frames=num_frames, turn=turn, seed=seed, created_s=time.time(), **details
+        latent=latent,
+        camera=path,
+        model_name=model_name,
+        mode=mode,
+        num_frames=num_frames,
+        turn=turn,
+        seed=seed,
+        created_s=time.time(),
+        **details,
     )

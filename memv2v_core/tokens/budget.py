@@ -28,7 +28,9 @@ class BudgetConfig:
     def __post_init__(self) -> None:
         for name in ("top_kernel", "rest_kernel"):
             if getattr(self, name) not in KERNELS:
-                raise ValueError(f"{name} got {getattr(self, name)}, wanted one of {KERNELS}; choose a trained tokenizer")
+                raise ValueError(
+                    f"{name} got {getattr(self, name)}, wanted one of {KERNELS}; choose a trained tokenizer"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ def kernels_by_rank(num_entries: int, config: BudgetConfig) -> tuple[int, ...]:
 def plan_layout(
     num_frames: int, height: int, width: int, has_source: bool, memory_frames: tuple[int, ...], kernels: tuple[int, ...]
 ) -> SequenceLayout:
-    """The layout of one forward for a target of `num_frames` x `height` x `width` latents; memories grouped by kernel."""
+    """The layout of one forward for a target of `num_frames` x `height` x `width` latents, memories by kernel."""
     rows, columns = token_grid(height, width, BASE_KERNEL)
     shapes = [("target", BASE_KERNEL, num_frames, rows, columns)]
     if has_source:
@@ -88,8 +90,10 @@ def plan_layout(
     return build_layout(shapes)
 
 
-def forward_cost(layout: SequenceLayout, shape: DitShape, merging: MergeConfig | None, bytes_per_value: int = 2) -> Cost:
-    """Cost of one forward: attention, cross-attention, feed-forward, projector and camera encoder; no embeddings, no head."""
+def forward_cost(
+    layout: SequenceLayout, shape: DitShape, merging: MergeConfig | None, bytes_per_value: int = 2
+) -> Cost:
+    """Cost of one forward: attentions, feed-forward, projector and camera encoder; no embeddings, no head."""
     flops, tokens_in = 0, layout.num_tokens
     is_merging = merging is not None and merging.unresponsive != "keep" and len(layout.groups) > 1
     merge_at = merge_blocks(shape.num_blocks) if is_merging else ()

@@ -52,7 +52,9 @@ def merge_blocks(num_blocks: int) -> tuple[int, int]:
     return num_blocks // 3, 2 * num_blocks // 3
 
 
-def frame_responsiveness(query: torch.Tensor, key: torch.Tensor, groups: Sequence[FrameGroup], first_token: int) -> torch.Tensor:
+def frame_responsiveness(
+    query: torch.Tensor, key: torch.Tensor, groups: Sequence[FrameGroup], first_token: int
+) -> torch.Tensor:
     """R_t of every frame of `groups`, (B, frames) in group order.
 
     query: (B, Lq, heads, d) of the target. key: (B, Lk, heads, d) of the tokens that start at `first_token`.

@@ -11,7 +11,9 @@ import torch
 MemoryRange = Literal["own", "source"]
 
 
-def temporal_indices(role: str, num_target_frames: int, num_frames: int, memory_range: MemoryRange = "own") -> tuple[int, ...]:
+def temporal_indices(
+    role: str, num_target_frames: int, num_frames: int, memory_range: MemoryRange = "own"
+) -> tuple[int, ...]:
     """Temporal index of every latent frame of a video: target 0..T-1, source T..2T-1, memories 2T..3T-1.
 
     All memories share one range, so that their number may grow without indices never seen in training.

@@ -1,11 +1,8 @@
-"""Trains the decoder's refinement; the linear encoder stays as it was fitted, so latents never change.
+"""Trains the decoder's refinement; the linear encoder stays as it was fitted, so latents never change."""
 
-    python -m memv2v_core.training.codec_trainer CONFIG.yaml OUTPUT_FOLDER --seconds 600
-"""
-
-import argparse
 import json
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -13,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from ..builtin.codec import Codec
-from .config import DataConfig, load_config
+from .config import DataConfig, TrainConfig
 from .dataset import SceneStream, draw_row, draw_structure
-from .trainer import fit_codec
+from .trainer import CODEC_FILE, fit_codec
 
 log = logging.getLogger(__name__)
 BATCH_SCENES = 4
@@ -24,24 +21,40 @@ LEARNING_RATE = 2e-3
 GRADIENT_WEIGHT = 1.0
 
 
-def train_decoder(codec: Codec, config: DataConfig, seconds: float, seed: int, log_path: Path) -> None:
-    """Train `codec.refine` in place for `seconds` on frames of endless scenes.
+def train_codec(config: TrainConfig, folder: Path, device: torch.device) -> None:
+    """Fit the codec of a run and train its decoder for `config.codec_seconds`, unless `folder` already holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / CODEC_FILE
+    if path.exists():
+        return
+    codec = fit_codec(config.data, torch.Generator().manual_seed(config.seed + 7)).to(device)
+    torch.manual_seed(config.seed)
+    train_decoder(codec, config, folder / "codec_log.jsonl")
+    partial = path.with_suffix(".partial")
+    torch.save(codec.state_dict(), partial)
+    os.replace(partial, path)
+
+
+def train_decoder(codec: Codec, run: TrainConfig, log_path: Path) -> None:
+    """Train `codec.refine` in place on frames of endless scenes.
 
     Latents carry a little noise, as sampled ones do. The loss is the squared error plus the absolute error of
     differences between neighbouring pixels, which keeps edges sharp and patch seams out.
     """
-    generator = torch.Generator().manual_seed(seed)
+    config, seconds = run.data, run.codec_seconds
+    device = next(codec.parameters()).device
+    generator = torch.Generator().manual_seed(run.seed + 11)
     scenes = SceneStream(config, generator)
     codec.refine.requires_grad_(True)
     optimizer = torch.optim.AdamW(codec.refine.parameters(), lr=LEARNING_RATE)
     started, step = time.monotonic(), 0
     while (elapsed := time.monotonic() - started) < seconds:
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, 1.02 - elapsed / seconds)
-        video = _batch(config, scenes, generator)
+        video = _batch(config, scenes, generator).to(device)
         with torch.no_grad():
             latent = codec.encode(video)
             level = MAX_LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, 1, generator=generator)
-            latent = latent + level * torch.randn(latent.shape, generator=generator)
+            latent = latent + (level * torch.randn(latent.shape, generator=generator)).to(device)
         decoded = codec.decode(latent)
         error = F.mse_loss(decoded, video)
         loss = 4 * error + GRADIENT_WEIGHT * _edge_error(decoded, video)
@@ -67,27 +80,3 @@ def _batch(config: DataConfig, scenes: SceneStream, generator: torch.Generator) 
 
 def _edge_error(decoded: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
     return sum(F.l1_loss(decoded.diff(dim=dim), video.diff(dim=dim)) for dim in (-1, -2))
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    arguments = parser.parse_args()
-    config = load_config(arguments.config)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    path = arguments.folder / "codec.pt"
-    codec = Codec()
-    if path.exists():
-        codec.load_state_dict(torch.load(path, weights_only=True))
-    else:
-        codec = fit_codec(config.data, torch.Generator().manual_seed(config.seed + 7))
-    torch.manual_seed(config.seed)
-    train_decoder(codec, config.data, arguments.seconds, config.seed + 11, arguments.folder / "codec_log.jsonl")
-    torch.save(codec.state_dict(), path)
-
-
-if __name__ == "__main__":
-    main()

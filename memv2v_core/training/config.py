@@ -7,19 +7,14 @@ from typing import Any
 
 import yaml
 
+from ..builtin.bundle import DitConfig
 from .scenes import SceneConfig
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """Size of the DiT."""
+class ModelConfig(DitConfig):
+    """Sizes of the DiT, and whether its adapter has rays beside poses (departs from the paper)."""
 
-    dim: int = 256
-    num_heads: int = 4
-    num_layers: int = 6
-    ffn_dim: int = 768
-    text_dim: int = 64
-    freq_dim: int = 64
     has_rays: bool = True
 
 
@@ -67,11 +62,12 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run: the model, its data, the optimiser, and the seed of everything random."""
+    """One run: the model, its data, the optimiser, seconds for the codec, and the seed of everything random."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    codec_seconds: float = 2400.0
     seed: int = 0
 
 

@@ -91,7 +91,9 @@ def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Genera
         share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
     memory_frames = tuple(some(config.memory_frames) for _ in kernels)
     has_source = num_memories == 0 or not chance(config.drop_source)
-    return Structure(some(config.target_frames), some(config.source_frames) if has_source else (), memory_frames, kernels, share)
+    return Structure(
+        some(config.target_frames), some(config.source_frames) if has_source else (), memory_frames, kernels, share
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,12 @@ class Row:
 
 
 def draw_example(
-    config: DataConfig, structure: Structure, batch_size: int, scenes: SceneStream, codec: Codec, generator: torch.Generator
+    config: DataConfig,
+    structure: Structure,
+    batch_size: int,
+    scenes: SceneStream,
+    codec: Codec,
+    generator: torch.Generator,
 ) -> Example:
     """A batch of that structure, encoded by the codec."""
     rows = [draw_row(config, structure, scenes.draw(), generator) for _ in range(batch_size)]
@@ -158,10 +165,18 @@ def draw_row(config: DataConfig, structure: Structure, scene: Scene, generator: 
 
 
 def _stream(
-    role: Role, kernel: int, views: list[View], rows: list[Row], frames: tuple[int, ...], config: DataConfig, codec: Codec
+    role: Role,
+    kernel: int,
+    views: list[View],
+    rows: list[Row],
+    frames: tuple[int, ...],
+    config: DataConfig,
+    codec: Codec,
 ) -> ConditioningStream:
     indices = temporal_indices(role, config.num_frames, config.num_frames)
-    return ConditioningStream(role, kernel, _encode(codec, views), tuple(indices[f] for f in frames), _cameras(views, rows))
+    return ConditioningStream(
+        role, kernel, _encode(codec, views), tuple(indices[f] for f in frames), _cameras(views, rows)
+    )
 
 
 @torch.no_grad()

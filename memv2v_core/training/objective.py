@@ -19,7 +19,12 @@ def draw_sigmas(count: int, shift: float, generator: torch.Generator) -> torch.T
 
 
 def flow_matching_loss(
-    backbone: Backbone, adapter: MemoryAdapter, example: Example, context: torch.Tensor, sigmas: torch.Tensor, noise: torch.Tensor
+    backbone: Backbone,
+    adapter: MemoryAdapter,
+    example: Example,
+    context: torch.Tensor,
+    sigmas: torch.Tensor,
+    noise: torch.Tensor,
 ) -> torch.Tensor:
     """Mean squared velocity error of a batch. `context` (B, Lt, text width); `sigmas` (B,); `noise` like the target.
 

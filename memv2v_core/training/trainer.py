@@ -1,9 +1,5 @@
-"""Trains a small DiT with memory from nothing, on a CPU or a GPU; stops and resumes at any step.
+"""Trains a small DiT with memory from nothing, on a CPU or a GPU; stops and resumes at any step."""
 
-    python -m memv2v_core.training.trainer CONFIG.yaml OUTPUT_FOLDER
-"""
-
-import argparse
 import json
 import logging
 import os
@@ -15,10 +11,11 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import nn
 
+from ..builtin.bundle import build_dit
 from ..builtin.codec import Codec, fit_patch_basis, start_codec
 from ..model.adapter import AdapterConfig, MemoryAdapter, start_from_base
 from ..model.diffusers_view import DiffusersView
-from .config import DataConfig, ModelConfig, OptimConfig, TrainConfig, load_config
+from .config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from .dataset import SceneStream, draw_example, draw_row, draw_structure
 from .muon import Muon
 from .objective import draw_sigmas, flow_matching_loss
@@ -26,6 +23,7 @@ from .scenes import make_scene
 
 log = logging.getLogger(__name__)
 CODEC_SCENES = 40
+CODEC_FILE = "codec.pt"
 
 
 @dataclass(eq=False)
@@ -41,19 +39,7 @@ class Run:
 
 def build_network(config: ModelConfig, channels: int) -> nn.ModuleDict:
     """A fresh DiT (`dit`, Wan's shape) and its adapter (`adapter`), started for quick learning."""
-    dit = WanTransformer3DModel(
-        patch_size=(1, 2, 2),
-        num_attention_heads=config.num_heads,
-        attention_head_dim=config.dim // config.num_heads,
-        in_channels=channels,
-        out_channels=channels,
-        text_dim=config.text_dim,
-        freq_dim=config.freq_dim,
-        ffn_dim=config.ffn_dim,
-        num_layers=config.num_layers,
-        cross_attn_norm=True,
-        rope_max_seq_len=128,
-    )
+    dit = build_dit(config)
     adapter = MemoryAdapter(
         AdapterConfig(config.dim, config.num_layers, channels, has_rays=config.has_rays, clean_timestep="zero")
     )
@@ -115,7 +101,7 @@ def fit_codec(config: DataConfig, generator: torch.Generator) -> Codec:
 def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
     """Train until `config.optim.seconds` are used up, writing `checkpoint.pt` and `log.jsonl` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    codec = _codec_for(config, folder).to(device)
+    codec = load_run_codec(folder).to(device)
     torch.manual_seed(config.seed)
     network = build_network(config.model, 16).to(device)
     average = build_network(config.model, 16).to(device).requires_grad_(False)
@@ -142,7 +128,13 @@ def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
 
 
 def _step(
-    run: Run, config: TrainConfig, view: DiffusersView, scenes: SceneStream, codec: Codec, generator: torch.Generator, device: torch.device
+    run: Run,
+    config: TrainConfig,
+    view: DiffusersView,
+    scenes: SceneStream,
+    codec: Codec,
+    generator: torch.Generator,
+    device: torch.device,
 ) -> float:
     optim = config.optim
     progress = run.seconds / optim.seconds
@@ -197,14 +189,18 @@ def load_checkpoint(run: Run, path: Path) -> None:
     run.step, run.seconds = state["step"], state["seconds"]
 
 
-def _codec_for(config: TrainConfig, folder: Path) -> Codec:
-    path = folder / "codec.pt"
+def load_run_codec(folder: Path) -> Codec:
+    """The codec of the run in `folder`.
+
+    Raises: ValueError when it has not been trained yet.
+    """
+    path = folder / CODEC_FILE
+    if not path.exists():
+        raise ValueError(
+            f"{folder} holds no {CODEC_FILE}, wanted the run's codec; run `python dev.py train`, which trains it first"
+        )
     codec = Codec().eval().requires_grad_(False)
-    if path.exists():
-        codec.load_state_dict(torch.load(path, weights_only=True))
-        return codec
-    codec = fit_codec(config.data, torch.Generator().manual_seed(config.seed + 7))
-    torch.save(codec.state_dict(), path)
+    codec.load_state_dict(torch.load(path, weights_only=True))
     return codec
 
 
@@ -213,17 +209,3 @@ def _record(folder: Path, run: Run, loss: float) -> None:
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     log.info("%s", line)
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-    train(load_config(arguments.config), arguments.folder, torch.device(arguments.device))
-
-
-if __name__ == "__main__":
-    main()

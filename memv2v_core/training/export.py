@@ -1,0 +1,37 @@
+"""Turns a training run's checkpoint into the files that ship with the pack."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from ..builtin.bundle import BuiltinInfo, DitConfig, save_bundle
+from ..builtin.codec import RATIOS, Codec
+from .config import TrainConfig
+from .trainer import build_network
+
+NUM_SAMPLER_STEPS = 12
+
+
+def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
+    """Write the averaged weights of the run in `folder` as the built-in model `key`, shown to users as `name`."""
+    network = build_network(config.model, RATIOS.channels)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
+    network.load_state_dict(state["average"])
+    codec = Codec()
+    codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True, map_location="cpu"))
+    save_bundle(builtin_info(config, name), key, network["dit"], network["adapter"], codec)
+
+
+def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
+    """What the pack records of a model trained with `config`."""
+    model, data = config.model, config.data
+    return BuiltinInfo(
+        name=name,
+        size=data.size,
+        num_frames=data.num_frames,
+        fov_deg=data.scenes.fov_deg,
+        shift=config.optim.shift,
+        num_steps=NUM_SAMPLER_STEPS,
+        dit=DitConfig(**{field.name: getattr(model, field.name) for field in dataclasses.fields(DitConfig)}),
+    )
