@@ -1,0 +1,69 @@
+"""One denoising forward of the built-in model: memory against none, merging against not, time and counted FLOPs."""
+
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from memv2v_core.builtin.bundle import load_bundle  # noqa: E402
+from memv2v_core.model.camera_encoder import FrameCameras  # noqa: E402
+from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs  # noqa: E402
+from memv2v_core.model.memory_model import memory_forward, tokenize_clean  # noqa: E402
+from memv2v_core.tokens.budget import BudgetConfig, DitShape, forward_cost, kernels_by_rank, plan_layout  # noqa: E402
+from memv2v_core.tokens.merging import MergeConfig  # noqa: E402
+from memv2v_core.tokens.positions import temporal_indices  # noqa: E402
+
+NUM_REPEATS = 5
+
+
+def build_inputs(num_frames: int, side: int, kernels: tuple[int, ...], merging: MergeConfig | None) -> MemoryInputs:
+    generator = torch.Generator().manual_seed(0)
+    cameras = FrameCameras(torch.eye(4).repeat(1, num_frames, 1, 1), torch.eye(3).repeat(1, num_frames, 1, 1))
+
+    def stream(role: str, kernel: int) -> ConditioningStream:
+        latent = torch.randn(1, 16, num_frames, side, side, generator=generator)
+        indices = temporal_indices(role, num_frames, num_frames)
+        return ConditioningStream(role, kernel, latent, indices, cameras)
+
+    streams = (stream("source", 2), *(stream("memory", kernel) for kernel in kernels))
+    return MemoryInputs(streams, cameras, merging=merging, clean_timestep="zero")
+
+
+def main() -> None:
+    bundle = load_bundle("novel_view")
+    info = bundle.info
+    side = info.size // 8
+    shape = DitShape(info.dit.dim, info.dit.ffn_dim, info.dit.num_layers, num_text_tokens=1)
+    print(f"{info.name}: {info.num_frames} x {side} x {side} latents, {platform.machine()}")
+    print("memories  kernels   merging  seconds/source-only  FLOPs/source-only")
+    base_seconds = base_flops = None
+    for count in (0, 1, 3, 6, 10):
+        ranked = kernels_by_rank(count, BudgetConfig())
+        variants = [("dynamic", ranked, None), ("dynamic", ranked, MergeConfig())]
+        if count:
+            variants.insert(0, ("all 1x2x2", (2,) * count, None))
+        for name, kernels, merging in variants:
+            inputs = build_inputs(info.num_frames, side, kernels, merging)
+            noisy = torch.randn(1, 16, info.num_frames, side, side)
+            clean = tokenize_clean(bundle.backbone, bundle.adapter, inputs, noisy.shape)
+            times = []
+            for _ in range(NUM_REPEATS):
+                began = time.perf_counter()
+                with torch.no_grad():
+                    memory_forward(
+                        bundle.backbone, bundle.adapter, noisy, torch.tensor([500.0]), bundle.empty_context(1), inputs, clean
+                    )
+                times.append(time.perf_counter() - began)
+            layout = plan_layout(info.num_frames, side, side, True, (info.num_frames,) * count, kernels)
+            flops = forward_cost(layout, shape, merging).flops
+            seconds = sorted(times)[NUM_REPEATS // 2]
+            base_seconds, base_flops = base_seconds or seconds, base_flops or flops
+            ratio = f"{seconds / base_seconds:19.2f}  {flops / base_flops:17.2f}"
+            print(f"{count:8d}  {name:9s} {'yes' if merging else 'no':>7s}  {ratio}")
+
+
+if __name__ == "__main__":
+    main()
