@@ -1,0 +1,13 @@
+"""The pack's extension: everything that imports ComfyUI lives in this folder."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import conditioning, loading, sampling
+
+
+class MemoryV2VExtension(ComfyExtension):
+    """Registers the nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        modules = (loading, conditioning, sampling)
+        return [node for module in modules for node in module.NODES]

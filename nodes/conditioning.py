@@ -1,0 +1,181 @@
+"""ApplyMemory: attach source, memories and cameras to a native MODEL."""
+
+import comfy.model_management
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ..memv2v_core.cameras.trajectory import CameraTrajectory, require_length, static_trajectory
+from ..memv2v_core.sampling.turn import Shot
+from ..memv2v_core.shapes import VaeRatios, num_latent_frames
+from ..memv2v_core.tokens.budget import TokenPlan
+from .attachment import BaseInfo, base_info
+from .io_types import CATEGORY, Camera, Plan
+from .patching import MemoryPatch
+
+SHARED_INPUTS = [
+    io.Model.Input("model", tooltip="From Load Memory-V2V Model; LoRAs and other patches may come before or after."),
+    io.Conditioning.Input(
+        "positive", optional=True, tooltip="The prompt. Leave it empty for a model that reads no prompt."
+    ),
+    io.Conditioning.Input("negative", optional=True, tooltip="The negative prompt; unused at cfg 1."),
+    io.Latent.Input("source", optional=True, tooltip="The source video, encoded by this model's VAE."),
+    Plan.Input("plan", optional=True, tooltip="Memories from Dynamic Tokenize. Empty on a first turn."),
+    Camera.Input("source_camera", optional=True, tooltip="The source's camera. Left out, it is taken as static."),
+    Camera.Input("target_camera", optional=True, tooltip="The camera path to shoot this turn along."),
+]
+
+
+class ApplyMemory(io.ComfyNode):
+    """Memory for any native sampler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ApplyMemory",
+            display_name="Apply Memory",
+            category=CATEGORY,
+            description="Lets a model see the source, its memories and every video's own camera, for any native "
+            "sampler. With nothing connected the model is unchanged, bit for bit.",
+            inputs=[
+                *SHARED_INPUTS,
+                io.Int.Input(
+                    "batch_size", default=1, min=1, max=16, tooltip="Variants made at once, each with its own noise."
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The model with memory."),
+                io.Conditioning.Output(display_name="positive", tooltip="The prompt, or the model's empty prompt."),
+                io.Conditioning.Output(display_name="negative", tooltip="The negative prompt, or the empty prompt."),
+                io.Latent.Output(display_name="latent", tooltip="An empty latent of the size and length to sample."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        positive=None,
+        negative=None,
+        source=None,
+        plan=None,
+        source_camera=None,
+        target_camera=None,
+        batch_size=1,
+    ) -> io.NodeOutput:
+        info = base_info(model)
+        shot = make_shot(info, source, plan, source_camera, target_camera)
+        return io.NodeOutput(
+            with_memory(model, shot, plan, info),
+            prompt_or_empty(positive, info),
+            prompt_or_empty(negative, info),
+            empty_latent(shot, plan, info, batch_size),
+        )
+
+
+def make_shot(
+    info: BaseInfo,
+    source: dict | None,
+    plan: TokenPlan | None,
+    source_camera: CameraTrajectory | None,
+    target_camera: CameraTrajectory | None,
+) -> Shot:
+    """The checked inputs of one turn.
+
+    Raises: ValueError for cameras that the base cannot take, path lengths and latents that do not fit, and memories
+    of another model or size.
+    """
+    latent = _source_latent(source, info)
+    memories = plan.retrieval.entries if plan is not None else ()
+    if target_camera is not None and not info.has_cameras:
+        raise ValueError(
+            f"target_camera got a path, but {info.model_name} has no camera weights; load a model with a Memory-V2V or "
+            "ReCamMaster adapter, or disconnect the path"
+        )
+    if target_camera is None and info.has_cameras and (latent is not None or memories):
+        raise ValueError("target_camera got nothing, wanted the path of this turn; connect a Camera Trajectory")
+    if latent is not None and target_camera is not None:
+        num_frames = _num_frames(latent.shape[1], info.ratios)
+        require_length(target_camera, num_frames, "target")
+        if source_camera is not None:
+            require_length(source_camera, num_frames, "source")
+    if source_camera is None and target_camera is not None:
+        lens = target_camera.intrinsics[0]
+        source_camera = static_trajectory(target_camera.num_frames, lens, is_assumed=True)
+    shot = Shot(latent, source_camera, target_camera)
+    for entry in memories:
+        _require_fit(entry, shot, info)
+    return shot
+
+
+def with_memory(model: ModelPatcher, shot: Shot, plan: TokenPlan | None, info: BaseInfo) -> ModelPatcher:
+    """`model` with memory; the very same model where there is nothing to see."""
+    if shot.source_latent is None and shot.target_path is None and (plan is None or not plan.kernels):
+        return model
+    return MemoryPatch(shot, plan, info).attach(model)
+
+
+def prompt_or_empty(conditioning: list | None, info: BaseInfo) -> list:
+    """The given CONDITIONING, or the empty prompt of a model that reads none.
+
+    Raises: ValueError when the model needs a prompt.
+    """
+    if conditioning is not None:
+        return conditioning
+    if info.text_width is None:
+        raise ValueError(
+            f"positive and negative got nothing, but {info.model_name} reads prompts; connect CLIP Text Encode"
+        )
+    return [[torch.zeros(1, 1, info.text_width), {}]]
+
+
+def empty_latent(shot: Shot, plan: TokenPlan | None, info: BaseInfo, batch_size: int) -> dict:
+    """A LATENT of zeros with the size of the source, else of the memories, else of what the base was made for."""
+    entries = plan.retrieval.entries if plan is not None else ()
+    if shot.source_latent is not None:
+        shape = tuple(shot.source_latent.shape)
+    elif entries:
+        shape = tuple(entries[0].latent.shape)
+    else:
+        num_frames = shot.target_path.num_frames if shot.target_path is not None else 1
+        count = num_latent_frames(num_frames, info.ratios.temporal)
+        shape = (info.ratios.channels, count, *info.latent_size)
+    device = comfy.model_management.intermediate_device()
+    return {"samples": torch.zeros(batch_size, *shape, device=device)}
+
+
+def _source_latent(source: dict | None, info: BaseInfo) -> torch.Tensor | None:
+    if source is None:
+        return None
+    samples = source["samples"]
+    if samples.ndim != 5 or samples.shape[1] != info.ratios.channels:
+        raise ValueError(
+            f"source got a latent of shape {tuple(samples.shape)}, wanted (1, {info.ratios.channels}, frames, height, "
+            f"width) from the VAE of {info.model_name}; encode the whole clip with that VAE"
+        )
+    if samples.shape[0] != 1:
+        raise ValueError(f"source got {samples.shape[0]} videos, wanted 1; take one with Latent From Batch")
+    if not torch.isfinite(samples).all():
+        raise ValueError("source got NaN or infinity, wanted finite numbers; encode the clip again")
+    return samples[0].clone()
+
+
+def _num_frames(num_latent: int, ratios: VaeRatios) -> int:
+    return (num_latent - 1) * ratios.temporal + 1
+
+
+def _require_fit(entry, shot: Shot, info: BaseInfo) -> None:
+    if entry.model_name != info.model_name:
+        raise ValueError(
+            f"memory {entry.entry_id[:8]} was made by {entry.model_name!r}, wanted {info.model_name!r}; latents of one model "
+            "mean nothing to another, so start a new cache for this model"
+        )
+    like = shot.source_latent
+    if like is not None and entry.latent_shape != (like.shape[0], *like.shape[2:]):
+        raise ValueError(
+            f"memory {entry.entry_id[:8]} has latents of {entry.latent_shape} (channels, height, width), wanted "
+            f"{(like.shape[0], *like.shape[2:])} as the source; use one size throughout a session, or start a new cache"
+        )
+
+
+NODES = [ApplyMemory]

@@ -1,0 +1,11 @@
+"""Socket types of this pack, and what travels on each."""
+
+from comfy_api.latest import io
+
+Camera = io.Custom("MEMV2V_CAMERA")  # memv2v_core.cameras.trajectory.CameraTrajectory
+Cache = io.Custom("MEMV2V_CACHE")  # memv2v_core.cache.memory_cache.MemoryCache
+Retrieval = io.Custom("MEMV2V_RETRIEVAL")  # memv2v_core.retrieval.selection.Retrieval
+Plan = io.Custom("MEMV2V_PLAN")  # memv2v_core.tokens.budget.TokenPlan
+Adapter = io.Custom("MEMV2V_ADAPTER")  # an adapter file's weights, for a MODEL from any other loader
+
+CATEGORY = "Memory-V2V"
