@@ -2,47 +2,147 @@
 
 import argparse
 import json
+import platform
+import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from .api import ComfyApi, Progress, output_files
-from .environment import ROOT, Environment
+from .demo_prompts import TURNS, VIDEO_FPS, saving_to, with_truth, with_video, without_memory
+from .environment import COMFYUI_VERSION, ROOT, Environment
 from .server import running_server
-from .workflow import workflow_to_prompt
+from .workflow import nodes_of_type, workflow_to_prompt
 
 WORKFLOW = ROOT / "workflows" / "multi_turn_novel_view.json"
 OUTPUT = ROOT / "demo_output"
+ARMS = ("with_memory", "without_memory")
+SHEET_FRAMES = (0, 2, 4, 6, 8)
+REAL_FOOTAGE = (
+    "The built-in model knows only procedural scenes of coloured shapes: on real footage this shows that the loop "
+    "runs, not what a real model's pictures look like."
+)
 
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's command-line options to `parser`."""
+    parser.add_argument("--video", type=Path, help="run the loop on this clip instead of the rendered scene")
     parser.add_argument("--workflow", type=Path, default=WORKFLOW, help="a workflow saved by ComfyUI's editor")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results")
     parser.add_argument("--gpu", action="store_true", help="let ComfyUI use the GPU instead of the CPU")
 
 
+@dataclass(frozen=True)
+class ArmResult:
+    """What one run of the workflow gave: its report, its notes, and picture files by node title."""
+
+    consistency: dict
+    notes: tuple[str, ...]
+    pictures: dict[str, list[Path]]
+    seconds: float
+
+
 def run_demo(environment: Environment, options: argparse.Namespace) -> int:
-    """Exit code 0 after the workflow ran and its files lie in the output folder."""
+    """Exit code 0 after both arms ran and their files lie in the output folder.
+
+    Raises: ValueError for a clip that does not exist.
+    """
+    if options.video is not None and not options.video.is_file():
+        raise ValueError(f"--video got {options.video}, which is no file; name a video clip")
     began_s = time.monotonic()
+    options.output.mkdir(parents=True, exist_ok=True)
+    print("Starting ComfyUI ...", flush=True)
     with running_server(environment, on_cpu=not options.gpu, extra_args=["--disable-api-nodes"]) as server:
-        prompt = load_prompt(server.api, options.workflow)
-        files = run_prompt(server.api, prompt, options.output)
-    print(f"{len(files)} files in {options.output} after {time.monotonic() - began_s:.0f} s")
+        remembering = prepare_prompt(server.api, options)
+        arms = {}
+        for arm in ARMS:
+            print(f"{arm.replace('_', ' ')}: three turns", flush=True)
+            prompt = remembering if arm == ARMS[0] else without_memory(remembering)
+            arms[arm] = run_arm(server.api, saving_to(prompt, arm), options.output, arm)
+    sheet = draw_sheet(environment, arms, options.output, has_truth=options.video is None)
+    report = make_report(arms, options, time.monotonic() - began_s)
+    (options.output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    summarise(report, sheet, options.output)
     return 0
 
 
-def load_prompt(api: ComfyApi, workflow: Path) -> dict[str, dict]:
-    """The API prompt of a workflow file."""
-    return workflow_to_prompt(json.loads(workflow.read_text(encoding="utf-8")), api.object_info())
+def prepare_prompt(api: ComfyApi, options: argparse.Namespace) -> dict[str, dict]:
+    """The shipped workflow as a prompt, on the user's clip, or with the truth rendered beside it."""
+    prompt = workflow_to_prompt(json.loads(options.workflow.read_text(encoding="utf-8")), api.object_info())
+    if options.video is None:
+        return with_truth(prompt)
+    return with_video(prompt, api.upload(options.video))
 
 
-def run_prompt(api: ComfyApi, prompt: dict[str, dict], folder: Path) -> tuple[Path, ...]:
-    """The files that the prompt's nodes saved, downloaded to `folder`; progress goes to the terminal."""
+def run_arm(api: ComfyApi, prompt: dict[str, dict], folder: Path, arm: str) -> ArmResult:
+    """Run the prompt; videos go to `folder`, frames to its subfolder `frames`."""
+    began_s = time.monotonic()
     entry = api.run(prompt, ProgressLine(prompt))
-    print()
-    saved = (output for output in output_files(entry) if output.folder_type == "output")
-    return tuple(api.download(output, folder / output.filename) for output in saved)
+    if sys.stdout.isatty():
+        print()
+    pictures: dict[str, list[Path]] = {}
+    for output in output_files(entry):
+        title = prompt[output.node_id]["_meta"]["title"]
+        if output.folder_type == "output":
+            suffix = Path(output.filename).suffix
+            api.download(output, folder / f"{arm}_{title.removeprefix('Save ').replace(' ', '_')}{suffix}")
+        elif title.endswith("frames"):
+            count = len(pictures.setdefault(title, []))
+            name = f"{arm}_{title.replace(':', '').replace(' ', '_')}_{count:02d}.png"
+            pictures[title].append(api.download(output, folder / "frames" / name))
+    (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
+    notes = [text for node in nodes_of_type(prompt, "FitVideo") for text in entry["outputs"][node]["text"]]
+    consistency = json.loads(entry["outputs"][report_id]["text"][0])
+    return ArmResult(consistency, tuple(notes), pictures, time.monotonic() - began_s)
+
+
+def draw_sheet(environment: Environment, arms: dict[str, ArmResult], folder: Path, has_truth: bool) -> Path:
+    """The contact sheet of both arms, drawn by the environment's Python, as a PNG in `folder`."""
+    first = arms[ARMS[0]].pictures
+    rows = [("source", first["Source frames"])]
+    for arm in ARMS:
+        rows += [
+            (f"turn {turn}, {arm.replace('_', ' ')}", arms[arm].pictures[f"Turn {turn}: frames"]) for turn in TURNS
+        ]
+    if has_truth:
+        rows += [(f"turn {turn}, the truth", first[f"Truth {turn}: frames"]) for turn in TURNS]
+    sheet = folder / "contact_sheet.png"
+    spec = {"frames": SHEET_FRAMES, "rows": [(label, [str(path) for path in paths]) for label, paths in rows]}
+    command = [str(environment.python), "-m", "memv2v_core.evaluation.contact_sheet", str(sheet)]
+    subprocess.run(command, input=json.dumps(spec), text=True, check=True, cwd=ROOT)
+    return sheet
+
+
+def make_report(arms: dict[str, ArmResult], options: argparse.Namespace, seconds: float) -> dict:
+    """All that the demo measured, for report.json."""
+    notes = list(arms[ARMS[0]].notes)
+    if options.video is not None:
+        notes += ["The source's camera is not known and was taken as static.", REAL_FOOTAGE]
+    return {
+        "consistency": {arm: result.consistency for arm, result in arms.items()},
+        "measured": "mean absolute difference (values 0 to 1) between turns, warped exactly into one another, at equal "
+        "frames, outside every source frame's view",
+        "seconds": round(seconds, 1),
+        "arm_seconds": {arm: round(result.seconds, 1) for arm, result in arms.items()},
+        "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
+        "comfyui": COMFYUI_VERSION,
+        "source": str(options.video) if options.video is not None else "rendered scene",
+        "video_fps": VIDEO_FPS,
+        "notes": notes,
+    }
+
+
+def summarise(report: dict, sheet: Path, folder: Path) -> None:
+    """Five lines on the terminal."""
+    scores = [report["consistency"][arm]["mae"] for arm in ARMS]
+    shown = ["-" if score is None else f"{score:.4f}" for score in scores]
+    times = f", {scores[1] / scores[0]:.1f} times less" if None not in scores and scores[0] else ""
+    print("Where the source never looked, turns differ from each other by (mean absolute difference):")
+    print(f"  with memory {shown[0]}, without memory {shown[1]}{times}")
+    print(f"  {' '.join(report['notes']) or 'The scene is procedural and was never trained on.'}")
+    print(f"  look at {sheet}")
+    print(f"  {folder} also holds an mp4 a turn and report.json; {report['seconds']:.0f} s in all")
 
 
 class ProgressLine:

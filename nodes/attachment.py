@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import comfy.latent_formats
-import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import torch
@@ -46,8 +44,8 @@ def attach_adapter(
     adapter = MemoryAdapter(config, comfy.ops.manual_cast).eval()
     patcher = comfy.model_patcher.CoreModelPatcher(
         adapter,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
+        load_device=model.load_device,
+        offload_device=model.offload_device,
     )
     adapter.load_state_dict(state, assign=patcher.is_dynamic())
     clone = model.clone()

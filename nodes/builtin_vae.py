@@ -12,6 +12,19 @@ from ..memv2v_core.builtin.codec import RATIOS, Codec
 _PLACEHOLDER = {"pixel_space_vae": torch.tensor(1.0)}  # the smallest VAE that comfy.sd.VAE knows; replaced at once
 
 
+class BuiltinFormat(comfy.latent_formats.Wan21):
+    """Wan21's whitening with the codec's own ratios and colours: previews show what the linear part decodes."""
+
+    temporal_downscale_ratio = RATIOS.temporal
+    spacial_downscale_ratio = RATIOS.spatial
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.taesd_decoder_name = None
+        self.latent_rgb_factors = codec.synthesis.weight.mean((2, 3)).tolist()  # (16, 3)
+        self.latent_rgb_factors_bias = codec.synthesis.bias.tolist()
+
+
 class _FirstStage(nn.Module):
     """The codec in the VAE's unnormalised space: a native Wan model whitens with fixed numbers, so undo that here."""
 

@@ -3,11 +3,12 @@
 import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
+from ..memv2v_core.cache.entry import MemoryEntry
 from ..memv2v_core.cameras.trajectory import CameraTrajectory, require_length, static_trajectory
 from ..memv2v_core.sampling.turn import Shot
-from ..memv2v_core.shapes import VaeRatios, num_latent_frames
+from ..memv2v_core.shapes import num_latent_frames
 from ..memv2v_core.tokens.budget import TokenPlan
 from .attachment import BaseInfo, base_info
 from .io_types import CATEGORY, Camera, Plan
@@ -54,14 +55,14 @@ class ApplyMemory(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model,
-        positive=None,
-        negative=None,
-        source=None,
-        plan=None,
-        source_camera=None,
-        target_camera=None,
-        batch_size=1,
+        model: ModelPatcher,
+        positive: list | None = None,
+        negative: list | None = None,
+        source: dict | None = None,
+        plan: TokenPlan | None = None,
+        source_camera: CameraTrajectory | None = None,
+        target_camera: CameraTrajectory | None = None,
+        batch_size: int = 1,
     ) -> io.NodeOutput:
         info = base_info(model)
         shot = make_shot(info, source, plan, source_camera, target_camera)
@@ -70,6 +71,7 @@ class ApplyMemory(io.ComfyNode):
             prompt_or_empty(positive, info),
             prompt_or_empty(negative, info),
             empty_latent(shot, plan, info, batch_size),
+            ui=ui.PreviewText(describe_turn(shot, plan, info)),
         )
 
 
@@ -86,16 +88,10 @@ def make_shot(
     of another model or size.
     """
     latent = _source_latent(source, info)
-    memories = plan.retrieval.entries if plan is not None else ()
-    if target_camera is not None and not info.has_cameras:
-        raise ValueError(
-            f"target_camera got a path, but {info.model_name} has no camera weights; load a model with a Memory-V2V or "
-            "ReCamMaster adapter, or disconnect the path"
-        )
-    if target_camera is None and info.has_cameras and (latent is not None or memories):
-        raise ValueError("target_camera got nothing, wanted the path of this turn; connect a Camera Trajectory")
+    has_streams = latent is not None or bool(memories_of(plan))
+    _require_cameras(info, source_camera, target_camera, has_streams)
     if latent is not None and target_camera is not None:
-        num_frames = _num_frames(latent.shape[1], info.ratios)
+        num_frames = (latent.shape[1] - 1) * info.ratios.temporal + 1
         require_length(target_camera, num_frames, "target")
         if source_camera is not None:
             require_length(source_camera, num_frames, "source")
@@ -103,16 +99,21 @@ def make_shot(
         lens = target_camera.intrinsics[0]
         source_camera = static_trajectory(target_camera.num_frames, lens, is_assumed=True)
     shot = Shot(latent, source_camera, target_camera)
-    for entry in memories:
+    for entry in memories_of(plan):
         _require_fit(entry, shot, info)
     return shot
 
 
+def memories_of(plan: TokenPlan | None) -> tuple[MemoryEntry, ...]:
+    """The memories of a plan, best first; none without a plan, as on a first turn."""
+    return plan.retrieval.entries if plan is not None else ()
+
+
 def with_memory(model: ModelPatcher, shot: Shot, plan: TokenPlan | None, info: BaseInfo) -> ModelPatcher:
     """`model` with memory; the very same model where there is nothing to see."""
-    if shot.source_latent is None and shot.target_path is None and (plan is None or not plan.kernels):
+    if shot.source_latent is None and shot.target_path is None and not memories_of(plan):
         return model
-    return MemoryPatch(shot, plan, info).attach(model)
+    return MemoryPatch(shot, plan, info, latent_shape(shot, plan, info)).attach(model)
 
 
 def prompt_or_empty(conditioning: list | None, info: BaseInfo) -> list:
@@ -124,24 +125,42 @@ def prompt_or_empty(conditioning: list | None, info: BaseInfo) -> list:
         return conditioning
     if info.text_width is None:
         raise ValueError(
-            f"positive and negative got nothing, but {info.model_name} reads prompts; connect CLIP Text Encode"
+            f"positive or negative got nothing, but {info.model_name} reads prompts; connect CLIP Text Encode to both"
         )
     return [[torch.zeros(1, 1, info.text_width), {}]]
 
 
-def empty_latent(shot: Shot, plan: TokenPlan | None, info: BaseInfo, batch_size: int) -> dict:
-    """A LATENT of zeros with the size of the source, else of the memories, else of what the base was made for."""
-    entries = plan.retrieval.entries if plan is not None else ()
+def latent_shape(shot: Shot, plan: TokenPlan | None, info: BaseInfo) -> tuple[int, int, int, int]:
+    """(C, T, H, W) of this turn: the source's; else as long as the path and as large as the memories; else what the
+    base was made for.
+
+    Raises: ValueError for a path whose length the VAE's temporal ratio does not fit.
+    """
     if shot.source_latent is not None:
-        shape = tuple(shot.source_latent.shape)
-    elif entries:
-        shape = tuple(entries[0].latent.shape)
-    else:
-        num_frames = shot.target_path.num_frames if shot.target_path is not None else 1
-        count = num_latent_frames(num_frames, info.ratios.temporal)
-        shape = (info.ratios.channels, count, *info.latent_size)
-    device = comfy.model_management.intermediate_device()
-    return {"samples": torch.zeros(batch_size, *shape, device=device)}
+        return tuple(shot.source_latent.shape)
+    memories = memories_of(plan)
+    num_latent = memories[0].latent.shape[1] if memories else 1
+    if shot.target_path is not None:
+        num_latent = num_latent_frames(shot.target_path.num_frames, info.ratios.temporal)
+    height, width = memories[0].latent.shape[2:] if memories else info.latent_size
+    return info.ratios.channels, num_latent, height, width
+
+
+def empty_latent(shot: Shot, plan: TokenPlan | None, info: BaseInfo, batch_size: int) -> dict[str, torch.Tensor]:
+    """A LATENT of zeros to sample this turn from."""
+    shape = latent_shape(shot, plan, info)
+    return {"samples": torch.zeros(batch_size, *shape, device=comfy.model_management.intermediate_device())}
+
+
+def describe_turn(shot: Shot, plan: TokenPlan | None, info: BaseInfo) -> str:
+    """What the model will see, which mode runs, and what had to be assumed."""
+    kernels = plan.kernels if plan is not None else ()
+    pairs = zip(memories_of(plan), kernels, strict=True)
+    memories = ", ".join(f"turn {entry.turn} at 1x{kernel}x{kernel}" for entry, kernel in pairs)
+    lines = [f"{info.model_name}, {info.mode} mode", f"memories: {memories or 'none'}"]
+    if shot.source_path is not None and shot.source_path.is_assumed:
+        lines.append("the source's camera is unknown and taken as static")
+    return "\n".join(lines)
 
 
 def _source_latent(source: dict | None, info: BaseInfo) -> torch.Tensor | None:
@@ -160,15 +179,24 @@ def _source_latent(source: dict | None, info: BaseInfo) -> torch.Tensor | None:
     return samples[0].clone()
 
 
-def _num_frames(num_latent: int, ratios: VaeRatios) -> int:
-    return (num_latent - 1) * ratios.temporal + 1
+def _require_cameras(
+    info: BaseInfo, source: CameraTrajectory | None, target: CameraTrajectory | None, has_streams: bool
+) -> None:
+    for name, path in (("source_camera", source), ("target_camera", target)):
+        if path is not None and not info.has_cameras:
+            raise ValueError(
+                f"{name} got a path, but {info.model_name} has no camera weights; load a model with a Memory-V2V or "
+                "ReCamMaster adapter, or disconnect the path"
+            )
+    if target is None and info.has_cameras and (has_streams or source is not None):
+        raise ValueError("target_camera got nothing, wanted the path of this turn; connect a Camera Trajectory")
 
 
-def _require_fit(entry, shot: Shot, info: BaseInfo) -> None:
+def _require_fit(entry: MemoryEntry, shot: Shot, info: BaseInfo) -> None:
     if entry.model_name != info.model_name:
         raise ValueError(
-            f"memory {entry.entry_id[:8]} was made by {entry.model_name!r}, wanted {info.model_name!r}; latents of one model "
-            "mean nothing to another, so start a new cache for this model"
+            f"memory {entry.entry_id[:8]} was made by {entry.model_name!r}, wanted {info.model_name!r}; "
+            "latents of one model mean nothing to another, so start a new cache for this model"
         )
     like = shot.source_latent
     if like is not None and entry.latent_shape != (like.shape[0], *like.shape[2:]):

@@ -5,7 +5,9 @@ tokens there will be. Innermost, every step: our forward over the live DiT in pl
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import comfy.ldm.flux.math
 import comfy.model_management
@@ -18,17 +20,25 @@ from ..memv2v_core.model.memory_inputs import MemoryInputs
 from ..memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from ..memv2v_core.model.wan_view import WanView
 from ..memv2v_core.sampling.turn import Shot, memory_inputs
+from ..memv2v_core.shapes import token_grid
 from ..memv2v_core.tokens.budget import TokenPlan, plan_layout
 from .attachment import KEY, BaseInfo, adapter_of
+
+# What Wan's forwards read beside the latent and the prompt; ours would pass over it in silence.
+_FOREIGN_INPUTS = ("reference_latent", "context_latents", "camera_conditions", "vace_context", "audio_embed", "control")
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryPatch:
-    """What one ApplyMemory adds to a MODEL; shared by all clones, so never changed."""
+    """What one ApplyMemory adds to a MODEL; shared by all clones, so never changed.
+
+    latent_shape: (C, T, H, W) of the target.
+    """
 
     shot: Shot
     plan: TokenPlan | None
     info: BaseInfo
+    latent_shape: tuple[int, int, int, int]
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of `model` with this patch in place of any earlier one."""
@@ -42,7 +52,16 @@ class MemoryPatch:
             clone.add_wrapper_with_key(kind, KEY, wrapper)
         return clone
 
-    def outer_sample(self, executor, noise: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+    def outer_sample(self, executor: Callable, noise: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Puts a `MemoryRun` where `diffusion_model` finds it, in options that live as long as this run.
+
+        Raises: ValueError when the sampler was given another latent than ApplyMemory's.
+        """
+        if tuple(noise.shape[1:]) != self.latent_shape:
+            raise ValueError(
+                f"the sampler's latent got {tuple(noise.shape[1:])} (channels, frames, height, width), wanted "
+                f"{self.latent_shape} as source, memories and cameras; connect the latent output of Apply Memory"
+            )
         guider = executor.class_obj
         model, device = guider.model_patcher.model, guider.model_patcher.load_device
         inputs = memory_inputs(
@@ -54,22 +73,25 @@ class MemoryPatch:
             self.info.clean_timestep,
         )
         options = guider.model_options["transformer_options"]
-        options[KEY] = MemoryRun(inputs, adapter_of(guider.model_patcher))
+        options[KEY] = MemoryRun(inputs, adapter_of(guider.model_patcher), self.latent_shape)
         wrappers = options["wrappers"][WrappersMP.DIFFUSION_MODEL]
         wrappers[KEY] = wrappers.pop(KEY)  # innermost: this forward never calls the wrapped one
         return executor(noise, *args, **kwargs)
 
-    def prepare_sampling(self, executor, model: ModelPatcher, noise_shape, conds, *args, **kwargs):
+    def prepare_sampling(
+        self, executor: Callable, model: ModelPatcher, noise_shape: torch.Size, conds: dict, *args: Any, **kwargs: Any
+    ) -> tuple:
+        """Counts our tokens as frames of the target, so that ComfyUI frees enough memory."""
         shape = list(noise_shape)
-        shape[2] = math.ceil(shape[2] * self.sequence_growth(*shape[2:]))
+        shape[2] = math.ceil(shape[2] * self.sequence_growth())
         return executor(model, shape, conds, *args, **kwargs)
 
-    def sequence_growth(self, num_frames: int, height: int, width: int) -> float:
+    def sequence_growth(self) -> float:
         """Tokens of the whole sequence over those of the target alone."""
         entries = self.plan.retrieval.entries if self.plan is not None else ()
         kernels = self.plan.kernels if self.plan is not None else ()
         frames = tuple(entry.latent.shape[1] for entry in entries)
-        layout = plan_layout(num_frames, height, width, self.shot.source_latent is not None, frames, kernels)
+        layout = plan_layout(*self.latent_shape[1:], self.shot.source_latent is not None, frames, kernels)
         return layout.num_tokens / layout.num_target_tokens
 
 
@@ -79,25 +101,47 @@ class MemoryRun:
 
     inputs: MemoryInputs
     adapter: MemoryAdapter | None
-    tokens: dict[tuple, CleanTokens] = field(default_factory=dict)
+    latent_shape: tuple[int, int, int, int]
+    tokens: CleanTokens | None = None
 
     def forward(self, view: WanView, x: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        key = (tuple(x.shape[2:]), x.dtype)
-        if key not in self.tokens:
-            self.tokens[key] = tokenize_clean(view, self.adapter, self.inputs, x.shape)
-        return memory_forward(view, self.adapter, x, timestep, context, self.inputs, self.tokens[key])
+        """The DiT's output for one step.
+
+        Raises: ValueError when another node cut the latent into pieces.
+        """
+        if tuple(x.shape[2:]) != self.latent_shape[1:]:
+            raise ValueError(
+                f"the model got a piece {tuple(x.shape[2:])} of the latent, wanted all of {self.latent_shape[1:]} "
+                "(frames, height, width); disconnect context windows and area conditioning, or Apply Memory"
+            )
+        if self.tokens is None:
+            self.tokens = tokenize_clean(view, self.adapter, self.inputs, x.shape)
+        return memory_forward(view, self.adapter, x, timestep, context, self.inputs, self.tokens)
 
 
 def diffusion_model(
-    executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **kwargs
+    executor: Callable,
+    x: torch.Tensor,
+    timestep: torch.Tensor,
+    context: torch.Tensor,
+    clip_fea: torch.Tensor | None = None,
+    time_dim_concat: torch.Tensor | None = None,
+    transformer_options: dict[str, Any] | None = None,
+    **kwargs: Any,
 ) -> torch.Tensor:
-    """One step of the patched model, in place of the DiT's own forward."""
-    for name, given in (("clip_fea", clip_fea), ("time_dim_concat", time_dim_concat)):
+    """One step of the patched model, in place of the DiT's own forward.
+
+    Raises: ValueError for conditioning that this forward has no place for.
+    """
+    others = {"clip_fea": clip_fea, "time_dim_concat": time_dim_concat}
+    others |= {name: kwargs.get(name) for name in _FOREIGN_INPUTS}
+    for name, given in others.items():
         if given is not None:
             raise ValueError(
-                f"Memory-V2V got the conditioning {name}, wanted a text-to-video model without it; "
-                "disconnect the node that adds it, or ApplyMemory"
+                f"the model got the conditioning {name!r} beside memory, wanted text alone; "
+                "disconnect the node that adds it, or Apply Memory"
             )
+    transformer_options["grid_sizes"] = (x.shape[2], *token_grid(*x.shape[3:], executor.class_obj.patch_size[-1]))
     view = WanView(
         executor.class_obj,
         comfy.model_management.cast_to,

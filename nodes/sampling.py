@@ -4,14 +4,20 @@ from pathlib import Path
 
 import comfy.samplers
 import folder_paths
-from comfy_api.latest import io
+import latent_preview
+import numpy
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io, ui
 
 from ..memv2v_core.cache.entry import MemoryEntry
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cache.storage import save_session, session_folder
+from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.sampling.turn import Shot, finished_entry
+from ..memv2v_core.tokens.budget import TokenPlan
 from .attachment import BaseInfo, base_info
-from .conditioning import SHARED_INPUTS, empty_latent, make_shot, prompt_or_empty, with_memory
+from .conditioning import SHARED_INPUTS, describe_turn, empty_latent, make_shot, prompt_or_empty, with_memory
 from .io_types import CATEGORY, Cache
 
 
@@ -24,8 +30,8 @@ class MemoryV2VSampler(io.ComfyNode):
             node_id="MemoryV2VSampler",
             display_name="Memory-V2V Sampler",
             category=CATEGORY,
-            description="Makes one turn and appends it to the cache; wire the cache on to the next turn. A named session "
-            "is saved as soon as the turn is finished. The same latents as Apply Memory with KSampler.",
+            description="Makes one turn and appends it to the cache; wire the cache on to the next turn. A named "
+            "session is saved as soon as the turn is finished. The same latents as Apply Memory with KSampler.",
             inputs=[
                 *SHARED_INPUTS,
                 Cache.Input(
@@ -59,51 +65,54 @@ class MemoryV2VSampler(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model,
-        seed,
-        steps,
-        cfg,
-        sampler_name,
-        scheduler,
-        positive=None,
-        negative=None,
-        source=None,
-        plan=None,
-        source_camera=None,
-        target_camera=None,
-        cache=None,
+        model: ModelPatcher,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: list | None = None,
+        negative: list | None = None,
+        source: dict | None = None,
+        plan: TokenPlan | None = None,
+        source_camera: CameraTrajectory | None = None,
+        target_camera: CameraTrajectory | None = None,
+        cache: MemoryCache | None = None,
     ) -> io.NodeOutput:
         from nodes import common_ksampler  # ComfyUI's own, not this package
 
         info = base_info(model)
-        cache = cache if cache is not None else MemoryCache()
         shot = make_shot(info, source, plan, source_camera, target_camera)
         latent = empty_latent(shot, plan, info, batch_size=1)
-        cache.require_fit(info.model_name, (latent["samples"].shape[1], *latent["samples"].shape[3:]))
-        (sampled,) = common_ksampler(
-            with_memory(model, shot, plan, info),
-            seed,
-            steps,
-            cfg,
-            sampler_name,
-            scheduler,
-            prompt_or_empty(positive, info),
-            prompt_or_empty(negative, info),
-            latent,
-        )
-        entry = turn_entry(sampled["samples"], shot, info, cache, seed)
-        return io.NodeOutput(sampled, remember(cache, entry))
+        cache = require_room(cache, shot, info, latent["samples"])
+        patched = with_memory(model, shot, plan, info)
+        prompts = prompt_or_empty(positive, info), prompt_or_empty(negative, info)
+        (sampled,) = common_ksampler(patched, seed, steps, cfg, sampler_name, scheduler, *prompts, latent)
+        entry = turn_entry(sampled["samples"], model, shot, info, cache, seed)
+        grown, notes = remember(cache, entry)
+        text = "\n".join((describe_turn(shot, plan, info), f"turn {entry.turn} is {entry.entry_id[:8]}", *notes))
+        return io.NodeOutput(sampled, grown, ui=ui.PreviewText(text))
 
 
-def turn_entry(samples, shot: Shot, info: BaseInfo, cache: MemoryCache, seed: int) -> MemoryEntry:
-    """The cache entry of a finished turn.
+def require_room(cache: MemoryCache | None, shot: Shot, info: BaseInfo, samples: torch.Tensor) -> MemoryCache:
+    """The cache to append to, checked before the sampler spends its time.
 
-    Raises: ValueError when the turn had no camera path: such a result could not be found again.
+    Raises: ValueError when the turn has no camera path (such a result could not be found again), and for a cache of
+    another model or latent size.
     """
     if shot.target_path is None:
         raise ValueError(
             "target_camera got nothing, wanted the path of this turn; the cache finds results by their cameras"
         )
+    cache = cache if cache is not None else MemoryCache()
+    cache.require_fit(info.model_name, (samples.shape[1], *samples.shape[3:]))
+    return cache
+
+
+def turn_entry(
+    samples: torch.Tensor, model: ModelPatcher, shot: Shot, info: BaseInfo, cache: MemoryCache, seed: int
+) -> MemoryEntry:
+    """The cache entry of a finished turn, `samples` (1, C, T, H, W)."""
     newest = cache.newest
     return finished_entry(
         samples[0].detach().cpu(),
@@ -115,15 +124,33 @@ def turn_entry(samples, shot: Shot, info: BaseInfo, cache: MemoryCache, seed: in
         seed=seed,
         source_latent=None if shot.source_latent is None else shot.source_latent.cpu(),
         parent_id=newest.entry_id if newest is not None else None,
+        thumbnail=thumbnail(model, samples),
     )
 
 
-def remember(cache: MemoryCache, entry: MemoryEntry) -> MemoryCache:
-    """`cache` with `entry`; on disk at once where the cache belongs to a named session."""
+def thumbnail(model: ModelPatcher, samples: torch.Tensor) -> torch.Tensor | None:
+    """The middle latent frame in the colours of the sampler's previews, (H, W, 3) uint8; None where a model has none.
+
+    No VAE is at hand here, and a picture to recognise a turn by needs none.
+    """
+    latent_format = model.model.latent_format
+    if latent_format.latent_rgb_factors is None:
+        return None
+    previewer = latent_preview.Latent2RGBPreviewer(
+        latent_format.latent_rgb_factors,
+        latent_format.latent_rgb_factors_bias,
+        latent_format.latent_rgb_factors_reshape,
+    )
+    latent = model.model.process_latent_in(samples[:, :, samples.shape[2] // 2 :].float().cpu())
+    return torch.from_numpy(numpy.array(previewer.decode_latent_to_preview(latent)))
+
+
+def remember(cache: MemoryCache, entry: MemoryEntry) -> tuple[MemoryCache, tuple[str, ...]]:
+    """`cache` with `entry`, and what its session had to repair; on disk at once where the cache has a session."""
     grown = cache.append(entry)
-    if grown.session is not None:
-        save_session(grown, session_folder(sessions_root(), grown.session))
-    return grown
+    if grown.session is None:
+        return grown, ()
+    return grown, save_session(grown, session_folder(sessions_root(), grown.session))
 
 
 def sessions_root() -> Path:

@@ -4,15 +4,18 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
 from ..model.adapter import MemoryAdapter
 from ..model.checkpoint import read_adapter, save_adapter, to_diffusers_names, to_native_names
 from ..model.diffusers_view import DiffusersView
 from .codec import RATIOS, Codec
+
+if TYPE_CHECKING:
+    from diffusers import WanTransformer3DModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 STORED_DTYPE = torch.float16
@@ -85,8 +88,10 @@ def codec_path(name: str) -> Path:
     return WEIGHTS / f"{name}_vae.safetensors"
 
 
-def build_dit(config: DitConfig) -> WanTransformer3DModel:
+def build_dit(config: DitConfig) -> "WanTransformer3DModel":
     """A DiT of these sizes with fresh weights."""
+    from diffusers import WanTransformer3DModel  # slow to import, and ComfyUI needs none of it
+
     return WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=config.num_heads,
@@ -123,7 +128,9 @@ def load_codec(name: str) -> Codec:
     return codec.eval().requires_grad_(False)
 
 
-def save_bundle(info: BuiltinInfo, key: str, dit: WanTransformer3DModel, adapter: MemoryAdapter, codec: Codec) -> None:
+def save_bundle(
+    info: BuiltinInfo, key: str, dit: "WanTransformer3DModel", adapter: MemoryAdapter, codec: Codec
+) -> None:
     """Write a built-in model under the name `key`; weights are stored in fp16."""
     WEIGHTS.mkdir(exist_ok=True)
     config = {"num_heads": info.dit.num_heads, "text_dim": info.dit.text_dim, "freq_dim": info.dit.freq_dim}

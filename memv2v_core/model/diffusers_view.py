@@ -1,12 +1,15 @@
 """diffusers' WanTransformer3DModel as a `Backbone`: training and command-line use without ComfyUI."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from diffusers import WanTransformer3DModel
 
 from .backbone import expand_time
+
+if TYPE_CHECKING:
+    from diffusers import WanTransformer3DModel
 
 Rope = tuple[torch.Tensor, torch.Tensor]
 
@@ -14,7 +17,7 @@ Rope = tuple[torch.Tensor, torch.Tensor]
 class DiffusersView:
     """Walks the modules of a WanTransformer3DModel."""
 
-    def __init__(self, model: WanTransformer3DModel) -> None:
+    def __init__(self, model: "WanTransformer3DModel") -> None:
         self.model = model
         self.num_blocks = len(model.blocks)
         self.patch_kernel = model.config.patch_size[-1]

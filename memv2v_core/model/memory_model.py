@@ -19,6 +19,7 @@ from ..tokens.merging import (
     merge_blocks,
     plan_merge,
     pool_groups,
+    will_merge,
 )
 from ..tokens.positions import token_positions
 from ..tokens.tokenizers import BASE_KERNEL, pool_for_base
@@ -90,12 +91,12 @@ def memory_forward(
     time, modulation = _embed_time(backbone, inputs, timestep, has_clean=clean.tokens is not None)
     text = backbone.embed_text(context)
     rope = backbone.rope(sequence.positions)
-    merge_at = merge_blocks(backbone.num_blocks) if inputs.merging and clean.tokens is not None else ()
+    merge_at = merge_blocks(backbone.num_blocks) if will_merge(sequence.layout, inputs.merging) else ()
     for i in range(backbone.num_blocks):
         block = _Block(backbone, adapter, i, modulation, clean.poses, sequence.layout.num_target_tokens)
         if probe is not None:
             probe(i, block.attention_input(sequence), sequence)
-        if i in merge_at and inputs.merging.unresponsive != "keep":
+        if i in merge_at:
             plan = _plan(backbone, i, block.attention_input(sequence), sequence, inputs.merging)
             sequence = _merge(adapter, merge_at.index(i), sequence, plan)
             rope = backbone.rope(sequence.positions)

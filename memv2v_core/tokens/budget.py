@@ -8,8 +8,8 @@ from typing import Literal
 
 from ..retrieval.selection import Retrieval
 from ..shapes import token_grid
-from .layout import FrameGroup, SequenceLayout, build_layout
-from .merging import REDUCTION_SIDE, MergeConfig, merge_blocks, merged_layout
+from .layout import SequenceLayout, build_layout
+from .merging import REDUCTION_SIDE, MergeConfig, merge_blocks, merged_layout, pool_groups, will_merge
 from .positions import MemoryRange
 from .tokenizers import BASE_KERNEL
 
@@ -95,14 +95,13 @@ def forward_cost(
 ) -> Cost:
     """Cost of one forward: attentions, feed-forward, projector and camera encoder; no embeddings, no head."""
     flops, tokens_in = 0, layout.num_tokens
-    is_merging = merging is not None and merging.unresponsive != "keep" and len(layout.groups) > 1
-    merge_at = merge_blocks(shape.num_blocks) if is_merging else ()
+    merge_at = merge_blocks(shape.num_blocks) if will_merge(layout, merging) else ()
     num_poses = sum(group.num_frames for group in layout.groups)
     for i in range(shape.num_blocks):
         if i in merge_at:
-            flops += _scoring_flops(layout, shape.dim)
-            layout = merged_layout(layout, merging)
-            flops += _merging_flops(layout, shape.dim)
+            flops += _scoring_flops(layout, shape.dim, merging)
+            whole, layout = layout, merged_layout(layout, merging)
+            flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
         flops += _block_flops(layout.num_tokens, num_poses, shape)
     # query, key, value, output and residual of attention, or the feed-forward's inside: whichever is wider
     widest = max(5 * shape.dim, 2 * shape.dim + shape.ffn_dim)
@@ -117,11 +116,14 @@ def _block_flops(num_tokens: int, num_poses: int, shape: DitShape) -> int:
     return self_attention + cameras + cross_attention + 2 * 2 * num_tokens * dim * shape.ffn_dim
 
 
-def _scoring_flops(layout: SequenceLayout, dim: int) -> int:
-    frames = sum(group.num_frames for group in layout.conditioning)
+def _scoring_flops(layout: SequenceLayout, dim: int, merging: MergeConfig) -> int:
+    frames = sum(group.num_frames for group in pool_groups(layout, merging))
     return 2 * layout.num_tokens * dim**2 + 2 * layout.num_target_tokens * frames * dim
 
 
-def _merging_flops(layout: SequenceLayout, dim: int) -> int:
-    merged: tuple[FrameGroup, ...] = tuple(group for group in layout.groups if group.is_merged)
-    return sum(2 * group.num_tokens * REDUCTION_SIDE**2 * dim**2 for group in merged)
+def _merging_flops(num_merged: int, dim: int) -> int:
+    return 2 * num_merged * REDUCTION_SIDE**2 * dim**2
+
+
+def _num_merged(layout: SequenceLayout) -> int:
+    return sum(group.num_tokens for group in layout.groups if group.is_merged)

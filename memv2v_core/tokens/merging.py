@@ -113,6 +113,11 @@ def pool_groups(layout: SequenceLayout, config: MergeConfig) -> tuple[FrameGroup
     return tuple(group for group in layout.conditioning if group.role in roles and not group.is_merged)
 
 
+def will_merge(layout: SequenceLayout, config: MergeConfig | None) -> bool:
+    """Whether a forward with `layout` treats any frame as unresponsive."""
+    return config is not None and config.unresponsive != "keep" and len(pool_groups(layout, config)) > 0
+
+
 def merged_layout(layout: SequenceLayout, config: MergeConfig) -> SequenceLayout:
     """The layout after one merging block; it depends on the counts alone, never on content."""
     pool = pool_groups(layout, config)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ..cameras.projection import pixel_rays
 from ..cameras.trajectory import CameraTrajectory, intrinsics_matrix
 
 
@@ -61,7 +62,7 @@ def make_scene(config: SceneConfig, generator: torch.Generator) -> Scene:
 
 def render(scene: Scene, trajectory: CameraTrajectory, height: int, width: int) -> torch.Tensor:
     """The video (F, 3, H, W) in [0, 1] that a camera at the scene's centre sees along `trajectory`."""
-    rays = _camera_rays(trajectory, height, width).to(scene.panorama)  # (F, H, W, 3)
+    rays = pixel_rays(trajectory.c2w, trajectory.intrinsics, height, width).to(scene.panorama)  # (F, H, W, 3)
     longitude = torch.atan2(rays[..., 0], rays[..., 2])
     latitude = torch.asin(rays[..., 1].clamp(-1, 1))
     grid = torch.stack((longitude / scene.half_width_rad, latitude / scene.half_height_rad), dim=-1)
@@ -109,15 +110,6 @@ def _axis_rotation(angle: torch.Tensor, axis: int) -> torch.Tensor:
     matrix[:, i, i], matrix[:, j, j] = cos, cos
     matrix[:, i, j], matrix[:, j, i] = -sin, sin
     return matrix
-
-
-def _camera_rays(trajectory: CameraTrajectory, height: int, width: int) -> torch.Tensor:
-    rows = (torch.arange(height, dtype=torch.float64) + 0.5) / height
-    columns = (torch.arange(width, dtype=torch.float64) + 0.5) / width
-    v, u = torch.meshgrid(rows, columns, indexing="ij")
-    image = torch.stack((u, v, torch.ones_like(u)), dim=-1).reshape(-1, 3)
-    to_world = trajectory.c2w[:, :3, :3] @ torch.linalg.inv(trajectory.intrinsics)
-    return F.normalize(image @ to_world.mT, dim=-1).reshape(-1, height, width, 3)
 
 
 def _panorama_directions(config: SceneConfig, half_width: float, half_height: float) -> torch.Tensor:

@@ -1,0 +1,166 @@
+"""Built-in models as MODEL and VAE."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from memv2v_core.builtin import bundle
+from memv2v_core.cache.entry import MODES
+
+
+@pytest.fixture
+def loader(comfy_api, tiny_weights: Path) -> type:
+    from memory_v2v.nodes.loading import LoadMemoryV2VModel
+
+    return LoadMemoryV2VModel
+
+
+@pytest.fixture
+def vae(comfy_api, tiny_weights: Path):
+    from memory_v2v.nodes.builtin_vae import BuiltinVAE
+
+    return BuiltinVAE(bundle.load_codec("tiny"))
+
+
+@pytest.fixture
+def copied_weights(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the weights that a test may break."""
+    folder = tmp_path / "weights"
+    shutil.copytree(tiny_weights, folder)
+    monkeypatch.setattr(bundle, "WEIGHTS", folder)
+    return folder
+
+
+def test_built_in_models_are_listed(loader) -> None:
+    model_name, adapter = loader.define_schema().inputs
+    assert model_name.options == ["built-in: tiny"]
+    assert adapter.options[0] == adapter.default == "the model's own"
+
+
+def test_loaded_model_carries_adapter_shift_and_what_is_known_of_it(comfy_api, loader) -> None:
+    from memory_v2v.nodes.attachment import adapter_of, base_info
+
+    model, clip, _ = comfy_api.run_node(loader, model_name="built-in: tiny").result
+    assert clip is None
+    assert model.get_model_object("model_sampling").shift == 3.0
+    assert model.model.diffusion_model.dim == adapter_of(model).config.dim == 64
+    assert {p.dtype for p in model.model.diffusion_model.parameters()} == {torch.float32}
+    info = base_info(model)
+    assert (info.model_name, info.text_width, info.clean_timestep) == ("built-in: tiny", 16, "zero")
+    assert info.mode in MODES and info.ratios.temporal == 1 and info.latent_size == (16, 16)
+
+
+def test_two_loads_share_no_state(comfy_api, loader) -> None:
+    first, second = (comfy_api.run_node(loader, model_name="built-in: tiny").result[0] for _ in range(2))
+    assert first.model is not second.model
+
+
+def test_latents_in_the_dit_equal_codec_latents(comfy_api, tiny_model, vae) -> None:
+    frames = torch.rand(3, 64, 48, 3)
+    (encoded,) = comfy_api.nodes.VAEEncode().encode(vae, frames)
+    codec = bundle.load_codec("tiny")
+    wanted = codec.encode(frames.movedim(-1, 0)[None] * 2 - 1)
+    assert encoded["samples"].shape == (1, 16, 3, 8, 6)
+    assert (tiny_model.model.process_latent_in(encoded["samples"]) - wanted).abs().max() <= 1e-5
+
+
+def test_decoding_equals_the_codec(comfy_api, tiny_model, vae) -> None:
+    latent = torch.randn(1, 16, 3, 8, 6) * 0.1
+    unnormalised = tiny_model.model.process_latent_out(latent)
+    with torch.inference_mode():
+        (images,) = comfy_api.nodes.VAEDecode().decode(vae, {"samples": unnormalised})
+        wanted = (bundle.load_codec("tiny").decode(latent)[0].movedim(0, -1) / 2 + 0.5).clamp(0, 1)
+    assert images.shape == (3, 64, 48, 3)
+    assert (images - wanted).abs().max() <= 1e-5
+
+
+def test_encoding_in_tiles_equals_encoding_whole(comfy_api, vae) -> None:
+    frames = torch.rand(20, 128, 192, 3)
+    (whole,) = comfy_api.nodes.VAEEncode().encode(vae, frames)
+    (tiled,) = comfy_api.nodes.VAEEncodeTiled().encode(vae, frames, 64, 16, temporal_size=8, temporal_overlap=4)
+    assert tiled["samples"].shape == whole["samples"].shape
+    assert (tiled["samples"] - whole["samples"]).abs().max() <= 1e-4
+
+
+def test_decoding_in_tiles_has_the_same_frames(comfy_api, vae) -> None:
+    latent = {"samples": torch.randn(1, 16, 20, 16, 24)}
+    with torch.inference_mode():
+        (whole,) = comfy_api.nodes.VAEDecode().decode(vae, latent)
+        (tiled,) = comfy_api.nodes.VAEDecodeTiled().decode(vae, latent, 64, 32, temporal_size=8, temporal_overlap=4)
+    assert tiled.shape == whole.shape == (20, 128, 192, 3)
+    assert (tiled - whole).abs().mean() <= 0.01  # the decoder sees 6 pixels beyond a tile's border
+
+
+def test_frames_that_8_does_not_divide_are_cropped_by_the_native_node(comfy_api, vae) -> None:
+    (encoded,) = comfy_api.nodes.VAEEncode().encode(vae, torch.rand(2, 71, 66, 3))
+    assert encoded["samples"].shape == (1, 16, 2, 8, 8)
+
+
+def test_previews_have_the_colours_of_the_codec(comfy_api, tiny_model) -> None:
+    import latent_preview
+
+    form = tiny_model.model.latent_format
+    latent = torch.randn(1, 16, 1, 4, 4) * 0.2
+    previewer = latent_preview.Latent2RGBPreviewer(form.latent_rgb_factors, form.latent_rgb_factors_bias)
+    shown = torch.from_numpy(numpy.array(previewer.decode_latent_to_preview(latent)))
+    codec = bundle.load_codec("tiny")
+    pixels = torch.nn.functional.avg_pool2d(codec.synthesis(latent[:, :, 0]), 8)[0].movedim(0, -1)
+    assert (shown - (pixels / 2 + 0.5).clamp(0, 1) * 255).abs().max() <= 1
+
+
+def test_fingerprint_follows_the_files(loader, copied_weights: Path) -> None:
+    before = loader.fingerprint_inputs(model_name="built-in: tiny")
+    assert loader.fingerprint_inputs(model_name="built-in: tiny") == before
+    path = bundle.adapter_path("tiny")
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    assert loader.fingerprint_inputs(model_name="built-in: tiny") != before
+
+
+@pytest.mark.parametrize("part", ["dit", "vae", "adapter"])
+def test_missing_file_is_named_with_its_folder(comfy_api, loader, copied_weights: Path, part: str) -> None:
+    (copied_weights / f"tiny_{part}.safetensors").unlink()
+    with pytest.raises(ValueError, match=f"tiny_{part}.safetensors .*could not be read") as error:
+        comfy_api.run_node(loader, model_name="built-in: tiny")
+    assert str(copied_weights) in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["dit", "vae", "adapter"])
+def test_broken_file_is_named(comfy_api, loader, copied_weights: Path, part: str) -> None:
+    (copied_weights / f"tiny_{part}.safetensors").write_bytes(b"not weights at all")
+    with pytest.raises(ValueError, match=f"tiny_{part}.safetensors"):
+        comfy_api.run_node(loader, model_name="built-in: tiny")
+
+
+def test_file_of_another_kind_is_refused_with_what_it_holds(comfy_api, loader, copied_weights: Path) -> None:
+    save_file({"some.weight": torch.zeros(2)}, str(bundle.dit_path("tiny")))
+    with pytest.raises(ValueError, match=r"got 1 tensors, the first named 'some.weight', wanted a Wan DiT"):
+        comfy_api.run_node(loader, model_name="built-in: tiny")
+
+
+@pytest.mark.parametrize(("part", "name"), [("dit", "blocks.1.ffn.0.bias"), ("vae", "synthesis.bias")])
+def test_missing_tensor_is_named(comfy_api, loader, copied_weights: Path, part: str, name: str) -> None:
+    path = copied_weights / f"tiny_{part}.safetensors"
+    weights = load_file(str(path))
+    del weights[name]
+    metadata = {"config": '{"transformer": {"num_heads": 4, "text_dim": 16, "freq_dim": 32}}'}
+    save_file(weights, str(path), metadata=metadata)
+    with pytest.raises(ValueError, match=f"{path.name} in .* got nothing for '{name}'"):
+        comfy_api.run_node(loader, model_name="built-in: tiny")
+
+
+def test_adapter_file_of_the_user_is_listed_and_loaded(comfy_api, loader, copied_weights: Path) -> None:
+    from memory_v2v.nodes.attachment import adapter_of
+
+    folder = comfy_api.base_dir / "models" / "memv2v"
+    folder.mkdir(exist_ok=True)
+    path = folder / "mine.safetensors"
+    shutil.copy(bundle.adapter_path("tiny"), path)
+    bundle.adapter_path("tiny").unlink()
+    assert "mine.safetensors" in loader.define_schema().inputs[1].options
+    model = comfy_api.run_node(loader, model_name="built-in: tiny", adapter="mine.safetensors").result[0]
+    assert adapter_of(model).config.num_blocks == 3
