@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from memv2v_core.builtin.bundle import load_bundle  # noqa: E402
+from memv2v_core.builtin.bundle import Bundle, load_bundle  # noqa: E402
 from memv2v_core.model.camera_encoder import FrameCameras  # noqa: E402
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs  # noqa: E402
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean  # noqa: E402
@@ -32,37 +32,38 @@ def build_inputs(num_frames: int, side: int, kernels: tuple[int, ...], merging: 
     return MemoryInputs(streams, cameras, merging=merging, clean_timestep="zero")
 
 
+def median_seconds(bundle: Bundle, inputs: MemoryInputs, side: int) -> float:
+    """Median time of one forward with these inputs, tokens of clean videos made beforehand as in sampling."""
+    noisy = torch.randn(1, 16, bundle.info.num_frames, side, side)
+    timestep, context = torch.tensor([500.0]), bundle.empty_context(1)
+    times = []
+    with torch.no_grad():
+        clean = tokenize_clean(bundle.backbone, bundle.adapter, inputs, noisy.shape)
+        for _ in range(NUM_REPEATS):
+            began = time.perf_counter()
+            memory_forward(bundle.backbone, bundle.adapter, noisy, timestep, context, inputs, clean)
+            times.append(time.perf_counter() - began)
+    return sorted(times)[NUM_REPEATS // 2]
+
+
 def main() -> None:
     bundle = load_bundle("novel_view")
-    info = bundle.info
+    info, dit = bundle.info, bundle.info.dit
     side = info.size // 8
-    shape = DitShape(info.dit.dim, info.dit.ffn_dim, info.dit.num_layers, num_text_tokens=1)
+    shape = DitShape(dit.dim, dit.ffn_dim, dit.num_layers, num_text_tokens=1)
     print(f"{info.name}: {info.num_frames} x {side} x {side} latents, {platform.machine()}")
-    print("memories  kernels   merging  seconds/source-only  FLOPs/source-only")
-    base_seconds = base_flops = None
+    print("memories  kernels    merging  seconds, source alone = 1  FLOPs, source alone = 1")
+    base = None
     for count in (0, 1, 3, 6, 10):
         ranked = kernels_by_rank(count, BudgetConfig())
-        variants = [("dynamic", ranked, None), ("dynamic", ranked, MergeConfig())]
-        if count:
-            variants.insert(0, ("all 1x2x2", (2,) * count, None))
-        for name, kernels, merging in variants:
-            inputs = build_inputs(info.num_frames, side, kernels, merging)
-            noisy = torch.randn(1, 16, info.num_frames, side, side)
-            clean = tokenize_clean(bundle.backbone, bundle.adapter, inputs, noisy.shape)
-            times = []
-            for _ in range(NUM_REPEATS):
-                began = time.perf_counter()
-                with torch.no_grad():
-                    memory_forward(
-                        bundle.backbone, bundle.adapter, noisy, torch.tensor([500.0]), bundle.empty_context(1), inputs, clean
-                    )
-                times.append(time.perf_counter() - began)
+        uniform = (("all 1x2x2", (2,) * count, None),) if count else ()
+        for name, kernels, merging in (*uniform, ("dynamic", ranked, None), ("dynamic", ranked, MergeConfig())):
+            seconds = median_seconds(bundle, build_inputs(info.num_frames, side, kernels, merging), side)
             layout = plan_layout(info.num_frames, side, side, True, (info.num_frames,) * count, kernels)
             flops = forward_cost(layout, shape, merging).flops
-            seconds = sorted(times)[NUM_REPEATS // 2]
-            base_seconds, base_flops = base_seconds or seconds, base_flops or flops
-            ratio = f"{seconds / base_seconds:19.2f}  {flops / base_flops:17.2f}"
-            print(f"{count:8d}  {name:9s} {'yes' if merging else 'no':>7s}  {ratio}")
+            base = base or (seconds, flops)
+            merged = "yes" if merging else "no"
+            print(f"{count:8d}  {name:9s}  {merged:>7s}  {seconds / base[0]:25.2f}  {flops / base[1]:23.2f}")
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ class Environment:
     is_private: bool
 
     def variables(self) -> dict[str, str]:
-        """The process environment of a child that must find the same pair again."""
-        return {**os.environ, "COMFYUI_PATH": str(self.comfyui), "COMFYUI_PYTHON": str(self.python)}
+        """The process environment of a child that must find the same pair again, and may keep compiled imports."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "COMFYUI_PATH": str(self.comfyui), "COMFYUI_PYTHON": str(self.python)}
 
 
 def prepare_environment(modules: tuple[str, ...] = RUNTIME_MODULES) -> Environment:
@@ -179,7 +180,7 @@ def _set_up() -> Environment:
         _fetch_comfyui(environment)
     print("[3/3] PyTorch 2.11, ComfyUI's packages, test tools (about 3 GB to download unless cached)", flush=True)
     requirements = (environment.comfyui / "requirements.txt", *_requirement_files())
-    uv = [str(environment.python), "-m", "uv", "pip", "install", "--python", str(environment.python)]
+    uv = [str(environment.python), "-m", "uv", "pip", "install", "--compile-bytecode", "--python", str(environment.python)]
     _run([*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))], "the download of packages")
     missing = _missing_modules(environment.python, RUNTIME_MODULES + TEST_MODULES)
     if missing:

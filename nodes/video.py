@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..memv2v_core.builtin.codec import RATIOS
+from ..memv2v_core.cameras.projection import SHARED_CENTRE_TOLERANCE, pixel_rays
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.shapes import padded_num_frames
 from ..memv2v_core.training.scenes import SceneConfig, make_scene, render, rotation_path
@@ -49,8 +50,30 @@ class DemoScene(io.ComfyNode):
         config = SceneConfig()
         world = make_scene(config, torch.Generator().manual_seed(SCENE_SEED_OFFSET + scene))
         drift = torch.linspace(0, 1, num_frames)[:, None] * torch.tensor([drift_deg, 0.0, 0.0])
-        path = rotation_path(drift, config.fov_deg) if camera is None else camera
+        path = rotation_path(drift, config.fov_deg) if camera is None else require_inside(camera, config)
         return io.NodeOutput(render(world, path, size, size).movedim(1, -1).contiguous(), path)
+
+
+def require_inside(camera: CameraTrajectory, config: SceneConfig) -> CameraTrajectory:
+    """The same path.
+
+    Raises: ValueError when it leaves the scene's centre, or looks past the scene's edge.
+    """
+    moved = float(camera.c2w[:, :3, 3].norm(dim=1).max())
+    if moved > SHARED_CENTRE_TOLERANCE:
+        raise ValueError(
+            f"camera got {moved:.3g} pose units away from the scene's centre, wanted 0; demo scenes are painted on a "
+            "sphere and have no depth: choose pan, tilt, roll or sweep"
+        )
+    rays = pixel_rays(camera.c2w, camera.intrinsics, 8, 8)
+    longitude = float(torch.rad2deg(torch.atan2(rays[..., 0], rays[..., 2]).abs().max()))
+    latitude = float(torch.rad2deg(torch.asin(rays[..., 1].clamp(-1, 1)).abs().max()))
+    if longitude > config.half_width_deg or latitude > config.half_height_deg:
+        raise ValueError(
+            f"camera got {longitude:.0f} degrees to the side and {latitude:.0f} up or down into view, wanted at most "
+            f"{config.half_width_deg:.0f} and {config.half_height_deg:.0f}, where the scene ends; lower the amplitude"
+        )
+    return camera
 
 
 class FitVideo(io.ComfyNode):

@@ -86,7 +86,14 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
             f"adapter {path.name} in {path.parent} got {found}, wanted format {ADAPTER_FORMAT}; "
             "choose a Memory-V2V adapter file"
         )
-    return AdapterConfig(**json.loads(metadata["config"])), state
+    values = json.loads(metadata["config"])
+    known = {field.name for field in dataclasses.fields(AdapterConfig)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(
+            f"adapter {path.name} in {path.parent} got the setting {unknown[0]!r}, wanted only {sorted(known)}; "
+            "it was made by a newer version of this pack, so update the pack"
+        )
+    return AdapterConfig(**values), state
 
 
 def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: int) -> None:

@@ -131,8 +131,8 @@ def test_cond_and_uncond_together_equal_apart_with_merging(comfy_api, model, mon
 def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     import comfy.ldm.flux.math
     import comfy.model_management
-    from memory_v2v.nodes.attachment import adapter_of, base_info
 
+    from memory_v2v.nodes.attachment import adapter_of, base_info
     from memv2v_core.model.wan_view import WanView
 
     bundle = load_bundle("novel_view")

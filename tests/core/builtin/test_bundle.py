@@ -1,0 +1,87 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from memv2v_core.builtin import bundle
+from memv2v_core.builtin.bundle import BuiltinInfo, DitConfig, build_dit, load_bundle, read_info, save_bundle
+from memv2v_core.builtin.codec import Codec
+from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
+
+INFO = BuiltinInfo(
+    name="tiny",
+    size=32,
+    num_frames=5,
+    fov_deg=60.0,
+    shift=3.0,
+    num_steps=4,
+    dit=DitConfig(64, num_heads=2, num_layers=2, ffn_dim=96, text_dim=8, freq_dim=16),
+)
+MAX_BYTES = 30e6
+
+
+@pytest.fixture
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.nn.Module]:
+    """Modules saved as the built-in model `tiny` in a folder of their own."""
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        modules = {
+            "dit": build_dit(INFO.dit),
+            "adapter": MemoryAdapter(AdapterConfig(64, 2, 16, has_rays=True, clean_timestep="zero")),
+            "codec": Codec(),
+        }
+    save_bundle(INFO, "tiny", **modules)
+    return modules
+
+
+def test_a_saved_bundle_loads_as_it_was_up_to_half_precision(saved: dict[str, torch.nn.Module]):
+    loaded = load_bundle("tiny")
+    assert loaded.info == INFO == read_info("tiny")
+    assert loaded.adapter.config == saved["adapter"].config
+    for name, module in (("dit", loaded.backbone.model), ("adapter", loaded.adapter), ("codec", loaded.codec)):
+        before, after = saved[name].state_dict(), module.state_dict()
+        assert list(before) == list(after)
+        for key, value in after.items():
+            assert value.dtype == torch.float32
+            assert torch.equal(value, before[key].half().float()), f"{name} {key}"
+
+
+def test_a_loaded_bundle_neither_trains_nor_drops_out(saved: dict[str, torch.nn.Module]):
+    loaded = load_bundle("tiny")
+    for module in (loaded.backbone.model, loaded.adapter, loaded.codec):
+        assert not module.training and not any(p.requires_grad for p in module.parameters())
+
+
+def test_the_dits_file_has_native_names_half_precision_and_the_sizes_that_cannot_be_seen_in_it(
+    saved: dict[str, torch.nn.Module],
+):
+    with safe_open(str(bundle.dit_path("tiny")), framework="pt") as file:
+        names = set(file.keys())
+        assert {file.get_tensor(name).dtype for name in names} == {torch.float16}
+        config = json.loads(file.metadata()["config"])["transformer"]
+    assert {"blocks.1.self_attn.norm_q.weight", "head.modulation", "text_embedding.2.bias"} <= names
+    assert config == {"num_heads": 2, "text_dim": 8, "freq_dim": 16}
+
+
+def test_saved_models_are_listed_and_the_empty_prompt_fits_them(saved: dict[str, torch.nn.Module]):
+    assert bundle.builtin_names() == ("tiny",)
+    assert load_bundle("tiny").empty_context(3).shape == (3, 1, 8)
+
+
+def test_info_on_disk_is_plain_json(saved: dict[str, torch.nn.Module]):
+    assert json.loads((bundle.WEIGHTS / "tiny.json").read_text(encoding="utf-8")) == dataclasses.asdict(INFO)
+
+
+def test_every_shipped_model_is_whole_and_small():
+    assert "novel_view" in bundle.builtin_names()
+    for name in bundle.builtin_names():
+        files = (bundle.dit_path(name), bundle.adapter_path(name), bundle.codec_path(name))
+        assert sum(path.stat().st_size for path in files) <= MAX_BYTES
+        loaded = load_bundle(name)
+        assert loaded.info.size // 8 >= 16  # all three tokenizers and the merging are real
+        for module in (loaded.backbone.model, loaded.adapter, loaded.codec):
+            assert all(torch.isfinite(p).all() for p in module.parameters())

@@ -1,0 +1,32 @@
+"""An untrained model small enough to sample in a moment."""
+
+import pytest
+import torch
+
+from memv2v_core.builtin.bundle import BuiltinInfo, Bundle, DitConfig
+from memv2v_core.builtin.codec import Codec
+from memv2v_core.evaluation.arms import Batch
+from memv2v_core.evaluation.held_out import HeldOutScene, held_out_scene
+from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.training.config import ModelConfig
+from memv2v_core.training.trainer import build_network
+
+SIZES = {"dim": 64, "num_heads": 2, "num_layers": 4, "ffn_dim": 64, "text_dim": 8, "freq_dim": 16}
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    torch.manual_seed(0)
+    network = build_network(ModelConfig(**SIZES), 16).eval().requires_grad_(False)
+    info = BuiltinInfo("untrained", 64, 5, 60.0, 3.0, 2, DitConfig(**SIZES))
+    return Bundle(info, DiffusersView(network["dit"]), network["adapter"], Codec().eval().requires_grad_(False))
+
+
+@pytest.fixture(scope="session")
+def scenes(bundle: Bundle) -> tuple[HeldOutScene, ...]:
+    return tuple(held_out_scene(i, bundle.info) for i in range(2))
+
+
+@pytest.fixture(scope="session")
+def batch(bundle: Bundle, scenes: tuple[HeldOutScene, ...]) -> Batch:
+    return Batch.of(bundle, scenes)

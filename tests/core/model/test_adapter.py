@@ -1,0 +1,91 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from diffusers import WanTransformer3DModel
+
+from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
+from memv2v_core.tokens.merging import merge_average
+from memv2v_core.tokens.tokenizers import pool_for_base
+
+
+@pytest.fixture
+def started(dit: WanTransformer3DModel, make_adapter) -> MemoryAdapter:
+    adapter = make_adapter(has_rays=True)
+    start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
+    return adapter
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_it_starts_with_silent_cameras_and_an_identity_projector(started: MemoryAdapter):
+    for block in started.blocks:
+        assert block.cam_encoder(random(2, 12)).abs().max() == 0
+        assert block.ray_encoder(random(2, 42)).abs().max() == 0
+        x = random(3, 96)
+        assert torch.equal(block.projector(x), x)
+
+
+@pytest.mark.parametrize(("kernel", "grid"), [(4, (15, 26)), (8, (8, 13))])
+def test_its_tokenizers_start_as_averages_before_the_bases_embedding(
+    started: MemoryAdapter, dit: WanTransformer3DModel, kernel: int, grid: tuple[int, int]
+):
+    latent = random(1, 16, 2, 60, 104)
+    tokens = started.tokenize(latent, kernel)
+    assert tokens.shape == (1, 96, 2, *grid)
+    torch.testing.assert_close(tokens, dit.patch_embedding(pool_for_base(latent, kernel)), atol=1e-5, rtol=1e-5)
+
+
+def test_its_mergers_start_as_averages(started: MemoryAdapter):
+    grid = random(2, 3, 3, 5, 96)
+    for merger_idx in (0, 1):
+        torch.testing.assert_close(started.merge(grid, merger_idx), merge_average(grid), atol=1e-6, rtol=1e-5)
+
+
+def test_merging_equals_eq_6_read_literally(make_adapter):
+    adapter = make_adapter()
+    weight, bias = adapter.mergers[1].weight, adapter.mergers[1].bias
+    grid = random(1, 2, 3, 4, 96)
+    merged = adapter.merge(grid, 1)
+    assert merged.shape == (1, 2, 2, 2, 96)
+    padded = F.pad(grid, (0, 0, 0, 0, 0, 1))
+    padded[:, :, 3] = grid[:, :, 2]
+    for row in range(2):
+        for column in range(2):
+            corner = padded[0, 1, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            expected = torch.einsum("oiyx,yxi->o", weight, corner) + bias
+            torch.testing.assert_close(merged[0, 1, row, column], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_parts_that_were_not_learned_are_absent(make_adapter):
+    adapter = make_adapter(has_tokenizers=False, has_merging=False)
+    assert adapter.tokenize(random(1, 16, 1, 8, 8), 4) is None
+    assert adapter.tokenize(random(1, 16, 1, 8, 8), 2) is None
+    assert sorted(adapter.state_dict()) == sorted(
+        f"blocks.{i}.{part}.{kind}"
+        for i in range(3)
+        for part in ("cam_encoder", "projector")
+        for kind in ("weight", "bias")
+    )
+
+
+def test_every_kernel_but_the_bases_has_a_tokenizer(make_adapter):
+    assert list(make_adapter().tokenizers) == ["4", "8"]
+    assert make_adapter().tokenize(random(1, 16, 1, 8, 8), 2) is None
+
+
+def test_ops_supply_the_layers():
+    made: list[str] = []
+
+    class CountingOps:
+        @staticmethod
+        def Linear(*args: int, **kwargs: bool) -> torch.nn.Module:  # noqa: N802
+            made.append("Linear")
+            return torch.nn.Linear(*args, **kwargs)
+
+        Conv2d = torch.nn.Conv2d
+        Conv3d = torch.nn.Conv3d
+
+    MemoryAdapter(AdapterConfig(8, 2, 16, has_rays=True), CountingOps)
+    assert len(made) == 2 * 3

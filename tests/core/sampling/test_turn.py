@@ -1,0 +1,146 @@
+import pytest
+import torch
+
+from memv2v_core.builtin.bundle import DitConfig, build_dit
+from memv2v_core.cache.entry import MemoryEntry
+from memv2v_core.cameras.presets import PresetConfig, make_preset
+from memv2v_core.cameras.trajectory import CameraTrajectory, pose_vectors
+from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
+from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.retrieval.selection import RankedEntry, Retrieval
+from memv2v_core.sampling.turn import SamplerConfig, Shot, finished_entry, memory_inputs, sample_latent
+from memv2v_core.shapes import VaeRatios
+from memv2v_core.tokens.budget import TokenPlan
+from memv2v_core.tokens.merging import MergeConfig
+
+RATIOS = VaeRatios(temporal=4, spatial=8, channels=16)
+NUM_LATENT = 3  # of 9 frames
+
+
+def path(preset: str, angle: float = 20.0, num_frames: int = 9) -> CameraTrajectory:
+    return make_preset(PresetConfig(preset, angle, num_frames))
+
+
+def latent(seed: int) -> torch.Tensor:
+    return torch.randn(16, NUM_LATENT, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def entry(turn: int, camera: CameraTrajectory) -> MemoryEntry:
+    return finished_entry(latent(turn), camera, model_name="m", mode="trained", num_frames=9, turn=turn, seed=turn)
+
+
+def plan_of(*entries: MemoryEntry, kernels: tuple[int, ...], **fields: object) -> TokenPlan:
+    ranked = tuple(RankedEntry(made, 1.0) for made in entries)
+    return TokenPlan(Retrieval(path("pan_right"), ranked), kernels, **fields)
+
+
+def inputs_of(shot: Shot, plan: TokenPlan | None = None, normalise=lambda x: x):
+    return memory_inputs(shot, plan, NUM_LATENT, RATIOS, normalise, "zero")
+
+
+@pytest.fixture
+def shot() -> Shot:
+    source = path("pan_left")
+    return Shot(latent(0), source.frames(tuple(range(2, 9)) + (8, 8)), path("pan_right"))
+
+
+def test_streams_are_the_source_and_then_memories_in_rank_order(shot: Shot):
+    plan = plan_of(entry(1, path("pan_left")), entry(2, path("tilt_up")), kernels=(4, 8))
+    inputs = inputs_of(shot, plan)
+    assert [(s.role, s.kernel) for s in inputs.streams] == [("source", 2), ("memory", 4), ("memory", 8)]
+    assert [s.frame_indices for s in inputs.streams] == [(3, 4, 5), (6, 7, 8), (6, 7, 8)]
+    for stream, seed in zip(inputs.streams, (0, 1, 2), strict=True):
+        assert torch.equal(stream.latent, latent(seed)[None])
+
+
+def test_latents_are_normalised_for_the_dit(shot: Shot):
+    inputs = inputs_of(shot, plan_of(entry(1, path("pan_left")), kernels=(4,)), normalise=lambda x: 2 * x + 1)
+    for stream, seed in zip(inputs.streams, (0, 1), strict=True):
+        assert torch.equal(stream.latent, 2 * latent(seed)[None] + 1)
+
+
+def test_cameras_are_relative_to_the_sources_first_frame_at_every_latent_frame(shot: Shot):
+    memory_path = path("tilt_up")
+    inputs = inputs_of(shot, plan_of(entry(1, memory_path), kernels=(4,)))
+    every_fourth = (0, 4, 8)
+    for cameras, own in (
+        (inputs.target_cameras, shot.target_path),
+        (inputs.streams[0].cameras, shot.source_path),
+        (inputs.streams[1].cameras, memory_path),
+    ):
+        torch.testing.assert_close(cameras.poses()[0], pose_vectors(own.frames(every_fourth), shot.source_path))
+
+
+def test_without_a_source_the_targets_first_camera_is_the_origin():
+    inputs = inputs_of(Shot(None, None, path("pan_right")))
+    assert inputs.streams == ()
+    torch.testing.assert_close(inputs.target_cameras.c2w[0, 0], torch.eye(4))
+
+
+def test_without_a_target_path_no_stream_has_cameras(shot: Shot):
+    inputs = inputs_of(Shot(shot.source_latent, None, None), plan_of(entry(1, path("pan_left")), kernels=(4,)))
+    assert inputs.target_cameras is None and [s.cameras for s in inputs.streams] == [None, None]
+
+
+def test_the_plan_decides_merging_positions_and_conditioning(shot: Shot):
+    merging = MergeConfig(share=0.3)
+    plan = plan_of(
+        entry(1, path("pan_left")), kernels=(4,), merging=merging, memory_range="source", camera_conditioning="target"
+    )
+    inputs = inputs_of(shot, plan)
+    assert inputs.merging is merging and inputs.camera_conditioning == "target"
+    assert inputs.streams[1].frame_indices == (3, 4, 5)
+    assert inputs.clean_timestep == "zero"
+
+
+def test_a_source_without_a_path_is_an_error_where_cameras_matter():
+    with pytest.raises(ValueError, match="source_camera got nothing, wanted a camera path"):
+        inputs_of(Shot(latent(0), None, path("pan_right")))
+
+
+def test_a_path_shorter_than_its_video_is_an_error(shot: Shot):
+    with pytest.raises(ValueError, match="the camera path got 5 frames, wanted at least 9"):
+        inputs_of(Shot(shot.source_latent, shot.source_path, path("pan_right", num_frames=5)))
+
+
+@pytest.fixture
+def small_model() -> tuple[DiffusersView, MemoryAdapter]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        dit = build_dit(DitConfig(64, num_heads=2, num_layers=2, ffn_dim=64, text_dim=8, freq_dim=16))
+        adapter = MemoryAdapter(AdapterConfig(64, 2, 16))
+    start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
+    return DiffusersView(dit.eval()), adapter.eval()
+
+
+def test_a_turn_outside_comfyui_is_decided_by_its_noise_and_sees_its_memory(
+    shot: Shot, small_model: tuple[DiffusersView, MemoryAdapter]
+):
+    context, noise = torch.zeros(1, 1, 8), latent(9)[None]
+    config = SamplerConfig(num_steps=2)
+
+    def sample(plan: TokenPlan | None) -> torch.Tensor:
+        return sample_latent(*small_model, inputs_of(shot, plan), context, noise, config)
+
+    with_memory = sample(plan_of(entry(1, path("pan_left")), kernels=(4,)))
+    assert with_memory.shape == noise.shape and not with_memory.requires_grad
+    assert torch.equal(with_memory, sample(plan_of(entry(1, path("pan_left")), kernels=(4,))))
+    assert not torch.equal(with_memory, sample(None))
+
+
+def test_a_finished_turn_knows_where_it_came_from():
+    parent = entry(1, path("pan_left"))
+    made = finished_entry(
+        latent(2),
+        path("pan_right"),
+        model_name="m",
+        mode="trained",
+        num_frames=8,
+        turn=2,
+        seed=7,
+        prompt="a room",
+        parent_id=parent.entry_id,
+    )
+    assert (made.turn, made.seed, made.num_frames, made.prompt, made.mode) == (2, 7, 8, "a room", "trained")
+    assert made.parent_id == parent.entry_id and made.created_s >= parent.created_s
+    assert torch.equal(made.latent, latent(2))

@@ -1,0 +1,107 @@
+"""The shipped workflows on a real server: they run as opened, remember, and lose nothing."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+QUICK_STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def object_info(comfy_server) -> dict:
+    return comfy_server.api.object_info()
+
+
+def load(name: str, object_info: dict) -> dict[str, dict]:
+    from devtools.workflow import workflow_to_prompt
+
+    return workflow_to_prompt(json.loads((ROOT / "workflows" / name).read_text(encoding="utf-8")), object_info)
+
+
+def with_steps(prompt: dict[str, dict], steps: int) -> dict[str, dict]:
+    from devtools.workflow import nodes_of_type, with_input
+
+    for kind in ("MemoryV2VSampler", "KSampler"):
+        for node_id in nodes_of_type(prompt, kind):
+            prompt = with_input(prompt, node_id, "steps", steps)
+    return prompt
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_workflow_has_a_thumbnail_and_only_native_nodes_or_ours(path: Path, object_info: dict) -> None:
+    assert path.with_suffix(".jpg").stat().st_size > 1000
+    for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
+        if node["type"] in ("Note", "MarkdownNote"):
+            continue
+        module = object_info[node["type"]]["python_module"]
+        assert module.startswith(("nodes", "comfy_extras")) or "memory-v2v" in module
+
+
+def test_one_turn_workflow_runs_as_shipped(comfy_server, object_info: dict) -> None:
+    from devtools.api import output_files
+
+    entry = comfy_server.api.run(load("one_turn_native_sampler.json", object_info))
+    assert any(output.filename.endswith(".mp4") for output in output_files(entry))
+
+
+def test_multi_turn_workflow_reports_every_pair_and_saves_every_turn(comfy_server, object_info: dict) -> None:
+    from devtools.api import output_files
+    from devtools.workflow import nodes_of_type
+
+    prompt = with_steps(load("multi_turn_novel_view.json", object_info), QUICK_STEPS)
+    entry = comfy_server.api.run(prompt)
+    (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
+    report = json.loads(entry["outputs"][report_id]["text"][0])
+    assert len(report["pairs"]) == 3
+    assert 0 < report["mae"] < 0.5
+    assert sum(output.filename.endswith(".mp4") for output in output_files(entry)) == 3
+
+
+def test_demo_variants_of_the_workflow_are_accepted(comfy_server, object_info: dict) -> None:
+    from devtools.demo_prompts import saving_to, with_truth, without_memory
+    from devtools.workflow import nodes_of_type
+
+    prompt = load("multi_turn_novel_view.json", object_info)
+    forgetful = saving_to(without_memory(with_truth(prompt)), "without_memory")
+    assert {forgetful[i]["inputs"]["k"] for i in nodes_of_type(forgetful, "VideoFOVRetrieve")} == {0}
+    assert len(nodes_of_type(forgetful, "DemoScene")) == 4
+    comfy_server.api.cancel(comfy_server.api.queue(with_steps(forgetful, QUICK_STEPS)))
+
+
+def test_interrupted_session_keeps_its_finished_turns(comfy_server, object_info: dict) -> None:
+    from devtools.api import PromptInterrupted
+    from devtools.workflow import node_titled, nodes_of_type, with_input
+    from memv2v_core.cache.storage import load_session
+
+    prompt = with_steps(load("multi_turn_novel_view.json", object_info), QUICK_STEPS)
+    (cache_id,) = nodes_of_type(prompt, "MemoryCache")
+    prompt = with_input(prompt, cache_id, "session", "interrupted")
+    prompt = with_input(prompt, node_titled(prompt, "Turn B: sample"), "steps", 200)
+    prompt = with_input(prompt, node_titled(prompt, "Turn A: sample"), "seed", 987_654)
+    prompt_id = comfy_server.api.queue(prompt)
+    folder = comfy_server.base_dir / "output" / "memory_v2v" / "interrupted"
+    deadline = time.monotonic() + 300
+    while not (folder / "session.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(3)  # turn B is at work now
+    comfy_server.api.interrupt(prompt_id)
+    with pytest.raises(PromptInterrupted):
+        comfy_server.api.wait(prompt_id)
+    kept = load_session(folder).cache
+    assert [entry.turn for entry in kept.entries] == [1]
+    assert kept.entries[0].seed == 987_654
+
+
+def test_real_clip_of_any_size_goes_through_the_loop(comfy_server, object_info: dict, test_data: Path) -> None:
+    from devtools.demo_prompts import with_video
+    from devtools.workflow import nodes_of_type
+
+    clip = next(iter(sorted(test_data.glob("*.mp4"))))
+    prompt = with_video(load("multi_turn_novel_view.json", object_info), comfy_server.api.upload(clip))
+    entry = comfy_server.api.run(with_steps(prompt, QUICK_STEPS))
+    (fit_id,) = nodes_of_type(prompt, "FitVideo")
+    assert "9 picked evenly" in entry["outputs"][fit_id]["text"][0]
