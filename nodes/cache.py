@@ -66,6 +66,7 @@ class MemoryCacheNode(io.ComfyNode):
                 Cache.Output(display_name="cache", tooltip="Wire it to VideoFOV Retrieve and to the sampler."),
                 io.String.Output(display_name="contents", tooltip="One line a turn, and what could not be loaded."),
             ],
+            has_intermediate_output=True,
         )
 
     @classmethod

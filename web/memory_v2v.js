@@ -1,7 +1,6 @@
 // Texts below our nodes, and an upload button for camera files.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { ComfyWidgets } from "../../scripts/widgets.js";
 
 const TEXT_NODES = new Set([
   "PreviewCameraTrajectory",
@@ -18,7 +17,8 @@ const TEXT_WIDGET = "memory_v2v_text";
 function showText(node, text) {
   let widget = node.widgets?.find((held) => held.name === TEXT_WIDGET);
   if (!widget) {
-    widget = ComfyWidgets.STRING(node, TEXT_WIDGET, ["STRING", { multiline: true }], app).widget;
+    widget = app.widgets.STRING(node, TEXT_WIDGET, ["STRING", { multiline: true }], app).widget;
+    widget.label = "report";
     widget.options.read_only = true;
     widget.options.serialize = false;
     widget.serialize = false; // what a run said is no input and is not saved
