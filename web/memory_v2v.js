@@ -23,8 +23,8 @@ function showText(node, text) {
     widget.options.serialize = false;
     widget.serialize = false; // what a run said is no input and is not saved
     widget.serializeValue = () => undefined;
-    if (widget.inputEl) {
-      widget.inputEl.readOnly = true;
+    if (widget.element) {
+      widget.element.readOnly = true;
     }
   }
   widget.value = text;
