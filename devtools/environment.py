@@ -180,7 +180,8 @@ def _set_up() -> Environment:
         _fetch_comfyui(environment)
     print("[3/3] PyTorch 2.11, ComfyUI's packages, test tools (about 3 GB to download unless cached)", flush=True)
     requirements = (environment.comfyui / "requirements.txt", *_requirement_files())
-    uv = [str(environment.python), "-m", "uv", "pip", "install", "--compile-bytecode", "--python", str(environment.python)]
+    python = str(environment.python)
+    uv = [python, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", python]
     _run([*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))], "the download of packages")
     missing = _missing_modules(environment.python, RUNTIME_MODULES + TEST_MODULES)
     if missing:
