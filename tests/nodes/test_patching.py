@@ -63,6 +63,11 @@ def ksampler(comfy_api, model, positive, negative, empty: dict, seed: int = 5, *
     return result["samples"]
 
 
+def distance(model, first: torch.Tensor, second: torch.Tensor) -> float:
+    """Largest absolute difference in the DiT's space; the VAE's stretches it by up to 3.3."""
+    return (model.model.process_latent_in(first) - model.model.process_latent_in(second)).abs().max().item()
+
+
 def apply(comfy_api, model, **inputs):
     from memory_v2v.nodes.conditioning import ApplyMemory
 
@@ -115,7 +120,7 @@ def test_batch_of_two_equals_two_batches_of_one_with_merging(comfy_api, model) -
     for row in range(2):
         one = {"samples": empty["samples"][row : row + 1], "batch_index": [row]}
         single = ksampler(comfy_api, patched, positive, negative, one)
-        assert (single - both[row : row + 1]).abs().max() <= 1e-5
+        assert distance(model, single, both[row : row + 1]) <= 1e-5
 
 
 def test_cond_and_uncond_together_equal_apart_with_merging(comfy_api, model, monkeypatch) -> None:
@@ -125,7 +130,7 @@ def test_cond_and_uncond_together_equal_apart_with_merging(comfy_api, model, mon
     together = ksampler(comfy_api, patched, positive, negative, empty, cfg=1.5)
     monkeypatch.setattr(type(model.model), "memory_required", lambda *args, **kwargs: 1e30)  # as if nothing were free
     apart = ksampler(comfy_api, patched, positive, negative, empty, cfg=1.5)
-    assert (together - apart).abs().max() <= 1e-5
+    assert distance(model, together, apart) <= 1e-5
 
 
 def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
