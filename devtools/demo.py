@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def make_report(arms: dict[str, ArmResult], options: argparse.Namespace, seconds
         "frames, outside every source frame's view",
         "seconds": round(seconds, 1),
         "arm_seconds": {arm: round(result.seconds, 1) for arm, result in arms.items()},
-        "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "comfyui": COMFYUI_VERSION,
         "source": str(options.video) if options.video is not None else "rendered scene",
         "video_fps": VIDEO_FPS,
