@@ -18,14 +18,14 @@ ADAPTER_FORMAT = "memory-v2v-adapter-1"
 
 # (native name, diffusers name), Wan2.1 and Wan2.2 text-to-video
 _NAMES = (
-    (r"patch_embedding\.", "patch_embedding."),
-    (r"text_embedding\.0\.", "condition_embedder.text_embedder.linear_1."),
-    (r"text_embedding\.2\.", "condition_embedder.text_embedder.linear_2."),
-    (r"time_embedding\.0\.", "condition_embedder.time_embedder.linear_1."),
-    (r"time_embedding\.2\.", "condition_embedder.time_embedder.linear_2."),
-    (r"time_projection\.1\.", "condition_embedder.time_proj."),
-    (r"head\.modulation$", "scale_shift_table"),
-    (r"head\.head\.", "proj_out."),
+    ("patch_embedding.", "patch_embedding."),
+    ("text_embedding.0.", "condition_embedder.text_embedder.linear_1."),
+    ("text_embedding.2.", "condition_embedder.text_embedder.linear_2."),
+    ("time_embedding.0.", "condition_embedder.time_embedder.linear_1."),
+    ("time_embedding.2.", "condition_embedder.time_embedder.linear_2."),
+    ("time_projection.1.", "condition_embedder.time_proj."),
+    ("head.modulation", "scale_shift_table"),
+    ("head.head.", "proj_out."),
 )
 _BLOCK_NAMES = (
     ("self_attn.q.", "attn1.to_q."),
@@ -52,12 +52,12 @@ def to_native_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
     Raises: ValueError for a key that is not of a Wan text-to-video DiT.
     """
-    return {_native_name(name): tensor for name, tensor in state.items()}
+    return {_renamed(name, 1, 0, "diffusers'"): tensor for name, tensor in state.items()}
 
 
 def to_diffusers_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The inverse of `to_native_names`."""
-    return {_diffusers_name(name): tensor for name, tensor in state.items()}
+    return {_renamed(name, 0, 1, "native"): tensor for name, tensor in state.items()}
 
 
 def save_adapter(adapter: MemoryAdapter, path: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -109,27 +109,11 @@ def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: i
             )
 
 
-def _native_name(name: str) -> str:
-    block = re.match(r"blocks\.(\d+)\.(.*)", name)
-    if block:
-        for native, theirs in _BLOCK_NAMES:
-            if block[2].startswith(theirs):
-                return f"blocks.{block[1]}.{native}{block[2][len(theirs) :]}"
-    for pattern, theirs in _NAMES:
-        if name.startswith(theirs):
-            native = pattern.replace("\\", "").rstrip("$")
-            return native + name[len(theirs) :]
-    raise ValueError(f"weights got the key {name!r}, wanted diffusers' names of a Wan text-to-video DiT")
-
-
-def _diffusers_name(name: str) -> str:
-    block = re.match(r"blocks\.(\d+)\.(.*)", name)
-    if block:
-        for native, theirs in _BLOCK_NAMES:
-            if block[2].startswith(native):
-                return f"blocks.{block[1]}.{theirs}{block[2][len(native) :]}"
-    for pattern, theirs in _NAMES:
-        match = re.match(pattern, name)
-        if match:
-            return theirs + name[match.end() :]
-    raise ValueError(f"weights got the key {name!r}, wanted native names of a Wan text-to-video DiT")
+def _renamed(name: str, source: int, target: int, wanted: str) -> str:
+    """`name` with the prefix in column `source` of the tables replaced by the one in column `target`."""
+    block = re.match(r"(blocks\.\d+\.)(.*)", name)
+    lead, rest, table = (block[1], block[2], _BLOCK_NAMES) if block else ("", name, _NAMES)
+    for names in table:
+        if rest.startswith(names[source]):
+            return lead + names[target] + rest[len(names[source]) :]
+    raise ValueError(f"weights got the key {name!r}, wanted {wanted} names of a Wan text-to-video DiT")

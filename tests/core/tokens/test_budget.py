@@ -131,3 +131,20 @@ def test_discarding_costs_less_than_merging_and_keeping_most():
 def test_a_pool_of_memories_costs_nothing_where_there_are_none():
     layout = layout_of(0, "dynamic")
     assert forward_cost(layout, WAN_1_3B, MergeConfig(pool="memory")) == forward_cost(layout, WAN_1_3B, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "pool", "saved"),
+    [
+        (3, "conditioning", 0.317),
+        (6, "conditioning", 0.328),
+        (10, "conditioning", 0.340),
+        (3, "memory", 0.147),
+        (6, "memory", 0.172),
+        (10, "memory", 0.199),
+    ],
+)
+def test_share_of_flops_that_each_pool_saves(count: int, pool: str, saved: float) -> None:
+    layout = layout_of(count, "dynamic")
+    merged = forward_cost(layout, WAN_1_3B, MergeConfig(share=0.5, pool=pool)).flops
+    assert 1 - merged / forward_cost(layout, WAN_1_3B, None).flops == pytest.approx(saved, abs=5e-4)
