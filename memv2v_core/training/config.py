@@ -44,7 +44,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed sessions."""
+    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed sessions.
+
+    A share `full_frames_share` of the steps draws whole clips, and every step after the part `full_frames_from`.
+    """
 
     batch_size: int = 8
     seconds: float = 5400.0
@@ -57,6 +60,7 @@ class OptimConfig:
     clip: float = 1.0
     shift: float = 3.0
     checkpoint_seconds: float = 300.0
+    full_frames_share: float = 0.0
     full_frames_from: float = 0.85
 
 

@@ -138,7 +138,8 @@ def _step(
 ) -> float:
     optim = config.optim
     progress = run.seconds / optim.seconds
-    all_frames = progress > optim.full_frames_from
+    often_whole = torch.rand((), generator=generator).item() < optim.full_frames_share
+    all_frames = often_whole or progress > optim.full_frames_from
     structure = draw_structure(config.data, all_frames, generator)
     batch_size = max(1, optim.batch_size // 3) if all_frames else optim.batch_size
     scenes.add()

@@ -52,6 +52,14 @@ class Examples:
         return TokenPlan(Retrieval(self.path("pan_left"), ranked), kernels, merging)
 
 
+@pytest.fixture(autouse=True)
+def own_output_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test that runs nodes in this process writes into a folder of its own: sessions of one name never meet."""
+    if "comfy_api" in request.fixturenames:
+        comfy_api = request.getfixturevalue("comfy_api")
+        monkeypatch.setattr(comfy_api.folder_paths, "output_directory", str(tmp_path / "output"))
+
+
 @pytest.fixture(scope="session")
 def examples() -> Examples:
     """Inputs that fit `tiny_model`."""

@@ -1,6 +1,7 @@
 """MemoryV2VSampler: turns, the growing cache, and sessions on disk."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,7 +83,7 @@ def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
     from memory_v2v.nodes.sampling import sessions_root
 
     folder = session_folder(sessions_root(), "kitchen")
-    assert comfy_api.base_dir in folder.parents
+    assert Path(comfy_api.folder_paths.get_output_directory()) in folder.parents
     _, first = turn(seed=1, cache=MemoryCache(session="kitchen"))
     assert [entry.entry_id for entry in load_session(folder).cache.entries] == [first.newest.entry_id]
     _, second = turn(seed=2, cache=first)
