@@ -1,35 +1,30 @@
 """What a MODEL carries beside its weights: the memory adapter, and what ApplyMemory must know of the base."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.model_patcher
 import comfy.ops
 import torch
 
 from ..memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
+from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.model.checkpoint import require_fit
 from ..memv2v_core.shapes import VaeRatios
 
 KEY = "memory_v2v"
 
 
-@dataclass(frozen=True)
-class BaseInfo:
-    """The base model as memory sees it.
+@dataclass(frozen=True, eq=False)
+class LoadedAdapter:
+    """An adapter file's weights, ready for any base that they fit.
 
-    model_name: caches of another name are refused. mode: "trained" or "training-free". ratios: of its VAE.
-    text_width: width of its text tokens where the empty prompt is a zero vector, else None: a prompt is needed.
-    clean_timestep: what clean tokens are told. has_cameras: whether cameras can condition it. latent_size: rows and
-    columns of the latents it was made for, used where no video says how large to work.
+    mode: what the adapter makes of a base, "trained" or, where it brings cameras alone, "training-free".
     """
 
-    model_name: str
-    mode: str
-    ratios: VaeRatios
-    text_width: int | None
-    clean_timestep: str
-    has_cameras: bool
-    latent_size: tuple[int, int] = (60, 104)
+    name: str
+    config: AdapterConfig
+    state: dict[str, torch.Tensor]
+    mode: str = "trained"
 
 
 def attach_adapter(
@@ -54,14 +49,56 @@ def attach_adapter(
     return clone
 
 
+def with_adapter(
+    model: comfy.model_patcher.ModelPatcher, adapter: LoadedAdapter | None
+) -> comfy.model_patcher.ModelPatcher:
+    """`model` with this adapter in place of any it has; the very same model for None.
+
+    Raises: ValueError when the adapter was made for another base.
+    """
+    if adapter is None:
+        return model
+    config, info = adapter.config, base_info(model)
+    described = replace(
+        info,
+        model_name=f"{info.model_name} with {adapter.name}",
+        mode=adapter.mode,
+        clean_timestep=config.clean_timestep,
+        has_cameras=True,
+        camera_conditioning=config.camera_conditioning,
+    )
+    return attach_adapter(model, config, adapter.state, described)
+
+
 def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
-    """What is known of a MODEL; one without an adapter works in training-free mode and takes no cameras."""
+    """What is known of a MODEL; one without an adapter works in training-free mode and takes no cameras.
+
+    A Wan2.2 DiT whose input holds two latents takes the source in the second (LucyEdit).
+
+    Raises: ValueError when the MODEL is no Wan DiT, or one that wants more than text and video.
+    """
     info = model.get_attachment(KEY)
     if info is not None:
         return info
+    dit, kind = model.model.diffusion_model, type(model.model).__name__
     latent = model.get_model_object("latent_format")
+    takes_source = kind == "WAN22" and getattr(dit, "in_dim", 0) == 2 * latent.latent_channels
+    if type(dit).__name__ != "WanModel" or (dit.in_dim != latent.latent_channels and not takes_source):
+        raise ValueError(
+            f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input channels), wanted a Wan "
+            "text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, LucyEdit or a built-in model"
+        )
     ratios = VaeRatios(latent.temporal_downscale_ratio, latent.spacial_downscale_ratio, latent.latent_channels)
-    return BaseInfo(type(model.model).__name__, "training-free", ratios, None, "target", has_cameras=False)
+    return BaseInfo(
+        model_name=f"{kind} of {len(dit.blocks)} blocks of {dit.dim}",
+        mode="training-free",
+        ratios=ratios,
+        text_width=None,
+        clean_timestep="target",
+        has_cameras=False,
+        source_placement="channels" if takes_source else "sequence",
+        latent_size=(480 // ratios.spatial, 832 // ratios.spatial),
+    )
 
 
 def adapter_of(model: comfy.model_patcher.ModelPatcher) -> MemoryAdapter | None:

@@ -12,9 +12,10 @@ from ..memv2v_core.cache.manifest import read_manifest
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cache.storage import load_session, save_session, session_folder
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
+from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.sampling.turn import finished_entry
 from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
-from .attachment import BaseInfo, base_info
+from .attachment import base_info
 from .io_types import CATEGORY, Cache, Camera
 from .sampling import sessions_root
 

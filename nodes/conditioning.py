@@ -1,17 +1,19 @@
 """ApplyMemory: attach source, memories and cameras to a native MODEL."""
 
 import comfy.model_management
+import node_helpers
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
 from ..memv2v_core.cache.entry import MemoryEntry
 from ..memv2v_core.cameras.trajectory import CameraTrajectory, require_length, static_trajectory
+from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.sampling.turn import Shot
 from ..memv2v_core.shapes import num_latent_frames
 from ..memv2v_core.tokens.budget import TokenPlan
-from .attachment import BaseInfo, base_info
-from .io_types import CATEGORY, Camera, Plan
+from .attachment import LoadedAdapter, base_info, with_adapter
+from .io_types import CATEGORY, Adapter, Camera, Plan
 from .patching import MemoryPatch
 
 SHARED_INPUTS = [
@@ -20,11 +22,18 @@ SHARED_INPUTS = [
         "positive", optional=True, tooltip="The prompt. Leave it empty for a model that reads no prompt."
     ),
     io.Conditioning.Input("negative", optional=True, tooltip="The negative prompt; unused at cfg 1."),
-    io.Latent.Input("source", optional=True, tooltip="The source video, encoded by this model's VAE."),
+    io.Latent.Input("source", optional=True, tooltip="The source video, encoded by this model's VAE. LucyEdit needs it."),
     Plan.Input("plan", optional=True, tooltip="Memories from Dynamic Tokenize. Empty on a first turn."),
     Camera.Input("source_camera", optional=True, tooltip="The source's camera. Left out, it is taken as static."),
-    Camera.Input("target_camera", optional=True, tooltip="The camera path to shoot this turn along."),
+    Camera.Input(
+        "target_camera",
+        optional=True,
+        tooltip="The camera path to shoot this turn along; nothing for a base without camera weights.",
+    ),
 ]
+ADAPTER_INPUT = Adapter.Input(
+    "adapter", optional=True, tooltip="From Load Memory Adapter, for a model that another loader loaded."
+)
 
 
 class ApplyMemory(io.ComfyNode):
@@ -43,6 +52,7 @@ class ApplyMemory(io.ComfyNode):
                 io.Int.Input(
                     "batch_size", default=1, min=1, max=16, tooltip="Variants made at once, each with its own noise."
                 ),
+                ADAPTER_INPUT,
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The model with memory."),
@@ -63,13 +73,14 @@ class ApplyMemory(io.ComfyNode):
         source_camera: CameraTrajectory | None = None,
         target_camera: CameraTrajectory | None = None,
         batch_size: int = 1,
+        adapter: LoadedAdapter | None = None,
     ) -> io.NodeOutput:
+        model = with_adapter(model, adapter)
         info = base_info(model)
         shot = make_shot(info, source, plan, source_camera, target_camera)
         return io.NodeOutput(
             with_memory(model, shot, plan, info),
-            prompt_or_empty(positive, info),
-            prompt_or_empty(negative, info),
+            *conditionings(positive, negative, shot, info),
             empty_latent(shot, plan, info, batch_size),
             ui=ui.PreviewText(describe_turn(shot, plan, info)),
         )
@@ -85,9 +96,11 @@ def make_shot(
     """The checked inputs of one turn.
 
     Raises: ValueError for cameras that the base cannot take, path lengths and latents that do not fit, and memories
-    of another model or size.
+    of another model or size, and a base that edits its source and got none.
     """
     latent = _source_latent(source, info)
+    if latent is None and not info.has_source_tokens:
+        raise ValueError(f"source got nothing, but {info.model_name} edits a video; connect VAE Encode")
     has_streams = latent is not None or bool(memories_of(plan))
     _require_cameras(info, source_camera, target_camera, has_streams)
     if latent is not None and target_camera is not None:
@@ -114,6 +127,15 @@ def with_memory(model: ModelPatcher, shot: Shot, plan: TokenPlan | None, info: B
     if shot.source_latent is None and shot.target_path is None and not memories_of(plan):
         return model
     return MemoryPatch(shot, plan, info, latent_shape(shot, plan, info)).attach(model)
+
+
+def conditionings(positive: list | None, negative: list | None, shot: Shot, info: BaseInfo) -> tuple[list, list]:
+    """Both prompts, with the source beside the target's channels where the base takes it there."""
+    prompts = prompt_or_empty(positive, info), prompt_or_empty(negative, info)
+    if info.has_source_tokens:
+        return prompts
+    source = {"concat_latent_image": shot.source_latent.unsqueeze(0)}
+    return tuple(node_helpers.conditioning_set_values(prompt, source) for prompt in prompts)
 
 
 def prompt_or_empty(conditioning: list | None, info: BaseInfo) -> list:
@@ -176,7 +198,7 @@ def _source_latent(source: dict | None, info: BaseInfo) -> torch.Tensor | None:
         raise ValueError(f"source got {samples.shape[0]} videos, wanted 1; take one with Latent From Batch")
     if not torch.isfinite(samples).all():
         raise ValueError("source got NaN or infinity, wanted finite numbers; encode the clip again")
-    return samples[0].clone()
+    return samples[0].clone()  # its own storage: what follows keeps it, the whole batch need not live
 
 
 def _require_cameras(

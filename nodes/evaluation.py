@@ -80,7 +80,7 @@ class ConsistencyReport(io.ComfyNode):
         truth_turn = given_turn(truth, truth_camera)
         truths, truth_notes = compare([(truth_turn, turn) for turn in turns] if truth_turn else [], source_camera)
         mae = mean_mae(pairs)
-        report = report_json(mae, pairs, truths, [*notes, *truth_notes])
+        report = report_json(made_by(cache), mae, pairs, truths, [*notes, *truth_notes])
         shown = [*pairs, *truths]
         heat = (draw_pairs(shown) if shown else draw_message("nothing to compare: " + "; ".join(notes)))[None]
         return io.NodeOutput(report, mae, heat, ui=PictureAndText(heat, report, cls))
@@ -155,9 +155,16 @@ def compare(
     return pairs, notes
 
 
-def report_json(mae: float, pairs: list[ComparedPair], truths: list[ComparedPair], notes: list[str]) -> str:
-    """All numbers as JSON text; null where a pair shares no region."""
-    content = {"mae": _number(mae), "pairs": [_row(pair) for pair in pairs]}
+def made_by(cache: MemoryCache) -> dict[str, object]:
+    """The model of a cache's turns and the modes that it ran in: trained with memory, or training-free."""
+    return {"model": cache.model_name, "mode": ", ".join(sorted({entry.mode for entry in cache.entries}))}
+
+
+def report_json(
+    made: dict[str, object], mae: float, pairs: list[ComparedPair], truths: list[ComparedPair], notes: list[str]
+) -> str:
+    """All numbers as JSON text, after what made the turns; null where a pair shares no region."""
+    content = {**made, "mae": _number(mae), "pairs": [_row(pair) for pair in pairs]}
     if truths:
         content["truth"] = [_row(pair) for pair in truths]
     return json.dumps({**content, "notes": notes}, indent=1)

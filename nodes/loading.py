@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 
 from ..memv2v_core.builtin import bundle
 from ..memv2v_core.builtin.codec import RATIOS, Codec
+from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.model.checkpoint import read_adapter
-from .attachment import BaseInfo, attach_adapter
+from .attachment import attach_adapter
 from .builtin_vae import BuiltinFormat, BuiltinVAE
 from .io_types import CATEGORY
 
@@ -96,6 +97,7 @@ def load_builtin_model(name: str, adapter: Path | None = None) -> ModelPatcher:
         text_width=info.dit.text_dim,
         clean_timestep=config.clean_timestep,
         has_cameras=True,
+        camera_conditioning=config.camera_conditioning,
         latent_size=(info.size // RATIOS.spatial, info.size // RATIOS.spatial),
     )
     state = {key: value.float() for key, value in state.items()}

@@ -16,13 +16,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ..memv2v_core.model.adapter import MemoryAdapter
+from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.model.memory_inputs import MemoryInputs
 from ..memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from ..memv2v_core.model.wan_view import WanView
 from ..memv2v_core.sampling.turn import Shot, memory_inputs
 from ..memv2v_core.shapes import token_grid
 from ..memv2v_core.tokens.budget import TokenPlan, plan_layout
-from .attachment import KEY, BaseInfo, adapter_of
+from .attachment import KEY, adapter_of
 
 # What Wan's forwards read beside the latent and the prompt; ours would pass over it in silence.
 _FOREIGN_INPUTS = ("reference_latent", "context_latents", "camera_conditions", "vace_context", "audio_embed", "control")
@@ -68,9 +69,8 @@ class MemoryPatch:
             self.shot,
             self.plan,
             noise.shape[2],
-            self.info.ratios,
+            self.info,
             lambda latent: model.process_latent_in(latent.to(device, torch.float32)),
-            self.info.clean_timestep,
         )
         options = guider.model_options["transformer_options"]
         options[KEY] = MemoryRun(inputs, adapter_of(guider.model_patcher), self.latent_shape)
@@ -91,7 +91,8 @@ class MemoryPatch:
         entries = self.plan.retrieval.entries if self.plan is not None else ()
         kernels = self.plan.kernels if self.plan is not None else ()
         frames = tuple(entry.latent.shape[1] for entry in entries)
-        layout = plan_layout(*self.latent_shape[1:], self.shot.source_latent is not None, frames, kernels)
+        has_source = self.shot.source_latent is not None and self.info.has_source_tokens
+        layout = plan_layout(*self.latent_shape[1:], has_source, frames, kernels)
         return layout.num_tokens / layout.num_target_tokens
 
 

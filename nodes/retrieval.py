@@ -10,7 +10,7 @@ from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.retrieval.picture import draw_retrieval
 from ..memv2v_core.retrieval.selection import Retrieval as RankedRetrieval
-from ..memv2v_core.retrieval.selection import retrieve_by_fov
+from ..memv2v_core.retrieval.selection import retrieve_by_fov, retrieve_recent
 from ..memv2v_core.retrieval.video_fov import VideoFovConfig
 from ..memv2v_core.tokens.budget import (
     BudgetConfig,
@@ -99,6 +99,39 @@ class VideoFOVRetrieve(io.ComfyNode):
         return io.NodeOutput(retrieval, picture, ui=PictureAndText(picture, ranking_text(retrieval), cls))
 
 
+class RecentRetrieve(io.ComfyNode):
+    """The newest turns, where cameras say nothing."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="RecentRetrieve",
+            display_name="Recent Retrieve",
+            category=CATEGORY,
+            description="Takes the newest turns of the cache as memories, newest first, for models without camera "
+            "weights. Pinned turns are always taken. An empty cache gives an empty retrieval.",
+            inputs=[
+                Cache.Input("cache", tooltip="The finished turns. May be empty."),
+                io.Int.Input(
+                    "k",
+                    default=3,
+                    min=0,
+                    max=64,
+                    tooltip="How many memories to use; 0 for none. Pinned turns are always used and count.",
+                ),
+            ],
+            outputs=[
+                Retrieval.Output(display_name="retrieval", tooltip="The chosen memories, newest first, and the others."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, cache: MemoryCache, k: int) -> io.NodeOutput:
+        retrieval = retrieve_recent(cache, k)
+        return io.NodeOutput(retrieval, ui=ui.PreviewText(ranking_text(retrieval)))
+
+
 class DynamicTokenize(io.ComfyNode):
     """Tokens for every memory, and what they cost."""
 
@@ -159,9 +192,10 @@ class DynamicTokenize(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "camera_conditioning",
-                    options=["per_video", "target"],
-                    default="per_video",
-                    tooltip="per_video: each video its own camera (Eq. 17). target: ReCamMaster's original (Eq. 16).",
+                    options=["as_trained", "per_video", "target"],
+                    default="as_trained",
+                    tooltip="Whose camera a video's tokens are told. per_video: each its own (Eq. 17). target: "
+                    "ReCamMaster's original (Eq. 16). as_trained: what the loaded weights were trained with.",
                 ),
                 io.Model.Input("model", optional=True, tooltip="Only for the cost: the model that will run."),
                 io.Latent.Input(
@@ -223,10 +257,10 @@ def ranking_text(retrieval: RankedRetrieval) -> str:
     lines = []
     for rank, ranked in enumerate((*retrieval.ranked, *retrieval.rejected)):
         verdict = f"rank {rank + 1}" if rank < len(retrieval.ranked) else "not chosen"
-        lines.append(
-            f"{verdict}: turn {ranked.entry.turn}  {ranked.entry.entry_id[:8]}  score {ranked.score:.3f}  "
-            f"overlap {ranked.overlap:.3f}  containment {ranked.contain:.3f}"
-        )
+        line = f"{verdict}: turn {ranked.entry.turn}  {ranked.entry.entry_id[:8]}  score {ranked.score:.3f}"
+        if ranked.overlap is not None:
+            line += f"  overlap {ranked.overlap:.3f}  containment {ranked.contain:.3f}"
+        lines.append(line)
     return "\n".join(lines) or "the cache is empty: this turn has no memory"
 
 
@@ -238,7 +272,8 @@ def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) 
     # Tokens depend on the number of blocks through merging alone: thirds of any depth give the same.
     shape = DitShape(1, 1, 3) if model is None else dit_shape(model)
     num_bytes = 2 if model is None else model.model_dtype().itemsize
-    cost, plain = plan_costs(plan, source, shape, num_bytes)
+    has_source = source is not None and (model is None or base_info(model).has_source_tokens)
+    cost, plain = plan_costs(plan, source, has_source, shape, num_bytes)
     lines.append(
         f"{cost.tokens_in} tokens enter, {cost.tokens_out} leave the last block ({plain.tokens_in} without memory)"
     )
@@ -263,11 +298,15 @@ def plan_text(plan: TokenPlan) -> str:
     return f"{text}; {plan.merging.unresponsive} {plan.merging.share:.0%} of the {pool}, twice"
 
 
-def plan_costs(plan: TokenPlan, source: dict | None, shape: DitShape, bytes_per_value: int) -> tuple[Cost, Cost]:
-    """Cost of one step with the plan, and without memory and merging, for one video of a batch."""
+def plan_costs(
+    plan: TokenPlan, source: dict | None, has_source: bool, shape: DitShape, bytes_per_value: int
+) -> tuple[Cost, Cost]:
+    """Cost of one step with the plan, and without memory and merging, for one video of a batch.
+
+    source: tells the size. has_source: whether its tokens are in the sequence.
+    """
     entries = plan.retrieval.entries
     latent = source["samples"][0] if source is not None else entries[0].latent
-    has_source = source is not None
     frames = tuple(entry.latent.shape[1] for entry in entries)
     layout = plan_layout(*latent.shape[1:], has_source, frames, plan.kernels)
     plain = plan_layout(*latent.shape[1:], has_source, (), ())
@@ -284,4 +323,4 @@ def dit_shape(model: ModelPatcher) -> DitShape:
     return DitShape(dit.dim, dit.ffn_dim, len(dit.blocks), num_text)
 
 
-NODES = [VideoFOVRetrieve, DynamicTokenize]
+NODES = [VideoFOVRetrieve, RecentRetrieve, DynamicTokenize]

@@ -13,11 +13,20 @@ from comfy_api.latest import io, ui
 from ..memv2v_core.cache.entry import MemoryEntry
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cache.storage import save_session, session_folder
-from ..memv2v_core.cameras.trajectory import CameraTrajectory
+from ..memv2v_core.cameras.trajectory import CameraTrajectory, static_trajectory
+from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.sampling.turn import Shot, finished_entry
 from ..memv2v_core.tokens.budget import TokenPlan
-from .attachment import BaseInfo, base_info
-from .conditioning import SHARED_INPUTS, describe_turn, empty_latent, make_shot, prompt_or_empty, with_memory
+from .attachment import LoadedAdapter, base_info, with_adapter
+from .conditioning import (
+    ADAPTER_INPUT,
+    SHARED_INPUTS,
+    conditionings,
+    describe_turn,
+    empty_latent,
+    make_shot,
+    with_memory,
+)
 from .io_types import CATEGORY, Cache
 
 
@@ -55,6 +64,7 @@ class MemoryV2VSampler(io.ComfyNode):
                 io.Combo.Input(
                     "scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple", tooltip="Noise levels."
                 ),
+                ADAPTER_INPUT,
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished turn."),
@@ -78,15 +88,17 @@ class MemoryV2VSampler(io.ComfyNode):
         source_camera: CameraTrajectory | None = None,
         target_camera: CameraTrajectory | None = None,
         cache: MemoryCache | None = None,
+        adapter: LoadedAdapter | None = None,
     ) -> io.NodeOutput:
         from nodes import common_ksampler  # ComfyUI's own, not this package
 
+        model = with_adapter(model, adapter)
         info = base_info(model)
         shot = make_shot(info, source, plan, source_camera, target_camera)
         latent = empty_latent(shot, plan, info, batch_size=1)
         cache = require_room(cache, shot, info, latent["samples"])
         patched = with_memory(model, shot, plan, info)
-        prompts = prompt_or_empty(positive, info), prompt_or_empty(negative, info)
+        prompts = conditionings(positive, negative, shot, info)
         (sampled,) = common_ksampler(patched, seed, steps, cfg, sampler_name, scheduler, *prompts, latent)
         entry = turn_entry(sampled["samples"], model, shot, info, cache, seed)
         grown, notes = remember(cache, entry)
@@ -97,10 +109,10 @@ class MemoryV2VSampler(io.ComfyNode):
 def require_room(cache: MemoryCache | None, shot: Shot, info: BaseInfo, samples: torch.Tensor) -> MemoryCache:
     """The cache to append to, checked before the sampler spends its time.
 
-    Raises: ValueError when the turn has no camera path (such a result could not be found again), and for a cache of
+    Raises: ValueError when a base with cameras got no path (such a result could not be found again), and for a cache of
     another model or latent size.
     """
-    if shot.target_path is None:
+    if shot.target_path is None and info.has_cameras:
         raise ValueError(
             "target_camera got nothing, wanted the path of this turn; the cache finds results by their cameras"
         )
@@ -114,12 +126,15 @@ def turn_entry(
 ) -> MemoryEntry:
     """The cache entry of a finished turn, `samples` (1, C, T, H, W)."""
     newest = cache.newest
+    path = shot.target_path
+    if path is None:  # a base without cameras: nothing is known of them
+        path = static_trajectory((samples.shape[2] - 1) * info.ratios.temporal + 1, is_assumed=True)
     return finished_entry(
         samples[0].detach().cpu(),
-        shot.target_path,
+        path,
         model_name=info.model_name,
         mode=info.mode,
-        num_frames=shot.target_path.num_frames,
+        num_frames=path.num_frames,
         turn=cache.next_turn,
         seed=seed,
         source_latent=None if shot.source_latent is None else shot.source_latent.cpu(),

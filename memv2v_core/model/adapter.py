@@ -18,6 +18,7 @@ class AdapterConfig:
     dim, num_blocks, in_channels: the base's. has_rays: per-token rays beside poses (departs from the paper).
     has_tokenizers, has_merging: learned coarse tokenizers and merging convolutions; without them both are averages.
     clean_timestep: what clean tokens are told, "zero" or the "target"'s, as the weights were trained.
+    camera_conditioning: whose camera clean tokens are told, see `MemoryInputs`, as the weights were trained.
     """
 
     dim: int
@@ -27,6 +28,7 @@ class AdapterConfig:
     has_tokenizers: bool = True
     has_merging: bool = True
     clean_timestep: str = "target"
+    camera_conditioning: str = "per_video"
 
 
 class AdapterBlock(nn.Module):

@@ -21,9 +21,12 @@ class RankedEntry:
 
 @dataclass(frozen=True, eq=False)
 class Retrieval:
-    """The entries chosen for a query, best first, and the others, best first."""
+    """The entries chosen for a query, best first, and the others, best first.
 
-    query: CameraTrajectory
+    query: the path that they were chosen for, None where no camera chose them.
+    """
+
+    query: CameraTrajectory | None
     ranked: tuple[RankedEntry, ...]
     rejected: tuple[RankedEntry, ...] = ()
 
@@ -50,6 +53,16 @@ def retrieve_by_fov(
     ]
     ranked, rejected = choose(candidates, k)
     return Retrieval(query, ranked, rejected)
+
+
+def retrieve_recent(cache: MemoryCache, k: int) -> Retrieval:
+    """The `k` newest entries, newest first, for bases without cameras; scores fall from 1 with age.
+
+    Raises: ValueError when k is negative.
+    """
+    count = len(cache)
+    candidates = [RankedEntry(entry, (i + 1) / count) for i, entry in enumerate(cache.entries)]
+    return Retrieval(None, *choose(candidates, k))
 
 
 def choose(candidates: Sequence[RankedEntry], k: int) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:

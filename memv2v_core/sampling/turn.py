@@ -10,10 +10,11 @@ from ..cache.entry import MemoryEntry
 from ..cameras.trajectory import CameraTrajectory
 from ..model.adapter import MemoryAdapter
 from ..model.backbone import Backbone
+from ..model.base_info import BaseInfo
 from ..model.camera_encoder import FrameCameras
-from ..model.memory_inputs import ConditioningStream, MemoryInputs
+from ..model.memory_inputs import CameraConditioning, ConditioningStream, MemoryInputs
 from ..model.memory_model import memory_forward, tokenize_clean
-from ..shapes import VaeRatios, latent_frame_indices
+from ..shapes import latent_frame_indices
 from ..tokens.budget import TokenPlan
 from ..tokens.positions import temporal_indices
 from ..tokens.tokenizers import BASE_KERNEL
@@ -35,13 +36,15 @@ class Shot:
 
 
 def memory_inputs(
-    shot: Shot, plan: TokenPlan | None, num_latent: int, ratios: VaeRatios, normalise: Normalise, clean_timestep: str
+    shot: Shot, plan: TokenPlan | None, num_latent: int, base: BaseInfo, normalise: Normalise
 ) -> MemoryInputs:
     """What the DiT is given beside the noisy target of `num_latent` latent frames.
 
-    normalise: from the VAE's latent space to the DiT's. Cameras are relative to the source's first frame.
+    normalise: from the VAE's latent space to the DiT's. Cameras are relative to the source's first frame. A base that
+    takes its source on the channel axis gets no source tokens, and each memory with the source it was made from.
 
-    Raises: ValueError when a path is shorter than its video, or memories have no camera path to be relative to.
+    Raises: ValueError when a path is shorter than its video, memories have no camera path to be relative to, or a
+    memory lacks the source that the base takes with it.
     """
     reference = shot.source_path or shot.target_path
     has_cameras = shot.target_path is not None
@@ -51,11 +54,11 @@ def memory_inputs(
             return None
         if path is None:
             raise ValueError("source_camera got nothing, wanted a camera path; connect one or use a static path")
-        chosen = path.frames(latent_frame_indices(count, ratios.temporal))
+        chosen = path.frames(latent_frame_indices(count, base.ratios.temporal))
         return FrameCameras.from_trajectory(chosen, reference)
 
     streams = []
-    if shot.source_latent is not None:
+    if shot.source_latent is not None and base.has_source_tokens:
         count = shot.source_latent.shape[1]
         indices = temporal_indices("source", num_latent, count)
         latent = normalise(shot.source_latent.unsqueeze(0))
@@ -66,14 +69,32 @@ def memory_inputs(
             count = entry.latent.shape[1]
             indices = temporal_indices("memory", num_latent, count, plan.memory_range)
             latent = normalise(entry.latent.unsqueeze(0))
+            if not base.has_source_tokens:
+                latent = torch.cat((latent, normalise(_source_of(entry).unsqueeze(0))), dim=1)
             streams.append(ConditioningStream("memory", kernel, latent, indices, cameras(entry.camera, count)))
     return MemoryInputs(
         streams=tuple(streams),
         target_cameras=cameras(shot.target_path, num_latent),
-        camera_conditioning=plan.camera_conditioning if plan is not None else "per_video",
+        camera_conditioning=_camera_conditioning(plan, base),
         merging=plan.merging if plan is not None else None,
-        clean_timestep=clean_timestep,
+        clean_timestep=base.clean_timestep,
     )
+
+
+def _camera_conditioning(plan: TokenPlan | None, base: BaseInfo) -> CameraConditioning:
+    if plan is None or plan.camera_conditioning == "as_trained":
+        return base.camera_conditioning
+    return plan.camera_conditioning
+
+
+def _source_of(entry: MemoryEntry) -> torch.Tensor:
+    if entry.source_latent is None or entry.source_latent.shape != entry.latent.shape:
+        got = "nothing" if entry.source_latent is None else f"a latent of {tuple(entry.source_latent.shape)}"
+        raise ValueError(
+            f"the source of memory {entry.entry_id[:8]} got {got}, wanted one of {tuple(entry.latent.shape)}: this base "
+            "sees every edit beside its source; append the turn again with its source connected"
+        )
+    return entry.source_latent
 
 
 @dataclass(frozen=True)

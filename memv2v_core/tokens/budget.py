@@ -38,13 +38,14 @@ class TokenPlan:
     """Retrieved memories with the kernel of each, and how their tokens are treated inside the DiT.
 
     kernels: one a ranked entry. merging: None leaves every frame whole. memory_range: see `positions`.
+    camera_conditioning: Eq. 17 or Eq. 16, see `MemoryInputs`, or as the base's weights were trained.
     """
 
     retrieval: Retrieval
     kernels: tuple[int, ...]
     merging: MergeConfig | None = None
     memory_range: MemoryRange = "own"
-    camera_conditioning: Literal["per_video", "target"] = "per_video"
+    camera_conditioning: Literal["as_trained", "per_video", "target"] = "as_trained"
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed sessions.
+    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed sessions, or in `steps`
+    where that is given (a busy machine then changes nothing).
 
     A share `full_frames_share` of the steps draws whole clips, and every step after the part `full_frames_from`.
     """
 
     batch_size: int = 8
     seconds: float = 5400.0
+    steps: int | None = None
     muon_lr: float = 0.02
     adam_lr: float = 2e-3
     weight_decay: float = 0.01

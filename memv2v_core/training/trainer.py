@@ -80,6 +80,11 @@ def build_optimizers(network: nn.ModuleDict, config: OptimConfig) -> tuple[torch
     return Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay), adam
 
 
+def progress_of(run: Run, config: OptimConfig) -> float:
+    """Share of the run that is done, by its steps where they are given, else by its seconds."""
+    return run.seconds / config.seconds if config.steps is None else run.step / config.steps
+
+
 def schedule(progress: float, step: int, config: OptimConfig) -> float:
     """Factor of the learning rates: warm-up by steps, constant, then a linear fall over the last `cooldown`."""
     warm = min(1.0, (step + 1) / config.warmup_steps)
@@ -99,7 +104,7 @@ def fit_codec(config: DataConfig, generator: torch.Generator) -> Codec:
 
 
 def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
-    """Train until `config.optim.seconds` are used up, writing `checkpoint.pt` and `log.jsonl` into `folder`."""
+    """Train to the end of `config.optim`'s seconds or steps, writing `checkpoint.pt` and `log.jsonl` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     codec = load_run_codec(folder).to(device)
     torch.manual_seed(config.seed)
@@ -115,7 +120,7 @@ def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     view = DiffusersView(network["dit"])
     losses: list[float] = []
-    while run.seconds < config.optim.seconds:
+    while progress_of(run, config.optim) < 1:
         losses.append(_step(run, config, view, scenes, codec, generator, device))
         run.seconds = time.monotonic() - started
         if run.step % 20 == 0:
@@ -137,7 +142,7 @@ def _step(
     device: torch.device,
 ) -> float:
     optim = config.optim
-    progress = run.seconds / optim.seconds
+    progress = progress_of(run, optim)
     often_whole = torch.rand((), generator=generator).item() < optim.full_frames_share
     all_frames = often_whole or progress > optim.full_frames_from
     structure = draw_structure(config.data, all_frames, generator)

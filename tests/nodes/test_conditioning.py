@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from devtools.api import output_files
+from memv2v_core.model.adapter import AdapterConfig
 from memv2v_core.sampling.turn import Shot
 from memv2v_core.tokens.budget import plan_layout
 from memv2v_core.tokens.merging import MergeConfig
@@ -220,7 +221,7 @@ def test_a_base_that_reads_prompts_asks_for_them(apply, bare) -> None:
 
 
 def test_a_base_without_camera_weights_takes_no_path(apply, bare, prompt, one_turn) -> None:
-    with pytest.raises(ValueError, match="source_camera got a path, but WAN21 has no camera weights"):
+    with pytest.raises(ValueError, match="source_camera got a path, but WAN21 of 3 blocks of 64 has no camera weights"):
         apply(model=bare, positive=prompt, negative=prompt, **one_turn)
 
 
@@ -287,3 +288,29 @@ def test_every_input_and_output_is_explained(comfy_api) -> None:
         assert schema.category == "Memory-V2V" and schema.description and schema.display_name
         assert all(item.tooltip for item in (*schema.inputs, *schema.outputs)), schema.node_id
         json.dumps(node.GET_NODE_INFO_V1())
+
+
+def test_an_adapter_beside_a_bare_base_equals_the_model_that_holds_it(
+    apply, bare, tiny_model, ksampler, one_turn, prompt, examples
+) -> None:
+    from memory_v2v.nodes.attachment import LoadedAdapter, adapter_of, base_info
+
+    held = adapter_of(tiny_model)
+    state = {name: value.clone() for name, value in held.state_dict().items()}
+    adapter = LoadedAdapter("mine", held.config, state)
+    foreign = {**one_turn, "plan": replace(examples, model_name=f"{base_info(bare).model_name} with mine").plan()}
+    native = replace(examples, model_name=base_info(tiny_model).model_name).plan()
+    results = []
+    for model, given in ((bare, {**foreign, "adapter": adapter}), (tiny_model, {**one_turn, "plan": native})):
+        patched, *conditioning, latent = apply(model=model, positive=prompt, negative=prompt, **given)
+        results.append(ksampler(patched, *conditioning, latent))
+    assert results[0].abs().max() > 0.1
+    assert torch.equal(*results)
+
+
+def test_an_adapter_for_another_base_is_refused(apply, bare, prompt) -> None:
+    from memory_v2v.nodes.attachment import LoadedAdapter
+
+    adapter = LoadedAdapter("other", AdapterConfig(dim=1536, num_blocks=30, in_channels=16), {})
+    with pytest.raises(ValueError, match="1536"):
+        apply(model=bare, positive=prompt, negative=prompt, adapter=adapter)

@@ -73,6 +73,7 @@ def test_all_pairs_are_compared(comfy_api, vae) -> None:
     entries = [turn(vae, 1, path("pan_right", 30 + 5 * i), i + 1) for i in range(3)]
     report = json.loads(run(comfy_api, vae, cache_of(*entries))[0])
     assert [row["pair"] for row in report["pairs"]] == ["turn 1 and turn 2", "turn 1 and turn 3", "turn 2 and turn 3"]
+    assert (report["model"], report["mode"]) == ("m", "training-free")
     assert report["mae"] == pytest.approx(sum(row["mae"] for row in report["pairs"]) / 3, abs=2e-5)
 
 

@@ -143,7 +143,7 @@ def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     bundle = load_bundle("novel_view")
     info = base_info(model)
     shot = Shot(latent(0)[0], path("pan_right", 3.0), path("pan_left"))
-    inputs = memory_inputs(shot, plan((4, 4, 8), MergeConfig()), NUM_FRAMES, info.ratios, lambda x: x, "zero")
+    inputs = memory_inputs(shot, plan((4, 4, 8), MergeConfig()), NUM_FRAMES, info, lambda x: x)
     x, timestep, context = latent(9), torch.tensor([700.0]), torch.zeros(1, 1, 64)
     dit = model.model.diffusion_model
     comfy.model_management.load_models_gpu([model])

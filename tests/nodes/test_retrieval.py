@@ -144,3 +144,15 @@ def test_a_first_turn_has_a_plan_without_memory(comfy_api, model) -> None:
     plan, cost = tokenize(comfy_api, 0)
     assert plan.kernels == () and cost.startswith("no memory")
     assert "384 tokens enter" in tokenize(comfy_api, 0, {"model": model, "source": source()})[1]
+
+
+def test_without_cameras_the_newest_turns_are_chosen_and_pinned_ones_stay(comfy_api) -> None:
+    from memory_v2v.nodes.retrieval import RecentRetrieve
+
+    cache = cache_of("pan_left", "pan_right", "tilt_up")
+    output = comfy_api.run_node(RecentRetrieve, cache=cache, k=2)
+    assert [made.turn for made in output[0].entries] == [3, 2] and output[0].query is None
+    assert output.ui.as_dict()["text"][0].splitlines()[-1].startswith("not chosen: turn 1")
+    pinned = cache.pin(cache.entries[0].entry_id)
+    assert [made.turn for made in comfy_api.run_node(RecentRetrieve, cache=pinned, k=2)[0].entries] == [3, 1]
+    assert comfy_api.run_node(RecentRetrieve, cache=MemoryCache(), k=2)[0].ranked == ()

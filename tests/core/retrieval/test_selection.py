@@ -5,7 +5,7 @@ from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory
-from memv2v_core.retrieval.selection import RankedEntry, choose, retrieve_by_fov
+from memv2v_core.retrieval.selection import RankedEntry, choose, retrieve_by_fov, retrieve_recent
 
 QUERY = PresetConfig("pan_left", 30.0, 5)
 
@@ -94,3 +94,11 @@ def test_choose_serves_scores_of_any_origin():
 def test_negative_k_is_refused():
     with pytest.raises(ValueError, match="k got -1, wanted 0 or more"):
         choose([], -1)
+
+
+def test_the_newest_entries_come_first_where_no_camera_chooses():
+    cache = cache_of(*(entry(turn, pan(5.0), is_pinned=turn == 1) for turn in (1, 2, 3, 4)))
+    retrieval = retrieve_recent(cache, 2)
+    assert turns(retrieval.ranked) == [4, 1] and turns(retrieval.rejected) == [3, 2]
+    assert retrieval.query is None and [item.score for item in retrieval.ranked] == [1.0, 0.25]
+    assert retrieve_recent(MemoryCache(), 2).ranked == ()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -6,6 +8,7 @@ from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, pose_vectors
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
+from memv2v_core.model.base_info import BaseInfo
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 from memv2v_core.sampling.turn import SamplerConfig, Shot, finished_entry, memory_inputs, sample_latent
@@ -13,7 +16,7 @@ from memv2v_core.shapes import VaeRatios
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
 
-RATIOS = VaeRatios(temporal=4, spatial=8, channels=16)
+BASE = BaseInfo("m", "trained", VaeRatios(temporal=4, spatial=8, channels=16), 64, "zero", has_cameras=True)
 NUM_LATENT = 3  # of 9 frames
 
 
@@ -34,8 +37,8 @@ def plan_of(*entries: MemoryEntry, kernels: tuple[int, ...], **fields: object) -
     return TokenPlan(Retrieval(path("pan_right"), ranked), kernels, **fields)
 
 
-def inputs_of(shot: Shot, plan: TokenPlan | None = None, normalise=lambda x: x):
-    return memory_inputs(shot, plan, NUM_LATENT, RATIOS, normalise, "zero")
+def inputs_of(shot: Shot, plan: TokenPlan | None = None, normalise=lambda x: x, base: BaseInfo = BASE):
+    return memory_inputs(shot, plan, NUM_LATENT, base, normalise)
 
 
 @pytest.fixture
@@ -144,3 +147,26 @@ def test_a_finished_turn_knows_where_it_came_from():
     assert (made.turn, made.seed, made.num_frames, made.prompt, made.mode) == (2, 7, 8, "a room", "trained")
     assert made.parent_id == parent.entry_id and made.created_s >= parent.created_s
     assert torch.equal(made.latent, latent(2))
+
+
+def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_source(shot: Shot):
+    base = replace(BASE, source_placement="channels")
+    made = replace(entry(1, path("pan_left")), source_latent=latent(5))
+    (memory,) = inputs_of(shot, plan_of(made, kernels=(4,)), normalise=lambda x: 2 * x, base=base).streams
+    assert memory.role == "memory" and memory.frame_indices == (6, 7, 8)
+    assert torch.equal(memory.latent, 2 * torch.cat((latent(1), latent(5)))[None])
+
+
+def test_memory_without_the_source_that_the_base_wants_is_named(shot: Shot):
+    base = replace(BASE, source_placement="channels")
+    made = entry(1, path("pan_left"))
+    with pytest.raises(ValueError, match=f"source of memory {made.entry_id[:8]} got nothing, wanted one of"):
+        inputs_of(shot, plan_of(made, kernels=(4,)), base=base)
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [("as_trained", "target"), ("per_video", "per_video")])
+def test_the_plan_or_else_the_weights_decide_whose_camera_is_told(shot: Shot, asked: str, wanted: str):
+    base = replace(BASE, camera_conditioning="target")
+    plan = plan_of(entry(1, path("pan_left")), kernels=(4,), camera_conditioning=asked)
+    assert inputs_of(shot, plan, base=base).camera_conditioning == wanted
+    assert inputs_of(shot, base=base).camera_conditioning == "target"

@@ -1,0 +1,67 @@
+"""What the built-in model's rays are worth: the same short training with them, and on the paper's poses alone.
+
+    python benchmarks/rays.py --steps 500 --scenes 16 --folder .dev/training/rays
+
+Both variants see the same examples in the same order; a stopped training goes on. Held-out scenes as in `evaluation`.
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from memv2v_core.builtin.bundle import Bundle, load_bundle  # noqa: E402
+from memv2v_core.evaluation.arms import Batch, sample_arms  # noqa: E402
+from memv2v_core.evaluation.held_out import held_out_scene  # noqa: E402
+from memv2v_core.evaluation.measures import measure_arms  # noqa: E402
+from memv2v_core.model.diffusers_view import DiffusersView  # noqa: E402
+from memv2v_core.training.__main__ import CONFIG  # noqa: E402
+from memv2v_core.training.config import TrainConfig, load_config  # noqa: E402
+from memv2v_core.training.trainer import CODEC_FILE, build_network, train  # noqa: E402
+
+BATCH_SIZE = 4
+
+
+def trained(config: TrainConfig, folder: Path, shipped: Bundle) -> Bundle:
+    """`shipped`'s codec with a DiT and an adapter trained from nothing in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(shipped.codec.state_dict(), folder / CODEC_FILE)
+    train(config, folder, torch.device("cpu"))
+    network = build_network(config.model, 16).eval().requires_grad_(False)
+    network.load_state_dict(torch.load(folder / "checkpoint.pt", weights_only=True)["average"])
+    return Bundle(shipped.info, DiffusersView(network["dit"]), network["adapter"], shipped.codec)
+
+
+def held_out_means(bundle: Bundle, num_scenes: int) -> dict[str, float]:
+    """Means over held-out scenes of what `measure_arms` measures in each."""
+    rows = []
+    for start in range(0, num_scenes, BATCH_SIZE):
+        indices = range(start, min(start + BATCH_SIZE, num_scenes))
+        batch = Batch.of(bundle, [held_out_scene(i, bundle.info) for i in indices])
+        with torch.no_grad():
+            rows += measure_arms(batch, sample_arms(batch))
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--scenes", type=int, default=16)
+    parser.add_argument("--folder", type=Path, default=Path(".dev/training/rays"))
+    arguments = parser.parse_args()
+    shipped, config = load_bundle("novel_view"), load_config(CONFIG)
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, steps=arguments.steps))
+    print("adapter     unseen MAE: none  memory  ratio  unseen PSNR, true view as memory: gain dB  source region dB")
+    for name, has_rays in (("rays", True), ("poses only", False)):
+        variant = dataclasses.replace(config, model=dataclasses.replace(config.model, has_rays=has_rays))
+        means = held_out_means(trained(variant, arguments.folder / name.replace(" ", "_"), shipped), arguments.scenes)
+        none, memory = means["unseen_mae_none"], means["unseen_mae_memory"]
+        gain = means["unseen_psnr_truth"] - means["unseen_psnr_none"]
+        print(f"{name:<12}{none:.4f}  {memory:.4f}  {memory / none:.3f}  {gain:+.2f}  {means['seen_psnr_memory']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What memory must know of a base model beside its modules."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..shapes import VaeRatios
+from .memory_inputs import CameraConditioning
+
+SourcePlacement = Literal["sequence", "channels"]
+
+
+@dataclass(frozen=True)
+class BaseInfo:
+    """The base model as memory sees it.
+
+    model_name: caches of another name are refused. mode: "trained" or "training-free". ratios: of its VAE.
+    text_width: width of its text tokens where the empty prompt is a zero vector, else None: a prompt is needed.
+    clean_timestep: what clean tokens are told. has_cameras: whether cameras can condition it.
+    camera_conditioning: how its camera weights were trained. source_placement: where it takes the source video, as
+    tokens of the sequence or on the target's channel axis (LucyEdit). latent_size: rows and columns of the latents it
+    was made for, used where no video says how large to work.
+    """
+
+    model_name: str
+    mode: str
+    ratios: VaeRatios
+    text_width: int | None
+    clean_timestep: Literal["zero", "target"]
+    has_cameras: bool
+    camera_conditioning: CameraConditioning = "per_video"
+    source_placement: SourcePlacement = "sequence"
+    latent_size: tuple[int, int] = (60, 104)
+
+    @property
+    def has_source_tokens(self) -> bool:
+        """Whether a source video lengthens the sequence."""
+        return self.source_placement == "sequence"
