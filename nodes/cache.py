@@ -109,6 +109,64 @@ class MemoryCacheNode(io.ComfyNode):
         return io.NodeOutput(cache, contents, ui=ui.PreviewText(contents))
 
 
+class RecallTurn(io.ComfyNode):
+    """A remembered turn, as it left the sampler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="RecallTurn",
+            display_name="Recall Turn",
+            category=CATEGORY,
+            description="Takes a finished turn out of the cache: the sampler's own latent, to decode or to refine "
+            "today what was made yesterday, or after a decode that failed. Nothing is sampled again.",
+            inputs=[
+                Cache.Input("cache", tooltip="From Memory Cache, with the session's name, or from a sampler."),
+                io.Int.Input(
+                    "turn", default=0, min=0, max=100_000, tooltip="Which turn, counted from 1; 0 for the newest."
+                ),
+                io.String.Input(
+                    "entry",
+                    default="",
+                    tooltip="Id of the turn as Memory Cache lists it, instead of its number; its start is enough.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="For VAE Decode, with the VAE of the turn's model."),
+                Camera.Output(display_name="camera", tooltip="The turn's camera path."),
+                io.String.Output(display_name="info", tooltip="Which turn it is and how it was made."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, cache: MemoryCache, turn: int, entry: str) -> io.NodeOutput:
+        recalled = chosen_entry(cache, turn, entry.strip())
+        info = describe_entry(recalled)
+        # Cloned: whoever changes a latent in place must not change the memory.
+        return io.NodeOutput(
+            {"samples": recalled.latent.unsqueeze(0).clone()}, recalled.camera, info, ui=ui.PreviewText(info)
+        )
+
+
+def chosen_entry(cache: MemoryCache, turn: int, entry: str) -> MemoryEntry:
+    """The entry of this id, else of this turn number, else the newest.
+
+    Raises: ValueError when there is none, when several match, and when id and number name different turns.
+    """
+    if entry:
+        found = cache.get(entry)
+        if turn not in (0, found.turn):
+            raise ValueError(
+                f"turn got {turn}, wanted {found.turn}, the number of entry {entry!r}, or 0; set one of them"
+            )
+        return found
+    if turn:
+        return cache.of_turn(turn)
+    if cache.newest is None:
+        raise ValueError("cache got no turns, wanted at least one to recall; check the session's name in Memory Cache")
+    return cache.newest
+
+
 def open_cache(session: str) -> tuple[MemoryCache, tuple[str, ...]]:
     """The cache of a named session, or an empty one, with what was repaired and what was skipped.
 
@@ -176,16 +234,17 @@ def renamed(cache: MemoryCache, session: str) -> MemoryCache:
     return replace(cache, session=session) if session and session != cache.session else cache
 
 
+def describe_entry(entry: MemoryEntry) -> str:
+    """One line on how an entry was made."""
+    pin = ", pinned" if entry.is_pinned else ""
+    return f"turn {entry.turn}  {entry.entry_id[:8]}  seed {entry.seed}  {entry.num_frames} frames  {entry.mode}{pin}"
+
+
 def describe_cache(cache: MemoryCache, notes: tuple[str, ...]) -> str:
     """One line a turn, oldest first, then the notes."""
     name = f"session {cache.session!r}" if cache.session else "cache in the graph"
     lines = [f"{name}: {len(cache)} turns" + (f" of {cache.model_name}" if cache.model_name else "")]
-    for entry in cache.entries:
-        pin = ", pinned" if entry.is_pinned else ""
-        lines.append(
-            f"turn {entry.turn}  {entry.entry_id[:8]}  seed {entry.seed}  {entry.num_frames} frames  {entry.mode}{pin}"
-        )
-    return "\n".join((*lines, *notes))
+    return "\n".join((*lines, *map(describe_entry, cache.entries), *notes))
 
 
 def folder_state(folder: Path) -> str:
@@ -213,4 +272,4 @@ def _was_forgotten(cache: MemoryCache, entry: str) -> bool:
     return manifest is not None and any(entry_id.startswith(entry) for entry_id, _ in manifest.forgotten)
 
 
-NODES = [MemoryCacheNode]
+NODES = [MemoryCacheNode, RecallTurn]

@@ -7,5 +7,6 @@ Cache = io.Custom("MEMV2V_CACHE")  # memv2v_core.cache.memory_cache.MemoryCache
 Retrieval = io.Custom("MEMV2V_RETRIEVAL")  # memv2v_core.retrieval.selection.Retrieval
 Plan = io.Custom("MEMV2V_PLAN")  # memv2v_core.tokens.budget.TokenPlan
 Adapter = io.Custom("MEMV2V_ADAPTER")  # an adapter file's weights, for a MODEL from any other loader
+Fitting = io.Custom("MEMV2V_FITTING")  # nodes.video.FittedClip
 
 CATEGORY = "Memory-V2V"

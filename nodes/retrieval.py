@@ -22,7 +22,7 @@ from ..memv2v_core.tokens.budget import (
     plan_layout,
 )
 from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig, share_for
-from .attachment import base_info
+from .attachment import adapter_of, base_info
 from .io_types import CATEGORY, Cache, Camera, Plan, Retrieval
 from .pictures import PictureAndText
 
@@ -121,7 +121,9 @@ class RecentRetrieve(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Retrieval.Output(display_name="retrieval", tooltip="The chosen memories, newest first, and the others."),
+                Retrieval.Output(
+                    display_name="retrieval", tooltip="The chosen memories, newest first, and the others."
+                ),
             ],
             is_output_node=True,
         )
@@ -318,9 +320,16 @@ def plan_costs(
 
 def dit_shape(model: ModelPatcher) -> DitShape:
     """The sizes of a native Wan MODEL that decide its cost."""
-    dit = model.model.diffusion_model
-    num_text = dit.text_len if base_info(model).text_width is None else 1
-    return DitShape(dit.dim, dit.ffn_dim, len(dit.blocks), num_text)
+    dit, adapter = model.model.diffusion_model, adapter_of(model)
+    return DitShape(
+        dit.dim,
+        dit.ffn_dim,
+        len(dit.blocks),
+        num_text_tokens=dit.text_len if base_info(model).text_width is None else 1,
+        head_dim=dit.dim // dit.num_heads,
+        has_adapter=adapter is not None,
+        has_mergers=adapter is not None and len(adapter.mergers) > 0,
+    )
 
 
 NODES = [VideoFOVRetrieve, RecentRetrieve, DynamicTokenize]

@@ -70,6 +70,21 @@ class MemoryCache:
         """
         return self.entries[self._idx_of(entry_id)]
 
+    def of_turn(self, turn: int) -> MemoryEntry:
+        """The entry with this 1-based turn number.
+
+        Raises: ValueError when none has it, or several do, as after two graphs went on from the same turn.
+        """
+        matches = [entry for entry in self.entries if entry.turn == turn]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            ids = ", ".join(entry.entry_id[:8] for entry in matches)
+            raise ValueError(
+                f"turn {turn} got {len(matches)} entries in {self._label}, wanted one; use the id of {ids}"
+            )
+        raise ValueError(f"turn {turn} is not in {self._label}, which holds {self._listed()}; use one of these")
+
     def pin(self, entry_id: str, is_pinned: bool = True) -> "MemoryCache":
         """The cache with this entry pinned (always retrieved) or not."""
         idx = self._idx_of(entry_id)
@@ -110,8 +125,12 @@ class MemoryCache:
         if matches:
             ids = ", ".join(self.entries[i].entry_id for i in matches)
             raise ValueError(f"entry id {entry_id!r} got {len(matches)} entries, wanted one of {ids}; write more of it")
-        held = ", ".join(f"{entry.entry_id[:8]} (turn {entry.turn})" for entry in self.entries) or "none, it is empty"
-        raise ValueError(f"entry id {entry_id!r} is not in {self._label}, which holds {held}; use one of these")
+        raise ValueError(
+            f"entry id {entry_id!r} is not in {self._label}, which holds {self._listed()}; use one of these"
+        )
+
+    def _listed(self) -> str:
+        return ", ".join(f"{entry.entry_id[:8]} (turn {entry.turn})" for entry in self.entries) or "none, it is empty"
 
 
 def require_same_model(label: str, held: str | None, offered: str) -> None:

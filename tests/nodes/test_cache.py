@@ -1,4 +1,4 @@
-"""The MemoryCache node: sessions that stay, turns that users manage."""
+"""MemoryCache and RecallTurn: sessions that stay, turns that users manage and take out again."""
 
 from pathlib import Path
 
@@ -33,6 +33,12 @@ def run(comfy_api, session: str = "", action: str = "none", entry: str = "", **i
     from memory_v2v.nodes.cache import MemoryCacheNode
 
     return comfy_api.run_node(MemoryCacheNode, session=session, action=action, entry=entry, **inputs).args
+
+
+def recall(comfy_api, cache: MemoryCache, turn: int = 0, entry: str = "") -> tuple[dict, CameraTrajectory, str]:
+    from memory_v2v.nodes.cache import RecallTurn
+
+    return comfy_api.run_node(RecallTurn, cache=cache, turn=turn, entry=entry).args
 
 
 def appended(comfy_api, model, session: str = "", count: int = 2) -> MemoryCache:
@@ -171,3 +177,42 @@ def test_actions_need_an_entry_that_exists(comfy_api, model) -> None:
         run(comfy_api, action="pin", cache=cache)
     with pytest.raises(ValueError, match="'ffff_no' is not in the cache, which holds"):
         run(comfy_api, action="forget", entry="ffff_no", cache=cache)
+
+
+def test_a_turn_is_recalled_from_disk_bit_equal(comfy_api, model) -> None:
+    appended(comfy_api, model, "yesterday", count=3)
+    cache, _ = run(comfy_api, "yesterday")
+    for turn, seed in ((1, 0), (2, 1), (0, 2)):
+        recalled, camera, info = recall(comfy_api, cache, turn)
+        assert torch.equal(recalled["samples"], latent(seed)["samples"])
+        assert torch.equal(camera.c2w, path().c2w)
+        assert info.startswith(f"turn {turn or 3}  {cache.entries[seed].entry_id[:8]}  seed 0  3 frames  trained")
+    by_id, _, _ = recall(comfy_api, cache, entry=cache.entries[1].entry_id[:8])
+    assert torch.equal(by_id["samples"], latent(1)["samples"])
+
+
+def test_changing_a_recalled_latent_leaves_the_memory(comfy_api, model) -> None:
+    cache = appended(comfy_api, model, count=1)
+    recalled, _, _ = recall(comfy_api, cache)
+    with torch.inference_mode():
+        recalled["samples"].zero_()
+    assert torch.equal(cache.entries[0].latent, latent(0)["samples"][0])
+
+
+def test_a_turn_that_is_not_there_is_named(comfy_api, model) -> None:
+    cache = appended(comfy_api, model, count=2)
+    with pytest.raises(ValueError, match="cache got no turns, wanted at least one to recall"):
+        recall(comfy_api, MemoryCache())
+    with pytest.raises(ValueError, match="turn 7 is not in the cache, which holds"):
+        recall(comfy_api, cache, 7)
+    with pytest.raises(ValueError, match="turn got 2, wanted 1, the number of entry"):
+        recall(comfy_api, cache, 2, cache.entries[0].entry_id[:8])
+
+
+def test_a_recalled_turn_goes_back_in_as_a_branch_of_its_own(comfy_api, model) -> None:
+    cache = appended(comfy_api, model, count=2)
+    recalled, camera, _ = recall(comfy_api, cache, 1)
+    refined = {"samples": recalled["samples"] * 0.5}
+    grown, _ = run(comfy_api, cache=cache, latent=refined, camera=camera, model=model)
+    assert [entry.turn for entry in grown.entries] == [1, 2, 3]
+    assert torch.equal(grown.newest.latent, refined["samples"][0])

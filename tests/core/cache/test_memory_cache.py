@@ -138,3 +138,12 @@ def test_branch_ends_with_the_entry_and_leaves_the_session(three_turns, make_ent
     assert grown.newest.entry_id != saved.newest.entry_id
     assert len(saved) == 3
     assert saved.branch(saved.entries[0].entry_id, session="room_b").session == "room_b"
+
+
+def test_of_turn_finds_one_and_refuses_none_and_several(three_turns, make_entry):
+    assert three_turns.of_turn(2) is three_turns.entries[1]
+    with pytest.raises(ValueError, match=r"turn 4 is not in the cache, which holds .* \(turn 1\), "):
+        three_turns.of_turn(4)
+    twice = three_turns.append(dataclasses.replace(make_entry(9), turn=3))
+    with pytest.raises(ValueError, match="turn 3 got 2 entries in the cache, wanted one; use the id of"):
+        twice.of_turn(3)
