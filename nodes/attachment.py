@@ -85,8 +85,8 @@ def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
     takes_source = kind == "WAN22" and getattr(dit, "in_dim", 0) == 2 * latent.latent_channels
     if type(dit).__name__ != "WanModel" or (dit.in_dim != latent.latent_channels and not takes_source):
         raise ValueError(
-            f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input channels), wanted a Wan "
-            "text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, LucyEdit or a built-in model"
+            f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input channels), wanted a "
+            "Wan text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, LucyEdit or a built-in model"
         )
     ratios = VaeRatios(latent.temporal_downscale_ratio, latent.spacial_downscale_ratio, latent.latent_channels)
     return BaseInfo(
