@@ -22,9 +22,7 @@ SHARED_INPUTS = [
         "positive", optional=True, tooltip="The prompt. Leave it empty for a model that reads no prompt."
     ),
     io.Conditioning.Input("negative", optional=True, tooltip="The negative prompt; unused at cfg 1."),
-    io.Latent.Input(
-        "source", optional=True, tooltip="The source video, encoded by this model's VAE. LucyEdit needs it."
-    ),
+    io.Latent.Input("source", optional=True, tooltip="The source video, encoded by this model's VAE."),
     Plan.Input("plan", optional=True, tooltip="Memories from Dynamic Tokenize. Empty on a first turn."),
     Camera.Input("source_camera", optional=True, tooltip="The source's camera. Left out, it is taken as static."),
     Camera.Input(

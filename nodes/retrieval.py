@@ -121,9 +121,7 @@ class RecentRetrieve(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Retrieval.Output(
-                    display_name="retrieval", tooltip="The chosen memories, newest first, and the others."
-                ),
+                Retrieval.Output(display_name="retrieval", tooltip="The chosen memories, newest first."),
             ],
             is_output_node=True,
         )

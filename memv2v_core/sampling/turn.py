@@ -91,8 +91,8 @@ def _source_of(entry: MemoryEntry) -> torch.Tensor:
     if entry.source_latent is None or entry.source_latent.shape != entry.latent.shape:
         got = "nothing" if entry.source_latent is None else f"a latent of {tuple(entry.source_latent.shape)}"
         raise ValueError(
-            f"the source of memory {entry.entry_id[:8]} got {got}, wanted one of {tuple(entry.latent.shape)}: this base "
-            "sees every edit beside its source; append the turn again with its source connected"
+            f"the source of memory {entry.entry_id[:8]} got {got}, wanted one of {tuple(entry.latent.shape)}: this "
+            "base sees every edit beside its source; append the turn again with its source connected"
         )
     return entry.source_latent
 

@@ -44,8 +44,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed sessions, or in `steps`
-    where that is given (a busy machine then changes nothing).
+    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed sessions, or in
+    `steps` where that is given (a busy machine then changes nothing).
 
     A share `full_frames_share` of the steps draws whole clips, and every step after the part `full_frames_from`.
     """
