@@ -36,7 +36,9 @@ def attach_adapter(
     """
     dit = model.model.diffusion_model
     require_fit(config, dit.dim, len(dit.blocks), dit.in_dim)
-    adapter = MemoryAdapter(config, comfy.ops.manual_cast).eval()
+    stored = {tensor.dtype for tensor in state.values()}
+    dtype = stored.pop() if len(stored) == 1 else torch.float32
+    adapter = MemoryAdapter(config, comfy.ops.manual_cast).to(dtype).eval()
     patcher = comfy.model_patcher.CoreModelPatcher(
         adapter,
         load_device=model.load_device,

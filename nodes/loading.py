@@ -1,29 +1,30 @@
 """Loading models with memory."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import comfy.model_sampling
 import comfy.sd
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io
-from safetensors import SafetensorError, safe_open
+from comfy_api.latest import io, ui
 
 from ..memv2v_core.builtin import bundle
 from ..memv2v_core.builtin.codec import RATIOS, Codec
 from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.model.checkpoint import read_adapter
-from .attachment import attach_adapter
+from ..memv2v_core.model.detection import detect
+from ..memv2v_core.model.weight_files import read_header, read_weights
+from .adapters import load_adapter
+from .attachment import KEY, attach_adapter, base_info, with_adapter
+from .bases import load_base, with_shift
 from .builtin_vae import BuiltinFormat, BuiltinVAE
 from .io_types import CATEGORY
+from .model_files import FOLDER, file_fingerprint, file_path, fingerprint, weight_files
 
 BUILTIN_PREFIX = "built-in: "
+FOLDER_PREFIX = f"{FOLDER}: "
 OWN_ADAPTER = "the model's own"
-ADAPTER_FOLDER = "memv2v"
-
-# ComfyUI looks for files in folders that packs have registered by the time it asks a node for its inputs.
-folder_paths.add_model_folder_path(ADAPTER_FOLDER, str(Path(folder_paths.models_dir) / ADAPTER_FOLDER))
+BASE_FOLDER = "diffusion_models"
 
 
 class LoadMemoryV2VModel(io.ComfyNode):
@@ -35,27 +36,37 @@ class LoadMemoryV2VModel(io.ComfyNode):
             node_id="LoadMemoryV2VModel",
             display_name="Load Memory-V2V Model",
             category=CATEGORY,
-            description="Loads a model with memory, its flow shift set, and its VAE. The built-in model ships with the "
-            "pack: a small demonstration, trained on rotating cameras in procedural scenes; it reads no prompt.",
+            description="Loads a model with memory and sets its flow shift: Wan2.1-T2V, ReCamMaster, Wan2.2-TI2V-5B or "
+            "LucyEdit Dev from your model folders, or the built-in demonstration, which needs no download. Published "
+            "models run in training-free mode until a trained memory adapter is added; load their text encoder and VAE "
+            "with Load CLIP and Load VAE.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=[BUILTIN_PREFIX + name for name in bundle.builtin_names()],
-                    tooltip="Which model. Built-in ones need no download.",
+                    options=model_names(),
+                    tooltip="Which model: built in, or a file in models/diffusion_models or, marked "
+                    f"'{FOLDER_PREFIX.strip()}', models/{FOLDER}. What it is gets read from the file.",
                 ),
                 io.Combo.Input(
                     "adapter",
-                    options=[OWN_ADAPTER, *folder_paths.get_filename_list(ADAPTER_FOLDER)],
+                    options=[OWN_ADAPTER, *weight_files(FOLDER)],
                     default=OWN_ADAPTER,
                     optional=True,
-                    tooltip="Memory weights: those that belong to the model, or a file of your own training in "
-                    f"models/{ADAPTER_FOLDER}.",
+                    tooltip="Memory weights: those in the model's own file, if any, or a file of your own training in "
+                    f"models/{FOLDER}. A ReCamMaster checkpoint here gives its cameras alone.",
                 ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The base with its memory adapter."),
-                io.Clip.Output(display_name="clip", tooltip="Text encoder; nothing for models that read no prompt."),
-                io.Vae.Output(display_name="vae", tooltip="The VAE whose latents the model and its caches use."),
+                io.Clip.Output(
+                    display_name="clip",
+                    tooltip="Nothing: built-in models read no prompt, published ones use Load CLIP (umt5_xxl, wan).",
+                ),
+                io.Vae.Output(
+                    display_name="vae",
+                    tooltip="The VAE, if the file holds one, as the built-in models' do. Else use Load VAE: "
+                    "wan_2.1_vae for Wan2.1 and ReCamMaster, wan2.2_vae for Wan2.2 5B and LucyEdit.",
+                ),
             ],
         )
 
@@ -63,121 +74,107 @@ class LoadMemoryV2VModel(io.ComfyNode):
     def fingerprint_inputs(cls, model_name: str | None = None, adapter: str | None = OWN_ADAPTER) -> str:
         if model_name is None or adapter is None:  # linked: not known yet, and files of the disk are no input
             return ""
-        name = model_name.removeprefix(BUILTIN_PREFIX)
-        paths = (bundle.dit_path(name), bundle.codec_path(name), adapter_path(name, adapter))
-        return " ".join(_fingerprint(path) for path in paths)
+        own = "" if adapter == OWN_ADAPTER else file_fingerprint(FOLDER, adapter)
+        if model_name.startswith(BUILTIN_PREFIX):
+            name = model_name.removeprefix(BUILTIN_PREFIX)
+            return fingerprint(bundle.dit_path(name), bundle.codec_path(name), bundle.adapter_path(name)) + own
+        return file_fingerprint(*_folder_and_name(model_name)) + own
 
     @classmethod
     def execute(cls, model_name: str, adapter: str = OWN_ADAPTER) -> io.NodeOutput:
-        name = model_name.removeprefix(BUILTIN_PREFIX)
-        model = load_builtin_model(name, adapter_path(name, adapter))
-        return io.NodeOutput(model, None, BuiltinVAE(load_codec(bundle.codec_path(name))))
+        chosen = None if adapter == OWN_ADAPTER else load_adapter(adapter)
+        if model_name.startswith(BUILTIN_PREFIX):
+            name = model_name.removeprefix(BUILTIN_PREFIX)
+            codec = bundle.load_codec(name)
+            model, vae = load_builtin_model(name, chosen is None, codec), BuiltinVAE(codec)
+        else:
+            model, vae = load_base(file_path(*_folder_and_name(model_name)))
+        model = with_adapter(model, chosen)
+        return io.NodeOutput(model, None, vae, ui=ui.PreviewText(_describe(model, vae)))
 
 
-def adapter_path(name: str, adapter: str) -> Path:
-    """The file of an adapter chosen in the node, for the built-in model `name`."""
-    if adapter == OWN_ADAPTER:
-        return bundle.adapter_path(name)
-    return Path(folder_paths.get_full_path_or_raise(ADAPTER_FOLDER, adapter))
+def model_names() -> list[str]:
+    """What the node offers: built-in models, then files that may be bases."""
+    return [
+        *(BUILTIN_PREFIX + name for name in bundle.builtin_names()),
+        *weight_files(BASE_FOLDER),
+        *(FOLDER_PREFIX + name for name in weight_files(FOLDER)),
+    ]
 
 
-def load_builtin_model(name: str, adapter: Path | None = None) -> ModelPatcher:
-    """The MODEL of the built-in model `name`, adapter attached (its own if None) and flow shift set; fp32.
+def load_builtin_model(name: str, has_adapter: bool = True, codec: Codec | None = None) -> ModelPatcher:
+    """The MODEL of the built-in model `name`, flow shift set, its own adapter attached unless it is to get another;
+    fp32. `codec`: its VAE where the caller has read it already.
 
     Raises: ValueError naming a file that is missing, broken or not what it should be.
     """
-    info = bundle.read_info(name)
-    model = load_dit(bundle.dit_path(name))
-    model.model.latent_format = BuiltinFormat(load_codec(bundle.codec_path(name)))
-    config, state = read_adapter(adapter or bundle.adapter_path(name))
-    description = BaseInfo(
+    shipped = bundle.read_info(name)
+    model = _load_builtin_dit(name, codec or bundle.load_codec(name))
+    info = BaseInfo(
         model_name=BUILTIN_PREFIX + name,
-        mode="trained",
+        mode="training-free",
         ratios=RATIOS,
-        text_width=info.dit.text_dim,
+        text_width=shipped.dit.text_dim,
+        clean_timestep="target",
+        has_cameras=False,
+        latent_size=(shipped.size // RATIOS.spatial, shipped.size // RATIOS.spatial),
+    )
+    model.set_attachments(KEY, info)
+    if has_adapter:
+        model = _with_own_adapter(model, bundle.adapter_path(name), info)
+    return with_shift(model, shipped.shift)
+
+
+def _with_own_adapter(model: ModelPatcher, path: Path, info: BaseInfo) -> ModelPatcher:
+    config, state = read_adapter(path)
+    trained = replace(
+        info,
+        mode="trained",
         clean_timestep=config.clean_timestep,
         has_cameras=True,
         camera_conditioning=config.camera_conditioning,
-        latent_size=(info.size // RATIOS.spatial, info.size // RATIOS.spatial),
     )
-    state = {key: value.float() for key, value in state.items()}
-    return with_shift(attach_adapter(model, config, state, description), info.shift)
+    return attach_adapter(model, config, {key: value.float() for key, value in state.items()}, trained)
 
 
-def load_dit(path: Path) -> ModelPatcher:
-    """The MODEL of a Wan-style DiT file, in fp32 whatever the file stores.
-
-    Raises: ValueError naming the file and what was found in it.
-    """
-    weights, metadata = read_weights(path)
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    model = comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": torch.float32}, metadata=metadata)
-    if model is None:
-        raise ValueError(
-            f"{path.name} in {path.parent} got {len(found)} tensors, the first named {next(iter(found), 'nothing')!r}, "
-            "wanted a Wan DiT; install the pack again, or choose another model"
-        )
-    _require_weights(path, found, model.model.diffusion_model)
+def _load_builtin_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPatcher:
+    path = bundle.dit_path(name)
+    header = read_header(path)
+    if (file := detect(header.shapes, header.metadata)).kind != "wan2.1":
+        raise ValueError(f"{path.name} in {path.parent} is {file.what}, wanted a Wan DiT; install the pack again")
+    weights = {key: value.float() for key, value in read_weights(path).items()}
+    options = {"disable_dynamic": True} if disable_dynamic else {}  # older ComfyUIs know neither
+    model = comfy.sd.load_diffusion_model_state_dict(
+        dict(weights), model_options={"dtype": torch.float32}, metadata=header.metadata, **options
+    )
+    bundle.require_weights(path, weights, model.model.diffusion_model)
+    model.model.latent_format = BuiltinFormat(codec)
+    model.cached_patcher_init = (_load_builtin_dit, (name, codec))
     return model
 
 
-def load_codec(path: Path) -> Codec:
-    """The codec in a file, in fp32.
-
-    Raises: ValueError naming the file and what was found in it.
-    """
-    weights, _ = read_weights(path)
-    codec = Codec()
-    _require_weights(path, {name: tuple(tensor.shape) for name, tensor in weights.items()}, codec)
-    codec.load_state_dict(weights)
-    return codec.eval().requires_grad_(False)
+def _folder_and_name(model_name: str) -> tuple[str, str]:
+    if model_name.startswith(FOLDER_PREFIX):
+        return FOLDER, model_name.removeprefix(FOLDER_PREFIX)
+    return BASE_FOLDER, model_name
 
 
-def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """All tensors of a safetensors file in fp32, and its metadata.
-
-    Raises: ValueError naming the file, its folder and what that holds.
-    """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-            return weights, file.metadata() or {}
-    except (SafetensorError, FileNotFoundError) as error:
-        held = ", ".join(sorted(other.name for other in path.parent.glob("*.safetensors"))) or "no safetensors file"
-        raise ValueError(
-            f"{path.name} could not be read ({error}); {path.parent} holds {held}; install the pack again"
-        ) from error
+def _describe(model: ModelPatcher, vae: comfy.sd.VAE | None) -> str:
+    info = base_info(model)
+    lines = [
+        f"{info.model_name}, {info.mode} mode",
+        f"flow shift {model.get_model_object('model_sampling').shift:g}",
+        "takes camera paths" if info.has_cameras else "no camera weights: takes no camera paths",
+    ]
+    if info.mode == "training-free":
+        lines.append("memory works through the base's own weights, nothing of it was trained")
+    if vae is None:
+        lines.append(f"load its text encoder (umt5_xxl) with Load CLIP and its VAE ({_vae_name(info)}) with Load VAE")
+    return "\n".join(lines)
 
 
-def with_shift(model: ModelPatcher, shift: float) -> ModelPatcher:
-    """A clone of a flow MODEL that samples with this shift, as the native ModelSamplingSD3 node sets it."""
-    clone = model.clone()
-    sampling = _ShiftedFlow(clone.model.model_config)
-    sampling.set_parameters(shift=shift, multiplier=1000)
-    clone.add_object_patch("model_sampling", sampling)
-    return clone
-
-
-class _ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
-    pass
-
-
-def _require_weights(path: Path, found: dict[str, tuple[int, ...]], module: torch.nn.Module) -> None:
-    """Raise ValueError unless the file held every weight of `module`, at its size."""
-    for name, tensor in module.state_dict().items():
-        if found.get(name) != tuple(tensor.shape):
-            got = f"size {found[name]}" if name in found else "nothing"
-            raise ValueError(
-                f"{path.name} in {path.parent} got {got} for {name!r}, wanted size {tuple(tensor.shape)}; "
-                "install the pack again"
-            )
-
-
-def _fingerprint(path: Path) -> str:
-    if not path.exists():
-        return "missing"
-    status = path.stat()
-    return f"{status.st_mtime_ns}-{status.st_size}"
+def _vae_name(info: BaseInfo) -> str:
+    return "wan2.2_vae" if info.ratios.channels == 48 else "wan_2.1_vae"
 
 
 NODES = [LoadMemoryV2VModel]

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import nn
 
 from ..model.adapter import MemoryAdapter
 from ..model.checkpoint import read_adapter, save_adapter, to_diffusers_names, to_native_names
 from ..model.diffusers_view import DiffusersView
+from ..model.weight_files import read_weights
 from .codec import RATIOS, Codec
 
 if TYPE_CHECKING:
@@ -122,10 +124,25 @@ def load_bundle(name: str, device: torch.device | None = None) -> Bundle:
 
 
 def load_codec(name: str) -> Codec:
-    """The VAE of the built-in model `name` in fp32."""
-    codec = Codec()
-    codec.load_state_dict(_read(codec_path(name)))
+    """The VAE of the built-in model `name` in fp32.
+
+    Raises: ValueError naming a file that is missing, broken or not a codec, and what was found in it.
+    """
+    codec, weights = Codec(), _read(codec_path(name))
+    require_weights(codec_path(name), weights, codec)
+    codec.load_state_dict(weights)
     return codec.eval().requires_grad_(False)
+
+
+def require_weights(path: Path, found: dict[str, torch.Tensor], module: nn.Module) -> None:
+    """Raise ValueError unless the file's tensors, `found`, hold every weight of `module` at its size."""
+    for name, tensor in module.state_dict().items():
+        if name not in found or found[name].shape != tensor.shape:
+            got = f"size {tuple(found[name].shape)}" if name in found else "nothing"
+            raise ValueError(
+                f"{path.name} in {path.parent} got {got} for {name!r}, wanted size {tuple(tensor.shape)}; "
+                "install the pack again"
+            )
 
 
 def save_bundle(
@@ -147,4 +164,4 @@ def _stored(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    return {name: tensor.float() for name, tensor in load_file(str(path)).items()}
+    return {name: tensor.float() for name, tensor in read_weights(path).items()}

@@ -1,7 +1,4 @@
-"""Files of weights: adapters, and Wan DiTs in native and diffusers names.
-
-Everything is safetensors; nothing here unpickles.
-"""
+"""Adapter files, and the names of a Wan DiT's weights: native (Wan's own, ComfyUI's) and diffusers'."""
 
 import dataclasses
 import json
@@ -9,12 +6,12 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .adapter import AdapterConfig, MemoryAdapter
-
-ADAPTER_FORMAT = "memory-v2v-adapter-1"
+from .detection import ADAPTER_FORMAT, Shapes, WeightFile, detect
+from .recammaster import camera_config, camera_state, is_camera_weight
+from .weight_files import Header, read_header, read_weights
 
 # (native name, diffusers name), Wan2.1 and Wan2.2 text-to-video
 _NAMES = (
@@ -72,28 +69,59 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
 
     Raises: ValueError naming the file, what was found and what was wanted.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, FileNotFoundError) as error:
+    header = read_header(path)
+    if header.metadata.get("format") != ADAPTER_FORMAT:
+        found = detect(header.shapes, header.metadata)
+        what = header.metadata["format"] if found.kind == "adapter" else found.what
         raise ValueError(
-            f"adapter {path.name} in {path.parent} could not be read ({error}); download or convert it again"
-        ) from error
-    if metadata.get("format") != ADAPTER_FORMAT:
-        found = metadata.get("format") or f"{len(state)} tensors, the first named {next(iter(state), 'nothing')!r}"
-        raise ValueError(
-            f"adapter {path.name} in {path.parent} got {found}, wanted format {ADAPTER_FORMAT}; "
+            f"adapter {path.name} in {path.parent} got {what}, wanted format {ADAPTER_FORMAT}; "
             "choose a Memory-V2V adapter file"
         )
-    values = json.loads(metadata["config"])
+    values = json.loads(header.metadata["config"])
     known = {field.name for field in dataclasses.fields(AdapterConfig)}
     if unknown := sorted(set(values) - known):
         raise ValueError(
             f"adapter {path.name} in {path.parent} got the setting {unknown[0]!r}, wanted only {sorted(known)}; "
             "it was made by a newer version of this pack, so update the pack"
         )
-    return AdapterConfig(**values), state
+    return AdapterConfig(**values), read_weights(path)
+
+
+def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
+    """The camera weights of a ReCamMaster file, with or without its DiT; nothing else of the file is read.
+
+    Raises: ValueError naming a file of another kind, or a camera weight that it lacks.
+    """
+    header = read_header(path)
+    file = detect(header.shapes, header.metadata)
+    if file.kind not in ("recammaster", "cameras"):
+        raise ValueError(
+            f"{path.name} in {path.parent} is {file.what}, wanted a memory adapter or a ReCamMaster checkpoint "
+            f"(step20000.ckpt); {file.remedy or 'choose it as the model'}"
+        )
+    config = camera_config(header.shapes, file)
+    weights = read_weights(path, lambda name: is_camera_weight(name.removeprefix(file.prefix)))
+    return config, camera_state(weights, file.prefix)
+
+
+def native_weights(weights: dict[str, torch.Tensor], file: WeightFile) -> dict[str, torch.Tensor]:
+    """The tensors of the Wan DiT in `weights`, under native names; the rest of the file is left out.
+
+    Raises: ValueError for a key of diffusers' layout that is not of a Wan text-to-video DiT.
+    """
+    bare = {name.removeprefix(file.prefix): value for name, value in weights.items() if name.startswith(file.prefix)}
+    return to_native_names(bare) if file.layout == "diffusers" else bare
+
+
+def require_whole(path: Path, header: Header, file: WeightFile) -> None:
+    """Raise ValueError unless the file holds every weight of its base, and of its cameras if it has any."""
+    if missing := missing_weights(header.shapes, file):
+        raise ValueError(
+            f"{path.name} in {path.parent} is {file.what} without {len(missing)} of its weights, the first "
+            f"{missing[0]!r}; download it again"
+        )
+    if file.kind == "recammaster":
+        camera_config(header.shapes, file)
 
 
 def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: int) -> None:
@@ -109,6 +137,17 @@ def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: i
             )
 
 
+def missing_weights(shapes: Shapes, file: WeightFile) -> list[str]:
+    """Keys, as they stand in the file, that a whole base has and the file lacks."""
+    assert file.sizes is not None
+    column = 0 if file.layout == "native" else 1
+    wanted = [names[column] for names in _NAMES]
+    for i in range(file.sizes.num_blocks):
+        wanted += [f"blocks.{i}.{names[column]}" for names in _BLOCK_NAMES]
+    keys = [key for name in wanted for key in _tensors_of(name)]
+    return [file.prefix + key for key in keys if file.prefix + key not in shapes]
+
+
 def _renamed(name: str, source: int, target: int, wanted: str) -> str:
     """`name` with the prefix in column `source` of the tables replaced by the one in column `target`."""
     block = re.match(r"(blocks\.\d+\.)(.*)", name)
@@ -117,3 +156,10 @@ def _renamed(name: str, source: int, target: int, wanted: str) -> str:
         if rest.startswith(names[source]):
             return lead + names[target] + rest[len(names[source]) :]
     raise ValueError(f"weights got the key {name!r}, wanted {wanted} names of a Wan text-to-video DiT")
+
+
+def _tensors_of(name: str) -> tuple[str, ...]:
+    """The tensors behind an entry of the tables."""
+    if not name.endswith("."):
+        return (name,)
+    return (f"{name}weight",) if "norm_" in name else (f"{name}weight", f"{name}bias")

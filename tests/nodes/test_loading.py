@@ -38,7 +38,7 @@ def copied_weights(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_built_in_models_are_listed(loader) -> None:
     model_name, adapter = loader.define_schema().inputs
-    assert model_name.options == ["built-in: tiny"]
+    assert model_name.options[0] == "built-in: tiny"
     assert adapter.options[0] == adapter.default == "the model's own"
 
 
@@ -138,7 +138,7 @@ def test_broken_file_is_named(comfy_api, loader, copied_weights: Path, part: str
 
 def test_file_of_another_kind_is_refused_with_what_it_holds(comfy_api, loader, copied_weights: Path) -> None:
     save_file({"some.weight": torch.zeros(2)}, str(bundle.dit_path("tiny")))
-    with pytest.raises(ValueError, match=r"got 1 tensors, the first named 'some.weight', wanted a Wan DiT"):
+    with pytest.raises(ValueError, match=r"is 1 tensors, the first named 'some.weight', wanted a Wan DiT"):
         comfy_api.run_node(loader, model_name="built-in: tiny")
 
 
@@ -154,7 +154,7 @@ def test_missing_tensor_is_named(comfy_api, loader, copied_weights: Path, part: 
 
 
 def test_adapter_file_of_the_user_is_listed_and_loaded(comfy_api, loader, copied_weights: Path) -> None:
-    from memory_v2v.nodes.attachment import adapter_of
+    from memory_v2v.nodes.attachment import adapter_of, base_info
 
     folder = comfy_api.base_dir / "models" / "memv2v"
     folder.mkdir(exist_ok=True)
@@ -164,3 +164,22 @@ def test_adapter_file_of_the_user_is_listed_and_loaded(comfy_api, loader, copied
     assert "mine.safetensors" in loader.define_schema().inputs[1].options
     model = comfy_api.run_node(loader, model_name="built-in: tiny", adapter="mine.safetensors").result[0]
     assert adapter_of(model).config.num_blocks == 3
+    info = base_info(model)
+    assert (info.model_name, info.mode, info.has_cameras) == ("built-in: tiny with mine", "trained", True)
+    assert (info.clean_timestep, info.text_width) == ("zero", 16)
+
+
+def test_the_codec_is_read_once(comfy_api, loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, load_codec = [], bundle.load_codec
+    monkeypatch.setattr(bundle, "load_codec", lambda name: read.append(name) or load_codec(name))
+    comfy_api.run_node(loader, model_name="built-in: tiny")
+    assert read == ["tiny"]
+
+
+def test_a_second_copy_of_the_dit_is_the_same(comfy_api, loader) -> None:
+    model = comfy_api.run_node(loader, model_name="built-in: tiny").result[0]
+    load, arguments = model.cached_patcher_init  # what ComfyUI calls for torch.compile and for a second GPU
+    again = load(*arguments, disable_dynamic=True)
+    wanted = model.model.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in again.model.state_dict().items())
+    assert type(again.model.latent_format) is type(model.model.latent_format)

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.model.checkpoint import (
     ADAPTER_FORMAT,
     read_adapter,
+    read_cameras,
     require_fit,
     save_adapter,
     to_diffusers_names,
@@ -87,24 +89,27 @@ def test_an_adapter_may_be_stored_at_half_precision(adapter: MemoryAdapter, tmp_
 
 
 def test_a_missing_file_is_named_with_its_folder(tmp_path: Path):
-    with pytest.raises(ValueError, match=f"adapter gone.safetensors in {tmp_path} could not be read"):
+    with pytest.raises(ValueError, match=f"^gone.safetensors in {re.escape(str(tmp_path))} could not be read"):
         read_adapter(tmp_path / "gone.safetensors")
 
 
 def test_a_file_that_is_not_safetensors_is_named(tmp_path: Path):
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"not weights at all")
-    with pytest.raises(ValueError, match="adapter broken.safetensors in .* could not be read .*download or convert"):
+    with pytest.raises(ValueError, match="^broken.safetensors in .* could not be read .*download or convert"):
         read_adapter(path)
 
 
 def test_other_weights_are_told_by_what_they_hold(tmp_path: Path):
     path = tmp_path / "lora.safetensors"
     save_file({"lora.down.weight": torch.zeros(2)}, str(path))
-    with pytest.raises(ValueError, match="got 1 tensors, the first named 'lora.down.weight', wanted format memory-v2v"):
+    with pytest.raises(ValueError, match="lora.safetensors in .* got a LoRA, wanted format memory-v2v-adapter-1"):
         read_adapter(path)
     save_file({"x": torch.zeros(2)}, str(path), metadata={"format": "pt", "config": json.dumps({})})
-    with pytest.raises(ValueError, match="lora.safetensors in .* got pt, wanted format memory-v2v-adapter-1"):
+    with pytest.raises(ValueError, match="got 1 tensors, the first named 'x', wanted format memory-v2v-adapter-1"):
+        read_adapter(path)
+    save_file({"x": torch.zeros(2)}, str(path), metadata={"format": "memory-v2v-adapter-2"})
+    with pytest.raises(ValueError, match="got memory-v2v-adapter-2, wanted format memory-v2v-adapter-1"):
         read_adapter(path)
 
 
@@ -129,3 +134,52 @@ def test_adapter_of_a_newer_version_is_named(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, str(path), metadata={"format": ADAPTER_FORMAT, "config": config})
     with pytest.raises(ValueError, match=r"newer.safetensors.*'has_wings'.*update the pack"):
         read_adapter(path)
+
+
+def camera_weights(dim: int, num_blocks: int) -> dict[str, torch.Tensor]:
+    """ReCamMaster's, random."""
+    weights = {}
+    for i in range(num_blocks):
+        for name, inputs in (("cam_encoder", 12), ("projector", dim)):
+            weights[f"blocks.{i}.{name}.weight"] = torch.randn(dim, inputs)
+            weights[f"blocks.{i}.{name}.bias"] = torch.randn(dim)
+    return weights
+
+
+def test_cameras_of_a_recammaster_checkpoint_make_an_adapter(dit: WanTransformer3DModel, tmp_path: Path) -> None:
+    cameras = camera_weights(96, 3)
+    torch.save(to_native_names(dit.state_dict()) | cameras, tmp_path / "step20000.ckpt")
+    config, state = read_cameras(tmp_path / "step20000.ckpt")
+    assert config == AdapterConfig(96, 3, 16, has_tokenizers=False, has_merging=False, camera_conditioning="target")
+    assert config.clean_timestep == "target"
+    adapter = MemoryAdapter(config)
+    adapter.load_state_dict(state)  # strict: nothing is missing, nothing left over
+    assert torch.equal(adapter.blocks[2].projector.weight, cameras["blocks.2.projector.weight"])
+
+
+def test_cameras_without_a_dit_make_the_same_adapter(tmp_path: Path) -> None:
+    save_file(camera_weights(96, 3), str(tmp_path / "cameras.safetensors"))
+    config, state = read_cameras(tmp_path / "cameras.safetensors")
+    assert (config.dim, config.num_blocks, config.in_channels, len(state)) == (96, 3, 16, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "found"),
+    [
+        ("blocks.1.projector.bias", None, "nothing"),
+        ("blocks.1.cam_encoder.weight", torch.zeros(96, 16), r"\(96, 16\)"),
+    ],
+)
+def test_a_camera_weight_that_does_not_fit_is_named(
+    tmp_path: Path, name: str, weight: torch.Tensor | None, found: str
+) -> None:
+    weights = camera_weights(96, 3) | {name: weight}
+    save_file({key: value for key, value in weights.items() if value is not None}, str(tmp_path / "c.safetensors"))
+    with pytest.raises(ValueError, match=f"{name} got {found}, wanted .*; download step20000.ckpt"):
+        read_cameras(tmp_path / "c.safetensors")
+
+
+def test_a_base_without_cameras_is_no_adapter(dit: WanTransformer3DModel, tmp_path: Path) -> None:
+    save_file(to_native_names(dit.state_dict()), str(tmp_path / "wan.safetensors"))
+    with pytest.raises(ValueError, match="wan.safetensors in .* is Wan2.1 T2V .*; choose it as the model"):
+        read_cameras(tmp_path / "wan.safetensors")

@@ -1,0 +1,44 @@
+"""Files of weights in ComfyUI's model folders."""
+
+from pathlib import Path
+
+import folder_paths
+
+from ..memv2v_core.model.weight_files import WEIGHT_SUFFIXES, is_first_of_its_file, shards_of
+
+FOLDER = "memv2v"
+
+# ComfyUI looks for files in folders that packs have registered by the time it asks a node for its inputs.
+folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+
+
+def weight_files(folder: str) -> list[str]:
+    """Names of the files of weights in a model folder, subfolders included; a set of shards by its first."""
+    names = folder_paths.get_filename_list(folder)
+    return [name for name in names if name.lower().endswith(WEIGHT_SUFFIXES) and is_first_of_its_file(Path(name).name)]
+
+
+def file_path(folder: str, name: str) -> Path:
+    """Where a file that `weight_files` listed lies.
+
+    Raises: FileNotFoundError naming the folder, when it is gone.
+    """
+    return Path(folder_paths.get_full_path_or_raise(folder, name))
+
+
+def fingerprint(*paths: Path) -> str:
+    """Text that changes with the files."""
+    return " ".join(_status(path) for path in paths)
+
+
+def file_fingerprint(folder: str, name: str) -> str:
+    """Text that changes with a file that `weight_files` listed, all its shards included."""
+    path = folder_paths.get_full_path(folder, name)
+    return fingerprint(*shards_of(Path(path))) if path else "missing"
+
+
+def _status(path: Path) -> str:
+    if not path.exists():
+        return "missing"
+    status = path.stat()
+    return f"{status.st_mtime_ns}-{status.st_size}"
