@@ -24,7 +24,9 @@ from ..tokens.tokenizers import BASE_KERNEL
 from ..training.dataset import View
 from .held_out import FIRST, OPPOSITE, SECOND, SWEEP, HeldOutScene, held_out_generator
 
-MERGE_SHARE = 0.5
+# Share of the frames merged before each of the two merging blocks. One half, the default, leaves a quarter of them
+# whole in the end; 0.3 leaves half (0.7 squared).
+MERGE_SHARE, HALF_IN_ALL_SHARE = 0.5, 0.3
 TOP_KERNEL, RANK_4_KERNEL = kernels_by_rank(4, BudgetConfig())[0], kernels_by_rank(4, BudgetConfig())[3]
 
 
@@ -123,12 +125,14 @@ class Arms:
 class DetailArms:
     """Latents (B, C, T, H, W) of the other arms.
 
-    second_*: turn 2 with `first` at the fourth rank's kernel, or with frames merged or discarded. opposite: made
+    second_*: turn 2 with `first` at the fourth rank's kernel, or with frames merged or discarded (`second_merge_half`:
+    so that half of them are merged in the end). opposite: made
     without memory like `first`. sweep_*: turn 3 with no memory, either of the two and both.
     """
 
     second_rank_4: torch.Tensor
     second_merge: torch.Tensor
+    second_merge_half: torch.Tensor
     second_discard: torch.Tensor
     opposite: torch.Tensor
     sweep_none: torch.Tensor
@@ -160,8 +164,8 @@ def sample_detail_arms(batch: Batch, arms: Arms) -> DetailArms:
     opposite = batch.sample(lambda scene: scene.opposite, batch.noise(OPPOSITE))
     second_noise, sweep_noise = batch.noise(SECOND), batch.noise(SWEEP)
 
-    def second(memory: Memory, unresponsive: str | None = None) -> torch.Tensor:
-        merging = MergeConfig(share=MERGE_SHARE, unresponsive=unresponsive) if unresponsive else None
+    def second(memory: Memory, unresponsive: str | None = None, share: float = MERGE_SHARE) -> torch.Tensor:
+        merging = MergeConfig(share=share, unresponsive=unresponsive) if unresponsive else None
         return batch.sample(lambda scene: scene.second, second_noise, (memory,), merging)
 
     def sweep(*memories: Memory) -> torch.Tensor:
@@ -171,6 +175,7 @@ def sample_detail_arms(batch: Batch, arms: Arms) -> DetailArms:
     return DetailArms(
         second_rank_4=second(batch.memory(arms.first, lambda scene: scene.first, RANK_4_KERNEL)),
         second_merge=second(first_memory, "merge"),
+        second_merge_half=second(first_memory, "merge", HALF_IN_ALL_SHARE),
         second_discard=second(first_memory, "discard"),
         opposite=opposite,
         sweep_none=sweep(),

@@ -10,7 +10,7 @@ def test_every_memory_changes_turn_2_under_the_same_noise(batch: Batch) -> None:
     arms = sample_arms(batch)
     details = sample_detail_arms(batch, arms)
     seconds = [value for part in (arms, details) for name, value in vars(part).items() if name.startswith("second")]
-    assert len(seconds) == 7
+    assert len(seconds) == 8
     for i, one in enumerate(seconds):
         assert one.shape == batch.source_latent.shape
         assert all(not torch.equal(one, other) for other in seconds[:i])
