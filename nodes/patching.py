@@ -5,10 +5,11 @@ tokens there will be. Innermost, every step: our forward over the live DiT in pl
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import comfy.ldm.common_dit
 import comfy.ldm.flux.math
 import comfy.model_management
 import torch
@@ -17,7 +18,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ..memv2v_core.model.adapter import MemoryAdapter
 from ..memv2v_core.model.base_info import BaseInfo
-from ..memv2v_core.model.memory_inputs import MemoryInputs
+from ..memv2v_core.model.memory_inputs import MemoryInputs, window_inputs
 from ..memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from ..memv2v_core.model.wan_view import WanView
 from ..memv2v_core.sampling.turn import Shot, memory_inputs
@@ -25,6 +26,7 @@ from ..memv2v_core.shapes import token_grid
 from ..memv2v_core.tokens.budget import TokenPlan, plan_layout
 from .attachment import KEY, adapter_of
 
+_TIME_AXIS = 2
 # What Wan's forwards read beside the latent and the prompt; ours would pass over it in silence.
 _FOREIGN_INPUTS = ("reference_latent", "context_latents", "camera_conditions", "vace_context", "audio_embed", "control")
 
@@ -73,9 +75,19 @@ class MemoryPatch:
             lambda latent: model.process_latent_in(latent.to(device, torch.float32)),
         )
         options = guider.model_options["transformer_options"]
-        options[KEY] = MemoryRun(inputs, adapter_of(guider.model_patcher), self.latent_shape)
-        wrappers = options["wrappers"][WrappersMP.DIFFUSION_MODEL]
-        wrappers[KEY] = wrappers.pop(KEY)  # innermost: this forward never calls the wrapped one
+        windows = guider.model_options.get("context_handler")
+        options[KEY] = MemoryRun(
+            inputs,
+            adapter_of(guider.model_patcher),
+            self.latent_shape,
+            retained_latents=tuple(getattr(windows, "latent_retain_index_list", ())),
+            retained_conds=tuple(getattr(windows, "cond_retain_index_list", ())),
+            has_hooks="registered_hooks" in guider.model_options,
+        )
+        # Innermost: our forward never calls the wrapped one, and context windows shrink the shape before we grow it.
+        for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.PREPARE_SAMPLING):
+            wrappers = options["wrappers"][kind]
+            wrappers[KEY] = wrappers.pop(KEY)
         return executor(noise, *args, **kwargs)
 
     def prepare_sampling(
@@ -83,41 +95,83 @@ class MemoryPatch:
     ) -> tuple:
         """Counts our tokens as frames of the target, so that ComfyUI frees enough memory."""
         shape = list(noise_shape)
-        shape[2] = math.ceil(shape[2] * self.sequence_growth())
+        shape[_TIME_AXIS] = math.ceil(shape[_TIME_AXIS] * self.sequence_growth(shape[_TIME_AXIS]))
         return executor(model, shape, conds, *args, **kwargs)
 
-    def sequence_growth(self) -> float:
-        """Tokens of the whole sequence over those of the target alone."""
+    def sequence_growth(self, num_frames: int) -> float:
+        """Tokens of the whole sequence over those of the target alone, for `num_frames` latent frames of the target."""
         entries = self.plan.retrieval.entries if self.plan is not None else ()
         kernels = self.plan.kernels if self.plan is not None else ()
         frames = tuple(entry.latent.shape[1] for entry in entries)
         has_source = self.shot.source_latent is not None and self.info.has_source_tokens
-        layout = plan_layout(*self.latent_shape[1:], has_source, frames, kernels)
+        layout = plan_layout(num_frames, *self.latent_shape[2:], has_source, frames, kernels)
         return layout.num_tokens / layout.num_target_tokens
 
 
 @dataclass(eq=False)
 class MemoryRun:
-    """One sampling run: inputs on their device, and their tokens once the first step has made them."""
+    """One sampling run: inputs on their device, and the tokens of the newest context window.
+
+    retained_latents, retained_conds: places in a window that hold the whole's frame of that number, in the latent and
+    in what conditions it. has_hooks: whether prompts swap weights from call to call, so that tokens cannot be kept.
+    """
 
     inputs: MemoryInputs
     adapter: MemoryAdapter | None
     latent_shape: tuple[int, int, int, int]
-    tokens: CleanTokens | None = None
+    retained_latents: tuple[int, ...] = ()
+    retained_conds: tuple[int, ...] = ()
+    has_hooks: bool = False
+    kept: "_WindowTokens | None" = None
 
     def forward(self, view: WanView, x: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """The DiT's output for one step.
+        """The DiT's output for one step of the whole target, or of a context window of it.
 
-        Raises: ValueError when another node cut the latent into pieces.
+        Raises: ValueError when another node cut the latent into pieces of another kind.
         """
-        if tuple(x.shape[2:]) != self.latent_shape[1:]:
+        frames = window_frames(view.options.get("context_window"), self.latent_shape[1])
+        if tuple(x.shape[2:]) != (len(frames), *self.latent_shape[2:]):
             raise ValueError(
-                f"the model got a piece {tuple(x.shape[2:])} of the latent, wanted all of {self.latent_shape[1:]} "
-                "(frames, height, width); disconnect context windows and area conditioning, or Apply Memory"
+                f"the model got a piece {tuple(x.shape[2:])} of the latent, wanted {len(frames)} of its "
+                f"{self.latent_shape[1]} frames, each {self.latent_shape[2:]} (height, width) and whole; disconnect "
+                "area conditioning and context windows along other axes than time, or Apply Memory"
             )
-        if self.tokens is None:
-            self.tokens = tokenize_clean(view, self.adapter, self.inputs, x.shape)
-        return memory_forward(view, self.adapter, x, timestep, context, self.inputs, self.tokens)
+        if self.kept is None or self.kept.frames != frames or self.has_hooks:
+            inputs = self._inputs_of(frames)
+            self.kept = _WindowTokens(frames, inputs, tokenize_clean(view, self.adapter, inputs, x.shape))
+        out = memory_forward(view, self.adapter, view.noisy, timestep, context, self.kept.inputs, self.kept.tokens)
+        return out[..., : x.shape[-2], : x.shape[-1]]
+
+    def _inputs_of(self, frames: tuple[int, ...]) -> MemoryInputs:
+        num_frames = self.latent_shape[1]
+        if frames == tuple(range(num_frames)):
+            return self.inputs
+        target, source = (_retain(frames, places) for places in (self.retained_latents, self.retained_conds))
+        return window_inputs(self.inputs, num_frames, target, source)
+
+
+@dataclass(frozen=True, eq=False)
+class _WindowTokens:
+    """What one context window, or the whole target, is given, and its tokens."""
+
+    frames: tuple[int, ...]
+    inputs: MemoryInputs
+    tokens: CleanTokens
+
+
+def window_frames(window: Any, num_frames: int) -> tuple[int, ...]:
+    """Latent frames, of `num_frames`, in a native context window over time; all of them without such a window.
+
+    ComfyUI may put the frame before a window in front of it, whose result it then throws away.
+    """
+    if window is None or window.dim != _TIME_AXIS:
+        return tuple(range(num_frames))
+    anchor = getattr(window, "causal_anchor_index", None)
+    return (*([anchor] if anchor is not None and anchor >= 0 else []), *window.index_list)
+
+
+def _retain(frames: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
+    return tuple(place if place in places else frame for place, frame in enumerate(frames))
 
 
 def diffusion_model(
@@ -142,12 +196,13 @@ def diffusion_model(
                 f"the model got the conditioning {name!r} beside memory, wanted text alone; "
                 "disconnect the node that adds it, or Apply Memory"
             )
-    transformer_options["grid_sizes"] = (x.shape[2], *token_grid(*x.shape[3:], executor.class_obj.patch_size[-1]))
+    dit = executor.class_obj
+    transformer_options["grid_sizes"] = (x.shape[2], *token_grid(*x.shape[3:], dit.patch_size[-1]))
     view = WanView(
-        executor.class_obj,
+        dit,
         comfy.model_management.cast_to,
         comfy.ldm.flux.math.apply_rope1,
         transformer_options,
-        x,
+        comfy.ldm.common_dit.pad_to_patch_size(x, dit.patch_size),
     )
     return transformer_options[KEY].forward(view, x, timestep, context)

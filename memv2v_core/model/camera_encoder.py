@@ -4,6 +4,7 @@ Poses: 12 numbers [R|t] a frame, for the linear encoder of ReCamMaster and the p
 direction of every single token.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,11 @@ class FrameCameras:
     def poses(self) -> torch.Tensor:
         """[R|t] row by row, (B, T, 12)."""
         return self.c2w[:, :, :3].flatten(2)
+
+    def frames(self, indices: Sequence[int]) -> "FrameCameras":
+        """The cameras of these frames, in this order."""
+        chosen = list(indices)
+        return FrameCameras(self.c2w[:, chosen], self.intrinsics[:, chosen])
 
     def to(self, device: torch.device) -> "FrameCameras":
         return FrameCameras(self.c2w.to(device), self.intrinsics.to(device))

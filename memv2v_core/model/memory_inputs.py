@@ -1,6 +1,7 @@
 """What one memory forward is given beside the noisy target."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -33,7 +34,7 @@ class MemoryInputs:
     """Everything that stays the same from step to step of one run.
 
     target_frame_indices: temporal RoPE indices of the target, 0..T-1 if None.
-    camera_conditioning: "per_video" is Eq. 17; "target" is Eq. 16, ReCamMaster's own: the target's pose everywhere.
+    camera_conditioning: "per_video" is Eq. 17; "target" is Eq. 16, ReCamMaster's own: the target's camera everywhere.
     merging: None leaves every frame whole.
     """
 
@@ -43,3 +44,50 @@ class MemoryInputs:
     camera_conditioning: CameraConditioning = "per_video"
     merging: MergeConfig | None = field(default=None)
     clean_timestep: Literal["zero", "target"] = "target"
+
+    def cameras_told(self, stream: ConditioningStream) -> FrameCameras | None:
+        """The cameras that the tokens of `stream` are told, one a frame of it; None without cameras.
+
+        Raises: ValueError for a video longer than the target where it is told the target's.
+        """
+        if self.target_cameras is None or self.camera_conditioning == "per_video":
+            return stream.cameras
+        num_frames, num_cameras = stream.latent.shape[2], self.target_cameras.c2w.shape[1]
+        if num_frames > num_cameras:
+            raise ValueError(
+                f"camera_conditioning 'target' got a {stream.role} of {num_frames} latent frames, wanted at most the "
+                f"target's {num_cameras}; use 'per_video', or memories no longer than this turn"
+            )
+        return self.target_cameras.frames(range(num_frames))
+
+
+def window_inputs(
+    inputs: MemoryInputs, num_frames: int, target_frames: Sequence[int], source_frames: Sequence[int]
+) -> MemoryInputs:
+    """What a part of a target of `num_frames` latent frames is given: its `target_frames`, as a video of its own.
+
+    Temporal indices start anew at 0, as a DiT numbers whatever it is given. The source gives `source_frames`; memories
+    stay whole. Every video keeps the cameras it is told beside the whole target.
+    """
+    streams = []
+    for stream in inputs.streams:
+        range_number, part = stream.frame_indices[0] // num_frames, range(len(stream.frame_indices))
+        if stream.role == "source":
+            part = source_frames
+        start, cameras = range_number * len(target_frames), inputs.cameras_told(stream)
+        streams.append(
+            replace(
+                stream,
+                latent=stream.latent[:, :, list(part)],
+                frame_indices=tuple(range(start, start + len(part))),
+                cameras=None if cameras is None else cameras.frames(part),
+            )
+        )
+    told = inputs.target_cameras
+    return replace(
+        inputs,
+        streams=tuple(streams),
+        target_cameras=None if told is None else told.frames(target_frames),
+        target_frame_indices=None,
+        camera_conditioning="per_video",
+    )

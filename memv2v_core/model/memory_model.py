@@ -148,21 +148,16 @@ def _tokenize(backbone: Backbone, adapter: MemoryAdapter | None, stream: Conditi
 def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Tensor | None:
     if inputs.target_cameras is None:
         return None
-    target = inputs.target_cameras.poses()
-    poses = [target]
-    for stream in streams:
-        if inputs.camera_conditioning == "target":
-            poses.append(target[:, : stream.latent.shape[2]])
-        else:
-            assert stream.cameras is not None
-            poses.append(stream.cameras.poses())
-    return torch.cat(_same_rows(poses), dim=1)
+    cameras = [inputs.target_cameras] + [inputs.cameras_told(stream) for stream in streams]
+    return torch.cat(_same_rows([told.poses() for told in cameras]), dim=1)
 
 
 def _rays(inputs: MemoryInputs, streams: list[ConditioningStream], height: int, width: int) -> torch.Tensor | None:
     if inputs.target_cameras is None:
         return None
-    videos = [(inputs.target_cameras, BASE_KERNEL)] + [(stream.cameras, stream.kernel) for stream in streams]
+    videos = [(inputs.target_cameras, BASE_KERNEL)] + [
+        (inputs.cameras_told(stream), stream.kernel) for stream in streams
+    ]
     rays = [ray_features(cameras, *token_grid(height, width, k), k, height, width) for cameras, k in videos]
     return torch.cat(_same_rows(rays), dim=1)
 
@@ -198,12 +193,8 @@ def _embed_time(
     time, target = backbone.embed_time(timestep)
     if not has_clean or (inputs.clean_timestep == "target" and target.shape[1] == 1):
         return time, Modulation(target, None)
-    if inputs.clean_timestep == "target":
-        raise ValueError(
-            f"clean_timestep got 'target' with {target.shape[1]} timesteps a video, wanted one a video; "
-            "use clean_timestep 'zero' with per-frame noise masks"
-        )
-    _, clean = backbone.embed_time(torch.zeros_like(timestep.flatten(1)[:, 0] if timestep.ndim > 1 else timestep))
+    clean_time = timestep.reshape(len(timestep), -1).amax(1)  # the sampler's: noise masks only ever lower a frame's
+    _, clean = backbone.embed_time(clean_time if inputs.clean_timestep == "target" else torch.zeros_like(clean_time))
     return time, Modulation(target, clean)
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from .backbone import expand_time
 
 Cast = Callable[..., torch.Tensor]
+_ROPE_OPTIONS = (("scale", 1.0), ("shift", 0.0))
 
 
 def _sinusoid(dim: int, position: torch.Tensor) -> torch.Tensor:
@@ -26,7 +27,7 @@ class WanView:
     """Walks the modules of one live WanModel for one call.
 
     cast(tensor, dtype=..., device=...) and apply_rope(x, rotations) are ComfyUI's; transformer_options is the dict of
-    this call.
+    this call. noisy: the target as the DiT itself would see it, padded to its patches.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class WanView:
         self.noisy = noisy
         self.num_blocks = len(model.blocks)
         self.patch_kernel = model.patch_size[-1]
+        self.target_time: torch.Tensor | None = None
         self.options["total_blocks"] = self.num_blocks
         self.options["block_type"] = "double"
 
@@ -57,12 +59,22 @@ class WanView:
         sinusoid = _sinusoid(self.model.freq_dim, timestep.flatten().float()).to(self.noisy.dtype)
         embedding = self.model.time_embedding(sinusoid)
         embedding = embedding.reshape(timestep.shape[0], -1, embedding.shape[-1])
+        if self.target_time is None:  # the forward asks for the target's time first
+            self.target_time = embedding
         return embedding, self.model.time_projection(embedding).unflatten(2, (6, self.model.dim))
 
     def embed_text(self, context: torch.Tensor) -> torch.Tensor:
         return self.model.text_embedding(context)
 
     def rope(self, positions: torch.Tensor) -> torch.Tensor:
+        """Rotations for indices (B or 1, L, 3), which ComfyUI's rope options scale and shift as they do natively.
+
+        Our choice: one map for all tokens, so that every video stays where it was beside the target.
+        """
+        options = self.options.get("rope_options")
+        if options is not None:
+            scale, shift = ([options.get(f"{kind}_{axis}", none) for axis in "tyx"] for kind, none in _ROPE_OPTIONS)
+            positions = positions * positions.new_tensor(scale) + positions.new_tensor(shift)
         return self.model.rope_embedder(positions).movedim(1, 2)
 
     def around_block(
@@ -83,7 +95,7 @@ class WanView:
             arguments = {"img": x, "txt": text, "vec": time, "pe": rope, "transformer_options": self.options}
             x = replace(arguments, {"original_block": lambda args: {"img": run(args["img"])}})["img"]
         for patch in self.options.get("patches", {}).get("double_block", ()):
-            given = {"img": x, "x": self.noisy, "vec": time, "block_index": block_idx, "img_offset": 0}
+            given = {"img": x, "x": self.noisy, "vec": self.target_time, "block_index": block_idx, "img_offset": 0}
             x = patch({**given, "transformer_options": self.options})["img"]
         return x
 

@@ -8,7 +8,7 @@ from diffusers import WanTransformer3DModel
 from memv2v_core.model.adapter import MemoryAdapter, start_from_base
 from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.diffusers_view import DiffusersView
-from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
+from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs, window_inputs
 from memv2v_core.model.memory_model import Sequence, memory_forward, score_frames, tokenize_clean
 from memv2v_core.tokens.merging import MergeConfig, MergePlan, merged_layout
 
@@ -28,12 +28,13 @@ def forward(dit: WanTransformer3DModel, make_noisy: Callable, make_context: Call
         timestep: torch.Tensor | None = None,
         noisy: torch.Tensor | None = None,
         context: torch.Tensor | None = None,
+        view: DiffusersView | None = None,
         **others: object,
     ) -> torch.Tensor:
         noisy = make_noisy(rows) if noisy is None else noisy
         context = make_context(rows) if context is None else context
         timestep = torch.full((len(noisy),), TIMESTEP) if timestep is None else timestep
-        return memory_forward(DiffusersView(dit), adapter, noisy, timestep, context, inputs, **others)
+        return memory_forward(view or DiffusersView(dit), adapter, noisy, timestep, context, inputs, **others)
 
     return run
 
@@ -88,9 +89,35 @@ def test_equal_timesteps_of_all_frames_equal_one_timestep(
     assert_close(got, forward(adapter, inputs, rows=2))
 
 
-def test_timesteps_a_frame_need_clean_timestep_zero(adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs):
-    with pytest.raises(ValueError, match="clean_timestep got 'target' with 3 timesteps a video, wanted one a video"):
-        forward(adapter, inputs, timestep=torch.full((1, 3), TIMESTEP))
+def test_clean_tokens_told_the_targets_time_take_the_largest_of_its_frames(
+    dit: WanTransformer3DModel, adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs
+):
+    asked = []
+    view = DiffusersView(dit)
+    embed = view.embed_time
+    view.embed_time = lambda timestep: asked.append(timestep) or embed(timestep)
+    equal = forward(adapter, inputs, rows=2, timestep=torch.full((2, 3), TIMESTEP))
+    assert_close(equal, forward(adapter, inputs, rows=2))
+    masked = torch.tensor([[0.0, TIMESTEP, 200.0], [300.0, 0.0, 0.0]])
+    forward(adapter, inputs, rows=2, timestep=masked, view=view)
+    assert asked[1].tolist() == [TIMESTEP, 300.0]
+
+
+def test_a_window_is_a_video_of_its_own_with_its_own_frames_and_cameras(
+    adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs, make_noisy: Callable
+):
+    window = window_inputs(inputs, 3, (1, 2), (1, 2))
+    source, first, second = window.streams
+    assert source.frame_indices == (2, 3)
+    assert first.frame_indices == (4, 5, 6) and second.frame_indices == (4, 5, 6, 7)
+    assert torch.equal(source.latent, inputs.streams[0].latent[:, :, 1:])
+    assert torch.equal(source.cameras.c2w, inputs.streams[0].cameras.c2w[:, 1:])
+    assert torch.equal(window.target_cameras.c2w, inputs.target_cameras.c2w[:, 1:])
+    assert torch.equal(first.latent, inputs.streams[1].latent)
+    part = forward(adapter, window, noisy=make_noisy()[:, :, 1:])
+    assert part.shape[2] == 2
+    assert (part - forward(adapter, inputs)[:, :, 1:]).abs().max() > 1e-3
+    assert torch.equal(forward(adapter, window_inputs(inputs, 3, range(3), range(3))), forward(adapter, inputs))
 
 
 def test_clean_tokens_at_time_zero_agree_with_the_targets_time_only_at_zero(
@@ -194,6 +221,29 @@ def test_eq_16_and_eq_17_agree_when_all_videos_share_the_targets_path(
         forward(adapter, replace(inputs, camera_conditioning=kind)) for kind in ("per_video", "target")
     )
     assert torch.equal(per_video, target)
+
+
+def test_eq_16_tells_clean_tokens_the_targets_rays_too(
+    make_adapter: Callable[..., MemoryAdapter], forward: Forward, inputs: MemoryInputs
+):
+    adapter = make_adapter(has_rays=True)
+    inputs = replace(inputs, streams=inputs.streams[:2])
+    shared = tuple(replace(stream, cameras=inputs.target_cameras) for stream in inputs.streams)
+    target = forward(adapter, replace(inputs, camera_conditioning="target"))
+    assert torch.equal(target, forward(adapter, replace(inputs, streams=shared)))
+    assert (target - forward(adapter, inputs)).abs().max() > 1e-3
+
+
+def test_eq_16_refuses_a_memory_longer_than_the_target(adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs):
+    with pytest.raises(ValueError, match="got a memory of 4 latent frames, wanted at most the target's 3"):
+        forward(adapter, replace(inputs, camera_conditioning="target"))
+
+
+def test_a_window_in_target_conditioning_keeps_what_the_whole_told_its_videos(inputs: MemoryInputs):
+    inputs = replace(inputs, streams=inputs.streams[:2], camera_conditioning="target")
+    window = window_inputs(inputs, 3, (1, 2), (1, 2))
+    assert torch.equal(window.streams[0].cameras.c2w, inputs.target_cameras.c2w[:, 1:])
+    assert torch.equal(window.streams[1].cameras.c2w, inputs.target_cameras.c2w)
 
 
 def test_rays_move_the_output_only_where_the_adapter_has_them(
