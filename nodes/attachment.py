@@ -10,6 +10,7 @@ from ..memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.model.checkpoint import require_fit
 from ..memv2v_core.shapes import VaeRatios
+from .compat import temporal_ratio
 
 KEY = "memory_v2v"
 
@@ -90,7 +91,7 @@ def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
             f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input channels), wanted a "
             "Wan text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, LucyEdit or a built-in model"
         )
-    ratios = VaeRatios(latent.temporal_downscale_ratio, latent.spacial_downscale_ratio, latent.latent_channels)
+    ratios = VaeRatios(temporal_ratio(latent), latent.spacial_downscale_ratio, latent.latent_channels)
     return BaseInfo(
         model_name=f"{kind} of {len(dit.blocks)} blocks of {dit.dim}",
         mode="training-free",

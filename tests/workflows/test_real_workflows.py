@@ -1,0 +1,150 @@
+"""The workflows for published bases on a real server, with small random weights in the real key layout.
+
+The text encoder is too large for a test: the empty prompt of the built-in model stands in, and the DiTs read its width.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from instruments.tiny_wan import DIM, NUM_BLOCKS, wan_weights
+from safetensors.torch import save_file
+
+from memv2v_core.cache.storage import load_session
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT_DIM, SIZE, NUM_FRAMES = 64, 64, 5
+WIDTH_OF_TEXT = {"config": json.dumps({"transformer": {"text_dim": TEXT_DIM}})}
+VAE_FILE = "wan_2.1_vae.safetensors"
+
+Prompt = dict[str, dict]
+
+
+def cameras() -> dict[str, torch.Tensor]:
+    """ReCamMaster's own weights."""
+    generator = torch.Generator().manual_seed(3)
+    state = {}
+    for i in range(NUM_BLOCKS):
+        for layer, width in (("cam_encoder", 12), ("projector", DIM)):
+            state[f"blocks.{i}.{layer}.weight"] = torch.randn(DIM, width, generator=generator) / width**0.5
+            state[f"blocks.{i}.{layer}.bias"] = torch.zeros(DIM)
+    return state
+
+
+def for_short_text(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same DiT for text of the built-in model's width."""
+    return {**weights, "text_embedding.0.weight": weights["text_embedding.0.weight"][:, :TEXT_DIM].contiguous()}
+
+
+@pytest.fixture(scope="module")
+def models(comfy_api, comfy_server) -> None:
+    """Files under the server's models folder; it lists new ones without a restart."""
+    from comfy.ldm.wan.vae import WanVAE
+
+    folder = comfy_server.base_dir / "models"
+    wan, lucy = for_short_text(wan_weights()), for_short_text(wan_weights(96, 48))
+    vae = WanVAE(dim=16, z_dim=16, temperal_downsample=[False, True, True])
+    for name, state in (
+        ("diffusion_models/recammaster.safetensors", {**wan, **cameras()}),
+        ("diffusion_models/lucyedit.safetensors", lucy),
+        ("diffusion_models/wan.safetensors", wan),
+        ("memv2v/recammaster.safetensors", {**wan, **cameras()}),
+        (f"vae/{VAE_FILE}", random_like(vae.state_dict())),
+    ):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, path, metadata=WIDTH_OF_TEXT)
+
+
+def random_like(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of these shapes that keep numbers near one: gains of 1, the rest by fan-in."""
+    generator = torch.Generator().manual_seed(4)
+    noise = {name: torch.randn(value.shape, generator=generator) for name, value in state.items()}
+    return {
+        name: torch.ones_like(value) if name.endswith("gamma") else value / max(value[0].numel(), 1) ** 0.5
+        for name, value in noise.items()
+    }
+
+
+def small(name: str, object_info: dict, session: str, **names: str) -> Prompt:
+    """A shipped workflow with another source, size, prompt and file names, and 2 steps."""
+    from devtools.workflow import workflow_to_prompt
+
+    workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    prompt = {}
+    for node_id, node in workflow_to_prompt(workflow, object_info).items():
+        inputs = dict(node["inputs"])
+        changes = {"num_frames": NUM_FRAMES, "width": SIZE, "height": SIZE, "steps": 2, "session": session, **names}
+        inputs |= {key: value for key, value in changes.items() if key in inputs}
+        if node["class_type"] == "FitVideo":
+            inputs["frames"] = ["scene", 0]
+            del inputs["video"]
+        if "positive" in inputs:
+            inputs |= {"positive": ["prompt", 1], "negative": ["prompt", 2]}
+        if node["class_type"] not in ("CLIPLoader", "CLIPTextEncode", "LoadVideo"):
+            prompt[node_id] = {**node, "inputs": inputs}
+    return prompt | {
+        "scene": native("DemoScene", scene=3, num_frames=NUM_FRAMES + 2, size=SIZE, drift_deg=3.0),
+        "builtin": native("LoadMemoryV2VModel", model_name="built-in: novel_view"),
+        "prompt": native("ApplyMemory", model=["builtin", 0], batch_size=1),
+    }
+
+
+def native(class_type: str, **inputs: object) -> dict:
+    return {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
+
+
+def num_turns(comfy_server, session: str) -> int:
+    return len(load_session(comfy_server.base_dir / "output" / "memory_v2v" / session).cache)
+
+
+@pytest.fixture(scope="module")
+def object_info(comfy_server, models) -> dict:
+    return comfy_server.api.object_info()
+
+
+def test_recammaster_workflow_remembers_three_turns_and_compares_them(comfy_server, object_info: dict) -> None:
+    from devtools.api import output_files
+    from devtools.workflow import nodes_of_type
+
+    names = {"model_name": "recammaster.safetensors", "vae_name": VAE_FILE}
+    prompt = small("recammaster_multi_turn", object_info, "recam", **names)
+    entry = comfy_server.api.run(prompt)
+    assert len([file for file in output_files(entry) if file.filename.endswith(".mp4")]) == 3
+    assert num_turns(comfy_server, "recam") == 3
+    (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
+    report = json.loads(entry["outputs"][report_id]["text"][0])
+    assert report["mode"] == "training-free" and report["model"].startswith("ReCamMaster")
+    assert len(report["pairs"]) == 3 and math.isfinite(report["mae"])
+
+
+def test_lucyedit_workflow_remembers_three_turns(comfy_server, object_info: dict) -> None:
+    from devtools.workflow import nodes_of_type
+
+    prompt = small("lucyedit_multi_turn", object_info, "lucy", model_name="lucyedit.safetensors", vae_name=VAE_FILE)
+    # The Wan2.2 VAE is too large for a test: an empty latent of its shape is the source, and nothing is decoded.
+    (encode,) = nodes_of_type(prompt, "VAEEncode")
+    size = {"width": SIZE, "height": SIZE, "length": NUM_FRAMES, "batch_size": 1}
+    prompt[encode] = native("Wan22ImageToVideoLatent", vae=prompt[encode]["inputs"]["vae"], **size)
+    unused = ("VAEDecodeTiled", "RestoreVideo", "SaveVideo", "FitVideo")
+    prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] not in unused}
+    last = nodes_of_type(prompt, "MemoryV2VSampler")[-1]
+    prompt["save"] = native("SaveLatent", samples=[last, 0], filename_prefix="lucy")
+    entry = comfy_server.api.run(prompt)
+    assert num_turns(comfy_server, "lucy") == 3
+    assert "memories: turn 2 at 1x4x4, turn 1 at 1x4x4" in entry["outputs"][last]["text"][0]
+    assert "training-free mode" in entry["outputs"][last]["text"][0]
+
+
+def test_any_loader_workflow_remembers_from_run_to_run(comfy_server, object_info: dict) -> None:
+    from devtools.workflow import nodes_of_type, with_input
+
+    names = {"unet_name": "wan.safetensors", "adapter_name": "recammaster.safetensors", "vae_name": VAE_FILE}
+    prompt = small("any_loader_with_adapter", object_info, "any", **names)
+    (sampler,) = nodes_of_type(prompt, "MemoryV2VSampler")
+    for seed in (1, 2):
+        entry = comfy_server.api.run(with_input(prompt, sampler, "seed", seed))
+    assert num_turns(comfy_server, "any") == 2
+    assert "memories: turn 1 at 1x4x4" in entry["outputs"][sampler]["text"][0]
