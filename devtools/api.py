@@ -15,6 +15,7 @@ from typing import Any
 from .websocket import EventStream
 
 POLL_S = 0.5
+ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
 
 
 class ApiError(Exception):
@@ -234,7 +235,7 @@ def _follow(stream: EventStream, prompt: dict, on_progress: Callable[[Progress],
         elif event["type"] == "progress_state":
             for progress in _running(event["data"], prompt, cached):
                 on_progress(progress)
-        if event["type"].startswith("execution_") or time.monotonic() - last_yield_s > POLL_S:
+        if event["type"] in ENDINGS or time.monotonic() - last_yield_s > POLL_S:
             yield
             last_yield_s = time.monotonic()
 

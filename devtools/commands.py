@@ -10,7 +10,16 @@ from pathlib import Path
 
 from .api import ApiError
 from .demo import add_demo_options, run_demo
-from .environment import DEV_DIR, ROOT, RUNTIME_MODULES, TEST_MODULES, Environment, SetupError, prepare_environment
+from .environment import (
+    DEV_DIR,
+    RELEASES,
+    ROOT,
+    RUNTIME_MODULES,
+    TEST_MODULES,
+    Environment,
+    SetupError,
+    prepare_environment,
+)
 from .server import ServerError, running_server, stop_process
 
 CHILD_PATIENCE_S = 20.0
@@ -43,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="run the shipped workflow with and without memory in a real ComfyUI")
     add_demo_options(demo)
-    demo.set_defaults(run=lambda options, _: run_demo(prepare_environment(), options))
+    demo.set_defaults(run=lambda options, _: run_demo(prepare_environment(version=options.comfyui), options))
 
     test = commands.add_parser("test", help="lint, format check, then all tests; further arguments go to pytest")
     test.set_defaults(run=_test)
@@ -60,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     setup = commands.add_parser("setup", help="only set up the environment")
     setup.set_defaults(run=_setup)
 
+    for command in (demo, test, serve, setup):
+        command.add_argument("--comfyui", choices=RELEASES, help="which private ComfyUI, set up first where missing")
+
     for name, (_, description) in PASSED_ON.items():
         passed_on = commands.add_parser(name, help=description, add_help=False)
         passed_on.set_defaults(run=_pass_on)
@@ -67,13 +79,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _setup(options: argparse.Namespace, rest: list[str]) -> int:
-    environment = prepare_environment()
+    environment = prepare_environment(version=options.comfyui)
     print(f"ComfyUI: {environment.comfyui}\nPython:  {environment.python}")
     return 0
 
 
 def _test(options: argparse.Namespace, rest: list[str]) -> int:
-    environment = prepare_environment(RUNTIME_MODULES + TEST_MODULES)
+    environment = prepare_environment(RUNTIME_MODULES + TEST_MODULES, options.comfyui)
     code = _lint(environment, fix=False)
     return code or _python(environment, ["-m", "pytest", *rest])
 
@@ -85,7 +97,7 @@ def _lint(environment: Environment, fix: bool) -> int:
 
 
 def _serve(options: argparse.Namespace, rest: list[str]) -> int:
-    environment = prepare_environment()
+    environment = prepare_environment(version=options.comfyui)
     models = environment.comfyui / "models"
     extra = [] if environment.is_private else ["--models-directory", str(models)]
     base_dir = DEV_DIR / "serve"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .api import ComfyApi, Progress, output_files
 from .demo_prompts import TURNS, VIDEO_FPS, saving_to, with_truth, with_video, without_memory
-from .environment import COMFYUI_VERSION, ROOT, Environment
+from .environment import ROOT, Environment, comfyui_version
 from .server import running_server
 from .workflow import nodes_of_type, workflow_to_prompt
 
@@ -62,7 +62,7 @@ def run_demo(environment: Environment, options: argparse.Namespace) -> int:
             prompt = remembering if arm == ARMS[0] else without_memory(remembering)
             arms[arm] = run_arm(server.api, saving_to(prompt, arm), options.output, arm)
     sheet = draw_sheet(environment, arms, options.output, has_truth=options.video is None)
-    report = make_report(arms, options, time.monotonic() - began_s)
+    report = make_report(arms, options, environment.comfyui, time.monotonic() - began_s)
     (options.output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     summarise(report, sheet, options.output)
     return 0
@@ -115,7 +115,7 @@ def draw_sheet(environment: Environment, arms: dict[str, ArmResult], folder: Pat
     return sheet
 
 
-def make_report(arms: dict[str, ArmResult], options: argparse.Namespace, seconds: float) -> dict:
+def make_report(arms: dict[str, ArmResult], options: argparse.Namespace, comfyui: Path, seconds: float) -> dict:
     """All that the demo measured, for report.json."""
     notes = list(arms[ARMS[0]].notes)
     if options.video is not None:
@@ -127,7 +127,7 @@ def make_report(arms: dict[str, ArmResult], options: argparse.Namespace, seconds
         "seconds": round(seconds, 1),
         "arm_seconds": {arm: round(result.seconds, 1) for arm, result in arms.items()},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
-        "comfyui": COMFYUI_VERSION,
+        "comfyui": comfyui_version(comfyui),
         "source": str(options.video) if options.video is not None else "rendered scene",
         "video_fps": VIDEO_FPS,
         "notes": notes,

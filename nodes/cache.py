@@ -1,5 +1,6 @@
 """The memory cache: named sessions on disk, and what a user does with turns."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.sampling.turn import finished_entry
 from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from .attachment import base_info
+from .compat import shows_result
 from .io_types import CATEGORY, Cache, Camera
 from .sampling import sessions_root
 
@@ -67,7 +69,7 @@ class MemoryCacheNode(io.ComfyNode):
                 Cache.Output(display_name="cache", tooltip="Wire it to VideoFOV Retrieve and to the sampler."),
                 io.String.Output(display_name="contents", tooltip="One line a turn, and what could not be loaded."),
             ],
-            has_intermediate_output=True,
+            **shows_result(),
         )
 
     @classmethod
@@ -251,8 +253,12 @@ def folder_state(folder: Path) -> str:
     """Name, time and size of every file in a session's folder: a text that changes when a turn, pin or file does."""
     if not folder.is_dir():
         return "absent"
-    states = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
-    return " ".join(f"{name}:{status.st_mtime_ns}:{status.st_size}" for name, status in states)
+    states = []
+    for path in sorted(folder.iterdir()):
+        with suppress(OSError):  # another writer's lock or temporary file, gone meanwhile
+            status = path.stat()
+            states.append(f"{path.name}:{status.st_mtime_ns}:{status.st_size}")
+    return " ".join(states)
 
 
 def _one_video(name: str, latent: dict, info: BaseInfo) -> torch.Tensor:

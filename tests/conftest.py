@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from instruments.lucyedit import LucyEditRun
+
     from devtools.server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +64,7 @@ def _load_package(name: str, folder: Path) -> ModuleType:
 sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() != ROOT]
 _load_package("memory_v2v", ROOT)
 _load_package("devtools", ROOT / "devtools")
+_load_package("instruments", ROOT / "tests" / "instruments")
 sys.meta_path.insert(0, _CoreAlias())
 
 
@@ -126,6 +129,14 @@ def comfy_server() -> "Iterator[ComfyServer]":
         pytest.skip(NO_COMFYUI)
     with running_server(environment, extra_args=["--disable-api-nodes"]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def lucyedit_run() -> "LucyEditRun":
+    """What diffusers' LucyEditPipeline gave its DiT in two steps, and what that answered."""
+    from instruments.lucyedit import run_pipeline
+
+    return run_pipeline()
 
 
 @pytest.fixture(scope="session")

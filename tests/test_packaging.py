@@ -1,6 +1,9 @@
 """What a package manager and the registry read."""
 
+import ast
 import importlib
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,48 @@ def test_requirements_equal_the_declared_dependencies() -> None:
 def test_requirements_suit_a_line_by_line_installer() -> None:
     for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
         assert line and not line.startswith("-") and "#" not in line and not line.startswith("torch")
+
+
+def _imported_modules() -> set[str]:
+    """First names of all modules that the pack's own code imports, wherever in a file; its own are relative."""
+    names = set()
+    for path in (ROOT / "__init__.py", *(ROOT / "nodes").rglob("*.py"), *(ROOT / "memv2v_core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(node.module.split(".")[0])
+    return names
+
+
+def _package_names(lines: list[str]) -> set[str]:
+    return {re.match(r"[\w.-]+", line).group().lower() for line in lines if line and not line.startswith("#")}
+
+
+def test_requirements_are_what_the_code_imports() -> None:
+    comfyui = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "latent_preview", "node_helpers", "nodes"}
+    elsewhere = {"torch", "typing_extensions"}  # no pack may install PyTorch, which brings the other
+    modules = _imported_modules() - sys.stdlib_module_names - comfyui - elsewhere
+    project = _project()["project"]
+    optional = {name for names in project["optional-dependencies"].values() for name in _package_names(names)}
+    named = {{"PIL": "pillow", "yaml": "pyyaml"}.get(module, module) for module in modules}
+    assert named - optional == _package_names(project["dependencies"])
+
+
+def test_comfyui_itself_requires_all_that_the_pack_does() -> None:
+    from devtools.environment import find_environment
+
+    environment = find_environment()
+    if environment is None:
+        pytest.skip("no ComfyUI: run the tests with `python dev.py test`, or set COMFYUI_PATH")
+    comfyui = (environment.comfyui / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert _package_names(_project()["project"]["dependencies"]) <= _package_names(comfyui)
+
+
+def test_the_oldest_comfyui_is_the_one_that_can_be_tested() -> None:
+    from devtools.environment import OLDEST_COMFYUI
+
+    assert _project()["tool"]["comfy"]["requires-comfyui"] == f">={OLDEST_COMFYUI}"
 
 
 def test_the_registry_finds_what_it_needs() -> None:

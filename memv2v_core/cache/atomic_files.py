@@ -1,40 +1,88 @@
-"""Files that are whole or absent, and a lock between the writers of one folder. Plain calls that every system has."""
+"""Files that are whole or absent, and a lock between the writers of one folder. Plain calls that every system has.
+
+Windows refuses to replace, delete or open a file while another program (a reader, a backup, a virus scanner) has it
+open, most often for a moment: such calls are tried for two seconds.
+"""
 
 import os
+import re
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
-TEMP_SUFFIX = ".tmp"
 LOCK_NAME = "session.lock"
 BREAKER_NAME = "session.lock.stale"
+_TEMP_NAME = re.compile(r"(.+\.)?[0-9a-f]{32}\.tmp")
 _RETRY_S = 0.05
-_REPLACE_TRIES = 40
+_NUM_TRIES = 40
+
+Result = TypeVar("Result")
+
+
+def temp_beside(path: Path) -> Path:
+    """A new name in the folder of `path`, short because Windows allows 259 characters in all."""
+    return path.with_name(f"{uuid.uuid4().hex}.tmp")
+
+
+def is_temp(name: str) -> bool:
+    """Whether a file of this name is what a killed writer left behind."""
+    return _TEMP_NAME.fullmatch(name) is not None
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` whole: written beside it under a temporary name, flushed to the disk, then renamed."""
-    temp = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMP_SUFFIX}")
+    """Put `data` at `path` whole: written beside it under a temporary name, flushed to the disk, then renamed.
+
+    Raises: PermissionError naming the file when another program keeps it open, or its folder takes no files.
+    """
+    temp = temp_beside(path)
     try:
         with open(temp, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _replace(temp, path)
+        replace_file(temp, path)
     finally:
-        temp.unlink(missing_ok=True)
+        remove_file(temp)
 
 
-def _replace(temp: Path, path: Path) -> None:
-    """Rename over `path`. Windows refuses while somebody reads the old file, so it is tried for two seconds."""
-    for _ in range(_REPLACE_TRIES - 1):
+def replace_file(temp: Path, path: Path) -> None:
+    """Rename `temp` over `path`.
+
+    Raises: PermissionError naming the file when another program keeps it open.
+    """
+    try:
+        _patiently(lambda: os.replace(temp, path))
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path} could not be replaced for {_NUM_TRIES * _RETRY_S:g} s ({error}); close the program that has it "
+            "open, or give yourself the right to write there, then run again"
+        ) from error
+
+
+def read_file(path: Path) -> bytes:
+    """The file's bytes."""
+    return _patiently(path.read_bytes)
+
+
+def remove_file(path: Path) -> bool:
+    """Whether the file is gone now; another program may keep it open."""
+    try:
+        _patiently(lambda: path.unlink(missing_ok=True))
+    except PermissionError:
+        return False
+    return True
+
+
+def _patiently(call: Callable[[], Result]) -> Result:
+    for _ in range(_NUM_TRIES - 1):
         try:
-            os.replace(temp, path)
-            return
+            return call()
         except PermissionError:
             time.sleep(_RETRY_S)
-    os.replace(temp, path)
+    return call()
 
 
 class FolderLock:
@@ -70,7 +118,7 @@ class FolderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_mine():
-            self.path.unlink(missing_ok=True)
+            remove_file(self.path)  # one that cannot be removed is stale soon
 
     def refresh(self) -> None:
         """Say that this writer lives.
@@ -82,18 +130,18 @@ class FolderLock:
                 f"{self.path} was taken by another writer after {self.stale_s:g} s of silence; save again, "
                 "on a faster disk if this repeats"
             )
-        os.utime(self.path)
+        _patiently(lambda: os.utime(self.path))
 
     def _is_mine(self) -> bool:
         try:
-            return self.path.read_bytes() == self._token
+            return read_file(self.path) == self._token
         except FileNotFoundError:
             return False
 
     def _is_stale(self) -> bool:
         try:
             return time.time() - self.path.stat().st_mtime > self.stale_s
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # Windows tells nothing of a file that is being deleted
             return False
 
     def _take_away_stale(self) -> None:
@@ -104,9 +152,9 @@ class FolderLock:
             return
         try:
             if self._is_stale():
-                self.path.unlink(missing_ok=True)
+                remove_file(self.path)
         finally:
-            breaker.unlink(missing_ok=True)
+            remove_file(breaker)
 
 
 def _create(path: Path, content: bytes) -> bool:

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from ..cameras.trajectory import CameraTrajectory
-from .atomic_files import write_atomically
+from .atomic_files import read_file, write_atomically
 from .entry import MemoryEntry, require_finite
 
 ENTRY_SUFFIX = ".safetensors"
@@ -58,7 +58,7 @@ def read_entry(path: Path) -> MemoryEntry:
         with safetensors.safe_open(path, framework="pt") as file:
             fields = _fields(file.metadata() or {})
         # Copied, not mapped: a mapped file cannot be deleted on Windows, and breaks its readers when it shrinks.
-        tensors = safetensors.torch.load(path.read_bytes())
+        tensors = safetensors.torch.load(read_file(path))
     except safetensors.SafetensorError as error:
         raise ValueError(f"not a whole safetensors file ({error}); delete it and make its turn again") from error
     wrong = [name for name, num in _NUM_AXES.items() if name not in tensors or tensors[name].ndim != num]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic_files import write_atomically
+from .atomic_files import read_file, write_atomically
 from .entry import MemoryEntry, is_entry_id
 from .memory_cache import MemoryCache, require_same_latent, require_same_model
 
@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
     """
     path = folder / MANIFEST_NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path))
     except FileNotFoundError:
         return None, f"{MANIFEST_NAME} is missing"
     except ValueError as error:

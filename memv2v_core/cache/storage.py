@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .atomic_files import BREAKER_NAME, LOCK_NAME, TEMP_SUFFIX, FolderLock
+from .atomic_files import BREAKER_NAME, LOCK_NAME, FolderLock, is_temp, remove_file
 from .entry import MemoryEntry
 from .entry_file import ENTRY_SUFFIX, entry_path, read_entry, write_entry
 from .manifest import EMPTY, MANIFEST_NAME, Manifest, merged, read_manifest, rebuilt, write_manifest
@@ -16,8 +16,7 @@ from .memory_cache import MemoryCache
 
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
-_OUR_NAMES = {MANIFEST_NAME, LOCK_NAME, BREAKER_NAME}
-_OUR_TEMP = re.compile(rf".+\.[0-9a-f]{{32}}{re.escape(TEMP_SUFFIX)}")
+_EXPECTED_NAMES = {MANIFEST_NAME, LOCK_NAME, BREAKER_NAME, "thumbs.db", "desktop.ini", ".ds_store"}  # ours, systems'
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,22 +151,25 @@ def _appended(cache: MemoryCache, entries: list[MemoryEntry]) -> tuple[MemoryCac
 def _strangers(folder: Path) -> list[str]:
     reasons = []
     for path in sorted(folder.iterdir()):
-        if _OUR_TEMP.fullmatch(path.name):
+        if is_temp(path.name):
             reasons.append(f"{path.name}: an unfinished write; the next save removes it")
-        elif path.name not in _OUR_NAMES and path.suffix != ENTRY_SUFFIX:
+        elif path.name.lower() not in _EXPECTED_NAMES and path.suffix != ENTRY_SUFFIX:
             reasons.append(f"{path.name}: not a file of a session; move it elsewhere")
     return reasons
 
 
 def _remove_dead_files(folder: Path, manifest: Manifest) -> None:
-    """Delete entries that were forgotten and what killed writers left. Only the holder of the lock may."""
+    """Delete entries that were forgotten and what killed writers left. Only the holder of the lock may.
+
+    A file that another program has open stays until a later save; the manifest knows that it was forgotten.
+    """
     live = {record.entry_id for record in manifest.records}
     for entry_id, _ in manifest.forgotten:
         if entry_id not in live:
-            entry_path(folder, entry_id).unlink(missing_ok=True)
+            remove_file(entry_path(folder, entry_id))
     for path in folder.iterdir():
-        if _OUR_TEMP.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+        if is_temp(path.name):
+            remove_file(path)
 
 
 def _entry_files(folder: Path) -> list[Path]:

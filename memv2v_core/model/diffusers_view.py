@@ -1,4 +1,8 @@
-"""diffusers' WanTransformer3DModel as a `Backbone`: training and command-line use without ComfyUI."""
+"""diffusers' WanTransformer3DModel as a `Backbone`: training and command-line use without ComfyUI.
+
+A model loaded in half precision keeps its time embedding, modulations and norms in fp32; tokens have the precision of
+its patch embedding.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,8 +28,12 @@ class DiffusersView:
         self.num_heads = model.config.num_attention_heads
         self.head_dim = model.config.attention_head_dim
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.patch_embedding.weight.dtype
+
     def patchify(self, latent: torch.Tensor) -> torch.Tensor:
-        return self.model.patch_embedding(latent)
+        return self.model.patch_embedding(latent.to(self.dtype))
 
     def unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
         pt, ph, pw = self.model.config.patch_size
@@ -37,12 +45,12 @@ class DiffusersView:
         embedder = self.model.condition_embedder
         rows = timestep.shape[0]
         sinusoid = embedder.timesteps_proj(timestep.flatten().float())
-        embedding = embedder.time_embedder(sinusoid)
+        embedding = embedder.time_embedder(sinusoid.to(embedder.time_embedder.linear_1.weight.dtype)).to(self.dtype)
         modulation = embedder.time_proj(embedder.act_fn(embedding))
         return embedding.unflatten(0, (rows, -1)), modulation.unflatten(0, (rows, -1)).unflatten(-1, (6, -1))
 
     def embed_text(self, context: torch.Tensor) -> torch.Tensor:
-        return self.model.condition_embedder.text_embedder(context)
+        return self.model.condition_embedder.text_embedder(context.to(self.dtype))
 
     def rope(self, positions: torch.Tensor) -> Rope:
         side = 2 * (self.head_dim // 6)
@@ -65,7 +73,7 @@ class DiffusersView:
         return run(x)
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (self.model.blocks[block_idx].scale_shift_table.unsqueeze(0) + time).unbind(2)
+        return (self.model.blocks[block_idx].scale_shift_table.unsqueeze(0) + time).to(self.dtype).unbind(2)
 
     def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
         block = self.model.blocks[block_idx]
@@ -105,7 +113,7 @@ class DiffusersView:
         return self.model.blocks[block_idx].ffn(x)
 
     def head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        shift, scale = (self.model.scale_shift_table.unsqueeze(0) + time.unsqueeze(2)).unbind(2)
+        shift, scale = (self.model.scale_shift_table.unsqueeze(0) + time.unsqueeze(2)).to(self.dtype).unbind(2)
         x = self.model.norm_out(x) * (1 + expand_time(scale, x.shape[1])) + expand_time(shift, x.shape[1])
         return self.model.proj_out(x)
 

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import re
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+
+from ..cache.atomic_files import remove_file, replace_file, temp_beside
 
 SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
@@ -129,7 +130,7 @@ def write_safetensors(
         }
     text = json.dumps(header).encode("utf-8")
     text += b" " * (-len(text) % 8)
-    temp = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    temp = temp_beside(path)
     try:
         with open(temp, "xb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
@@ -138,9 +139,9 @@ def write_safetensors(
                 file.write(tensor.flatten().view(torch.uint8).numpy().data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temp, path)
+        replace_file(temp, path)
     finally:
-        temp.unlink(missing_ok=True)
+        remove_file(temp)
 
 
 def _stored_dtype(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.dtype:

@@ -13,7 +13,9 @@ NUM_TRAIN_TIMESTEPS = 1000
 def shifted_sigmas(num_steps: int, shift: float) -> torch.Tensor:
     """Noise levels (num_steps + 1,) float64 from 1 to 0, evenly spaced, then moved towards noise by `shift`.
 
-    Equal to ComfyUI's "simple" schedule of a flow model with that shift at every step it lands on.
+    These are ReCamMaster's, and ComfyUI's "simple" schedule of a flow model with that shift where num_steps divides
+    1000; elsewhere "simple" lands on the nearest of its 1000 levels below, within 0.003 at shift 5. Its other schedules
+    differ by more than 0.01.
 
     Raises: ValueError for fewer than 1 step or a shift that is not positive.
     """

@@ -50,18 +50,24 @@ class TokenPlan:
 
 @dataclass(frozen=True)
 class DitShape:
-    """The sizes of a Wan DiT that decide its cost."""
+    """The sizes of a Wan DiT that decide its cost.
+
+    has_adapter: whether camera encoders and projectors run in its blocks. has_mergers: whether merging is learned.
+    """
 
     dim: int
     ffn_dim: int
     num_blocks: int
     num_text_tokens: int = 512
+    head_dim: int = 128
+    has_adapter: bool = True
+    has_mergers: bool = True
 
 
 @dataclass(frozen=True)
 class Cost:
     """Of one forward pass, one row: tokens entering the first block and leaving the last, multiplies and adds counted
-    separately, and bytes of the largest activations."""
+    separately, and bytes of activations at the fullest moment."""
 
     tokens_in: int
     tokens_out: int
@@ -102,17 +108,32 @@ def forward_cost(
         if i in merge_at:
             flops += _scoring_flops(layout, shape.dim, merging)
             whole, layout = layout, merged_layout(layout, merging)
-            flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
+            if shape.has_mergers:
+                flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
         flops += _block_flops(layout.num_tokens, num_poses, shape)
-    # query, key, value, output and residual of attention, or the feed-forward's inside: whichever is wider
-    widest = max(5 * shape.dim, 2 * shape.dim + shape.ffn_dim)
-    return Cost(tokens_in, layout.num_tokens, flops, tokens_in * widest * bytes_per_value)
+    return Cost(tokens_in, layout.num_tokens, flops, _peak_bytes(tokens_in, shape, bytes_per_value))
+
+
+def _peak_bytes(num_tokens: int, shape: DitShape, bytes_per_value: int) -> int:
+    """Bytes of activations that live at the fullest moment, with an attention that keeps no scores.
+
+    It comes in the first blocks, before anything is merged, and is one of two:
+    - in a feed-forward, whose inside lives twice, before and after its activation;
+    - while RoPE turns the keys, whose query is kept and whose values are copied to fp32 a few times.
+    Beside either there are five values a token and channel (the tokens as they were made, the block's input and state,
+    attention's result, what the layer reads) and RoPE's rotations: a 2x2 matrix of fp32 for each pair of channels.
+    """
+    beside = 5 * shape.dim * bytes_per_value + 4 * 2 * shape.head_dim
+    feed_forward = 2 * shape.ffn_dim * bytes_per_value
+    num_copies = 2 if bytes_per_value >= 4 else 3
+    keys = shape.dim * (bytes_per_value + 4 * num_copies)
+    return num_tokens * (beside + max(feed_forward, keys))
 
 
 def _block_flops(num_tokens: int, num_poses: int, shape: DitShape) -> int:
     dim, text = shape.dim, shape.num_text_tokens
     self_attention = 4 * 2 * num_tokens * dim**2 + 2 * 2 * num_tokens**2 * dim
-    cameras = 2 * num_tokens * dim**2 + 2 * num_poses * 12 * dim
+    cameras = 2 * num_tokens * dim**2 + 2 * num_poses * 12 * dim if shape.has_adapter else 0
     cross_attention = 2 * 2 * (num_tokens + text) * dim**2 + 2 * 2 * num_tokens * text * dim
     return self_attention + cameras + cross_attention + 2 * 2 * num_tokens * dim * shape.ffn_dim
 

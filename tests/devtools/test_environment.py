@@ -66,7 +66,7 @@ def test_own_comfyui_must_be_one_and_new_enough(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(SetupError, match=r"holds no ComfyUI \(main\.py and comfy/\)"):
         find_environment()
     monkeypatch.setenv("COMFYUI_PATH", str(_comfyui(tmp_path / "old", "0.3.75")))
-    with pytest.raises(SetupError, match=r"is ComfyUI 0\.3\.75, wanted 0\.30\.0 or newer"):
+    with pytest.raises(SetupError, match=r"is ComfyUI 0\.3\.75, wanted 0\.16\.3 or newer"):
         find_environment()
 
 
@@ -81,7 +81,19 @@ def test_setup_key_follows_the_requirements(tmp_path: Path, monkeypatch: pytest.
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("a")
     monkeypatch.setattr(environment, "_requirement_files", lambda: (requirements,))
-    before = environment._setup_key()
-    assert environment._setup_key() == before
+    newest, oldest = (environment.RELEASES[v] for v in (environment.COMFYUI_VERSION, environment.OLDEST_COMFYUI))
+    before = environment._setup_key(newest)
+    assert environment._setup_key(newest) == before != environment._setup_key(oldest)
     requirements.write_text("b")
-    assert environment._setup_key() != before
+    assert environment._setup_key(newest) != before
+
+
+def test_each_private_comfyui_has_an_environment_of_its_own() -> None:
+    pairs = [environment._private_environment(release) for release in environment.RELEASES.values()]
+    assert len({pair.python for pair in pairs}) == len({pair.comfyui for pair in pairs}) == len(environment.RELEASES)
+
+
+def test_an_own_comfyui_and_a_private_one_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYUI_PATH", str(_comfyui(tmp_path / "ComfyUI", "0.30.0")))
+    with pytest.raises(SetupError, match=r"--comfyui asked for a private 0\.16\.3; unset COMFYUI_PATH"):
+        prepare_environment(("json",), environment.OLDEST_COMFYUI)

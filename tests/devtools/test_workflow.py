@@ -2,7 +2,7 @@
 
 import pytest
 
-from devtools.workflow import node_titled, nodes_of_type, with_input, without_input, workflow_to_prompt
+from devtools.workflow import needed_for, node_titled, nodes_of_type, with_input, without_input, workflow_to_prompt
 
 OBJECT_INFO = {
     "Load": {
@@ -120,3 +120,15 @@ def test_inputs_change_on_a_copy() -> None:
     assert nodes_of_type(prompt, "Sample") == ("2",) and node_titled(prompt, "Sampler") == "2"
     with pytest.raises(ValueError, match="0 nodes are titled 'Loader'"):
         node_titled(prompt, "Loader")
+
+
+def test_the_part_for_one_output_leaves_other_outputs_out() -> None:
+    inputs = {
+        "load": {"file": "a"},
+        "edit": {"image": ["load", 0]},
+        "save": {"image": ["edit", 0], "twice": ["load", 0]},
+    }
+    inputs["other"] = {"image": ["load", 0]}
+    prompt = {name: {"class_type": name, "inputs": values} for name, values in inputs.items()}
+    assert sorted(needed_for(prompt, "save")) == ["edit", "load", "save"]
+    assert needed_for(prompt, "save")["edit"] == prompt["edit"]

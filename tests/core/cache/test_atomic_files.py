@@ -1,10 +1,21 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from memv2v_core.cache.atomic_files import BREAKER_NAME, LOCK_NAME, FolderLock, write_atomically
+from memv2v_core.cache import atomic_files
+from memv2v_core.cache.atomic_files import (
+    BREAKER_NAME,
+    LOCK_NAME,
+    FolderLock,
+    is_temp,
+    read_file,
+    remove_file,
+    temp_beside,
+    write_atomically,
+)
 
 
 def test_write_replaces_whole_and_leaves_nothing_beside(tmp_path):
@@ -41,6 +52,77 @@ def test_rename_is_tried_again_while_a_reader_blocks_it(tmp_path, monkeypatch):
     write_atomically(tmp_path / "a", b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
     assert len(calls) == 3
+
+
+def test_a_file_that_stays_blocked_is_named_with_the_remedy_and_kept(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_atomically(path, b"one")
+
+    def blocked(*_: object, **__: object) -> None:
+        raise PermissionError("in use")
+
+    monkeypatch.setattr(atomic_files, "_RETRY_S", 0.001)
+    monkeypatch.setattr(os, "replace", blocked)
+    monkeypatch.setattr(Path, "unlink", blocked)
+    with pytest.raises(PermissionError, match=r"a\.json could not be replaced .*close the program that has it open"):
+        write_atomically(path, b"two")
+    assert path.read_bytes() == b"one"
+    (left,) = [file.name for file in tmp_path.iterdir() if file != path]
+    assert is_temp(left)
+
+
+def test_a_file_is_read_and_removed_once_another_program_lets_go(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(atomic_files, "_RETRY_S", 0.001)
+    for name in ("read_bytes", "unlink"):
+        monkeypatch.setattr(Path, name, _blocked_twice(getattr(Path, name)))
+    assert read_file(path) == b"x"
+    assert remove_file(path) and not path.exists()
+    assert remove_file(path)
+
+
+def _blocked_twice(method):
+    calls = []
+
+    def call(*args, **kwargs):
+        calls.append(args)
+        if len(calls) < 3:
+            raise PermissionError("in use")
+        return method(*args, **kwargs)
+
+    return call
+
+
+def test_temporary_names_leave_room_for_long_folders(tmp_path):
+    """Windows allows 259 characters in all."""
+    temp = temp_beside(tmp_path / f"{'0' * 32}.safetensors")
+    assert is_temp(temp.name) and len(temp.name) <= 36
+    assert is_temp(f"session.json.{'0' * 32}.tmp") and not is_temp("notes.tmp")
+
+
+def test_a_lock_that_cannot_be_removed_does_not_stop_the_work(tmp_path, monkeypatch):
+    def blocked(*_: object, **__: object) -> None:
+        raise PermissionError("in use")
+
+    monkeypatch.setattr(atomic_files, "_RETRY_S", 0.001)
+    with monkeypatch.context() as patch:
+        with FolderLock(tmp_path) as lock:
+            patch.setattr(Path, "unlink", blocked)
+    os.utime(lock.path, (1, 1))
+    with FolderLock(tmp_path, timeout_s=1):
+        assert lock.path.exists()
+    assert not lock.path.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pretends to be Windows")
+def test_a_lock_that_is_being_deleted_is_waited_for(tmp_path, monkeypatch):
+    """Windows refuses to create a file whose old one somebody still has open."""
+    monkeypatch.setattr("builtins.open", _blocked_twice(open))
+    monkeypatch.setattr(os, "name", "nt")
+    lock = FolderLock(tmp_path).__enter__()
+    monkeypatch.undo()
+    assert lock.path.exists()
 
 
 def test_lock_is_exclusive_and_released(tmp_path):

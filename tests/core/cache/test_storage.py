@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from memv2v_core.cache import atomic_files
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.manifest import MANIFEST_NAME
 from memv2v_core.cache.memory_cache import MemoryCache
@@ -140,6 +141,44 @@ def test_leftovers_of_a_killed_writer_are_named_then_removed(saved):
     assert load_session(folder).skipped == ()
 
 
+def test_files_that_systems_leave_in_folders_are_no_strangers(saved):
+    folder, _ = saved
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (folder / name).write_bytes(b"")
+    assert load_session(folder).skipped == ()
+
+
+def test_a_forgotten_entry_that_another_program_has_open_stays_forgotten(saved, monkeypatch):
+    """Windows deletes no file that somebody has open; the next save does it."""
+    folder, cache = saved
+    second = cache.entries[1]
+    unlink = Path.unlink
+
+    def held(path: Path, missing_ok: bool = False) -> None:
+        if path == file_of(folder, second):
+            raise PermissionError("in use")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(atomic_files, "_RETRY_S", 0.001)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", held)
+        assert save_session(cache.forget(second.entry_id), folder) == ()
+    loaded = load_session(folder)
+    assert (turns(loaded.cache), loaded.skipped, loaded.notices) == ([1, 3], (), ())
+    assert file_of(folder, second).exists()
+    save_session(loaded.cache, folder)
+    assert not file_of(folder, second).exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has mapped")
+def test_a_loaded_session_keeps_no_file_mapped(saved):
+    """Windows can neither delete nor replace a file that is mapped."""
+    folder, _ = saved
+    loaded = load_session(folder)
+    assert len(loaded.cache) == 3
+    assert str(folder) not in Path("/proc/self/maps").read_text()
+
+
 # Several writers
 
 
@@ -258,6 +297,8 @@ def test_plain_session_names_are_folders(tmp_path, name):
         ".a",
         "con",
         "NUL.txt",
+        "Com1",
+        "lpt9.tar.gz",
         "a" * 65,
     ],
 )

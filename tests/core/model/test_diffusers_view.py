@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import torch
 from diffusers import WanTransformer3DModel
 
@@ -45,3 +47,18 @@ def test_embedding_time_takes_one_or_many_timesteps_a_row(dit: WanTransformer3DM
     assert one.shape == (2, 1, 96) and one_modulation.shape == (2, 1, 6, 96)
     torch.testing.assert_close(many[0], one[:, 0])
     torch.testing.assert_close(many_modulation[1].flip(0), one_modulation[:, 0])
+
+
+def test_a_half_precision_model_agrees_with_its_own_forward(dit: WanTransformer3DModel, tmp_path: Path):
+    dit.save_pretrained(tmp_path)
+    half = WanTransformer3DModel.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    assert half.scale_shift_table.dtype == torch.float32 and half.proj_out.weight.dtype == torch.bfloat16
+    generator = torch.Generator().manual_seed(2)
+    latent, text = torch.randn(1, 16, 2, 8, 8, generator=generator), torch.randn(1, 5, 24, generator=generator)
+    timestep = torch.tensor([437.5])
+    with torch.no_grad():
+        exact = dit(latent, timestep, text).sample
+        own = half(latent.bfloat16(), timestep, text.bfloat16()).sample
+        ours = memory_forward(DiffusersView(half), None, latent, timestep, text, MemoryInputs())
+    assert ours.dtype == torch.bfloat16
+    assert (ours - exact).norm() < 1.5 * (own - exact).norm() < 0.03 * exact.norm()

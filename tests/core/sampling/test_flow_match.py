@@ -12,6 +12,17 @@ RECAMMASTER_SIGMAS = [
     0.769231, 0.753968, 0.737705, 0.720339, 0.701754, 0.681818, 0.660377, 0.637255, 0.612245, 0.585106,
     0.555556, 0.523256, 0.487805, 0.448718, 0.405405, 0.357143, 0.30303, 0.241935, 0.172414, 0.092593,
 ]  # fmt: skip
+# s.timesteps of the same
+RECAMMASTER_TIMESTEPS = [
+    1000.0, 995.935, 991.735, 987.395, 982.906, 978.261, 973.451, 968.469, 963.303, 957.944,
+    952.381, 946.602, 940.594, 934.343, 927.835, 921.053, 913.979, 906.593, 898.876, 890.805,
+    882.353, 873.494, 864.198, 854.43, 844.156, 833.333, 821.918, 809.859, 797.102, 783.582,
+    769.231, 753.968, 737.705, 720.339, 701.754, 681.818, 660.377, 637.255, 612.245, 585.106,
+    555.556, 523.256, 487.805, 448.718, 405.405, 357.143, 303.03, 241.935, 172.414, 92.593,
+]  # fmt: skip
+# x = torch.tensor(1.0)
+# for t in s.timesteps: x = s.step((t / 1000) ** 2 + 0.1 * x, t, x)
+RECAMMASTER_SAMPLE = 0.582584
 
 
 def noise(rows: int = 2) -> torch.Tensor:
@@ -22,6 +33,18 @@ def test_fifty_steps_at_shift_5_are_recammasters():
     sigmas = shifted_sigmas(50, 5.0)
     assert sigmas.shape == (51,) and sigmas.dtype == torch.float64 and sigmas[-1] == 0
     torch.testing.assert_close(sigmas[:-1], torch.tensor(RECAMMASTER_SIGMAS).double(), atol=1e-6, rtol=0)
+
+
+def test_fifty_euler_steps_are_recammasters():
+    told: list[float] = []
+
+    def velocity(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        told.append(timestep.item())
+        return (timestep / 1000) ** 2 + 0.1 * x
+
+    sampled = sample_euler(velocity, torch.ones(1), shifted_sigmas(50, 5.0))
+    assert sampled.item() == pytest.approx(RECAMMASTER_SAMPLE, abs=1e-6)
+    assert told == pytest.approx(RECAMMASTER_TIMESTEPS, abs=1e-3)
 
 
 def test_no_shift_means_even_steps():

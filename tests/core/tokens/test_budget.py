@@ -1,10 +1,15 @@
-"""Token counts and FLOPs at Wan2.1-1.3B's full size: 81 frames of 480 x 832, so 21 x 60 x 104 latents."""
+"""Token counts, FLOPs and activations of real bases at full size: 81 frames of 480 x 832.
 
+That is 21 x 60 x 104 latents for Wan2.1-1.3B, 21 x 30 x 52 for Wan2.2-5B and LucyEdit.
+"""
+
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from instruments.live_bytes import count_live_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
@@ -29,43 +34,83 @@ CASES = [(0, "dynamic", 1.0)] + [
 ]
 
 
+@dataclass(frozen=True)
+class Base:
+    """A public base at 81 frames of 480 x 832. height and width: of its latents."""
+
+    shape: DitShape
+    height: int
+    width: int
+    in_channels: int
+    out_channels: int
+    has_source: bool
+
+
+RECAMMASTER = Base(WAN_1_3B, HEIGHT, WIDTH, 16, 16, has_source=True)
+WAN_5B = DitShape(dim=3072, ffn_dim=14336, num_blocks=30, has_adapter=False, has_mergers=False)
+WAN22_5B = Base(WAN_5B, 30, 52, 48, 48, has_source=True)
+LUCYEDIT = Base(WAN_5B, 30, 52, 96, 48, has_source=False)
+BASES = {"recammaster": RECAMMASTER, "wan2.2-5b": WAN22_5B, "lucyedit": LUCYEDIT}
+
+
 def kernels_of(count: int, kind: str) -> tuple[int, ...]:
     return (2,) * count if kind == "uniform" else kernels_by_rank(count, BudgetConfig())
 
 
-def layout_of(count: int, kind: str) -> SequenceLayout:
-    return plan_layout(FRAMES, HEIGHT, WIDTH, True, (FRAMES,) * count, kernels_of(count, kind))
+def layout_of(count: int, kind: str, base: Base = RECAMMASTER) -> SequenceLayout:
+    kernels = kernels_of(count, kind)
+    return plan_layout(FRAMES, base.height, base.width, base.has_source, (FRAMES,) * count, kernels)
 
 
-def merging_of(kind: str) -> MergeConfig | None:
-    return MergeConfig(share=0.5) if kind == "merged" else None
-
-
-@cache
-def meta_model(num_blocks: int) -> tuple[DiffusersView, MemoryAdapter]:
-    with torch.device("meta"):
-        dit = WanTransformer3DModel(num_attention_heads=12, ffn_dim=8960, num_layers=num_blocks, rope_max_seq_len=128)
-        return DiffusersView(dit), MemoryAdapter(AdapterConfig(1536, num_blocks, 16))
+def merging_of(kind: str, base: Base = RECAMMASTER) -> MergeConfig | None:
+    return MergeConfig(share=0.5, pool="conditioning" if base.has_source else "memory") if kind == "merged" else None
 
 
 @cache
-def counted_forward(count: int, kind: str, num_blocks: int) -> int:
-    """FLOPs that torch counts in a forward on meta tensors."""
-    view, adapter = meta_model(num_blocks)
+def meta_model(
+    base: Base, num_blocks: int, dtype: torch.dtype = torch.float32
+) -> tuple[DiffusersView, MemoryAdapter | None]:
+    shape = base.shape
     with torch.device("meta"):
-        cameras = FrameCameras(torch.empty(1, FRAMES, 4, 4), torch.empty(1, FRAMES, 3, 3))
-        latent = torch.empty(1, 16, FRAMES, HEIGHT, WIDTH)
-        context = torch.empty(1, 512, 4096)
-    roles = ["source"] + ["memory"] * count
+        dit = WanTransformer3DModel(
+            num_attention_heads=shape.dim // shape.head_dim,
+            in_channels=base.in_channels,
+            out_channels=base.out_channels,
+            ffn_dim=shape.ffn_dim,
+            num_layers=num_blocks,
+            rope_max_seq_len=128,
+        )
+        adapter = MemoryAdapter(AdapterConfig(shape.dim, num_blocks, base.in_channels)) if shape.has_adapter else None
+    return DiffusersView(dit.to(dtype)), None if adapter is None else adapter.to(dtype)
+
+
+def run_forward(base: Base, view: DiffusersView, adapter: MemoryAdapter | None, count: int, kind: str) -> None:
+    """One forward on meta tensors, source and memories tokenised in it."""
+    with torch.device("meta"):
+        cameras = None
+        if adapter is not None:
+            cameras = FrameCameras(torch.empty(1, FRAMES, 4, 4), torch.empty(1, FRAMES, 3, 3))
+        latent = torch.empty(1, base.in_channels, FRAMES, base.height, base.width, dtype=view.dtype)
+        context, timestep = torch.empty(1, 512, 4096, dtype=view.dtype), torch.empty(1)
+    kinds = [("source", 2)] * base.has_source + [("memory", kernel) for kernel in kernels_of(count, kind)]
     streams = tuple(
         ConditioningStream(role, kernel, latent, temporal_indices(role, FRAMES, FRAMES), cameras)
-        for role, kernel in zip(roles, (2, *kernels_of(count, kind)), strict=True)
+        for role, kernel in kinds
     )
-    inputs = MemoryInputs(streams, cameras, merging=merging_of(kind))
+    inputs = MemoryInputs(streams, cameras, merging=merging_of(kind, base))
     clean = tokenize_clean(view, adapter, inputs, latent.shape)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        memory_forward(view, adapter, latent, torch.empty(1, device="meta"), context, inputs, clean)
-    return counter.get_total_flops()
+    memory_forward(view, adapter, latent, timestep, context, inputs, clean)
+
+
+@cache
+def counted_flops(base: Base, count: int, kind: str) -> int:
+    """FLOPs that torch counts in the blocks, on meta tensors: of the model, less those of the same without blocks."""
+    flops = []
+    for num_blocks in (base.shape.num_blocks, 0):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            run_forward(base, *meta_model(base, num_blocks), count, kind)
+        flops.append(counter.get_total_flops())
+    return flops[0] - flops[1]
 
 
 @pytest.mark.parametrize(("kernel", "expected"), [(2, 32_760), (4, 8_190), (8, 2_184)])
@@ -105,10 +150,47 @@ def test_estimated_flops_reproduce_the_table(count: int, kind: str, expected: fl
 
 @pytest.mark.parametrize(("count", "kind", "expected"), CASES)
 def test_a_real_forward_on_meta_tensors_reproduces_the_table(count: int, kind: str, expected: float):
-    without_embeddings_and_head = counted_forward(count, kind, 30) - counted_forward(0, "dynamic", 0)
-    assert without_embeddings_and_head == pytest.approx(expected * SOURCE_ONLY_FLOPS, rel=0.005)
-    estimate = forward_cost(layout_of(count, kind), WAN_1_3B, merging_of(kind)).flops
-    assert without_embeddings_and_head == pytest.approx(estimate, rel=1e-7)
+    counted = counted_flops(RECAMMASTER, count, kind)
+    assert counted == pytest.approx(expected * SOURCE_ONLY_FLOPS, rel=0.005)
+    assert counted == pytest.approx(forward_cost(layout_of(count, kind), WAN_1_3B, merging_of(kind)).flops, rel=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "merged"])
+@pytest.mark.parametrize("count", [0, 3, 10])
+@pytest.mark.parametrize("base", [WAN22_5B, LUCYEDIT], ids=["wan2.2-5b", "lucyedit"])
+def test_estimated_flops_of_5b_bases_without_adapter_are_those_of_a_meta_forward(base: Base, count: int, kind: str):
+    base = replace(base, shape=replace(base.shape, num_blocks=6))  # a fifth of the blocks: quicker, and no less exact
+    estimate = forward_cost(layout_of(count, kind, base), base.shape, merging_of(kind, base)).flops
+    assert counted_flops(base, count, kind) == pytest.approx(estimate, rel=1e-7)
+
+
+@pytest.mark.parametrize(("count", "tokens"), [(0, 8190), (1, 10_374), (3, 14_742), (6, 16_506), (10, 18_858)])
+def test_lucyedits_source_costs_no_tokens(count: int, tokens: int):
+    # 21 frames of 15 x 26, then 8 x 13 a memory frame for the best three and 4 x 7 for the others
+    assert layout_of(count, "dynamic", LUCYEDIT).num_tokens == tokens
+    assert layout_of(count, "dynamic", WAN22_5B).num_tokens == tokens + 8190
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "merged"])
+@pytest.mark.parametrize("count", [0, 3, 10])
+@pytest.mark.parametrize("name", BASES)
+def test_estimated_activations_are_the_most_bytes_that_live_at_once(name: str, count: int, kind: str):
+    base = BASES[name]
+    view, adapter = meta_model(base, 3, torch.bfloat16)  # every block frees what it used: three are as full as thirty
+    with count_live_bytes(view.model, *([] if adapter is None else [adapter])) as counter:
+        run_forward(base, view, adapter, count, kind)
+    estimate = forward_cost(layout_of(count, kind, base), base.shape, merging_of(kind, base)).activation_bytes
+    assert counter.peak == pytest.approx(estimate, rel=0.02)
+
+
+def test_thirty_blocks_are_no_fuller_than_three():
+    peaks = []
+    for num_blocks in (3, 30):
+        view, _ = meta_model(LUCYEDIT, num_blocks, torch.bfloat16)
+        with count_live_bytes(view.model) as counter:
+            run_forward(LUCYEDIT, view, None, 3, "merged")
+        peaks.append(counter.peak)
+    assert peaks[0] == peaks[1]
 
 
 def test_cost_counts_tokens_before_and_after_merging():
