@@ -267,7 +267,7 @@ def test_another_latent_at_the_sampler_is_refused(apply, ksampler, one_turn) -> 
 def test_area_conditioning_is_refused(apply, ksampler, one_turn) -> None:
     patched, positive, negative, latent = apply(**one_turn)
     area = [[positive[0][0], {"area": (8, 8, 0, 0), "strength": 1.0}]]
-    with pytest.raises(ValueError, match="got a piece .*disconnect context windows and area conditioning"):
+    with pytest.raises(ValueError, match="got a piece .*disconnect area conditioning and context windows"):
         ksampler(patched, area, negative, latent)
 
 
