@@ -92,3 +92,21 @@ def test_v3_entry_point_is_not_shadowed() -> None:
     pack = importlib.import_module("memory_v2v")
     assert not hasattr(pack, "NODE_CLASS_MAPPINGS")
     assert (ROOT / pack.WEB_DIRECTORY).is_dir()
+
+
+def _nodes_that_report() -> set[str]:
+    """Ids of the nodes whose `execute` returns something to show on them."""
+    found = set()
+    for path in (ROOT / "nodes").glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        for part in source.split("\nclass ")[1:]:
+            node_id = re.search(r'node_id="(\w+)"', part)
+            if node_id and re.search(r"\bui=", part.split("\nclass ")[0].split("\ndef ")[0]):
+                found.add(node_id.group(1))
+    return found
+
+
+def test_every_report_of_a_node_is_drawn_on_it() -> None:
+    script = (ROOT / "web" / "memory_v2v.js").read_text(encoding="utf-8")
+    names = re.search(r"TEXT_NODES = new Set\(\[(.*?)\]\)", script, re.DOTALL)
+    assert set(re.findall(r'"(\w+)"', names.group(1))) == _nodes_that_report()

@@ -11,6 +11,11 @@ const TEXT_NODES = new Set([
   "ApplyMemory",
   "ConsistencyReport",
   "FitVideo",
+  "RestoreVideo",
+  "RecallTurn",
+  "RecentRetrieve",
+  "LoadMemoryV2VModel",
+  "LoadMemoryAdapter",
 ]);
 const TEXT_WIDGET = "memory_v2v_text";
 
