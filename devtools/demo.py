@@ -93,9 +93,10 @@ def run_arm(api: ComfyApi, prompt: dict[str, dict], folder: Path, arm: str) -> A
             name = f"{arm}_{title.replace(':', '').replace(' ', '_')}_{count:02d}.png"
             pictures[title].append(api.download(output, folder / "frames" / name))
     (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
-    notes = [text for node in nodes_of_type(prompt, "FitVideo") for text in entry["outputs"][node]["text"]]
+    # A node whose result the server kept from the other arm does not run, and says nothing again.
+    told = [entry["outputs"][node]["text"] for node in nodes_of_type(prompt, "FitVideo") if node in entry["outputs"]]
     consistency = json.loads(entry["outputs"][report_id]["text"][0])
-    return ArmResult(consistency, tuple(notes), pictures, time.monotonic() - began_s)
+    return ArmResult(consistency, tuple(text for texts in told for text in texts), pictures, time.monotonic() - began_s)
 
 
 def draw_sheet(environment: Environment, arms: dict[str, ArmResult], folder: Path, has_truth: bool) -> Path:

@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+import av
+import numpy
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +72,29 @@ def test_demo_variants_of_the_workflow_are_accepted(comfy_server, object_info: d
     assert {forgetful[i]["inputs"]["k"] for i in nodes_of_type(forgetful, "VideoFOVRetrieve")} == {0}
     assert len(nodes_of_type(forgetful, "DemoScene")) == 4
     comfy_server.api.cancel(comfy_server.api.queue(with_steps(forgetful, QUICK_STEPS)))
+
+
+def test_demo_runs_both_arms_on_a_clip_of_the_users(comfy_server, object_info: dict, tmp_path: Path) -> None:
+    from devtools.demo import run_arm
+    from devtools.demo_prompts import saving_to, with_video, without_memory
+
+    clip = tmp_path / "clip.mp4"
+    with av.open(str(clip), "w") as file:
+        stream = file.add_stream("mpeg4", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for shade in range(0, 220, 20):
+            frame = av.VideoFrame.from_ndarray(numpy.full((64, 96, 3), shade, numpy.uint8))
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    prompt = with_steps(load("multi_turn_novel_view.json", object_info), QUICK_STEPS)
+    prompt = with_video(prompt, comfy_server.api.upload(clip))
+    with_memory, without = (
+        run_arm(comfy_server.api, saving_to(variant, arm), tmp_path, arm)
+        for arm, variant in (("with_memory", prompt), ("without_memory", without_memory(prompt)))
+    )
+    assert "11 frames of 96x64" in with_memory.notes[0]
+    assert all(len(arm.consistency["pairs"]) == 3 for arm in (with_memory, without))
+    assert len(list(tmp_path.glob("*_Turn_?.mp4"))) == 6
 
 
 def test_interrupted_session_keeps_its_finished_turns(comfy_server, object_info: dict) -> None:
