@@ -61,16 +61,20 @@ def with_adapter(
     """
     if adapter is None:
         return model
-    config, info = adapter.config, base_info(model)
-    described = replace(
+    info = base_info(model)
+    named = replace(info, model_name=f"{info.model_name} with {adapter.name}")
+    return attach_adapter(model, adapter.config, adapter.state, adapted(named, adapter.config, adapter.mode))
+
+
+def adapted(info: BaseInfo, config: AdapterConfig, mode: str) -> BaseInfo:
+    """What is known of a base once an adapter of `config` is attached to it."""
+    return replace(
         info,
-        model_name=f"{info.model_name} with {adapter.name}",
-        mode=adapter.mode,
+        mode=mode,
         clean_timestep=config.clean_timestep,
         has_cameras=True,
         camera_conditioning=config.camera_conditioning,
     )
-    return attach_adapter(model, config, adapter.state, described)
 
 
 def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:

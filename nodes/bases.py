@@ -14,7 +14,7 @@ from ..memv2v_core.model.detection import WeightFile, detect, require_base
 from ..memv2v_core.model.recammaster import SHIFT as RECAMMASTER_SHIFT
 from ..memv2v_core.model.recammaster import base_state
 from ..memv2v_core.model.weight_files import SAFETENSORS_SUFFIXES, read_header, read_weights, shards_of, stem_of
-from .attachment import KEY, attach_adapter, base_info
+from .attachment import KEY, adapted, attach_adapter, base_info
 
 # Wan2.2-5B: sample_shift of Wan2.2's wan_ti2v_5B.py. LucyEdit: flow_shift of its scheduler_config.json, and
 # ModelSamplingSD3 in DecartAI's own ComfyUI workflow. Wan2.1-T2V: ComfyUI's; Wan's README says 8 to 12 for the 1.3B.
@@ -36,8 +36,7 @@ def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
     info = replace(base_info(model), model_name=file.model_name(stem_of(path)))
     if file.kind == "recammaster":
         config, state = read_cameras(path)
-        cameras = {"has_cameras": True, "camera_conditioning": config.camera_conditioning}
-        model = attach_adapter(model, config, state, replace(info, **cameras))
+        model = attach_adapter(model, config, state, adapted(info, config, info.mode))
     else:
         model.set_attachments(KEY, info)
     has_vae = any(name.startswith(_VAE_PREFIX) for name in header.shapes)

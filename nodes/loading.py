@@ -1,6 +1,5 @@
 """Loading models with memory."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import comfy.sd
@@ -15,7 +14,7 @@ from ..memv2v_core.model.checkpoint import read_adapter
 from ..memv2v_core.model.detection import detect
 from ..memv2v_core.model.weight_files import read_header, read_weights
 from .adapters import load_adapter
-from .attachment import KEY, attach_adapter, base_info, with_adapter
+from .attachment import KEY, adapted, attach_adapter, base_info, with_adapter
 from .bases import load_base, with_shift
 from .builtin_vae import BuiltinFormat, BuiltinVAE
 from .io_types import CATEGORY
@@ -127,14 +126,8 @@ def load_builtin_model(name: str, has_adapter: bool = True, codec: Codec | None 
 
 def _with_own_adapter(model: ModelPatcher, path: Path, info: BaseInfo) -> ModelPatcher:
     config, state = read_adapter(path)
-    trained = replace(
-        info,
-        mode="trained",
-        clean_timestep=config.clean_timestep,
-        has_cameras=True,
-        camera_conditioning=config.camera_conditioning,
-    )
-    return attach_adapter(model, config, {key: value.float() for key, value in state.items()}, trained)
+    state = {key: value.float() for key, value in state.items()}
+    return attach_adapter(model, config, state, adapted(info, config, "trained"))
 
 
 def _load_builtin_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPatcher:

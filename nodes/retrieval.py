@@ -26,6 +26,14 @@ from .attachment import adapter_of, base_info
 from .io_types import CATEGORY, Cache, Camera, Plan, Retrieval
 from .pictures import PictureAndText
 
+K_INPUT = io.Int.Input(
+    "k",
+    default=3,
+    min=0,
+    max=64,
+    tooltip="How many memories to use; 0 for none. Pinned turns are always used and count.",
+)
+
 
 class VideoFOVRetrieve(io.ComfyNode):
     """Memories that saw what the new path will see."""
@@ -41,13 +49,7 @@ class VideoFOVRetrieve(io.ComfyNode):
             inputs=[
                 Cache.Input("cache", tooltip="The finished turns. May be empty."),
                 Camera.Input("camera", tooltip="The path of the turn to come, its target camera."),
-                io.Int.Input(
-                    "k",
-                    default=3,
-                    min=0,
-                    max=64,
-                    tooltip="How many memories to use; 0 for none. Pinned turns are always used and count.",
-                ),
+                K_INPUT,
                 io.Float.Input(
                     "balance",
                     default=0.5,
@@ -112,13 +114,7 @@ class RecentRetrieve(io.ComfyNode):
             "weights. Pinned turns are always taken. An empty cache gives an empty retrieval.",
             inputs=[
                 Cache.Input("cache", tooltip="The finished turns. May be empty."),
-                io.Int.Input(
-                    "k",
-                    default=3,
-                    min=0,
-                    max=64,
-                    tooltip="How many memories to use; 0 for none. Pinned turns are always used and count.",
-                ),
+                K_INPUT,
             ],
             outputs=[
                 Retrieval.Output(display_name="retrieval", tooltip="The chosen memories, newest first."),
