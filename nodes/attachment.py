@@ -72,8 +72,9 @@ def adapted(info: BaseInfo, config: AdapterConfig, mode: str) -> BaseInfo:
         info,
         mode=mode,
         clean_timestep=config.clean_timestep,
-        has_cameras=True,
+        has_cameras=config.has_cameras,
         camera_conditioning=config.camera_conditioning,
+        memory_order=config.memory_order,
     )
 
 

@@ -19,6 +19,8 @@ class AdapterConfig:
     has_tokenizers, has_merging: learned coarse tokenizers and merging convolutions; without them both are averages.
     clean_timestep: what clean tokens are told, "zero" or the "target"'s, as the weights were trained.
     camera_conditioning: whose camera clean tokens are told, see `MemoryInputs`, as the weights were trained.
+    has_cameras: camera encoders and projectors; an adapter for text-guided editing has none.
+    memory_order: temporal order of memories in training, see `temporal_indices`.
     """
 
     dim: int
@@ -29,6 +31,8 @@ class AdapterConfig:
     has_merging: bool = True
     clean_timestep: str = "target"
     camera_conditioning: str = "per_video"
+    has_cameras: bool = True
+    memory_order: str = "forward"
 
 
 class AdapterBlock(nn.Module):
@@ -53,7 +57,8 @@ class MemoryAdapter(nn.Module):
     def __init__(self, config: AdapterConfig, ops: ModuleType | type = nn) -> None:
         super().__init__()
         self.config = config
-        self.blocks = nn.ModuleList(AdapterBlock(config, ops) for _ in range(config.num_blocks))
+        num_camera_blocks = config.num_blocks if config.has_cameras else 0
+        self.blocks = nn.ModuleList(AdapterBlock(config, ops) for _ in range(num_camera_blocks))
         self.tokenizers = nn.ModuleDict()
         if config.has_tokenizers:
             for kernel in COARSE_KERNELS:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..shapes import VaeRatios
+from ..tokens.positions import MemoryOrder
 from .memory_inputs import CameraConditioning
 
 SourcePlacement = Literal["sequence", "channels"]
@@ -18,7 +19,8 @@ class BaseInfo:
     clean_timestep: what clean tokens are told. has_cameras: whether cameras can condition it.
     camera_conditioning: how its camera weights were trained. source_placement: where it takes the source video, as
     tokens of the sequence or on the target's channel axis (LucyEdit). latent_size: rows and columns of the latents it
-    was made for, used where no video says how large to work.
+    was made for, used where no video says how large to work. num_frames: pixel frames of its window.
+    memory_order: temporal order of memories that its weights were trained with.
     """
 
     model_name: str
@@ -30,6 +32,8 @@ class BaseInfo:
     camera_conditioning: CameraConditioning = "per_video"
     source_placement: SourcePlacement = "sequence"
     latent_size: tuple[int, int] = (60, 104)
+    num_frames: int = 81
+    memory_order: MemoryOrder = "forward"
 
     @property
     def has_source_tokens(self) -> bool:

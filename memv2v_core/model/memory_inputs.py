@@ -71,15 +71,16 @@ def window_inputs(
     """
     streams = []
     for stream in inputs.streams:
-        range_number, part = stream.frame_indices[0] // num_frames, range(len(stream.frame_indices))
+        range_number, part = min(stream.frame_indices) // num_frames, range(len(stream.frame_indices))
         if stream.role == "source":
             part = source_frames
         start, cameras = range_number * len(target_frames), inputs.cameras_told(stream)
+        indices = range(start, start + len(part))
         streams.append(
             replace(
                 stream,
                 latent=stream.latent[:, :, list(part)],
-                frame_indices=tuple(range(start, start + len(part))),
+                frame_indices=tuple(reversed(indices) if _is_reversed(stream) else indices),
                 cameras=None if cameras is None else cameras.frames(part),
             )
         )
@@ -91,3 +92,7 @@ def window_inputs(
         target_frame_indices=None,
         camera_conditioning="per_video",
     )
+
+
+def _is_reversed(stream: ConditioningStream) -> bool:
+    return stream.frame_indices[0] > stream.frame_indices[-1]

@@ -255,7 +255,7 @@ class _Block:
         def forward(x: torch.Tensor) -> torch.Tensor:
             backbone, i = self.backbone, self.block_idx
             h = backbone.self_attention(i, self.attention_input(replace(sequence, x=x)), rope)
-            if self.adapter is not None:
+            if self.adapter is not None and self.adapter.config.has_cameras:
                 h = self.adapter.blocks[i].projector(h)
             x = self._gate(x, h, 2)
             x = backbone.cross_attend(i, x, text)
@@ -267,7 +267,7 @@ class _Block:
     def attention_input(self, sequence: Sequence) -> torch.Tensor:
         """What self-attention sees: norm1, modulation, then each token's own camera (Eq. 17)."""
         h = self._modulate(self.backbone.norm(self.block_idx, 1, sequence.x), 0)
-        if self.adapter is None or self.poses is None:
+        if self.adapter is None or self.poses is None or not self.adapter.config.has_cameras:
             return h
         block = self.adapter.blocks[self.block_idx]
         embedding = block.cam_encoder(self.poses.to(h)).expand(h.shape[0], -1, -1)  # (B, frames, D)

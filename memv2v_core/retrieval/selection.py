@@ -11,12 +11,17 @@ from .video_fov import VideoFovConfig, video_fov_scores
 
 @dataclass(frozen=True, eq=False)
 class RankedEntry:
-    """An entry and why it ranks where it does; `overlap` and `contain` only where VideoFOV made the score."""
+    """An entry and why it ranks where it does; `overlap` and `contain` only where VideoFOV made the score.
+
+    is_previous: the segment of a long video that ends where the next one starts; it ranks first and gets the finest
+    tokens and a temporal range of its own (App. D.2).
+    """
 
     entry: MemoryEntry
     score: float
     overlap: float | None = None
     contain: float | None = None
+    is_previous: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +46,7 @@ def retrieve_by_fov(
 ) -> Retrieval:
     """The `k` entries that saw most of what the query will see; an empty cache gives an empty retrieval.
 
-    Only an entry's true frames count, not those that padded it. See `choose` for pins and ties.
+    Only an entry's true frames count, not those that padded it. See `choose` for ties and pins.
 
     Raises: ValueError when k is negative or the query sees nothing.
     """
@@ -66,19 +71,29 @@ def retrieve_recent(cache: MemoryCache, k: int) -> Retrieval:
 
 
 def choose(candidates: Sequence[RankedEntry], k: int) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
-    """Candidates (oldest first) split into the chosen `k` and the rest, each best first.
+    """Candidates (oldest first) split into the chosen `k` and the rest, each best first, as `take` does.
 
-    Of equal scores the newer ranks first. Pinned entries are always chosen and take places of the `k`, more than `k`
-    if there are more of them. A pin changes who is chosen, not the order.
+    Of equal scores the newer ranks first.
+
+    Raises: ValueError when k is negative.
+    """
+    order = sorted(range(len(candidates)), key=lambda idx: (-candidates[idx].score, -idx))
+    return take([candidates[idx] for idx in order], k)
+
+
+def take(order: Sequence[RankedEntry], k: int) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
+    """Candidates (best first) split into the chosen `k` and the rest.
+
+    Pinned entries are always chosen and take places of the `k`, more than `k` if there are more of them. A pin changes
+    who is chosen, not the order.
 
     Raises: ValueError when k is negative.
     """
     if k < 0:
         raise ValueError(f"k got {k}, wanted 0 or more; k is the number of memories to retrieve")
-    order = sorted(range(len(candidates)), key=lambda idx: (-candidates[idx].score, -idx))
-    pinned = [idx for idx in order if candidates[idx].entry.is_pinned]
-    others = [idx for idx in order if not candidates[idx].entry.is_pinned]
+    pinned = [idx for idx, candidate in enumerate(order) if candidate.entry.is_pinned]
+    others = [idx for idx, candidate in enumerate(order) if not candidate.entry.is_pinned]
     chosen = {*pinned, *others[: max(k - len(pinned), 0)]}
-    ranked = tuple(candidates[idx] for idx in order if idx in chosen)
-    rejected = tuple(candidates[idx] for idx in order if idx not in chosen)
+    ranked = tuple(candidate for idx, candidate in enumerate(order) if idx in chosen)
+    rejected = tuple(candidate for idx, candidate in enumerate(order) if idx not in chosen)
     return ranked, rejected

@@ -67,7 +67,8 @@ def memory_inputs(
         for ranked, kernel in zip(plan.retrieval.ranked, plan.kernels, strict=True):
             entry = ranked.entry
             count = entry.latent.shape[1]
-            indices = temporal_indices("memory", num_latent, count, plan.memory_range)
+            role = "previous" if ranked.is_previous else "memory"
+            indices = temporal_indices(role, num_latent, count, plan.memory_range, base.memory_order)
             latent = normalise(entry.latent.unsqueeze(0))
             if not base.has_source_tokens:
                 latent = torch.cat((latent, normalise(_source_of(entry).unsqueeze(0))), dim=1)

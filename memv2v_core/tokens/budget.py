@@ -19,14 +19,18 @@ KERNELS = (2, 4, 8)
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """Kernels by rank: the first `num_top` memories get `top_kernel`, the others `rest_kernel`."""
+    """Kernels by rank: the first `num_top` memories get `top_kernel`, the others `rest_kernel`.
+
+    The segment before the target gets `previous_kernel` and counts for no rank. Our choice: the paper is silent.
+    """
 
     num_top: int = NUM_TOP_RANKS
     top_kernel: int = 4
     rest_kernel: int = 8
+    previous_kernel: int = BASE_KERNEL
 
     def __post_init__(self) -> None:
-        for name in ("top_kernel", "rest_kernel"):
+        for name in ("top_kernel", "rest_kernel", "previous_kernel"):
             if getattr(self, name) not in KERNELS:
                 raise ValueError(
                     f"{name} got {getattr(self, name)}, wanted one of {KERNELS}; choose a trained tokenizer"
@@ -81,6 +85,12 @@ def kernels_by_rank(num_entries: int, config: BudgetConfig) -> tuple[int, ...]:
     Source: Sec. 3.3, arXiv:2601.16296v2: 1x4x4 for the top three, 1x8x8 for the rest.
     """
     return tuple(config.top_kernel if rank < config.num_top else config.rest_kernel for rank in range(num_entries))
+
+
+def retrieval_kernels(retrieval: Retrieval, config: BudgetConfig) -> tuple[int, ...]:
+    """Kernel of every ranked entry: by rank, the previous segment of a long video aside."""
+    by_rank = iter(kernels_by_rank(sum(not ranked.is_previous for ranked in retrieval.ranked), config))
+    return tuple(config.previous_kernel if ranked.is_previous else next(by_rank) for ranked in retrieval.ranked)
 
 
 def plan_layout(

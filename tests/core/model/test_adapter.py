@@ -89,3 +89,9 @@ def test_ops_supply_the_layers():
 
     MemoryAdapter(AdapterConfig(8, 2, 16, has_rays=True), CountingOps)
     assert len(made) == 2 * 3
+
+
+def test_an_adapter_for_text_has_no_cameras(make_adapter):
+    adapter = make_adapter(has_cameras=False)
+    assert not any(name.startswith("blocks.") for name in adapter.state_dict())
+    assert adapter.tokenize(random(1, 16, 1, 8, 8), 4) is not None

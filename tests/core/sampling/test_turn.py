@@ -170,3 +170,19 @@ def test_the_plan_or_else_the_weights_decide_whose_camera_is_told(shot: Shot, as
     plan = plan_of(entry(1, path("pan_left")), kernels=(4,), camera_conditioning=asked)
     assert inputs_of(shot, plan, base=base).camera_conditioning == wanted
     assert inputs_of(shot, base=base).camera_conditioning == "target"
+
+
+@pytest.mark.parametrize(
+    ("order", "previous", "others"), [("forward", (3, 4, 5), (6, 7, 8)), ("reversed", (5, 4, 3), (8, 7, 6))]
+)
+def test_the_previous_segment_has_a_range_of_its_own_in_the_order_that_the_weights_know(
+    order: str, previous: tuple[int, ...], others: tuple[int, ...]
+):
+    ranked = (
+        RankedEntry(entry(2, path("tilt_up")), 1.0, is_previous=True),
+        RankedEntry(entry(1, path("pan_left")), 0.5),
+    )
+    plan = TokenPlan(Retrieval(None, ranked), (2, 4))
+    base = replace(BASE, has_cameras=False, memory_order=order)
+    streams = inputs_of(Shot(None, None, None), plan, base=base).streams
+    assert [(s.kernel, s.frame_indices) for s in streams] == [(2, previous), (4, others)]

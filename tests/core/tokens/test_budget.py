@@ -17,7 +17,15 @@ from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean
-from memv2v_core.tokens.budget import BudgetConfig, DitShape, forward_cost, kernels_by_rank, plan_layout
+from memv2v_core.retrieval.selection import RankedEntry, Retrieval
+from memv2v_core.tokens.budget import (
+    BudgetConfig,
+    DitShape,
+    forward_cost,
+    kernels_by_rank,
+    plan_layout,
+    retrieval_kernels,
+)
 from memv2v_core.tokens.layout import SequenceLayout
 from memv2v_core.tokens.merging import MergeConfig
 from memv2v_core.tokens.positions import temporal_indices
@@ -230,3 +238,10 @@ def test_share_of_flops_that_each_pool_saves(count: int, pool: str, saved: float
     layout = layout_of(count, "dynamic")
     merged = forward_cost(layout, WAN_1_3B, MergeConfig(share=0.5, pool=pool)).flops
     assert 1 - merged / forward_cost(layout, WAN_1_3B, None).flops == pytest.approx(saved, abs=5e-4)
+
+
+def test_the_previous_segment_keeps_every_token_and_counts_for_no_rank():
+    ranked = tuple(RankedEntry(None, 1.0, is_previous=i == 0) for i in range(6))
+    assert retrieval_kernels(Retrieval(None, ranked), BudgetConfig()) == (2, 4, 4, 4, 8, 8)
+    assert retrieval_kernels(Retrieval(None, ranked), BudgetConfig(previous_kernel=4, num_top=1)) == (4, 4, 8, 8, 8, 8)
+    assert retrieval_kernels(Retrieval(None, ranked[1:]), BudgetConfig()) == (4, 4, 4, 8, 8)
