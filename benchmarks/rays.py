@@ -32,7 +32,7 @@ def trained(config: TrainConfig, folder: Path, shipped: Bundle) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(shipped.codec.state_dict(), folder / CODEC_FILE)
     train(config, folder, torch.device("cpu"))
-    network = build_network(config.model, 16).eval().requires_grad_(False)
+    network = build_network(config.model).eval().requires_grad_(False)
     network.load_state_dict(torch.load(folder / "checkpoint.pt", weights_only=True)["average"])
     info = dataclasses.replace(shipped.info, size=config.data.size)
     return Bundle(info, DiffusersView(network["dit"]), network["adapter"], shipped.codec)

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -14,18 +15,20 @@ from ..model.adapter import MemoryAdapter
 from ..model.checkpoint import read_adapter, save_adapter, to_diffusers_names, to_native_names
 from ..model.diffusers_view import DiffusersView
 from ..model.weight_files import read_weights
-from .codec import RATIOS, Codec
+from .codec import Codec
+from .text_encoder import TextConfig, TextEncoder
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 STORED_DTYPE = torch.float16
+VOCABULARY = "spiece_model"
 
 
 @dataclass(frozen=True)
 class DitConfig:
-    """Sizes of a small Wan-style DiT."""
+    """Sizes of a small Wan-style DiT. `channels` of its latents; one that edits takes the source beside the target."""
 
     dim: int = 256
     num_heads: int = 4
@@ -33,23 +36,31 @@ class DitConfig:
     ffn_dim: int = 768
     text_dim: int = 64
     freq_dim: int = 64
+    channels: int = 16
+    has_source_channels: bool = False
+
+    @property
+    def in_channels(self) -> int:
+        return self.channels * (2 if self.has_source_channels else 1)
 
 
 @dataclass(frozen=True)
 class BuiltinInfo:
     """What a built-in model was trained for; stored beside its weights as JSON.
 
-    name: as shown to users. size: pixels a side. num_frames: frames of a clip. fov_deg: its lens, across. shift and
-    num_steps: of its sampler.
+    name: as shown to users. size: pixels a side. num_frames: frames of a clip. shift and num_steps: of its sampler.
+    task: what it does. fov_deg: its lens, across, where it takes cameras. text: its text encoder, where it reads text.
     """
 
     name: str
     size: int
     num_frames: int
-    fov_deg: float
     shift: float
     num_steps: int
     dit: DitConfig
+    task: Literal["novel_view", "text_edit"] = "novel_view"
+    fov_deg: float | None = None
+    text: TextConfig | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +71,25 @@ class Bundle:
     backbone: DiffusersView
     adapter: MemoryAdapter
     codec: Codec
+    text_encoder: TextEncoder | None = None
 
     def empty_context(self, rows: int) -> torch.Tensor:
-        """The empty prompt (rows, 1, text width): this model reads no text."""
+        """The empty prompt (rows, 1, text width) of a model that reads no text."""
         return torch.zeros(rows, 1, self.info.dit.text_dim)
+
+    @torch.no_grad()
+    def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Text tokens (B, L, text width) of a model that reads text."""
+        assert self.text_encoder is not None, f"{self.info.name} reads no text"
+        return self.text_encoder(prompts)
 
 
 def read_info(name: str) -> BuiltinInfo:
     """What is known of the built-in model `name`."""
     values = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
-    return BuiltinInfo(**{**values, "dit": DitConfig(**values["dit"])})
+    text = values.get("text")
+    nested = {"dit": DitConfig(**values["dit"]), "text": TextConfig(**text) if text else None}
+    return BuiltinInfo(**{**values, **nested})
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -90,6 +110,11 @@ def codec_path(name: str) -> Path:
     return WEIGHTS / f"{name}_vae.safetensors"
 
 
+def text_path(name: str) -> Path:
+    """The text encoder, its vocabulary inside."""
+    return WEIGHTS / f"{name}_text.safetensors"
+
+
 def build_dit(config: DitConfig) -> "WanTransformer3DModel":
     """A DiT of these sizes with fresh weights."""
     from diffusers import WanTransformer3DModel  # slow to import, and ComfyUI needs none of it
@@ -98,8 +123,8 @@ def build_dit(config: DitConfig) -> "WanTransformer3DModel":
         patch_size=(1, 2, 2),
         num_attention_heads=config.num_heads,
         attention_head_dim=config.dim // config.num_heads,
-        in_channels=RATIOS.channels,
-        out_channels=RATIOS.channels,
+        in_channels=config.in_channels,
+        out_channels=config.channels,
         text_dim=config.text_dim,
         freq_dim=config.freq_dim,
         ffn_dim=config.ffn_dim,
@@ -118,9 +143,32 @@ def load_bundle(name: str, device: torch.device | None = None) -> Bundle:
     adapter = MemoryAdapter(config)
     adapter.load_state_dict({key: value.float() for key, value in state.items()})
     codec = load_codec(name)
-    for module in (dit, adapter, codec):
-        module.eval().requires_grad_(False).to(device)
-    return Bundle(info, DiffusersView(dit), adapter, codec)
+    text_encoder = None if info.text is None else load_text_encoder(name, info.text)
+    for module in (dit, adapter, codec, text_encoder):
+        if module is not None:
+            module.eval().requires_grad_(False).to(device)
+    return Bundle(info, DiffusersView(dit), adapter, codec, text_encoder)
+
+
+def load_text_encoder(name: str, config: TextConfig) -> TextEncoder:
+    """The text encoder of the built-in model `name` in fp32."""
+    vocabulary, weights = read_text_weights(name)
+    encoder = TextEncoder(config, vocabulary)
+    encoder.model.load_state_dict(weights, strict=False)  # the token embedding has two names and is stored once
+    return encoder
+
+
+def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
+    """The vocabulary and the weights, in UMT5's own names, of the text encoder of the built-in model `name`.
+
+    Raises: ValueError naming a file that is missing, broken or has no vocabulary.
+    """
+    path = text_path(name)
+    weights = read_weights(path)
+    if VOCABULARY not in weights:
+        raise ValueError(f"{path.name} in {path.parent} got nothing for {VOCABULARY!r}; install the pack again")
+    vocabulary = weights.pop(VOCABULARY).numpy().tobytes()
+    return vocabulary, {key: value.float() for key, value in weights.items()}
 
 
 def load_codec(name: str) -> Codec:
@@ -128,7 +176,7 @@ def load_codec(name: str) -> Codec:
 
     Raises: ValueError naming a file that is missing, broken or not a codec, and what was found in it.
     """
-    codec, weights = Codec(), _read(codec_path(name))
+    codec, weights = Codec(read_info(name).dit.channels), _read(codec_path(name))
     require_weights(codec_path(name), weights, codec)
     codec.load_state_dict(weights)
     return codec.eval().requires_grad_(False)
@@ -146,11 +194,25 @@ def require_weights(path: Path, found: dict[str, torch.Tensor], module: nn.Modul
 
 
 def save_bundle(
-    info: BuiltinInfo, key: str, dit: "WanTransformer3DModel", adapter: MemoryAdapter, codec: Codec
+    info: BuiltinInfo,
+    key: str,
+    dit: "WanTransformer3DModel",
+    adapter: MemoryAdapter,
+    codec: Codec,
+    text_encoder: TextEncoder | None = None,
 ) -> None:
     """Write a built-in model under the name `key`; weights are stored in fp16."""
     WEIGHTS.mkdir(exist_ok=True)
+    if text_encoder is not None:
+        state = _stored(text_encoder.model.state_dict())
+        state.pop("encoder.embed_tokens.weight", None)  # shared.weight under its other name
+        save_file(
+            {**state, VOCABULARY: torch.frombuffer(bytearray(text_encoder.vocabulary), dtype=torch.uint8)},
+            str(text_path(key)),
+        )
     config = {"num_heads": info.dit.num_heads, "text_dim": info.dit.text_dim, "freq_dim": info.dit.freq_dim}
+    if info.text is not None:
+        config["text_len"] = info.text.num_tokens  # for estimates of cost alone
     metadata = {"config": json.dumps({"transformer": config})}
     save_file(_stored(to_native_names(dit.state_dict())), str(dit_path(key)), metadata=metadata)
     save_file(_stored(codec.state_dict()), str(codec_path(key)))

@@ -1,6 +1,6 @@
 """The built-in models' VAE: a linear encoder and a small decoder, frame by frame.
 
-One latent frame a frame, 8x smaller in space, 16 channels: what ComfyUI's Wan2.1 latent format expects.
+One latent frame a frame, 8x smaller in space; 16 channels, as many as Wan2.1's latents have, or Wan2.2's 48.
 """
 
 from dataclasses import dataclass
@@ -11,43 +11,48 @@ from torch import nn
 
 from ..shapes import VaeRatios
 
-RATIOS = VaeRatios(temporal=1, spatial=8, channels=16)
+SIDE = 8
 _HIDDEN = 96
+
+
+def codec_ratios(channels: int) -> VaeRatios:
+    """Sizes of a codec's latents."""
+    return VaeRatios(temporal=1, spatial=SIDE, channels=channels)
 
 
 @dataclass(frozen=True, eq=False)
 class PatchBasis:
-    """Principal components of 8 x 8 patches: directions (16, 192), mean (192,), scale (16,) of each coefficient."""
+    """Principal components of 8 x 8 patches: directions (C, 192), mean (192,), scale (C,) of each coefficient."""
 
     directions: torch.Tensor
     mean: torch.Tensor
     scale: torch.Tensor
 
 
-def fit_patch_basis(frames: torch.Tensor) -> PatchBasis:
-    """Basis of the 8 x 8 patches of frames (N, 3, H, W) in [-1, 1].
+def fit_patch_basis(frames: torch.Tensor, channels: int = 16) -> PatchBasis:
+    """Basis of the 8 x 8 patches of frames (N, 3, H, W) in [-1, 1], with that many `channels`.
 
     Coefficients are divided by the square root of their deviation, half way between equal scale (noise first) and
     equal variance (detail drowned), and then by one number that makes their mean variance 1. Our choice.
     """
-    patches = F.unfold(frames, RATIOS.spatial, stride=RATIOS.spatial).transpose(1, 2).flatten(0, 1)
+    patches = F.unfold(frames, SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)
     mean = patches.mean(0)
     covariance = (patches - mean).T @ (patches - mean) / len(patches)
     values, vectors = torch.linalg.eigh(covariance.double())
-    values, vectors = values.flip(0)[: RATIOS.channels], vectors.flip(1)[:, : RATIOS.channels]
+    values, vectors = values.flip(0)[:channels], vectors.flip(1)[:, :channels]
     scale = values.sqrt().sqrt()
     scale = scale * (values / scale**2).mean().sqrt()
     return PatchBasis(vectors.T.float(), mean, scale.float())
 
 
 class Codec(nn.Module):
-    """Encoder and decoder of videos (B, 3, F, H, W) in [-1, 1]; latents (B, 16, F, H/8, W/8)."""
+    """Encoder and decoder of videos (B, 3, F, H, W) in [-1, 1]; latents (B, C, F, H/8, W/8)."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 16) -> None:
         super().__init__()
-        side, channels = RATIOS.spatial, RATIOS.channels
-        self.analysis = nn.Conv2d(3, channels, side, stride=side)
-        self.synthesis = nn.ConvTranspose2d(channels, 3, side, stride=side)
+        self.ratios = codec_ratios(channels)
+        self.analysis = nn.Conv2d(3, channels, SIDE, stride=SIDE)
+        self.synthesis = nn.ConvTranspose2d(channels, 3, SIDE, stride=SIDE)
         self.refine = nn.Sequential(
             nn.Conv2d(channels, _HIDDEN, 3, padding=1, padding_mode="replicate"),
             nn.SiLU(),
@@ -72,7 +77,7 @@ class Codec(nn.Module):
 @torch.no_grad()
 def start_codec(codec: Codec, basis: PatchBasis) -> None:
     """Set the linear parts from `basis`, and the refinement to zero."""
-    side, channels = RATIOS.spatial, RATIOS.channels
+    channels, side = codec.ratios.channels, SIDE
     directions = basis.directions / basis.scale[:, None]
     codec.analysis.weight.copy_(directions.view(channels, 3, side, side))
     codec.analysis.bias.copy_(-directions @ basis.mean)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 
 from ..builtin.bundle import Bundle
-from ..builtin.codec import RATIOS
 from ..cameras.trajectory import CameraTrajectory
 from ..model.camera_encoder import FrameCameras
 from ..model.memory_inputs import ConditioningStream, MemoryInputs
@@ -99,8 +98,9 @@ class Batch:
     def _cameras(self, paths: Sequence[CameraTrajectory]) -> FrameCameras:
         rows = []
         for path, scene in zip(paths, self.scenes, strict=True):
-            count = num_latent_frames(path.num_frames, RATIOS.temporal)
-            chosen = path.frames(latent_frame_indices(count, RATIOS.temporal))
+            temporal = self.bundle.codec.ratios.temporal
+            count = num_latent_frames(path.num_frames, temporal)
+            chosen = path.frames(latent_frame_indices(count, temporal))
             rows.append(FrameCameras.from_trajectory(chosen, scene.source.path))
         cameras = FrameCameras(torch.cat([row.c2w for row in rows]), torch.cat([row.intrinsics for row in rows]))
         return cameras.to(self.source_latent.device)

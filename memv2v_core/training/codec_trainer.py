@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from ..builtin.codec import Codec
-from .config import DataConfig, TrainConfig
-from .dataset import SceneStream, draw_row, draw_structure
+from .config import TrainConfig
+from .tasks import examples_of
 from .trainer import CODEC_FILE, fit_codec
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def train_codec(config: TrainConfig, folder: Path, device: torch.device) -> None
     path = folder / CODEC_FILE
     if path.exists():
         return
-    codec = fit_codec(config.data, torch.Generator().manual_seed(config.seed + 7)).to(device)
+    codec = fit_codec(config, torch.Generator().manual_seed(config.seed + 7)).to(device)
     torch.manual_seed(config.seed)
     train_decoder(codec, config, folder / "codec_log.jsonl")
     partial = path.with_suffix(".partial")
@@ -41,16 +41,16 @@ def train_decoder(codec: Codec, run: TrainConfig, log_path: Path) -> None:
     Latents carry a little noise, as sampled ones do. The loss is the squared error plus the absolute error of
     differences between neighbouring pixels, which keeps edges sharp and patch seams out.
     """
-    config, seconds = run.data, run.codec_seconds
+    seconds = run.codec_seconds
     device = next(codec.parameters()).device
     generator = torch.Generator().manual_seed(run.seed + 11)
-    scenes = SceneStream(config, generator)
+    examples = examples_of(run, generator)
     codec.refine.requires_grad_(True)
     optimizer = torch.optim.AdamW(codec.refine.parameters(), lr=LEARNING_RATE)
     started, step = time.monotonic(), 0
     while (elapsed := time.monotonic() - started) < seconds:
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, 1.02 - elapsed / seconds)
-        video = _batch(config, scenes, generator).to(device)
+        video = examples.videos(BATCH_SCENES).to(device)
         with torch.no_grad():
             latent = codec.encode(video)
             level = MAX_LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, 1, generator=generator)
@@ -68,14 +68,7 @@ def train_decoder(codec: Codec, run: TrainConfig, log_path: Path) -> None:
             with log_path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             log.info("%s", line)
-            scenes.add()
     codec.refine.requires_grad_(False)
-
-
-def _batch(config: DataConfig, scenes: SceneStream, generator: torch.Generator) -> torch.Tensor:
-    structure = draw_structure(config, all_frames=False, generator=generator)
-    rows = [draw_row(config, structure, scenes.draw(), generator) for _ in range(BATCH_SCENES)]
-    return torch.stack([row.target.frames for row in rows]).transpose(1, 2) * 2 - 1
 
 
 def _edge_error(decoded: torch.Tensor, video: torch.Tensor) -> torch.Tensor:

@@ -3,19 +3,24 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from ..builtin.bundle import DitConfig
 from .scenes import SceneConfig
+from .worlds import WorldConfig
 
 
 @dataclass(frozen=True)
 class ModelConfig(DitConfig):
-    """Sizes of the DiT, and whether its adapter has rays beside poses (departs from the paper)."""
+    """Sizes of the DiT, whether its adapter has cameras, and rays beside poses (departs from the paper), and whether a
+    text encoder as wide as `text_dim` is trained with it.
+    """
 
     has_rays: bool = True
+    has_cameras: bool = True
+    has_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,36 @@ class DataConfig:
     single_kernel_share: float = 0.5
     merge_probability: float = 0.5
     scenes: SceneConfig = field(default_factory=SceneConfig)
+
+
+@dataclass(frozen=True)
+class EditDataConfig:
+    """Examples of the second task: segments of rendered clips, before and after an edit.
+
+    memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of the steps with memory, those whose
+    first memory is the segment before the target. irrelevant_share: of the memories, those of another shot, with the
+    same instruction and another answer. named_share: of new colours, those that the instruction names.
+    empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of the clips, those
+    whose edited object leaves and returns.
+    """
+
+    size: int = 96
+    num_frames: int = 9
+    target_frames: int = 4
+    memory_frames: int = 3
+    num_canvases: int = 600
+    first_canvases: int = 100
+    num_segments: int = 12
+    memory_counts: tuple[float, ...] = (0.25, 0.3, 0.25, 0.1, 0.1)
+    previous_share: float = 0.8
+    irrelevant_share: float = 0.15
+    memory_noise: float = 0.3
+    named_share: float = 0.25
+    empty_share: float = 0.03
+    away_share: float = 0.3
+    single_kernel_share: float = 0.5
+    merge_probability: float = 0.5
+    worlds: WorldConfig = field(default_factory=WorldConfig)
 
 
 @dataclass(frozen=True)
@@ -68,10 +103,15 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run: the model, its data, the optimiser, seconds for the codec, and the seed of everything random."""
+    """One run: the task, the model, its data, the optimiser, seconds for the codec, and the seed of everything random.
 
+    Of `data` and `edits`, the task's own is read.
+    """
+
+    task: Literal["novel_view", "text_edit"] = "novel_view"
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    edits: EditDataConfig = field(default_factory=EditDataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     codec_seconds: float = 2400.0
     seed: int = 0

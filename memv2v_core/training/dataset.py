@@ -21,10 +21,15 @@ from .scenes import Scene, make_scene, random_edit_path, random_source_path, ren
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A batch: clean target latents (B, C, T, H, W) and what the model is given beside them."""
+    """A batch: clean target latents (B, C, T, H, W) and what the model is given beside them.
+
+    source: latents on the target's channel axis, and prompts, one a row, of a task that has them.
+    """
 
     target: torch.Tensor
     inputs: MemoryInputs
+    source: torch.Tensor | None = None
+    prompts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,28 @@ class SceneStream:
         index = int(torch.randint(len(self._pool), (), generator=self.generator))
         panorama, half_width, half_height = self._pool[index]
         return Scene(panorama.float() / 255, half_width, half_height)
+
+
+class NovelViewExamples:
+    """Endless examples of the first task."""
+
+    def __init__(self, config: DataConfig, generator: torch.Generator) -> None:
+        self.config = config
+        self.generator = generator
+        self.scenes = SceneStream(config, generator)
+
+    def draw(self, all_frames: bool, batch_size: int, codec: Codec) -> Example:
+        """The next batch, with whole clips or some frames of each."""
+        structure = draw_structure(self.config, all_frames, self.generator)
+        self.scenes.add()
+        return draw_example(self.config, structure, batch_size, self.scenes, codec, self.generator)
+
+    def videos(self, count: int) -> torch.Tensor:
+        """Videos (count, 3, F, H, W) in [-1, 1] for training a codec."""
+        structure = draw_structure(self.config, False, self.generator)
+        rows = [draw_row(self.config, structure, self.scenes.draw(), self.generator) for _ in range(count)]
+        self.scenes.add()
+        return torch.stack([row.target.frames for row in rows]).transpose(1, 2) * 2 - 1
 
 
 def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Generator) -> Structure:

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from ..builtin.bundle import BuiltinInfo, DitConfig, save_bundle
-from ..builtin.codec import RATIOS, Codec
+from ..builtin.codec import Codec
+from ..builtin.text_encoder import TextConfig
 from .config import TrainConfig
 from .trainer import build_network
 
@@ -15,22 +16,26 @@ NUM_SAMPLER_STEPS = 12
 
 def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
     """Write the averaged weights of the run in `folder` as the built-in model `key`, shown to users as `name`."""
-    network = build_network(config.model, RATIOS.channels)
+    network = build_network(config.model)
     state = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
     network.load_state_dict(state["average"])
-    codec = Codec()
+    codec = Codec(config.model.channels)
     codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True, map_location="cpu"))
-    save_bundle(builtin_info(config, name), key, network["dit"], network["adapter"], codec)
+    text_encoder = network["text"] if config.model.has_text else None
+    save_bundle(builtin_info(config, name), key, network["dit"], network["adapter"], codec, text_encoder)
 
 
 def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
     """What the pack records of a model trained with `config`."""
-    model, data = config.model, config.data
+    model = config.model
+    data = config.data if config.task == "novel_view" else config.edits
     return BuiltinInfo(
         name=name,
         size=data.size,
         num_frames=data.num_frames,
-        fov_deg=data.scenes.fov_deg,
+        task=config.task,
+        fov_deg=config.data.scenes.fov_deg if model.has_cameras else None,
+        text=TextConfig(dim=model.text_dim) if model.has_text else None,
         shift=config.optim.shift,
         num_steps=NUM_SAMPLER_STEPS,
         dit=DitConfig(**{field.name: getattr(model, field.name) for field in dataclasses.fields(DitConfig)}),

@@ -28,9 +28,12 @@ def flow_matching_loss(
 ) -> torch.Tensor:
     """Mean squared velocity error of a batch. `context` (B, Lt, text width); `sigmas` (B,); `noise` like the target.
 
+    A source on the channel axis is clean beside the noisy target.
+
     Source: Eq. 8, arXiv:2601.16296v2.
     """
     sigma = sigmas.view(-1, 1, 1, 1, 1)
     noisy = (1 - sigma) * example.target + sigma * noise
-    velocity = memory_forward(backbone, adapter, noisy, 1000 * sigmas, context, example.inputs)
+    given = noisy if example.source is None else torch.cat((noisy, example.source), dim=1)
+    velocity = memory_forward(backbone, adapter, given, 1000 * sigmas, context, example.inputs)
     return (velocity - (noise - example.target)).square().mean()

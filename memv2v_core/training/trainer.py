@@ -13,16 +13,18 @@ from torch import nn
 
 from ..builtin.bundle import build_dit
 from ..builtin.codec import Codec, fit_patch_basis, start_codec
+from ..builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
 from ..model.adapter import AdapterConfig, MemoryAdapter, start_from_base
 from ..model.diffusers_view import DiffusersView
-from .config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from .dataset import SceneStream, draw_example, draw_row, draw_structure
+from .config import ModelConfig, OptimConfig, TrainConfig
+from .edits import all_instructions
 from .muon import Muon
 from .objective import draw_sigmas, flow_matching_loss
-from .scenes import make_scene
+from .tasks import Examples, examples_of
+from .worlds import KINDS
 
 log = logging.getLogger(__name__)
-CODEC_SCENES = 40
+CODEC_VIDEOS = 40
 CODEC_FILE = "codec.pt"
 
 
@@ -37,27 +39,41 @@ class Run:
     seconds: float = 0.0
 
 
-def build_network(config: ModelConfig, channels: int) -> nn.ModuleDict:
-    """A fresh DiT (`dit`, Wan's shape) and its adapter (`adapter`), started for quick learning."""
+def build_network(config: ModelConfig) -> nn.ModuleDict:
+    """A fresh DiT (`dit`, Wan's shape), its adapter (`adapter`) and, where the task has text, a text encoder (`text`),
+    started for quick learning."""
     dit = build_dit(config)
     adapter = MemoryAdapter(
-        AdapterConfig(config.dim, config.num_layers, channels, has_rays=config.has_rays, clean_timestep="zero")
+        AdapterConfig(
+            config.dim,
+            config.num_layers,
+            config.in_channels,
+            has_rays=config.has_rays and config.has_cameras,
+            clean_timestep="zero",
+            has_cameras=config.has_cameras,
+        )
     )
-    _start_for_copying(dit)
+    _start_for_copying(dit, config.channels)
     start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
     for block in adapter.blocks:
         if block.ray_encoder is not None:
             nn.init.normal_(block.ray_encoder.weight, std=0.3)
-    return nn.ModuleDict({"dit": dit, "adapter": adapter})
+    network = nn.ModuleDict({"dit": dit, "adapter": adapter})
+    if config.has_text:
+        network["text"] = TextEncoder(TextConfig(dim=config.text_dim), train_vocabulary(all_instructions(KINDS)))
+    return network
 
 
 @torch.no_grad()
-def _start_for_copying(dit: WanTransformer3DModel) -> None:
-    """Keys equal queries, so that tokens with like rays find each other at once; the head undoes the embedding."""
+def _start_for_copying(dit: WanTransformer3DModel, channels: int) -> None:
+    """Keys equal queries, so that like tokens find each other at once; the head undoes the embedding of the target's
+    channels and, where the source has channels too, takes the source away: noise less the source."""
     patch = dit.patch_embedding.weight
     nn.init.orthogonal_(patch.view(patch.shape[0], -1))
     nn.init.zeros_(dit.patch_embedding.bias)
-    values = patch.view(patch.shape[0], patch.shape[1], -1).transpose(1, 2).reshape(patch.shape[0], -1)
+    target, source = patch[:, :channels], patch[:, channels:]
+    values = target - source if source.shape[1] else target
+    values = values.reshape(patch.shape[0], channels, -1).transpose(1, 2).reshape(patch.shape[0], -1)
     dit.proj_out.weight.copy_(values.T * (values.shape[1] / values.shape[0]) ** 0.5)
     nn.init.zeros_(dit.proj_out.bias)
     nn.init.zeros_(dit.scale_shift_table)
@@ -91,37 +107,33 @@ def schedule(progress: float, step: int, config: OptimConfig) -> float:
     return warm * min(1.0, max(0.02, (1 - progress) / config.cooldown))
 
 
-def fit_codec(config: DataConfig, generator: torch.Generator) -> Codec:
-    """The codec with its linear part fitted to scenes that no other generator state draws."""
-    structure = draw_structure(config, all_frames=False, generator=generator)
-    frames = [
-        draw_row(config, structure, make_scene(config.scenes, generator), generator).target.frames
-        for _ in range(CODEC_SCENES)
-    ]
-    codec = Codec()
-    start_codec(codec, fit_patch_basis(torch.cat(frames) * 2 - 1))
+def fit_codec(config: TrainConfig, generator: torch.Generator) -> Codec:
+    """The codec with its linear part fitted to videos that no other generator state draws."""
+    frames = examples_of(config, generator).videos(CODEC_VIDEOS).transpose(1, 2).flatten(0, 1)
+    codec = Codec(config.model.channels)
+    start_codec(codec, fit_patch_basis(frames, config.model.channels))
     return codec.eval().requires_grad_(False)
 
 
 def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
     """Train to the end of `config.optim`'s seconds or steps, writing `checkpoint.pt` and `log.jsonl` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    codec = load_run_codec(folder).to(device)
+    codec = load_run_codec(folder, config.model.channels).to(device)
     torch.manual_seed(config.seed)
-    network = build_network(config.model, 16).to(device)
-    average = build_network(config.model, 16).to(device).requires_grad_(False)
+    network = build_network(config.model).to(device)
+    average = build_network(config.model).to(device).requires_grad_(False)
     average.load_state_dict(network.state_dict())
     run = Run(network, average, build_optimizers(network, config.optim))
     if (folder / "checkpoint.pt").exists():
         load_checkpoint(run, folder / "checkpoint.pt")
         log.info("resumed at step %d, %.0f s", run.step, run.seconds)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step + 1)
-    scenes = SceneStream(config.data, generator)
+    examples = examples_of(config, generator)
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     view = DiffusersView(network["dit"])
     losses: list[float] = []
     while progress_of(run, config.optim) < 1:
-        losses.append(_step(run, config, view, scenes, codec, generator, device))
+        losses.append(_step(run, config, view, examples, codec, generator, device))
         run.seconds = time.monotonic() - started
         if run.step % 20 == 0:
             _record(folder, run, sum(losses) / len(losses))
@@ -136,7 +148,7 @@ def _step(
     run: Run,
     config: TrainConfig,
     view: DiffusersView,
-    scenes: SceneStream,
+    examples: Examples,
     codec: Codec,
     generator: torch.Generator,
     device: torch.device,
@@ -145,13 +157,14 @@ def _step(
     progress = progress_of(run, optim)
     often_whole = torch.rand((), generator=generator).item() < optim.full_frames_share
     all_frames = often_whole or progress > optim.full_frames_from
-    structure = draw_structure(config.data, all_frames, generator)
     batch_size = max(1, optim.batch_size // 3) if all_frames else optim.batch_size
-    scenes.add()
-    example = draw_example(config.data, structure, batch_size, scenes, codec, generator)
+    example = examples.draw(all_frames, batch_size, codec)
     sigmas = draw_sigmas(batch_size, optim.shift, generator).to(device)
     noise = torch.randn(example.target.shape, generator=generator).to(device)
-    context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
+    if example.prompts is None:
+        context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
+    else:
+        context = run.network["text"](example.prompts)
     for optimizer in run.optimizers:
         base = optim.muon_lr if isinstance(optimizer, Muon) else optim.adam_lr
         for group in optimizer.param_groups:
@@ -195,8 +208,8 @@ def load_checkpoint(run: Run, path: Path) -> None:
     run.step, run.seconds = state["step"], state["seconds"]
 
 
-def load_run_codec(folder: Path) -> Codec:
-    """The codec of the run in `folder`.
+def load_run_codec(folder: Path, channels: int = 16) -> Codec:
+    """The codec of the run in `folder`, whose latents have so many `channels`.
 
     Raises: ValueError when it has not been trained yet.
     """
@@ -205,7 +218,7 @@ def load_run_codec(folder: Path) -> Codec:
         raise ValueError(
             f"{folder} holds no {CODEC_FILE}, wanted the run's codec; run `python dev.py train`, which trains it first"
         )
-    codec = Codec().eval().requires_grad_(False)
+    codec = Codec(channels).eval().requires_grad_(False)
     codec.load_state_dict(torch.load(path, weights_only=True))
     return codec
 

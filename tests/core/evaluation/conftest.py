@@ -17,8 +17,8 @@ SIZES = {"dim": 64, "num_heads": 2, "num_layers": 4, "ffn_dim": 64, "text_dim": 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     torch.manual_seed(0)
-    network = build_network(ModelConfig(**SIZES), 16).eval().requires_grad_(False)
-    info = BuiltinInfo("untrained", 64, 5, 60.0, 3.0, 2, DitConfig(**SIZES))
+    network = build_network(ModelConfig(**SIZES)).eval().requires_grad_(False)
+    info = BuiltinInfo("untrained", 64, 5, 3.0, 2, DitConfig(**SIZES), fov_deg=60.0)
     return Bundle(info, DiffusersView(network["dit"]), network["adapter"], Codec().eval().requires_grad_(False))
 
 

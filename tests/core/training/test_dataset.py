@@ -23,8 +23,8 @@ def data(tiny_config: TrainConfig) -> DataConfig:
 
 
 @pytest.fixture(scope="module")
-def codec(data: DataConfig) -> Codec:
-    return fit_codec(data, generator(100))
+def codec(tiny_config: TrainConfig) -> Codec:
+    return fit_codec(tiny_config, generator(100))
 
 
 def structures(data: DataConfig, count: int = 400) -> list[Structure]:

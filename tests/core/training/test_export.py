@@ -16,7 +16,7 @@ def test_an_exported_run_is_the_averaged_weights(
     monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
     train_codec(tiny_config, tmp_path, torch.device("cpu"))
     torch.manual_seed(0)
-    network, average = build_network(tiny_config.model, 16), build_network(tiny_config.model, 16)
+    network, average = build_network(tiny_config.model), build_network(tiny_config.model)
     save_checkpoint(Run(network, average, build_optimizers(network, tiny_config.optim)), tmp_path / "checkpoint.pt")
     export_run(tiny_config, tmp_path, "tiny", "Tiny")
     loaded = bundle.load_bundle("tiny")

@@ -46,7 +46,7 @@ def checkpoint(folder: Path) -> dict:
 
 def new_run(config: TrainConfig) -> Run:
     torch.manual_seed(0)
-    network, average = build_network(config.model, 16), build_network(config.model, 16)
+    network, average = build_network(config.model), build_network(config.model)
     return Run(network, average, build_optimizers(network, config.optim))
 
 
@@ -70,7 +70,7 @@ def test_a_run_steps_until_its_time_is_up_and_leaves_a_checkpoint(tiny_config: T
     state = checkpoint(folder)
     assert state["step"] >= 2 and state["seconds"] >= tiny_config.optim.seconds
     torch.manual_seed(tiny_config.seed)
-    fresh = build_network(tiny_config.model, 16).state_dict()
+    fresh = build_network(tiny_config.model).state_dict()
     moved = [name for name, value in state["network"].items() if not torch.equal(value, fresh[name])]
     assert any(name.startswith("dit.") for name in moved) and any(name.startswith("adapter.") for name in moved)
     assert all(torch.isfinite(value).all() for value in state["network"].values())
@@ -148,7 +148,7 @@ def test_a_codec_is_made_once(tiny_config: TrainConfig, folder: Path):
 
 
 def test_muon_gets_the_matrices_of_blocks_and_adam_every_other_parameter(tiny_config: TrainConfig):
-    network = build_network(tiny_config.model, 16)
+    network = build_network(tiny_config.model)
     muon, adam = build_optimizers(network, tiny_config.optim)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     by_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
@@ -167,7 +167,7 @@ def test_the_rate_warms_up_by_steps_and_falls_with_time():
 
 
 def test_a_new_network_can_be_walked_and_starts_as_averages(tiny_config: TrainConfig):
-    network = build_network(tiny_config.model, 16)
+    network = build_network(tiny_config.model)
     assert network["adapter"].config.clean_timestep == "zero"
     assert DiffusersView(network["dit"]).num_blocks == 3
     kernel = network["adapter"].tokenizers["4"].weight

@@ -1,0 +1,78 @@
+"""The built-in text encoder: a small UMT5, the family that Wan reads, with a sentencepiece vocabulary of its own."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+_PAD, _END, _UNKNOWN = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Sizes of a small UMT5 encoder. num_tokens: prompts are padded to at least so many."""
+
+    dim: int = 64
+    num_layers: int = 2
+    num_heads: int = 4
+    head_dim: int = 16
+    ffn_dim: int = 128
+    num_tokens: int = 16
+
+
+def train_vocabulary(sentences: Iterable[str], size: int = 160) -> bytes:
+    """A sentencepiece model that covers `sentences`; any other text falls back to bytes."""
+    import sentencepiece  # comes with ComfyUI; slow to import
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        vocab_size=size + 256,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        character_coverage=1.0,
+        pad_id=_PAD,
+        eos_id=_END,
+        unk_id=_UNKNOWN,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+class TextEncoder(nn.Module):
+    """Prompts to text tokens (B, L, D), zero after each prompt's end, as ComfyUI's Wan text encoder gives them."""
+
+    def __init__(self, config: TextConfig, vocabulary: bytes) -> None:
+        super().__init__()
+        import sentencepiece
+        from transformers import UMT5Config, UMT5EncoderModel  # slow to import, and ComfyUI has its own
+
+        self.config = config
+        self.vocabulary = vocabulary
+        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=vocabulary, add_bos=False, add_eos=True)
+        self.model = UMT5EncoderModel(
+            UMT5Config(
+                vocab_size=self._pieces.get_piece_size(),
+                d_model=config.dim,
+                d_kv=config.head_dim,
+                d_ff=config.ffn_dim,
+                num_layers=config.num_layers,
+                num_heads=config.num_heads,
+                feed_forward_proj="gated-gelu",
+                dropout_rate=0.0,
+            )
+        )
+
+    def forward(self, prompts: Sequence[str]) -> torch.Tensor:
+        pieces = [self._pieces.encode(prompt) for prompt in prompts]
+        length = max(self.config.num_tokens, *map(len, pieces))
+        device = self.model.shared.weight.device
+        ids = torch.tensor([row + [_PAD] * (length - len(row)) for row in pieces], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in pieces], device=device)
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return states * mask.unsqueeze(-1).to(states)

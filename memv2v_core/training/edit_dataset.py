@@ -1,0 +1,202 @@
+"""Examples of text-guided editing of long videos: a segment, its instruction, and earlier segments before and after.
+
+Rows of a batch share a structure; worlds, instructions, answers and noise differ from row to row. What an ambiguous
+instruction leaves open is drawn once a row and holds for all of its segments: only memory can tell it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..builtin.codec import Codec
+from ..model.memory_inputs import ConditioningStream, MemoryInputs
+from ..tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig
+from ..tokens.positions import temporal_indices
+from .config import EditDataConfig
+from .dataset import Example
+from .edits import Edit, draw_edit
+from .worlds import World, make_canvas, make_world, render
+
+
+@dataclass(frozen=True)
+class EditStructure:
+    """What all rows of one step share. memory_frames, kernels: one a memory, the previous segment first if there is
+    one."""
+
+    target_frames: tuple[int, ...]
+    memory_frames: tuple[tuple[int, ...], ...]
+    kernels: tuple[int, ...]
+    has_previous: bool
+    share: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Frames (F, 3, H, W) in [0, 1] of a segment, before and after the edit."""
+
+    source: torch.Tensor
+    target: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EditRow:
+    """One clip: the segment to edit, its instruction, and the memories."""
+
+    instruction: str
+    target: Pair
+    memories: tuple[Pair, ...]
+
+
+class TextEditExamples:
+    """Endless examples of the second task, before backgrounds that come from a slowly changing pool."""
+
+    def __init__(self, config: EditDataConfig, generator: torch.Generator) -> None:
+        self.config = config
+        self.generator = generator
+        self._canvases = [self._new_canvas() for _ in range(config.first_canvases)]
+        self._next = 0
+
+    def draw(self, all_frames: bool, batch_size: int, codec: Codec) -> Example:
+        """The next batch, with whole segments or some frames of each."""
+        self._renew()
+        structure = draw_edit_structure(self.config, all_frames, self.generator)
+        rows = [self.draw_row(structure) for _ in range(batch_size)]
+        return edit_example(self.config, structure, rows, codec, self.generator)
+
+    def videos(self, count: int) -> torch.Tensor:
+        """Videos (count, 3, F, H, W) in [-1, 1] for training a codec."""
+        self._renew()
+        config, generator, videos = self.config, self.generator, []
+        for _ in range(count):
+            world = make_world(config.worlds, generator, canvas=self._canvas())
+            start = int(torch.randint(config.num_frames * config.num_segments, (), generator=generator))
+            frames = range(start, start + 3 * config.target_frames, 3)
+            videos.append(render(world, frames, config.size, draw_edit(world, generator)))
+        return torch.stack(videos).transpose(1, 2) * 2 - 1
+
+    def draw_row(self, structure: EditStructure) -> EditRow:
+        """One clip's segments; the first object is the one that is edited."""
+        config, generator = self.config, self.generator
+        world = make_world(config.worlds, generator, away=self._away(), canvas=self._canvas())
+        edit = draw_edit(world, generator, object_idx=0, named_share=config.named_share)
+        starts = self._starts(structure)
+
+        def pair(world: World, edit: Edit | None, start: int, frames: Sequence[int]) -> Pair:
+            chosen = [start + frame for frame in frames]
+            source = render(world, chosen, config.size)
+            return Pair(source, source if edit is None else render(world, chosen, config.size, edit))
+
+        memories = []
+        for start, frames in zip(starts[1:], structure.memory_frames, strict=True):
+            seen, answer = world, edit
+            if self._chance(config.irrelevant_share):
+                kind = world.objects[0].kind
+                seen = make_world(config.worlds, generator, kind=kind, canvas=self._canvas())
+                answer = draw_edit(seen, generator, kind=edit.kind, object_idx=0)
+            memories.append(pair(seen, answer, start, frames))
+        if self._chance(config.empty_share):
+            return EditRow("", pair(world, None, starts[0], structure.target_frames), tuple(memories))
+        return EditRow(edit.instruction, pair(world, edit, starts[0], structure.target_frames), tuple(memories))
+
+    def _starts(self, structure: EditStructure) -> tuple[int, ...]:
+        """First frames of the target and of each memory, which lie before it; segments overlap by up to a third."""
+        length, count = self.config.num_frames, len(structure.kernels)
+        stride = length - int(torch.randint(1 + length // 3, (), generator=self.generator))
+        target = count + int(torch.randint(self.config.num_segments - count, (), generator=self.generator))
+        earlier = list(range(target))
+        chosen = []
+        if structure.has_previous:
+            chosen.append(earlier.pop())
+        order = torch.randperm(len(earlier), generator=self.generator).tolist()
+        chosen += [earlier[i] for i in order[: count - len(chosen)]]
+        return tuple(stride * segment for segment in (target, *chosen))
+
+    def _away(self) -> tuple[int, int] | None:
+        if not self._chance(self.config.away_share):
+            return None
+        length = self.config.num_frames
+        first = int(torch.randint(length * self.config.num_segments, (), generator=self.generator))
+        return first, first + length * (1 + int(torch.randint(4, (), generator=self.generator)))
+
+    def _chance(self, probability: float) -> bool:
+        return torch.rand((), generator=self.generator).item() < probability
+
+    def _renew(self) -> None:
+        if len(self._canvases) < self.config.num_canvases:
+            self._canvases.append(self._new_canvas())
+        else:
+            self._canvases[self._next % self.config.num_canvases] = self._new_canvas()
+            self._next += 1
+
+    def _new_canvas(self) -> torch.Tensor:
+        return (make_canvas(self.config.worlds, self.generator) * 255).round().byte()
+
+    def _canvas(self) -> torch.Tensor:
+        idx = int(torch.randint(len(self._canvases), (), generator=self.generator))
+        return self._canvases[idx].float() / 255
+
+
+def draw_edit_structure(config: EditDataConfig, all_frames: bool, generator: torch.Generator) -> EditStructure:
+    """Frames, kernels and merging of one step.
+
+    The previous segment has the finest tokens (our choice). The others: half of the steps give all of them the same
+    kernel, the others mix them. Source: Sec. 4.1, arXiv:2601.16296v2.
+    """
+
+    def some(count: int) -> tuple[int, ...]:
+        if all_frames or count >= config.num_frames:
+            return tuple(range(config.num_frames))
+        return tuple(sorted(torch.randperm(config.num_frames, generator=generator)[:count].tolist()))
+
+    def chance(probability: float) -> bool:
+        return torch.rand((), generator=generator).item() < probability
+
+    count = int(torch.multinomial(torch.tensor(config.memory_counts), 1, generator=generator))
+    has_previous = count > 0 and chance(config.previous_share)
+    pick = torch.multinomial(torch.tensor([0.6, 0.4]), max(count, 1), replacement=True, generator=generator).tolist()
+    if chance(config.single_kernel_share):
+        pick = [pick[0]] * len(pick)
+    kernels = [(4, 8)[choice] for choice in pick[:count]]
+    if has_previous:
+        kernels[0] = 2
+    share = None
+    if chance(config.merge_probability):
+        share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
+    memory_frames = tuple(some(config.memory_frames) for _ in kernels)
+    return EditStructure(some(config.target_frames), memory_frames, tuple(kernels), has_previous, share)
+
+
+def edit_example(
+    config: EditDataConfig,
+    structure: EditStructure,
+    rows: Sequence[EditRow],
+    codec: Codec,
+    generator: torch.Generator,
+) -> Example:
+    """A batch of these rows, encoded; every memory is the edited latent, a little noisy, beside its source's."""
+    streams = []
+    for i, kernel in enumerate(structure.kernels):
+        edited = _encode(codec, [row.memories[i].target for row in rows])
+        source = _encode(codec, [row.memories[i].source for row in rows])
+        level = config.memory_noise * torch.rand(len(rows), 1, 1, 1, 1, generator=generator)
+        noise = torch.randn(edited.shape, generator=generator).to(edited)
+        role = "previous" if i == 0 and structure.has_previous else "memory"
+        indices = temporal_indices(role, config.num_frames, config.num_frames)
+        latent = torch.cat((edited + level.to(noise) * noise, source), dim=1)  # Eq. 15
+        frames = tuple(indices[f] for f in structure.memory_frames[i])
+        streams.append(ConditioningStream("memory", kernel, latent, frames))
+    merging = MergeConfig(share=structure.share) if structure.share is not None and streams else None
+    inputs = MemoryInputs(tuple(streams), None, structure.target_frames, merging=merging, clean_timestep="zero")
+    return Example(
+        _encode(codec, [row.target.target for row in rows]),
+        inputs,
+        _encode(codec, [row.target.source for row in rows]),
+        tuple(row.instruction for row in rows),
+    )
+
+
+@torch.no_grad()
+def _encode(codec: Codec, videos: Sequence[torch.Tensor]) -> torch.Tensor:
+    device = next(codec.parameters()).device
+    return codec.encode(torch.stack(tuple(videos)).to(device).transpose(1, 2) * 2 - 1)

@@ -1,0 +1,109 @@
+"""Instructions and their true edits, for rendered clips; outlines of the shapes.
+
+Distances to outlines are in radii of the object, negative inside.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from .worlds import World
+
+EditKind = Literal["recolour", "hat", "reshape"]
+HATS = ("top hat", "pointed hat", "round hat")
+COLOURS = {
+    "red": (0.85, 0.1, 0.1),
+    "green": (0.1, 0.65, 0.2),
+    "blue": (0.12, 0.25, 0.85),
+    "yellow": (0.92, 0.85, 0.12),
+    "purple": (0.55, 0.15, 0.75),
+    "orange": (0.95, 0.5, 0.08),
+    "white": (0.95, 0.95, 0.95),
+    "black": (0.08, 0.08, 0.08),
+}
+AMBIGUOUS = {
+    "recolour": ("give the {} a new colour", "change the colour of the {}", "recolour the {}"),
+    "hat": ("put a hat on the {}", "add a hat to the {}", "give the {} a hat"),
+    "reshape": ("turn the {} into something else", "replace the {}", "swap the {} for another thing"),
+}
+NAMED = ("make the {} {}", "paint the {} {}", "colour the {} {}")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One answer to an instruction. shape: of the hat or of the new object; "" for a new colour.
+
+    is_ambiguous: whether the instruction leaves open what the answer looks like.
+    """
+
+    instruction: str
+    object_idx: int
+    kind: EditKind
+    colour: tuple[float, float, float]
+    shape: str = ""
+    is_ambiguous: bool = True
+
+
+def draw_edit(
+    world: "World",
+    generator: torch.Generator,
+    kind: EditKind | None = None,
+    object_idx: int | None = None,
+    named_share: float = 0.0,
+) -> Edit:
+    """A random edit of a world; a share `named_share` of new colours is named in the instruction."""
+    from .worlds import KINDS, random_colour  # worlds draws what this module describes
+
+    def choose(options: tuple) -> int:
+        return int(torch.randint(len(options), (), generator=generator))
+
+    kinds = tuple(AMBIGUOUS)
+    drawn_kind, drawn_idx = kinds[choose(kinds)], choose(world.objects)
+    kind, object_idx = kind or drawn_kind, drawn_idx if object_idx is None else object_idx
+    item = world.objects[object_idx]
+    colour = random_colour(generator)
+    while kind == "recolour" and sum(abs(a - b) for a, b in zip(colour, item.colour, strict=True)) < 0.6:
+        colour = random_colour(generator)
+    if kind == "recolour" and torch.rand((), generator=generator).item() < named_share:
+        name = tuple(COLOURS)[choose(tuple(COLOURS))]
+        text = NAMED[choose(NAMED)].format(item.kind, name)
+        return Edit(text, object_idx, kind, COLOURS[name], is_ambiguous=False)
+    others = tuple(other for other in KINDS if other != item.kind)
+    shapes = {"recolour": ("",), "hat": HATS, "reshape": others}[kind]
+    text = AMBIGUOUS[kind][choose(AMBIGUOUS[kind])].format(item.kind)
+    return Edit(text, object_idx, kind, colour, shapes[choose(shapes)])
+
+
+def all_instructions(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Every instruction that can be drawn for objects of these kinds."""
+    open_ones = [text.format(kind) for texts in AMBIGUOUS.values() for text in texts for kind in kinds]
+    return (*open_ones, *(text.format(kind, name) for text in NAMED for kind in kinds for name in COLOURS))
+
+
+def shape_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Distance to the outline of an object of radius 1 around the origin."""
+    if kind == "ball":
+        return torch.hypot(u, v) - 0.95
+    if kind == "box":
+        return torch.maximum(u.abs(), v.abs()) - 0.82
+    if kind == "ring":
+        return (torch.hypot(u, v) - 0.72).abs() - 0.26
+    if kind == "cross":
+        bars = torch.maximum(u.abs() - 0.95, v.abs() - 0.34), torch.maximum(u.abs() - 0.34, v.abs() - 0.95)
+        return torch.minimum(*bars)
+    assert kind == "cone"
+    return torch.maximum(0.87 * u.abs() - 0.5 * v - 0.42, v - 0.75)
+
+
+def hat_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Distance to the outline of a hat whose brim is at v = 0; v falls upwards."""
+    brim = torch.maximum(u.abs() - 0.8, (v + 0.06).abs() - 0.1)
+    if kind == "top hat":
+        crown = torch.maximum(u.abs() - 0.48, (v + 0.5).abs() - 0.48)
+    elif kind == "pointed hat":
+        crown = torch.maximum(0.9 * u.abs() - 0.42 * (v + 1.15), v)
+    else:
+        crown = torch.maximum(torch.hypot(u / 0.62, v / 0.62) - 1, v) * 0.62
+    return torch.minimum(brim, crown)

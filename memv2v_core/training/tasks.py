@@ -1,0 +1,34 @@
+"""What the trainer must know of each task: its examples."""
+
+from typing import Protocol
+
+import torch
+
+from ..builtin.codec import Codec
+from .config import TrainConfig
+from .dataset import Example, NovelViewExamples
+from .edit_dataset import TextEditExamples
+
+
+class Examples(Protocol):
+    """Examples without end."""
+
+    def draw(self, all_frames: bool, batch_size: int, codec: Codec) -> Example:
+        """The next batch, with whole clips or some frames of each."""
+        ...
+
+    def videos(self, count: int) -> torch.Tensor:
+        """Videos (count, 3, F, H, W) in [-1, 1] for training a codec."""
+        ...
+
+
+def examples_of(config: TrainConfig, generator: torch.Generator) -> Examples:
+    """The examples of the task that `config` names.
+
+    Raises: ValueError for an unknown task.
+    """
+    if config.task == "novel_view":
+        return NovelViewExamples(config.data, generator)
+    if config.task == "text_edit":
+        return TextEditExamples(config.edits, generator)
+    raise ValueError(f"task got {config.task!r}, wanted novel_view or text_edit; correct the configuration")

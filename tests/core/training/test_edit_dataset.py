@@ -1,0 +1,123 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from memv2v_core.builtin.codec import Codec
+from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.training.config import EditDataConfig, ModelConfig, TrainConfig
+from memv2v_core.training.edit_dataset import EditStructure, TextEditExamples, draw_edit_structure, edit_example
+from memv2v_core.training.objective import flow_matching_loss
+from memv2v_core.training.trainer import build_network, fit_codec
+from memv2v_core.training.worlds import WorldConfig
+
+DATA = EditDataConfig(
+    size=32,
+    num_frames=3,
+    target_frames=2,
+    memory_frames=2,
+    num_canvases=3,
+    first_canvases=2,
+    num_segments=6,
+    worlds=WorldConfig(canvas_height=48),
+)
+STRUCTURE = EditStructure((0, 2), ((0, 1), (2,)), (2, 4), True, 0.4)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def config() -> TrainConfig:
+    model = ModelConfig(
+        64,
+        num_heads=2,
+        num_layers=3,
+        ffn_dim=64,
+        text_dim=16,
+        freq_dim=16,
+        channels=20,
+        has_source_channels=True,
+        has_rays=False,
+        has_cameras=False,
+        has_text=True,
+    )
+    return TrainConfig(task="text_edit", model=model, edits=DATA)
+
+
+@pytest.fixture(scope="module")
+def codec(config: TrainConfig) -> Codec:
+    return fit_codec(config, generator(100))
+
+
+def test_the_previous_segment_has_the_finest_tokens_and_the_others_coarse_ones():
+    for seed in range(200):
+        structure = draw_edit_structure(DATA, False, generator(seed))
+        assert len(structure.kernels) == len(structure.memory_frames) <= 4
+        first, others = structure.kernels[:1], structure.kernels[1:]
+        assert set(others) <= {4, 8}
+        if first:
+            assert (first[0] == 2) == structure.has_previous
+
+
+def test_whole_segments_hold_every_frame():
+    structure = draw_edit_structure(replace(DATA, memory_counts=(0.0, 0.0, 1.0)), True, generator())
+    assert structure.target_frames == (0, 1, 2) and structure.memory_frames == ((0, 1, 2), (0, 1, 2))
+
+
+def test_memories_lie_before_the_target_and_the_previous_one_next_to_it():
+    examples = TextEditExamples(DATA, generator(2))
+    for _ in range(40):
+        target, previous, other = examples._starts(STRUCTURE)
+        assert target - previous in (2, 3) and 0 <= other < previous < target
+
+
+def test_a_segment_and_its_memories_share_one_answer():
+    config = replace(DATA, irrelevant_share=0.0, empty_share=0.0, away_share=0.0, named_share=0.0)
+    for seed in range(12):
+        row = TextEditExamples(config, generator(seed)).draw_row(STRUCTURE)
+        assert row.instruction
+        colours = []
+        for pair in (row.target, *row.memories):
+            changed = (pair.target - pair.source).abs().sum(1, keepdim=True) > 0.3
+            assert changed.any()
+            colours.append((pair.target * changed).sum((0, 2, 3)) / changed.sum())
+        assert max((colour - colours[0]).abs().max() for colour in colours) < 0.15
+
+
+def test_the_empty_prompt_asks_for_no_change():
+    row = TextEditExamples(replace(DATA, empty_share=1.0), generator()).draw_row(STRUCTURE)
+    assert row.instruction == "" and torch.equal(row.target.target, row.target.source)
+
+
+def test_a_batch_holds_source_and_edit_of_every_memory_on_the_channel_axis(codec: Codec):
+    config = replace(DATA, memory_noise=0.0)
+    rows = [TextEditExamples(config, generator(seed)).draw_row(STRUCTURE) for seed in (0, 1)]
+    example = edit_example(config, STRUCTURE, rows, codec, generator(5))
+    assert example.target.shape == example.source.shape == (2, 20, 2, 4, 4)
+    assert example.prompts == tuple(row.instruction for row in rows)
+    previous, other = example.inputs.streams
+    assert (previous.kernel, previous.frame_indices) == (2, (3, 4)) and (other.kernel, other.frame_indices) == (4, (8,))
+    for b, row in enumerate(rows):
+        for stream, pair in zip(example.inputs.streams, row.memories, strict=True):
+            for channels, video in ((slice(0, 20), pair.target), (slice(20, 40), pair.source)):
+                expected = codec.encode(video.transpose(0, 1)[None] * 2 - 1)[0]
+                torch.testing.assert_close(stream.latent[b, channels], expected)
+    assert example.inputs.clean_timestep == "zero" and example.inputs.target_cameras is None
+
+
+def test_the_loss_reaches_the_text_the_tokenizers_and_the_dit(config: TrainConfig, codec: Codec):
+    torch.manual_seed(0)
+    network = build_network(config.model)
+    rows = [TextEditExamples(DATA, generator(seed)).draw_row(STRUCTURE) for seed in (0, 1)]
+    example = edit_example(DATA, STRUCTURE, rows, codec, generator(5))
+    noise = torch.randn(example.target.shape, generator=generator(6))
+    context = network["text"](example.prompts)
+    loss = flow_matching_loss(
+        DiffusersView(network["dit"]), network["adapter"], example, context, torch.tensor([0.4, 0.8]), noise
+    )
+    loss.backward()
+    for part, name in (("text", "shared"), ("adapter", "tokenizers.4"), ("adapter", "mergers.0"), ("dit", "patch")):
+        gradients = [p.grad for n, p in network[part].named_parameters() if name in n]
+        assert gradients and all(g is not None and g.abs().max() > 0 for g in gradients), name

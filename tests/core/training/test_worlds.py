@@ -1,0 +1,89 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from memv2v_core.training.edits import AMBIGUOUS, COLOURS, HATS, all_instructions, draw_edit
+from memv2v_core.training.worlds import KINDS, World, WorldConfig, make_world, render
+
+CONFIG = WorldConfig(canvas_height=64)
+SIZE = 48
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world(CONFIG, generator(3))
+
+
+def test_a_seed_gives_one_world_and_any_frame_of_it_alone(world: World):
+    again = make_world(CONFIG, generator(3))
+    video = render(world, range(4, 9), SIZE)
+    assert video.shape == (5, 3, SIZE, SIZE) and video.min() >= 0 and video.max() <= 1
+    assert torch.equal(video, render(again, range(4, 9), SIZE))
+    torch.testing.assert_close(render(world, [6], SIZE)[0], video[2])
+
+
+def test_no_two_objects_share_a_name():
+    for seed in range(20):
+        kinds = [item.kind for item in make_world(CONFIG, generator(seed)).objects]
+        assert 2 <= len(kinds) <= 3 and len(set(kinds)) == len(kinds) and set(kinds) <= set(KINDS)
+
+
+def test_the_first_object_can_be_named():
+    assert {make_world(CONFIG, generator(seed), kind="cone").objects[0].kind for seed in range(5)} == {"cone"}
+
+
+def test_an_object_is_where_its_path_says():
+    world = make_world(replace(CONFIG, num_clutter=0, texture=0.0, min_objects=2, max_objects=2), generator(5))
+    item = world.objects[-1]  # in front of the other
+    item = replace(item, kind="ball")
+    world = replace(world, objects=(item,))
+    empty = replace(world, objects=())
+    for frame in (0, 11, 37):
+        changed = (render(world, [frame], SIZE) - render(empty, [frame], SIZE)).abs().sum(1)[0] > 0.05
+        rows, columns = torch.nonzero(changed).float().add(0.5).div(SIZE).mean(0).tolist()
+        assert (columns, rows) == pytest.approx(item.centre(frame), abs=0.02)
+
+
+def test_an_object_that_is_away_is_outside_and_comes_back():
+    item = make_world(CONFIG, generator(7), away=(20, 40)).objects[0]
+    assert not any(item.is_visible(frame) for frame in range(20, 41))
+    assert item.is_visible(0) and item.is_visible(60)
+    assert item.centre(0) == make_world(CONFIG, generator(7)).objects[0].centre(0)
+
+
+@pytest.mark.parametrize("kind", list(AMBIGUOUS))
+def test_an_edit_changes_its_object_and_nothing_else(world: World, kind: str):
+    edit = draw_edit(world, generator(1), kind=kind, object_idx=0)
+    item, frames = world.objects[0], range(0, 30, 6)
+    change = (render(world, frames, SIZE, edit) - render(world, frames, SIZE)).abs().sum(1)
+    assert change.amax((1, 2)).min() > 0.1
+    axis = (torch.arange(SIZE) + 0.5) / SIZE
+    for frame, moved in zip(frames, change, strict=True):
+        x, y = item.centre(frame)
+        far = torch.maximum((axis[None] - x).abs(), (axis[:, None] - y).abs()) > 2.2 * item.radius
+        assert moved[far].max() == 0
+
+
+def test_instructions_leave_the_answer_open_unless_they_name_a_colour(world: World):
+    for seed in range(60):
+        edit = draw_edit(world, generator(seed), named_share=0.5)
+        named = [name for name in COLOURS if edit.instruction.endswith(f" {name}")]
+        assert edit.is_ambiguous == (not named)
+        if named:
+            assert edit.colour == COLOURS[named[0]]
+        assert world.objects[edit.object_idx].kind in edit.instruction
+        if edit.kind == "hat":
+            assert edit.shape in HATS
+        if edit.kind == "reshape":
+            assert edit.shape in KINDS and edit.shape != world.objects[edit.object_idx].kind
+        assert edit.instruction in all_instructions(KINDS)
+
+
+def test_one_instruction_has_many_answers(world: World):
+    answers = {draw_edit(world, generator(seed), kind="hat", object_idx=0).shape for seed in range(30)}
+    assert answers == set(HATS)
