@@ -7,22 +7,22 @@ import comfy.sd
 import torch
 from torch import nn
 
-from ..memv2v_core.builtin.codec import RATIOS, Codec
+from ..memv2v_core.builtin.codec import Codec
 
 _PLACEHOLDER = {"pixel_space_vae": torch.tensor(1.0)}  # the smallest VAE that comfy.sd.VAE knows; replaced at once
+_WHITENING = {16: comfy.latent_formats.Wan21, 48: comfy.latent_formats.Wan22}
 
 
-class BuiltinFormat(comfy.latent_formats.Wan21):
-    """Wan21's whitening with the codec's own ratios and colours: previews show what the linear part decodes."""
-
-    temporal_downscale_ratio = RATIOS.temporal
-    spacial_downscale_ratio = RATIOS.spatial
-
-    def __init__(self, codec: Codec) -> None:
-        super().__init__()
-        self.taesd_decoder_name = None
-        self.latent_rgb_factors = codec.synthesis.weight.mean((2, 3)).tolist()  # (16, 3)
-        self.latent_rgb_factors_bias = codec.synthesis.bias.tolist()
+def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
+    """Wan's whitening of as many channels, with the codec's own ratios and colours: previews show what its linear part
+    decodes."""
+    latent_format = _WHITENING[codec.ratios.channels]()
+    latent_format.temporal_downscale_ratio = codec.ratios.temporal
+    latent_format.spacial_downscale_ratio = codec.ratios.spatial
+    latent_format.taesd_decoder_name = None
+    latent_format.latent_rgb_factors = codec.synthesis.weight.mean((2, 3)).tolist()  # (C, 3)
+    latent_format.latent_rgb_factors_bias = codec.synthesis.bias.tolist()
+    return latent_format
 
 
 class _FirstStage(nn.Module):
@@ -31,7 +31,7 @@ class _FirstStage(nn.Module):
     def __init__(self, codec: Codec) -> None:
         super().__init__()
         self.codec = codec
-        self.format = comfy.latent_formats.Wan21()
+        self.format = _WHITENING[codec.ratios.channels]()
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         return self.format.process_out(self.codec.encode(video))
@@ -45,9 +45,9 @@ class BuiltinVAE(comfy.sd.VAE):
 
     def __init__(self, codec: Codec) -> None:
         super().__init__(sd=_PLACEHOLDER)
-        time, space = RATIOS.temporal, RATIOS.spatial
+        time, space = codec.ratios.temporal, codec.ratios.spatial
         self.first_stage_model = _FirstStage(codec).eval()
-        self.latent_channels, self.latent_dim, self.output_channels = RATIOS.channels, 3, 3
+        self.latent_channels, self.latent_dim, self.output_channels = codec.ratios.channels, 3, 3
         self.disable_offload = False
         self.downscale_ratio = (lambda frames: (frames + time - 1) // time, space, space)
         self.upscale_ratio = (lambda frames: max(0, frames * time - time + 1), space, space)

@@ -8,7 +8,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
 from ..memv2v_core.builtin import bundle
-from ..memv2v_core.builtin.codec import RATIOS, Codec
+from ..memv2v_core.builtin.bundle import BuiltinInfo
+from ..memv2v_core.builtin.codec import Codec
 from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.model.checkpoint import read_adapter
 from ..memv2v_core.model.detection import detect
@@ -16,7 +17,8 @@ from ..memv2v_core.model.weight_files import read_header, read_weights
 from .adapters import load_adapter
 from .attachment import KEY, adapted, attach_adapter, base_info, with_adapter
 from .bases import load_base, with_shift
-from .builtin_vae import BuiltinFormat, BuiltinVAE
+from .builtin_text import builtin_clip
+from .builtin_vae import BuiltinVAE, builtin_format
 from .io_types import CATEGORY
 from .model_files import FOLDER, file_fingerprint, file_path, fingerprint, weight_files
 
@@ -24,6 +26,12 @@ BUILTIN_PREFIX = "built-in: "
 FOLDER_PREFIX = f"{FOLDER}: "
 OWN_ADAPTER = "the model's own"
 BASE_FOLDER = "diffusion_models"
+
+_USES = {
+    "novel_view": "shows a clip along a camera path; takes no prompt",
+    "text_edit": "edits a clip as an instruction says, such as 'put a hat on the box' or 'give the ball a new colour'; "
+    "connect clip to CLIP Text Encode",
+}
 
 
 class LoadMemoryV2VModel(io.ComfyNode):
@@ -36,9 +44,10 @@ class LoadMemoryV2VModel(io.ComfyNode):
             display_name="Load Memory-V2V Model",
             category=CATEGORY,
             description="Loads a model with memory and sets its flow shift: Wan2.1-T2V, ReCamMaster, Wan2.2-TI2V-5B or "
-            "LucyEdit Dev from your model folders, or the built-in demonstration, which needs no download. Published "
-            "models run in training-free mode until a trained memory adapter is added; load their text encoder and VAE "
-            "with Load CLIP and Load VAE.",
+            "LucyEdit Dev from your model folders, or a built-in demonstration that needs no download: novel_view for "
+            "new camera paths, text_edit for instructions such as 'put a hat on the box'. Published models run in "
+            "training-free mode until a trained memory adapter is added; load their text encoder and VAE with Load "
+            "CLIP and Load VAE.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
@@ -59,7 +68,8 @@ class LoadMemoryV2VModel(io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="The base with its memory adapter."),
                 io.Clip.Output(
                     display_name="clip",
-                    tooltip="Nothing: built-in models read no prompt, published ones use Load CLIP (umt5_xxl, wan).",
+                    tooltip="The text encoder of a built-in model that reads prompts, as text_edit does. Else nothing: "
+                    "novel_view reads no prompt, published models use Load CLIP (umt5_xxl, wan).",
                 ),
                 io.Vae.Output(
                     display_name="vae",
@@ -76,20 +86,23 @@ class LoadMemoryV2VModel(io.ComfyNode):
         own = "" if adapter == OWN_ADAPTER else file_fingerprint(FOLDER, adapter)
         if model_name.startswith(BUILTIN_PREFIX):
             name = model_name.removeprefix(BUILTIN_PREFIX)
-            return fingerprint(bundle.dit_path(name), bundle.codec_path(name), bundle.adapter_path(name)) + own
+            parts = (bundle.dit_path, bundle.codec_path, bundle.adapter_path, bundle.text_path)
+            return fingerprint(*(path(name) for path in parts)) + own
         return file_fingerprint(*_folder_and_name(model_name)) + own
 
     @classmethod
     def execute(cls, model_name: str, adapter: str = OWN_ADAPTER) -> io.NodeOutput:
         chosen = None if adapter == OWN_ADAPTER else load_adapter(adapter)
+        clip, use = None, None
         if model_name.startswith(BUILTIN_PREFIX):
             name = model_name.removeprefix(BUILTIN_PREFIX)
             codec = bundle.load_codec(name)
             model, vae = load_builtin_model(name, chosen is None, codec), BuiltinVAE(codec)
+            clip, use = builtin_clip(name), _USES[bundle.read_info(name).task]
         else:
             model, vae = load_base(file_path(*_folder_and_name(model_name)))
         model = with_adapter(model, chosen)
-        return io.NodeOutput(model, None, vae, ui=ui.PreviewText(_describe(model, vae)))
+        return io.NodeOutput(model, clip, vae, ui=ui.PreviewText(_describe(model, vae, use)))
 
 
 def model_names() -> list[str]:
@@ -108,20 +121,28 @@ def load_builtin_model(name: str, has_adapter: bool = True, codec: Codec | None 
     Raises: ValueError naming a file that is missing, broken or not what it should be.
     """
     shipped = bundle.read_info(name)
-    model = _load_builtin_dit(name, codec or bundle.load_codec(name))
-    info = BaseInfo(
-        model_name=BUILTIN_PREFIX + name,
-        mode="training-free",
-        ratios=RATIOS,
-        text_width=shipped.dit.text_dim,
-        clean_timestep="target",
-        has_cameras=False,
-        latent_size=(shipped.size // RATIOS.spatial, shipped.size // RATIOS.spatial),
-    )
+    codec = codec or bundle.load_codec(name)
+    model = _load_builtin_dit(name, codec)
+    info = _builtin_base(name, shipped, codec)
     model.set_attachments(KEY, info)
     if has_adapter:
         model = _with_own_adapter(model, bundle.adapter_path(name), info)
     return with_shift(model, shipped.shift)
+
+
+def _builtin_base(name: str, shipped: BuiltinInfo, codec: Codec) -> BaseInfo:
+    side = shipped.size // codec.ratios.spatial
+    return BaseInfo(
+        model_name=BUILTIN_PREFIX + name,
+        mode="training-free",
+        ratios=codec.ratios,
+        text_width=shipped.dit.text_dim if shipped.text is None else None,
+        clean_timestep="target",
+        has_cameras=False,
+        source_placement="channels" if shipped.dit.has_source_channels else "sequence",
+        latent_size=(side, side),
+        num_frames=shipped.num_frames,
+    )
 
 
 def _with_own_adapter(model: ModelPatcher, path: Path, info: BaseInfo) -> ModelPatcher:
@@ -133,15 +154,17 @@ def _with_own_adapter(model: ModelPatcher, path: Path, info: BaseInfo) -> ModelP
 def _load_builtin_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPatcher:
     path = bundle.dit_path(name)
     header = read_header(path)
-    if (file := detect(header.shapes, header.metadata)).kind != "wan2.1":
-        raise ValueError(f"{path.name} in {path.parent} is {file.what}, wanted a Wan DiT; install the pack again")
+    has_source = bundle.read_info(name).dit.has_source_channels
+    if (file := detect(header.shapes, header.metadata)).kind != ("lucyedit" if has_source else "wan2.1"):
+        wanted = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
+        raise ValueError(f"{path.name} in {path.parent} is {file.what}, wanted {wanted}; install the pack again")
     weights = {key: value.float() for key, value in read_weights(path).items()}
     options = {"disable_dynamic": True} if disable_dynamic else {}  # older ComfyUIs know neither
     model = comfy.sd.load_diffusion_model_state_dict(
         dict(weights), model_options={"dtype": torch.float32}, metadata=header.metadata, **options
     )
     bundle.require_weights(path, weights, model.model.diffusion_model)
-    model.model.latent_format = BuiltinFormat(codec)
+    model.model.latent_format = builtin_format(codec)
     model.cached_patcher_init = (_load_builtin_dit, (name, codec))
     return model
 
@@ -152,13 +175,15 @@ def _folder_and_name(model_name: str) -> tuple[str, str]:
     return BASE_FOLDER, model_name
 
 
-def _describe(model: ModelPatcher, vae: comfy.sd.VAE | None) -> str:
+def _describe(model: ModelPatcher, vae: comfy.sd.VAE | None, use: str | None) -> str:
     info = base_info(model)
     lines = [
         f"{info.model_name}, {info.mode} mode",
         f"flow shift {model.get_model_object('model_sampling').shift:g}",
         "takes camera paths" if info.has_cameras else "no camera weights: takes no camera paths",
     ]
+    if use is not None:
+        lines.append(use)
     if info.mode == "training-free":
         lines.append("memory works through the base's own weights, nothing of it was trained")
     if vae is None:

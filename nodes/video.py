@@ -6,7 +6,6 @@ from fractions import Fraction
 import torch
 from comfy_api.latest import Input, InputImpl, Types, io, ui
 
-from ..memv2v_core.builtin.codec import RATIOS
 from ..memv2v_core.cameras.projection import SHARED_CENTRE_TOLERANCE, pixel_rays
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.stitching.fitting import (
@@ -47,12 +46,12 @@ class DemoScene(io.ComfyNode):
             node_id="DemoScene",
             display_name="Demo Scene",
             category=CATEGORY,
-            description="Renders a procedural scene of coloured shapes, of the kind that the built-in model was "
-            "trained on (this one it never saw). Without a camera it is the source clip; with one it is the truth "
+            description="Renders a procedural scene of coloured shapes, of the kind that the built-in novel_view "
+            "was trained on (this one it never saw). Without a camera it is the source clip; with one it is the truth "
             "that a turn along that path should match.",
             inputs=[
                 io.Int.Input("scene", default=3, min=0, max=2**20, tooltip="Which scene."),
-                io.Int.Input("num_frames", default=9, min=1, max=2000, tooltip="Frames; 9 for the built-in model."),
+                io.Int.Input("num_frames", default=9, min=1, max=2000, tooltip="Frames; 9 for novel_view."),
                 io.Int.Input("size", default=128, min=64, max=1024, step=16, tooltip="Pixels a side; 128 as trained."),
                 io.Float.Input(
                     "drift_deg", default=3.0, min=0.0, max=30.0, tooltip="How far the source camera pans by itself."
@@ -119,16 +118,30 @@ class FitVideo(io.ComfyNode):
                     default=9,
                     min=1,
                     max=2000,
-                    tooltip="Frames to pick; 9 for the built-in model, 81 for Wan. Not read with 'all frames'.",
+                    tooltip="Frames to pick; 9 for the built-in models, 81 for Wan. Not read with 'all frames'.",
                 ),
-                io.Int.Input("width", default=128, min=16, max=4096, step=16, tooltip="128 for the built-in model."),
-                io.Int.Input("height", default=128, min=16, max=4096, step=16, tooltip="128 for the built-in model."),
+                io.Int.Input(
+                    "width",
+                    default=128,
+                    min=16,
+                    max=4096,
+                    step=16,
+                    tooltip="Of the built-in models, 128 for novel_view and 96 for text_edit.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=128,
+                    min=16,
+                    max=4096,
+                    step=16,
+                    tooltip="Of the built-in models, 128 for novel_view and 96 for text_edit.",
+                ),
                 io.Int.Input(
                     "temporal_ratio",
-                    default=RATIOS.temporal,
+                    default=1,  # both built-in models' codecs keep every frame
                     min=1,
                     max=16,
-                    tooltip="Frames per latent frame of the VAE: 1 for the built-in model, 4 for Wan.",
+                    tooltip="Frames per latent frame of the VAE: 1 for the built-in models, 4 for Wan.",
                 ),
                 io.Video.Input("video", optional=True, tooltip="The clip as a video, instead of frames."),
                 io.Combo.Input(

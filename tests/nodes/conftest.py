@@ -18,7 +18,8 @@ from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
-from memv2v_core.training.config import ModelConfig
+from memv2v_core.training.config import ModelConfig, load_config
+from memv2v_core.training.export import builtin_info
 from memv2v_core.training.trainer import build_network
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 NUM_FRAMES, SIDE = 3, 16
 WAN_HEIGHT, WAN_WIDTH = 8, 16
 HALF_MERGED = MergeConfig()
+TEXT_EDIT = Path(bundle.__file__).with_name("text_edit.yaml")
 DIT = bundle.DitConfig(dim=64, num_heads=4, num_layers=3, ffn_dim=128, text_dim=16, freq_dim=32)
 
 
@@ -75,7 +77,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of built-in models, holding only one, `tiny`, of random weights."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    network, codec = build_network(ModelConfig(**asdict(DIT)), 16), Codec()
+    network, codec = build_network(ModelConfig(**asdict(DIT))), Codec()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -93,6 +95,32 @@ def tiny_model(comfy_api, tiny_weights: Path) -> "ModelPatcher":
 
     with torch.inference_mode():
         return load_builtin_model("tiny")
+
+
+@pytest.fixture(scope="module")
+def edit_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of built-in models, holding only one, `text_edit`, of the shipped one's sizes and random weights."""
+    folder = tmp_path_factory.mktemp("edit_weights")
+    config = load_config(TEXT_EDIT)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network, codec = build_network(config.model), Codec(config.model.channels)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.03 * torch.randn_like(parameter))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle, "WEIGHTS", folder)
+        info = builtin_info(config, "Random")
+        bundle.save_bundle(info, "text_edit", network["dit"], network["adapter"], codec, network["text"])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def edit_loaded(comfy_api, edit_weights: Path) -> tuple[Any, ...]:
+    """MODEL, CLIP and VAE of `text_edit`, from the loader."""
+    from memory_v2v.nodes.loading import LoadMemoryV2VModel
+
+    return comfy_api.run_node(LoadMemoryV2VModel, model_name="built-in: text_edit").result
 
 
 @pytest.fixture

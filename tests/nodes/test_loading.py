@@ -4,7 +4,6 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,13 +17,6 @@ def loader(comfy_api, tiny_weights: Path) -> type:
     from memory_v2v.nodes.loading import LoadMemoryV2VModel
 
     return LoadMemoryV2VModel
-
-
-@pytest.fixture
-def vae(comfy_api, tiny_weights: Path):
-    from memory_v2v.nodes.builtin_vae import BuiltinVAE
-
-    return BuiltinVAE(bundle.load_codec("tiny"))
 
 
 @pytest.fixture
@@ -58,59 +50,6 @@ def test_loaded_model_carries_adapter_shift_and_what_is_known_of_it(comfy_api, l
 def test_two_loads_share_no_state(comfy_api, loader) -> None:
     first, second = (comfy_api.run_node(loader, model_name="built-in: tiny").result[0] for _ in range(2))
     assert first.model is not second.model
-
-
-def test_latents_in_the_dit_equal_codec_latents(comfy_api, tiny_model, vae) -> None:
-    frames = torch.rand(3, 64, 48, 3)
-    (encoded,) = comfy_api.nodes.VAEEncode().encode(vae, frames)
-    codec = bundle.load_codec("tiny")
-    wanted = codec.encode(frames.movedim(-1, 0)[None] * 2 - 1)
-    assert encoded["samples"].shape == (1, 16, 3, 8, 6)
-    assert (tiny_model.model.process_latent_in(encoded["samples"]) - wanted).abs().max() <= 1e-5
-
-
-def test_decoding_equals_the_codec(comfy_api, tiny_model, vae) -> None:
-    latent = torch.randn(1, 16, 3, 8, 6) * 0.1
-    unnormalised = tiny_model.model.process_latent_out(latent)
-    with torch.inference_mode():
-        (images,) = comfy_api.nodes.VAEDecode().decode(vae, {"samples": unnormalised})
-        wanted = (bundle.load_codec("tiny").decode(latent)[0].movedim(0, -1) / 2 + 0.5).clamp(0, 1)
-    assert images.shape == (3, 64, 48, 3)
-    assert (images - wanted).abs().max() <= 1e-5
-
-
-def test_encoding_in_tiles_equals_encoding_whole(comfy_api, vae) -> None:
-    frames = torch.rand(20, 128, 192, 3)
-    (whole,) = comfy_api.nodes.VAEEncode().encode(vae, frames)
-    (tiled,) = comfy_api.nodes.VAEEncodeTiled().encode(vae, frames, 64, 16, temporal_size=8, temporal_overlap=4)
-    assert tiled["samples"].shape == whole["samples"].shape
-    assert (tiled["samples"] - whole["samples"]).abs().max() <= 1e-4
-
-
-def test_decoding_in_tiles_has_the_same_frames(comfy_api, vae) -> None:
-    latent = {"samples": torch.randn(1, 16, 20, 16, 24)}
-    with torch.inference_mode():
-        (whole,) = comfy_api.nodes.VAEDecode().decode(vae, latent)
-        (tiled,) = comfy_api.nodes.VAEDecodeTiled().decode(vae, latent, 64, 32, temporal_size=8, temporal_overlap=4)
-    assert tiled.shape == whole.shape == (20, 128, 192, 3)
-    assert (tiled - whole).abs().mean() <= 0.01  # the decoder sees 6 pixels beyond a tile's border
-
-
-def test_frames_that_8_does_not_divide_are_cropped_by_the_native_node(comfy_api, vae) -> None:
-    (encoded,) = comfy_api.nodes.VAEEncode().encode(vae, torch.rand(2, 71, 66, 3))
-    assert encoded["samples"].shape == (1, 16, 2, 8, 8)
-
-
-def test_previews_have_the_colours_of_the_codec(comfy_api, tiny_model) -> None:
-    import latent_preview
-
-    form = tiny_model.model.latent_format
-    latent = torch.randn(1, 16, 1, 4, 4) * 0.2
-    previewer = latent_preview.Latent2RGBPreviewer(form.latent_rgb_factors, form.latent_rgb_factors_bias)
-    shown = torch.from_numpy(numpy.array(previewer.decode_latent_to_preview(latent)))
-    codec = bundle.load_codec("tiny")
-    pixels = torch.nn.functional.avg_pool2d(codec.synthesis(latent[:, :, 0]), 8)[0].movedim(0, -1)
-    assert (shown - (pixels / 2 + 0.5).clamp(0, 1) * 255).abs().max() <= 1
 
 
 def test_fingerprint_follows_the_files(loader, copied_weights: Path) -> None:

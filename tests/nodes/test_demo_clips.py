@@ -1,0 +1,94 @@
+"""DemoLongVideo: clips with an instruction that has many right answers."""
+
+import pytest
+import torch
+
+from memv2v_core.builtin import bundle
+from memv2v_core.training.edits import AMBIGUOUS
+
+CUT = 0.06  # mean change of a pixel from frame to frame; what moves on its own stays far below
+
+
+@pytest.fixture
+def clip(comfy_api):
+    """The node's outputs."""
+    from memory_v2v.nodes.demo_clips import DemoLongVideo
+
+    def run(**changes):
+        given = {"seed": 3, "num_frames": 24, "shots": 1, "instruction": "hat", "size": 48, **changes}
+        return comfy_api.run_node(DemoLongVideo, **given)
+
+    return run
+
+
+def cuts(frames: torch.Tensor) -> list[int]:
+    change = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
+    return (1 + torch.nonzero(change > CUT)[:, 0]).tolist()
+
+
+def test_a_clip_comes_with_instruction_rate_and_true_edit(clip) -> None:
+    output = clip()
+    source, prompt, rate, target = output.result
+    assert source.shape == target.shape == (24, 48, 48, 3) and source.is_contiguous()
+    assert 0 <= float(source.min()) and float(source.max()) <= 1
+    assert "hat" in prompt and rate == 8.0
+    assert output.ui.as_dict()["text"] == (f"{prompt}\n24 frames, 8 a second",)
+
+
+@pytest.mark.parametrize("kind", list(AMBIGUOUS))
+def test_the_true_edit_changes_the_object_and_nothing_else(clip, kind: str) -> None:
+    source, prompt, _, target = clip(instruction=kind).result
+    changed = (source - target).abs().amax(-1) > 1e-3
+    share = changed.float().mean((1, 2))
+    assert (share > 0.003).all() and (share < 0.25).all()
+    assert any(
+        prompt == text.format(name) for text in AMBIGUOUS[kind] for name in ("ball", "box", "ring", "cross", "cone")
+    )
+
+
+@pytest.mark.parametrize(("shots", "wanted"), [(1, []), (2, [12]), (3, [8, 16])])
+def test_shots_are_equally_long_and_end_in_cuts(clip, shots: int, wanted: list[int]) -> None:
+    output = clip(shots=shots)
+    assert cuts(output.result[0]) == wanted
+    assert ("cuts at frame 8, 16" in output.ui.as_dict()["text"][0]) == (shots == 3)
+
+
+def test_a_scene_that_returns_keeps_its_answer_and_the_other_has_its_own(comfy_api) -> None:
+    from memory_v2v.nodes.demo_clips import draw_scenes
+
+    for seed in range(8):
+        first, other, again = draw_scenes(3, "recolour", torch.Generator().manual_seed(seed))
+        assert first[0] is again[0] and first[1] is again[1]
+        assert other[1].colour != first[1].colour
+        assert other[0].objects[0].kind == first[0].objects[0].kind
+        assert first[1].is_ambiguous and first[1].object_idx == other[1].object_idx == 0
+
+
+def test_the_clip_is_the_same_whatever_the_instruction(clip) -> None:
+    hat, colour = (clip(shots=2, instruction=kind).result for kind in ("hat", "recolour"))
+    assert torch.equal(hat[0], colour[0]) and hat[1] != colour[1] and not torch.equal(hat[3], colour[3])
+
+
+def test_pieces_make_no_difference(clip) -> None:
+    whole, part = clip(num_frames=40).result, clip(num_frames=20).result
+    assert torch.equal(whole[0][:20], part[0]) and torch.equal(whole[3][:20], part[3])
+
+
+def test_the_same_seed_gives_the_same_clip_and_another_another(clip) -> None:
+    first, again, other = clip().result, clip().result, clip(seed=4).result
+    assert torch.equal(first[0], again[0]) and torch.equal(first[3], again[3]) and first[1] == again[1]
+    assert (first[0] - other[0]).abs().mean() > 0.02
+
+
+def test_fewer_frames_than_shots_are_refused(clip) -> None:
+    with pytest.raises(ValueError, match="num_frames got 2, wanted at least 3, one a shot"):
+        clip(shots=3, num_frames=2)
+
+
+def test_its_size_is_the_built_in_editors(comfy_api) -> None:
+    from memory_v2v.nodes.demo_clips import DemoLongVideo
+
+    sizes = {item.id: item.default for item in DemoLongVideo.define_schema().inputs}
+    shipped = {name: bundle.read_info(name) for name in bundle.builtin_names()}
+    assert sizes["size"] == 96
+    assert all(info.size == 96 for info in shipped.values() if info.task == "text_edit")
