@@ -14,6 +14,34 @@ _ID_LENGTH = 32  # hex digits: 128 bits, and short enough for Windows paths
 _FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
+@dataclass(frozen=True)
+class Segment:
+    """Which frames of a long video an entry edits.
+
+    idx: place in the plan, from 0. start: first frame of the video. num_frames: true frames, before padding.
+    shot: number of the shot that it lies in, from 0.
+
+    Raises: ValueError for negative numbers and for no frames.
+    """
+
+    idx: int
+    start: int
+    num_frames: int
+    shot: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("idx", 0), ("start", 0), ("num_frames", 1), ("shot", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"{name} of a segment got {getattr(self, name)}, wanted {least} or more; plan the segments anew"
+                )
+
+    @property
+    def stop(self) -> int:
+        """The first frame after it."""
+        return self.start + self.num_frames
+
+
 @dataclass(frozen=True, eq=False)
 class MemoryEntry:
     """The sampler's own latent of one turn, its camera, and where it came from.
@@ -21,11 +49,13 @@ class MemoryEntry:
     latent: (C, T, H, W) float, in the VAE's unnormalised space, as ComfyUI's LATENT carries it.
     camera: of all pixel frames, `num_frames` of them or more where the video was padded.
     source_latent: (C, T, H, W) of the video that was edited, in the same space.
-    source_descriptor: float features of the source, of any shape.
+    source_descriptor: float features of the source, of any shape; `descriptor_name` says which extractor made them.
     model_name: of the model that made the latent; `mode` says how: trained, training-free or imported.
     turn: 1-based. created_s: seconds since 1970.
     thumbnail: (h, w, 3) uint8.
     num_frames: true pixel frames, before padding.
+    segment: of a long video; None for a turn on a whole clip.
+    memory_ids: entries that the model saw when it made this one. recipe: hash of all else that decides the result.
 
     Tensors that are slices of larger ones are copied, so that an entry never keeps a whole batch alive.
 
@@ -46,6 +76,10 @@ class MemoryEntry:
     parent_id: str | None = None
     thumbnail: torch.Tensor | None = None
     is_pinned: bool = False
+    segment: Segment | None = None
+    memory_ids: tuple[str, ...] = ()
+    recipe: str = ""
+    descriptor_name: str = ""
 
     def __post_init__(self) -> None:
         for name in ("latent", "source_latent", "source_descriptor", "thumbnail"):
@@ -68,11 +102,17 @@ class MemoryEntry:
 
     @cached_property
     def entry_id(self) -> str:
-        """Hex content hash of latent and camera, the entry's name everywhere: same content, same id."""
+        """Hex content hash of latent and camera, the entry's name everywhere: same content, same id.
+
+        Of a segment it covers its place and how it was made too: a still video gives equal latents at two places.
+        """
         digest = hashlib.sha256()
         for tensor in (self.latent, self.camera.c2w, self.camera.intrinsics):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        if self.segment is not None:
+            place = (self.segment.idx, self.segment.start, self.segment.num_frames, self.segment.shot)
+            digest.update(f"{place} {self.recipe} {' '.join(self.memory_ids)};".encode())
         return digest.hexdigest()[:_ID_LENGTH]
 
     @property

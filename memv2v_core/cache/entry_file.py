@@ -9,11 +9,12 @@ import torch
 
 from ..cameras.trajectory import CameraTrajectory
 from .atomic_files import read_file, write_atomically
-from .entry import MemoryEntry, require_finite
+from .entry import MemoryEntry, Segment, is_entry_id, require_finite
 
 ENTRY_SUFFIX = ".safetensors"
 _FORMAT_VERSION = 1
 _METADATA_KEY = "memory_v2v_entry"
+_SEGMENT_KEY = "memory_v2v_segment"  # a header entry of its own, which older versions of the pack pass over
 _NUM_AXES = {"latent": 4, "c2w": 3, "intrinsics": 3}
 _OPTIONAL_TENSORS = ("source_latent", "source_descriptor", "thumbnail")
 _PLAIN_FIELDS = {
@@ -26,6 +27,8 @@ _PLAIN_FIELDS = {
     "mode": str,
     "is_pinned": bool,
 }
+_PLACE_FIELDS = ("idx", "start", "num_frames", "shot")
+_SEGMENT_FIELDS = {"segment": (dict, type(None)), "memory_ids": list, "recipe": str, "descriptor_name": str}
 
 
 def entry_path(folder: Path, entry_id: str) -> Path:
@@ -45,7 +48,7 @@ def write_entry(folder: Path, entry: MemoryEntry) -> None:
             tensors[name] = value
     # Cloned because safetensors refuses tensors that share memory, as a latent and its source may.
     tensors = {name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    metadata = {_METADATA_KEY: json.dumps(_metadata(entry))}
+    metadata = {_METADATA_KEY: json.dumps(_metadata(entry)), **_segment_metadata(entry)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -56,7 +59,8 @@ def read_entry(path: Path) -> MemoryEntry:
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            fields = _fields(file.metadata() or {})
+            header = file.metadata() or {}
+        fields = {**_fields(header), **_segment_fields(header)}
         # Copied, not mapped: a mapped file cannot be deleted on Windows, and breaks its readers when it shrinks.
         tensors = safetensors.torch.load(read_file(path))
     except safetensors.SafetensorError as error:
@@ -112,3 +116,37 @@ def _fields(header_metadata: dict[str, str]) -> dict:
             "delete it and make its turn again"
         )
     return fields
+
+
+def _segment_metadata(entry: MemoryEntry) -> dict[str, str]:
+    """What only long videos have, in a header entry of its own; nothing where there is nothing to say."""
+    if entry.segment is None and not (entry.memory_ids or entry.recipe or entry.descriptor_name):
+        return {}
+    place = None if entry.segment is None else {name: int(getattr(entry.segment, name)) for name in _PLACE_FIELDS}
+    fields = {
+        "segment": place,
+        "memory_ids": list(entry.memory_ids),
+        "recipe": entry.recipe,
+        "descriptor_name": entry.descriptor_name,
+    }
+    return {_SEGMENT_KEY: json.dumps(fields)}
+
+
+def _segment_fields(header_metadata: dict[str, str]) -> dict:
+    """Keyword arguments of MemoryEntry that tell its place in a long video, every type checked; none in other files."""
+    if _SEGMENT_KEY not in header_metadata:
+        return {}
+    fields = json.loads(header_metadata[_SEGMENT_KEY])
+    if not isinstance(fields, dict) or fields.keys() != _SEGMENT_FIELDS.keys():
+        raise ValueError(f"has segment metadata {fields!r}, wanted {', '.join(_SEGMENT_FIELDS)}; update the node pack")
+    wrong = [name for name, kind in _SEGMENT_FIELDS.items() if not isinstance(fields[name], kind)]
+    place, memory_ids = fields["segment"], fields["memory_ids"]
+    is_place = isinstance(place, dict) and place.keys() == set(_PLACE_FIELDS)
+    if place is not None and not (is_place and all(type(value) is int for value in place.values())):
+        wrong.append("segment")
+    if isinstance(memory_ids, list) and not all(is_entry_id(text) for text in memory_ids):
+        wrong.append("memory_ids")
+    if wrong:
+        raise ValueError(f"has segment metadata with wrong [{', '.join(wrong)}]; delete it and make its turn again")
+    segment = None if place is None else Segment(**place)
+    return {**fields, "segment": segment, "memory_ids": tuple(memory_ids)}

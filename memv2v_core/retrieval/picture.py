@@ -31,7 +31,7 @@ def draw_retrieval(
     candidates = [*retrieval.ranked, *retrieval.rejected]
     for rank, candidate in enumerate(candidates[:_MAX_ROWS]):
         is_chosen = rank < len(retrieval.ranked)
-        thumbnail = _thumbnail(candidate, thumbnails or {})
+        thumbnail = entry_thumbnail(candidate, thumbnails or {})
         pictures.append(_row(rank, candidate, is_chosen, thumbnail, retrieval, config))
     if len(candidates) > _MAX_ROWS:
         more = Canvas(_WIDTH_PX, 24)
@@ -51,7 +51,7 @@ def _header(retrieval: Retrieval) -> torch.Tensor:
 
 
 def _chosen_sphere(retrieval: Retrieval, config: VideoFovConfig) -> torch.Tensor:
-    views = [View(found.entry.camera, _colour(rank)) for rank, found in enumerate(retrieval.ranked)]
+    views = [View(found.entry.camera, rank_colour(rank)) for rank, found in enumerate(retrieval.ranked)]
     views.append(View(retrieval.query, QUERY, is_filled=False))
     return draw_sphere(views, retrieval.query, _WIDTH_PX, config)
 
@@ -65,7 +65,7 @@ def _row(
     config: VideoFovConfig,
 ) -> torch.Tensor:
     canvas = Canvas(_WIDTH_PX, _ROW_PX, PANEL if is_chosen else BACKGROUND)
-    colour = _colour(rank) if is_chosen else FAINT_TEXT
+    colour = rank_colour(rank) if is_chosen else FAINT_TEXT
     ink = TEXT if is_chosen else FAINT_TEXT
     canvas.box(0, 0, 5, _ROW_PX, colour)
     if thumbnail is None:
@@ -93,7 +93,7 @@ def _describe(
     state = "pinned" if entry.is_pinned else "chosen" if is_chosen else "not chosen"
     canvas.text((left, 10), f"rank {rank + 1}   turn {entry.turn}   {entry.entry_id[:8]}   {state}", ink, 15)
     canvas.box(left, 36, bar_px, 12, GRID)
-    canvas.box(left, 36, bar_px * candidate.score, 12, _colour(rank) if is_chosen else blend(GRID, FAINT_TEXT, 0.6))
+    canvas.box(left, 36, bar_px * candidate.score, 12, rank_colour(rank) if is_chosen else blend(GRID, FAINT_TEXT, 0.6))
     canvas.text((left + bar_px + 10, 33), f"score {candidate.score:.3f}", ink, 14)
     if candidate.overlap is not None and candidate.contain is not None:
         weight = config.balance
@@ -103,13 +103,14 @@ def _describe(
     canvas.text((left, 78), details, FAINT_TEXT, 13)
 
 
-def _thumbnail(candidate: RankedEntry, thumbnails: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+def entry_thumbnail(candidate: RankedEntry, thumbnails: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    """The picture (h, w, 3) in [0, 1] given for an entry, else the one it carries."""
     entry = candidate.entry
     if entry.entry_id in thumbnails:
         return thumbnails[entry.entry_id]
     return None if entry.thumbnail is None else entry.thumbnail.float() / 255
 
 
-def _colour(rank: int) -> tuple[int, int, int]:
+def rank_colour(rank: int) -> tuple[int, int, int]:
     """Series colours in turn, darker each time round."""
     return blend(SERIES[rank % len(SERIES)], BACKGROUND, min(0.6, 0.3 * math.floor(rank / len(SERIES))))
