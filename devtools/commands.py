@@ -24,7 +24,10 @@ from .server import ServerError, running_server, stop_process
 
 CHILD_PATIENCE_S = 20.0
 PASSED_ON = {
-    "evaluate": ("memv2v_core.evaluation", "measure the built-in model on held-out scenes; writes evaluation.json"),
+    "evaluate": (
+        "memv2v_core.evaluation",
+        "measure a built-in model on held-out scenes, or clips with --task long; writes JSON",
+    ),
     "train": ("memv2v_core.training", "train a memory model from a YAML config"),
 }
 

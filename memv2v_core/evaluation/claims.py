@@ -59,11 +59,11 @@ def all_claims(measured: Measured, agreements: Sequence[BlockAgreement]) -> tupl
 def agreement_claims(measured: Measured) -> tuple[Claim, ...]:
     """Turn 2 against the warped turn 1 where the source never looked."""
     return (
-        _reported("unseen region: MAE to turn 1, without memory", "", measured.mean("unseen_mae_none")),
-        _reported("unseen region: MAE to turn 1, with memory", "", measured.mean("unseen_mae_memory")),
-        _within("... with over without", "", measured.ratio("unseen_mae_memory", "unseen_mae_none"), high=0.5),
-        _helps("... without minus with", measured.difference("unseen_mae_none", "unseen_mae_memory")),
-        _helps("one memory at 1x8x8: without minus with", measured.difference("unseen_mae_none", "unseen_mae_rank_4")),
+        reported("unseen region: MAE to turn 1, without memory", "", measured.mean("unseen_mae_none")),
+        reported("unseen region: MAE to turn 1, with memory", "", measured.mean("unseen_mae_memory")),
+        within("... with over without", "", measured.ratio("unseen_mae_memory", "unseen_mae_none"), high=0.5),
+        helps("... without minus with", measured.difference("unseen_mae_none", "unseen_mae_memory")),
+        helps("one memory at 1x8x8: without minus with", measured.difference("unseen_mae_none", "unseen_mae_rank_4")),
     )
 
 
@@ -73,17 +73,17 @@ def sharpness_claims(measured: Measured) -> tuple[Claim, ...]:
     foreign = measured.difference("unseen_psnr_foreign", "unseen_psnr_none")
     cost = measured.difference("seen_psnr_none", "seen_psnr_foreign")
     return (
-        _within(
+        within(
             "gradient with memory over codec's of truth",
             "",
             measured.ratio(gradient, "unseen_gradient_ceiling"),
             0.75,
             1.25,
         ),
-        _within("gradient with memory over without", "", measured.ratio(gradient, "unseen_gradient_none"), 0.9),
-        _within("true view as memory: gain to truth", "dB", gain, 5.0),
-        _within("another scene as memory: gain to truth", "dB", foreign, high=0.5),
-        _within("another scene as memory: cost where source sees", "dB", cost, high=1.0),
+        within("gradient with memory over without", "", measured.ratio(gradient, "unseen_gradient_none"), 0.9),
+        within("true view as memory: gain to truth", "dB", gain, 5.0),
+        within("another scene as memory: gain to truth", "dB", foreign, high=0.5),
+        within("another scene as memory: cost where source sees", "dB", cost, high=1.0),
     )
 
 
@@ -95,23 +95,23 @@ def three_turn_claims(measured: Measured) -> tuple[Claim, ...]:
         for side in sides:
             gain = measured.difference(f"sweep_mae_none_on_{side}", f"sweep_mae_{memory}_on_{side}")
             held = letters.get(memory, "A,B")
-            claims.append(_helps(f"turn 3 with {{{held}}}, region of {letters[side]}: without minus with", gain))
+            claims.append(helps(f"turn 3 with {{{held}}}, region of {letters[side]}: without minus with", gain))
     return tuple(claims)
 
 
 def source_claims(measured: Measured) -> tuple[Claim, ...]:
     """Memory costs nothing where the source looked."""
     return (
-        _within(
+        within(
             "source region: PSNR, memory minus none",
             "dB",
             measured.difference("seen_psnr_memory", "seen_psnr_none"),
             -0.3,
         ),
-        _within("source region: PSNR with memory", "dB", measured.mean("seen_psnr_memory"), 24.0),
-        _within("source region: PSNR without memory", "dB", measured.mean("seen_psnr_none"), 24.0),
-        _within("source region: PSNR of the codec's round trip", "dB", measured.mean("seen_psnr_ceiling"), 27.0),
-        _reported("... ceiling minus with memory", "dB", measured.difference("seen_psnr_ceiling", "seen_psnr_memory")),
+        within("source region: PSNR with memory", "dB", measured.mean("seen_psnr_memory"), 24.0),
+        within("source region: PSNR without memory", "dB", measured.mean("seen_psnr_none"), 24.0),
+        within("source region: PSNR of the codec's round trip", "dB", measured.mean("seen_psnr_ceiling"), 27.0),
+        reported("... ceiling minus with memory", "dB", measured.difference("seen_psnr_ceiling", "seen_psnr_memory")),
     )
 
 
@@ -123,11 +123,11 @@ def merging_claims(measured: Measured) -> tuple[Claim, ...]:
     harm = measured.difference("unseen_mae_merge", "unseen_mae_discard")
     unmerged = "unseen_mae_memory"
     return (
-        _within("half merged, twice: MAE over unmerged", "", measured.ratio("unseen_mae_merge", unmerged), high=1.05),
-        _within(
+        within("half merged, twice: MAE over unmerged", "", measured.ratio("unseen_mae_merge", unmerged), high=1.05),
+        within(
             "half merged in all: MAE over unmerged", "", measured.ratio("unseen_mae_merge_half", unmerged), high=1.05
         ),
-        Claim("merged minus discarded: MAE", "interval not above 0", "", harm, harm.low <= 0),
+        no_harm("merged minus discarded: MAE", harm),
     )
 
 
@@ -138,7 +138,7 @@ def responsiveness_claims(agreements: Sequence[BlockAgreement]) -> tuple[Claim, 
         keys = "after" if agreement.rotated_keys else "before"
         for measure in ("pearson", "spearman", "overlap"):
             name = f"keys {keys} RoPE, block {agreement.block} vs later: {measure}"
-            claims.append(_reported(name, "", mean_estimate(getattr(agreement, measure))))
+            claims.append(reported(name, "", mean_estimate(getattr(agreement, measure))))
     default = MergeConfig().rotated_keys
     chosen = torch.stack([a.overlap for a in agreements if a.rotated_keys == default]).mean(0)
     other = torch.stack([a.overlap for a in agreements if a.rotated_keys != default]).mean(0)
@@ -147,14 +147,22 @@ def responsiveness_claims(agreements: Sequence[BlockAgreement]) -> tuple[Claim, 
     return (*claims, Claim(name, "interval not below 0", "", lead, lead.high >= 0))
 
 
-def _reported(name: str, unit: str, estimate: Estimate) -> Claim:
+def reported(name: str, unit: str, estimate: Estimate) -> Claim:
+    """A number without a bar."""
     return Claim(name, "reported", unit, estimate, None)
 
 
-def _within(name: str, unit: str, estimate: Estimate, low: float = -INFINITY, high: float = INFINITY) -> Claim:
+def within(name: str, unit: str, estimate: Estimate, low: float = -INFINITY, high: float = INFINITY) -> Claim:
+    """A value that must lie between two ends."""
     bar = " and ".join(f"{sign} {end:g}" for sign, end in ((">=", low), ("<=", high)) if abs(end) < INFINITY)
     return Claim(name, f"{bar} {unit}".strip(), unit, estimate, low <= estimate.value <= high)
 
 
-def _helps(name: str, gain: Estimate) -> Claim:
-    return Claim(name, "> 0, interval excludes 0", "", gain, gain.low > 0)
+def helps(name: str, gain: Estimate, unit: str = "") -> Claim:
+    """A gain that is surely above 0."""
+    return Claim(name, "> 0, interval excludes 0", unit, gain, gain.low > 0)
+
+
+def no_harm(name: str, harm: Estimate, unit: str = "") -> Claim:
+    """A harm that is not surely above 0."""
+    return Claim(name, "interval not above 0", unit, harm, harm.low <= 0)

@@ -25,6 +25,17 @@ def table(claims: Sequence[Claim]) -> str:
     return "\n".join(line.rstrip() for line in [rendered[0], "-" * len(rendered[0].rstrip()), *rendered[1:]])
 
 
+def markdown_table(claims: Sequence[Claim]) -> str:
+    """The same as a Markdown table, for the documentation."""
+    verdicts = {True: "reached", False: "**not reached**", None: ""}
+    rows = [("Measure", "Bar", "Value", "95 % interval", "Clips", ""), ("---",) * 6]
+    for claim in claims:
+        name, bar, value, interval, count, _ = _cells(claim)
+        bar = bar.replace(">=", "at least").replace("<=", "at most")
+        rows.append((name, bar, value, interval.replace("..", "to"), count, verdicts[claim.passed]))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def claim_record(claim: Claim) -> dict[str, Any]:
     """A claim as JSON values, its interval as a pair; numbers that are not finite become None."""
     estimate = claim.estimate

@@ -3,6 +3,7 @@
     python -m memv2v_core.evaluation --scenes 64 --output evaluation.json [--builtin novel_view] [--sheet sheet.png]
 
 Scene i is the same for every number of scenes. See `held_out` for the scenes and `arms` for what is compared.
+`--task long --help` describes the evaluation of long videos.
 """
 
 import argparse
