@@ -28,7 +28,11 @@ VOCABULARY = "spiece_model"
 
 @dataclass(frozen=True)
 class DitConfig:
-    """Sizes of a small Wan-style DiT. `channels` of its latents; one that edits takes the source beside the target."""
+    """Sizes of a small Wan-style DiT.
+
+    channels: of its latents; of them only the first `used_channels` carry the video, all if None.
+    has_source_channels: one that edits takes the source beside the target.
+    """
 
     dim: int = 256
     num_heads: int = 4
@@ -38,6 +42,11 @@ class DitConfig:
     freq_dim: int = 64
     channels: int = 16
     has_source_channels: bool = False
+    used_channels: int | None = None
+
+    @property
+    def num_used(self) -> int:
+        return self.channels if self.used_channels is None else self.used_channels
 
     @property
     def in_channels(self) -> int:
@@ -176,7 +185,8 @@ def load_codec(name: str) -> Codec:
 
     Raises: ValueError naming a file that is missing, broken or not a codec, and what was found in it.
     """
-    codec, weights = Codec(read_info(name).dit.channels), _read(codec_path(name))
+    sizes = read_info(name).dit
+    codec, weights = Codec(sizes.channels, sizes.num_used), _read(codec_path(name))
     require_weights(codec_path(name), weights, codec)
     codec.load_state_dict(weights)
     return codec.eval().requires_grad_(False)

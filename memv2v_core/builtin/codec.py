@@ -46,15 +46,19 @@ def fit_patch_basis(frames: torch.Tensor, channels: int = 16) -> PatchBasis:
 
 
 class Codec(nn.Module):
-    """Encoder and decoder of videos (B, 3, F, H, W) in [-1, 1]; latents (B, C, F, H/8, W/8)."""
+    """Encoder and decoder of videos (B, 3, F, H, W) in [-1, 1]; latents (B, C, F, H/8, W/8).
 
-    def __init__(self, channels: int = 16) -> None:
+    used: channels that carry the video, the first of all `channels`; the others are zero and are not looked at.
+    """
+
+    def __init__(self, channels: int = 16, used: int | None = None) -> None:
         super().__init__()
         self.ratios = codec_ratios(channels)
-        self.analysis = nn.Conv2d(3, channels, SIDE, stride=SIDE)
-        self.synthesis = nn.ConvTranspose2d(channels, 3, SIDE, stride=SIDE)
+        self.used = used = channels if used is None else used
+        self.analysis = nn.Conv2d(3, used, SIDE, stride=SIDE)
+        self.synthesis = nn.ConvTranspose2d(used, 3, SIDE, stride=SIDE)
         self.refine = nn.Sequential(
-            nn.Conv2d(channels, _HIDDEN, 3, padding=1, padding_mode="replicate"),
+            nn.Conv2d(used, _HIDDEN, 3, padding=1, padding_mode="replicate"),
             nn.SiLU(),
             nn.Conv2d(_HIDDEN, 4 * _HIDDEN // 2, 3, padding=1, padding_mode="replicate"),
             nn.PixelShuffle(2),
@@ -68,16 +72,18 @@ class Codec(nn.Module):
         )
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
-        return _per_frame(self.analysis, video)
+        latent = _per_frame(self.analysis, video)
+        num_unused = self.ratios.channels - self.used
+        return latent if num_unused == 0 else F.pad(latent, (0, 0, 0, 0, 0, 0, 0, num_unused))
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
-        return _per_frame(lambda z: self.synthesis(z) + self.refine(z), latent)
+        return _per_frame(lambda z: self.synthesis(z) + self.refine(z), latent[:, : self.used])
 
 
 @torch.no_grad()
 def start_codec(codec: Codec, basis: PatchBasis) -> None:
     """Set the linear parts from `basis`, and the refinement to zero."""
-    channels, side = codec.ratios.channels, SIDE
+    channels, side = codec.used, SIDE
     directions = basis.directions / basis.scale[:, None]
     codec.analysis.weight.copy_(directions.view(channels, 3, side, side))
     codec.analysis.bias.copy_(-directions @ basis.mean)

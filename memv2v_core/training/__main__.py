@@ -1,6 +1,7 @@
-"""Trains the built-in novel-view model, or any other configuration, and writes it where the pack loads it from.
+"""Trains a built-in model, or any other configuration, and writes it where the pack loads it from.
 
-    python -m memv2v_core.training --folder RUN_FOLDER [--config FILE.yaml] [--key novel_view] [--only-export]
+    python -m memv2v_core.training [--task novel_view | text_edit] [--folder RUN_FOLDER] [--config FILE.yaml] [--key NAME]
+        [--only-export]
 
 A stopped run goes on where its last checkpoint was.
 """
@@ -16,25 +17,30 @@ from .config import load_config
 from .export import export_run
 from .trainer import train
 
-CONFIG = Path(__file__).parents[1] / "builtin" / "novel_view.yaml"
-NAME = "Memory-V2V novel view (rotating cameras)"
+CONFIGS = Path(__file__).parents[1] / "builtin"
+NAMES = {
+    "novel_view": "Memory-V2V novel view (rotating cameras)",
+    "text_edit": "Memory-V2V text-guided editing (rendered clips)",
+}
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--folder", type=Path, default=Path(".dev/training/novel_view"))
-    parser.add_argument("--key", default="novel_view", help="name of the files that the pack loads")
+    parser.add_argument("--task", choices=NAMES, default="novel_view", help="whose configuration, folder and key")
+    parser.add_argument("--config", type=Path, help="instead of the task's own in memv2v_core/builtin")
+    parser.add_argument("--folder", type=Path, help="of the run; .dev/training/TASK if not given")
+    parser.add_argument("--key", help="name of the files that the pack loads; the task's if not given")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only-export", action="store_true", help="write the last checkpoint's weights, train nothing")
     arguments = parser.parse_args()
-    config = load_config(arguments.config)
+    config = load_config(arguments.config or CONFIGS / f"{arguments.task}.yaml")
+    folder = arguments.folder or Path(".dev/training") / config.task
     if not arguments.only_export:
         device = torch.device(arguments.device)
-        train_codec(config, arguments.folder, device)
-        train(config, arguments.folder, device)
-    export_run(config, arguments.folder, arguments.key, NAME)
+        train_codec(config, folder, device)
+        train(config, folder, device)
+    export_run(config, folder, arguments.key or config.task, NAMES[config.task])
 
 
 if __name__ == "__main__":

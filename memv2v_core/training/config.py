@@ -55,7 +55,7 @@ class EditDataConfig:
     first memory is the segment before the target. irrelevant_share: of the memories, those of another shot, with the
     same instruction and another answer. named_share: of new colours, those that the instruction names.
     empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of the clips, those
-    whose edited object leaves and returns.
+    whose edited object leaves and returns. edit_weight: of the error where the edit changes a latent, against 1.
     """
 
     size: int = 96
@@ -72,6 +72,7 @@ class EditDataConfig:
     named_share: float = 0.25
     empty_share: float = 0.03
     away_share: float = 0.3
+    edit_weight: float = 4.0
     single_kernel_share: float = 0.5
     merge_probability: float = 0.5
     worlds: WorldConfig = field(default_factory=WorldConfig)

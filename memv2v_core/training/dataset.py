@@ -23,13 +23,15 @@ from .scenes import Scene, make_scene, random_edit_path, random_source_path, ren
 class Example:
     """A batch: clean target latents (B, C, T, H, W) and what the model is given beside them.
 
-    source: latents on the target's channel axis, and prompts, one a row, of a task that has them.
+    source: latents on the target's channel axis, and prompts, one a row, of a task that has them. weight: of each
+    number's squared error, broadcast over the target; None for 1.
     """
 
     target: torch.Tensor
     inputs: MemoryInputs
     source: torch.Tensor | None = None
     prompts: tuple[str, ...] | None = None
+    weight: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from .edits import Edit, draw_edit
 from .worlds import World, make_canvas, make_world, render
 
 
+_PLAIN_CHANGE = 0.2  # of a latent, whose deviation is about 1
+
+
 @dataclass(frozen=True)
 class EditStructure:
     """What all rows of one step share. memory_frames, kernels: one a memory, the previous segment first if there is
@@ -181,6 +184,7 @@ def edit_example(
         source = _encode(codec, [row.memories[i].source for row in rows])
         level = config.memory_noise * torch.rand(len(rows), 1, 1, 1, 1, generator=generator)
         noise = torch.randn(edited.shape, generator=generator).to(edited)
+        noise[:, codec.used :] = 0
         role = "previous" if i == 0 and structure.has_previous else "memory"
         indices = temporal_indices(role, config.num_frames, config.num_frames)
         latent = torch.cat((edited + level.to(noise) * noise, source), dim=1)  # Eq. 15
@@ -188,12 +192,12 @@ def edit_example(
         streams.append(ConditioningStream("memory", kernel, latent, frames))
     merging = MergeConfig(share=structure.share) if structure.share is not None and streams else None
     inputs = MemoryInputs(tuple(streams), None, structure.target_frames, merging=merging, clean_timestep="zero")
-    return Example(
-        _encode(codec, [row.target.target for row in rows]),
-        inputs,
-        _encode(codec, [row.target.source for row in rows]),
-        tuple(row.instruction for row in rows),
-    )
+    target = _encode(codec, [row.target.target for row in rows])
+    source = _encode(codec, [row.target.source for row in rows])
+    is_edited = (target - source).abs().amax(1, keepdim=True) > _PLAIN_CHANGE
+    is_used = (torch.arange(target.shape[1], device=target.device) < codec.used).view(1, -1, 1, 1, 1)
+    weight = is_used * (1 + (config.edit_weight - 1) * is_edited)
+    return Example(target, inputs, source, tuple(row.instruction for row in rows), weight)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
     network = build_network(config.model)
     state = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
     network.load_state_dict(state["average"])
-    codec = Codec(config.model.channels)
+    codec = Codec(config.model.channels, config.model.num_used)
     codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True, map_location="cpu"))
     text_encoder = network["text"] if config.model.has_text else None
     save_bundle(builtin_info(config, name), key, network["dit"], network["adapter"], codec, text_encoder)

@@ -28,7 +28,7 @@ def flow_matching_loss(
 ) -> torch.Tensor:
     """Mean squared velocity error of a batch. `context` (B, Lt, text width); `sigmas` (B,); `noise` like the target.
 
-    A source on the channel axis is clean beside the noisy target.
+    A source on the channel axis is clean beside the noisy target. Weights are relative to their mean.
 
     Source: Eq. 8, arXiv:2601.16296v2.
     """
@@ -36,4 +36,8 @@ def flow_matching_loss(
     noisy = (1 - sigma) * example.target + sigma * noise
     given = noisy if example.source is None else torch.cat((noisy, example.source), dim=1)
     velocity = memory_forward(backbone, adapter, given, 1000 * sigmas, context, example.inputs)
-    return (velocity - (noise - example.target)).square().mean()
+    error = (velocity - (noise - example.target)).square()
+    if example.weight is None:
+        return error.mean()
+    weight = example.weight.to(error).expand_as(error)
+    return (weight * error).sum() / weight.sum()

@@ -53,7 +53,7 @@ def build_network(config: ModelConfig) -> nn.ModuleDict:
             has_cameras=config.has_cameras,
         )
     )
-    _start_for_copying(dit, config.channels)
+    _start_for_copying(dit, config)
     start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
     for block in adapter.blocks:
         if block.ray_encoder is not None:
@@ -65,16 +65,23 @@ def build_network(config: ModelConfig) -> nn.ModuleDict:
 
 
 @torch.no_grad()
-def _start_for_copying(dit: WanTransformer3DModel, channels: int) -> None:
+def _start_for_copying(dit: WanTransformer3DModel, config: ModelConfig) -> None:
     """Keys equal queries, so that like tokens find each other at once; the head undoes the embedding of the target's
-    channels and, where the source has channels too, takes the source away: noise less the source."""
-    patch = dit.patch_embedding.weight
-    nn.init.orthogonal_(patch.view(patch.shape[0], -1))
+    channels and, where the source has channels too, takes the source away: noise less the source.
+
+    Channels that carry nothing start at zero and, as they are zero in training, stay there.
+    """
+    patch = dit.patch_embedding.weight  # (D, Cin, 1, 2, 2)
+    streams = patch.shape[1] // config.channels
+    used = [stream * config.channels + i for stream in range(streams) for i in range(config.num_used)]
+    start = nn.init.orthogonal_(torch.empty(patch.shape[0], len(used) * patch[0, 0].numel()))
+    nn.init.zeros_(patch)
+    patch[:, used] = start.view(patch.shape[0], len(used), *patch.shape[2:])
     nn.init.zeros_(dit.patch_embedding.bias)
-    target, source = patch[:, :channels], patch[:, channels:]
-    values = target - source if source.shape[1] else target
-    values = values.reshape(patch.shape[0], channels, -1).transpose(1, 2).reshape(patch.shape[0], -1)
-    dit.proj_out.weight.copy_(values.T * (values.shape[1] / values.shape[0]) ** 0.5)
+    target, source = patch[:, : config.channels], patch[:, config.channels :]
+    values = target - source if streams == 2 else target
+    values = values.reshape(patch.shape[0], config.channels, -1).transpose(1, 2).reshape(patch.shape[0], -1)
+    dit.proj_out.weight.copy_(values.T * (config.num_used * patch[0, 0].numel() / patch.shape[0]) ** 0.5)
     nn.init.zeros_(dit.proj_out.bias)
     nn.init.zeros_(dit.scale_shift_table)
     for block in dit.blocks:
@@ -110,15 +117,15 @@ def schedule(progress: float, step: int, config: OptimConfig) -> float:
 def fit_codec(config: TrainConfig, generator: torch.Generator) -> Codec:
     """The codec with its linear part fitted to videos that no other generator state draws."""
     frames = examples_of(config, generator).videos(CODEC_VIDEOS).transpose(1, 2).flatten(0, 1)
-    codec = Codec(config.model.channels)
-    start_codec(codec, fit_patch_basis(frames, config.model.channels))
+    codec = Codec(config.model.channels, config.model.num_used)
+    start_codec(codec, fit_patch_basis(frames, codec.used))
     return codec.eval().requires_grad_(False)
 
 
 def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
     """Train to the end of `config.optim`'s seconds or steps, writing `checkpoint.pt` and `log.jsonl` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    codec = load_run_codec(folder, config.model.channels).to(device)
+    codec = load_run_codec(folder, config.model).to(device)
     torch.manual_seed(config.seed)
     network = build_network(config.model).to(device)
     average = build_network(config.model).to(device).requires_grad_(False)
@@ -161,6 +168,7 @@ def _step(
     example = examples.draw(all_frames, batch_size, codec)
     sigmas = draw_sigmas(batch_size, optim.shift, generator).to(device)
     noise = torch.randn(example.target.shape, generator=generator).to(device)
+    noise[:, codec.used :] = 0
     if example.prompts is None:
         context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
     else:
@@ -208,8 +216,8 @@ def load_checkpoint(run: Run, path: Path) -> None:
     run.step, run.seconds = state["step"], state["seconds"]
 
 
-def load_run_codec(folder: Path, channels: int = 16) -> Codec:
-    """The codec of the run in `folder`, whose latents have so many `channels`.
+def load_run_codec(folder: Path, config: ModelConfig) -> Codec:
+    """The codec of the run in `folder`, whose model has these sizes.
 
     Raises: ValueError when it has not been trained yet.
     """
@@ -218,7 +226,7 @@ def load_run_codec(folder: Path, channels: int = 16) -> Codec:
         raise ValueError(
             f"{folder} holds no {CODEC_FILE}, wanted the run's codec; run `python dev.py train`, which trains it first"
         )
-    codec = Codec(channels).eval().requires_grad_(False)
+    codec = Codec(config.channels, config.num_used).eval().requires_grad_(False)
     codec.load_state_dict(torch.load(path, weights_only=True))
     return codec
 

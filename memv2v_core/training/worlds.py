@@ -23,8 +23,8 @@ class WorldConfig:
 
     min_objects: int = 2
     max_objects: int = 3
-    min_radius: float = 0.11
-    max_radius: float = 0.17
+    min_radius: float = 0.13
+    max_radius: float = 0.19
     pan: float = 0.35
     texture: float = 0.07
     num_clutter: int = 9

@@ -142,9 +142,9 @@ def test_a_run_without_codec_says_how_to_get_one(tiny_config: TrainConfig, tmp_p
 
 
 def test_a_codec_is_made_once(tiny_config: TrainConfig, folder: Path):
-    before = load_run_codec(folder).state_dict()
+    before = load_run_codec(folder, tiny_config.model).state_dict()
     train_codec(replace(tiny_config, seed=99), folder, CPU)
-    assert_same(dict(load_run_codec(folder).state_dict()), dict(before))
+    assert_same(dict(load_run_codec(folder, tiny_config.model).state_dict()), dict(before))
 
 
 def test_muon_gets_the_matrices_of_blocks_and_adam_every_other_parameter(tiny_config: TrainConfig):
