@@ -239,7 +239,9 @@ def renamed(cache: MemoryCache, session: str) -> MemoryCache:
 def describe_entry(entry: MemoryEntry) -> str:
     """One line on how an entry was made."""
     pin = ", pinned" if entry.is_pinned else ""
-    return f"turn {entry.turn}  {entry.entry_id[:8]}  seed {entry.seed}  {entry.num_frames} frames  {entry.mode}{pin}"
+    place = "" if entry.segment is None else f"  segment {entry.segment.idx + 1}"
+    what = f"seed {entry.seed}  {entry.num_frames} frames  {entry.mode}{pin}"
+    return f"turn {entry.turn}{place}  {entry.entry_id[:8]}  {what}"
 
 
 def describe_cache(cache: MemoryCache, notes: tuple[str, ...]) -> str:

@@ -6,13 +6,11 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..memv2v_core.training.config import EditDataConfig
-from ..memv2v_core.training.edits import AMBIGUOUS, Edit, EditKind, draw_edit
-from ..memv2v_core.training.worlds import World, WorldConfig, make_world, render
+from ..memv2v_core.training.demo_clips import FRAME_RATE, demo_scenes, shot_starts
+from ..memv2v_core.training.edits import AMBIGUOUS, Edit
+from ..memv2v_core.training.worlds import World, render
 from .io_types import CATEGORY
-from .video import SCENE_SEED_OFFSET
 
-FRAME_RATE = 8.0
-_ORDERS = {1: (0,), 2: (0, 1), 3: (0, 1, 0)}  # which world each shot shows
 _FRAMES_AT_ONCE = 16
 _SIZE = EditDataConfig().size
 
@@ -71,34 +69,12 @@ class DemoLongVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, seed: int, num_frames: int, shots: int, instruction: str, size: int = _SIZE) -> io.NodeOutput:
-        generator = torch.Generator().manual_seed(SCENE_SEED_OFFSET + seed)
-        scenes = draw_scenes(shots, instruction, generator)
+        scenes = demo_scenes(seed, shots, instruction)
         source, target = render_shots(scenes, num_frames, size)
         prompt = scenes[0][1].instruction
         cuts = ", ".join(str(start) for start in shot_starts(shots, num_frames)[1:])
         text = f"{prompt}\n{num_frames} frames, {FRAME_RATE:g} a second" + (f"; cuts at frame {cuts}" if cuts else "")
         return io.NodeOutput(source, prompt, FRAME_RATE, target, ui=ui.PreviewText(text))
-
-
-def draw_scenes(shots: int, kind: EditKind, generator: torch.Generator) -> tuple[tuple[World, Edit], ...]:
-    """The scene of every shot and its answer to the first one's instruction; a scene that returns keeps its answer.
-
-    The same generator state gives the same scenes whatever the instruction, and however many shots show them.
-    """
-    first = make_world(WorldConfig(), generator)
-    worlds = first, make_world(WorldConfig(), generator, kind=first.objects[0].kind)
-    scenes = [(world, draw_edit(world, generator, kind, object_idx=0)) for world in worlds]
-    return tuple(scenes[idx] for idx in _ORDERS[shots])
-
-
-def shot_starts(shots: int, num_frames: int) -> tuple[int, ...]:
-    """First frame of every shot; shots are equally long.
-
-    Raises: ValueError when there are fewer frames than shots.
-    """
-    if num_frames < shots:
-        raise ValueError(f"num_frames got {num_frames}, wanted at least {shots}, one a shot; raise it")
-    return tuple(i * num_frames // shots for i in range(shots))
 
 
 def render_shots(

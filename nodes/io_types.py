@@ -8,5 +8,7 @@ Retrieval = io.Custom("MEMV2V_RETRIEVAL")  # memv2v_core.retrieval.selection.Ret
 Plan = io.Custom("MEMV2V_PLAN")  # memv2v_core.tokens.budget.TokenPlan
 Adapter = io.Custom("MEMV2V_ADAPTER")  # an adapter file's weights, for a MODEL from any other loader
 Fitting = io.Custom("MEMV2V_FITTING")  # nodes.video.FittedClip
+Segments = io.Custom("MEMV2V_SEGMENTS")  # nodes.clips.SplitVideo
+SegmentSocket = io.Custom("MEMV2V_SEGMENT")  # nodes.clips.SegmentQuery
 
 CATEGORY = "Memory-V2V"

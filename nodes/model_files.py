@@ -7,9 +7,11 @@ import folder_paths
 from ..memv2v_core.model.weight_files import WEIGHT_SUFFIXES, is_first_of_its_file, shards_of
 
 FOLDER = "memv2v"
+DESCRIPTOR_FOLDER = "dinov2"
 
 # ComfyUI looks for files in folders that packs have registered by the time it asks a node for its inputs.
-folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+for _folder in (FOLDER, DESCRIPTOR_FOLDER):
+    folder_paths.add_model_folder_path(_folder, str(Path(folder_paths.models_dir) / _folder))
 
 
 def weight_files(folder: str) -> list[str]:
@@ -24,6 +26,11 @@ def file_path(folder: str, name: str) -> Path:
     Raises: FileNotFoundError naming the folder, when it is gone.
     """
     return Path(folder_paths.get_full_path_or_raise(folder, name))
+
+
+def descriptor_folders() -> list[Path]:
+    """Where the user may have put folders of DINOv2 weights."""
+    return [Path(path) for path in folder_paths.get_folder_paths(DESCRIPTOR_FOLDER)]
 
 
 def fingerprint(*paths: Path) -> str:

@@ -1,4 +1,6 @@
-"""Showing a picture and a text together on a node."""
+"""Showing a picture or a video and a text together on a node."""
+
+from pathlib import Path
 
 import torch
 from comfy_api.latest import io, ui
@@ -9,6 +11,17 @@ class PictureAndText(ui.PreviewImage):
 
     def __init__(self, picture: torch.Tensor, text: str, cls: type[io.ComfyNode]) -> None:
         super().__init__(picture, cls=cls)
+        self.text = text
+
+    def as_dict(self) -> dict:
+        return {**super().as_dict(), "text": (self.text,)}
+
+
+class VideoAndText(ui.PreviewVideo):
+    """A video file in ComfyUI's temporary folder with lines of text below, which `web/memory_v2v.js` shows."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__([ui.SavedResult(path.name, "", io.FolderType.temp)])
         self.text = text
 
     def as_dict(self) -> dict:

@@ -18,8 +18,8 @@ from ..memv2v_core.tokens.budget import (
     DitShape,
     TokenPlan,
     forward_cost,
-    kernels_by_rank,
     plan_layout,
+    retrieval_kernels,
 )
 from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig, share_for
 from .attachment import adapter_of, base_info
@@ -220,7 +220,7 @@ class DynamicTokenize(io.ComfyNode):
         model: ModelPatcher | None = None,
         source: dict | None = None,
     ) -> io.NodeOutput:
-        kernels = kernels_by_rank(len(retrieval.ranked), BudgetConfig(num_top, int(top_kernel), int(rest_kernel)))
+        kernels = retrieval_kernels(retrieval, BudgetConfig(num_top, int(top_kernel), int(rest_kernel)))
         merging = None if unresponsive == "keep" else MergeConfig(merge_share(share, len(kernels)), pool, unresponsive)
         plan = TokenPlan(retrieval, kernels, merging, memory_range, camera_conditioning)
         text = cost_text(plan, model, source)
@@ -321,7 +321,7 @@ def dit_shape(model: ModelPatcher) -> DitShape:
         len(dit.blocks),
         num_text_tokens=dit.text_len if base_info(model).text_width is None else 1,
         head_dim=dit.dim // dit.num_heads,
-        has_adapter=adapter is not None,
+        has_adapter=adapter is not None and adapter.config.has_cameras,
         has_mergers=adapter is not None and len(adapter.mergers) > 0,
     )
 

@@ -16,8 +16,10 @@ from ..memv2v_core.cache.storage import save_session, session_folder
 from ..memv2v_core.cameras.trajectory import CameraTrajectory, static_trajectory
 from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.sampling.turn import Shot, finished_entry
+from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ..memv2v_core.tokens.budget import TokenPlan
 from .attachment import LoadedAdapter, base_info, with_adapter
+from .clips import SegmentQuery
 from .conditioning import (
     ADAPTER_INPUT,
     SHARED_INPUTS,
@@ -25,9 +27,10 @@ from .conditioning import (
     describe_turn,
     empty_latent,
     make_shot,
+    memories_of,
     with_memory,
 )
-from .io_types import CATEGORY, Cache
+from .io_types import CATEGORY, Cache, SegmentSocket
 
 
 class MemoryV2VSampler(io.ComfyNode):
@@ -65,6 +68,12 @@ class MemoryV2VSampler(io.ComfyNode):
                     "scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple", tooltip="Noise levels."
                 ),
                 ADAPTER_INPUT,
+                SegmentSocket.Input(
+                    "segment",
+                    optional=True,
+                    tooltip="From Dino Segment Retrieve: which segment of a long video this turn edits, kept with the "
+                    "result so that Stitch Segments finds it.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished turn."),
@@ -89,6 +98,7 @@ class MemoryV2VSampler(io.ComfyNode):
         target_camera: CameraTrajectory | None = None,
         cache: MemoryCache | None = None,
         adapter: LoadedAdapter | None = None,
+        segment: SegmentQuery | None = None,
     ) -> io.NodeOutput:
         from nodes import common_ksampler  # ComfyUI's own, not this package
 
@@ -100,7 +110,8 @@ class MemoryV2VSampler(io.ComfyNode):
         patched = with_memory(model, shot, plan, info)
         prompts = conditionings(positive, negative, shot, info)
         (sampled,) = common_ksampler(patched, seed, steps, cfg, sampler_name, scheduler, *prompts, latent)
-        entry = turn_entry(sampled["samples"], model, shot, info, cache, seed)
+        details = {} if segment is None else segment_details(segment, sampled["samples"], info)
+        entry = turn_entry(sampled["samples"], model, shot, info, cache, seed, plan, **details)
         grown, notes = remember(cache, entry)
         text = "\n".join((describe_turn(shot, plan, info), f"turn {entry.turn} is {entry.entry_id[:8]}", *notes))
         return io.NodeOutput(sampled, grown, ui=ui.PreviewText(text))
@@ -122,25 +133,51 @@ def require_room(cache: MemoryCache | None, shot: Shot, info: BaseInfo, samples:
 
 
 def turn_entry(
-    samples: torch.Tensor, model: ModelPatcher, shot: Shot, info: BaseInfo, cache: MemoryCache, seed: int
+    samples: torch.Tensor,
+    model: ModelPatcher,
+    shot: Shot,
+    info: BaseInfo,
+    cache: MemoryCache,
+    seed: int,
+    plan: TokenPlan | None = None,
+    **details: object,
 ) -> MemoryEntry:
-    """The cache entry of a finished turn, `samples` (1, C, T, H, W)."""
+    """The cache entry of a finished turn, `samples` (1, C, T, H, W); `details` add to its fields or replace them."""
     newest = cache.newest
     path = shot.target_path
     if path is None:  # a base without cameras: nothing is known of them
         path = static_trajectory((samples.shape[2] - 1) * info.ratios.temporal + 1, is_assumed=True)
-    return finished_entry(
-        samples[0].detach().cpu(),
-        path,
-        model_name=info.model_name,
-        mode=info.mode,
-        num_frames=path.num_frames,
-        turn=cache.next_turn,
-        seed=seed,
-        source_latent=None if shot.source_latent is None else shot.source_latent.cpu(),
-        parent_id=newest.entry_id if newest is not None else None,
-        thumbnail=thumbnail(model, samples),
-    )
+    fields = {
+        "num_frames": path.num_frames,
+        "turn": cache.next_turn,
+        "source_latent": None if shot.source_latent is None else shot.source_latent.cpu(),
+        "parent_id": newest.entry_id if newest is not None else None,
+        "thumbnail": thumbnail(model, samples),
+        "memory_ids": tuple(entry.entry_id for entry in memories_of(plan)),
+        **details,
+    }
+    latent = samples[0].detach().cpu()
+    return finished_entry(latent, path, model_name=info.model_name, mode=info.mode, seed=seed, **fields)
+
+
+def segment_details(query: SegmentQuery, samples: torch.Tensor, info: BaseInfo) -> dict[str, object]:
+    """What an entry says of the segment of a long video that it edits.
+
+    Raises: ValueError when the result is not as long as the segment.
+    """
+    count = query.segment.num_frames
+    wanted = num_latent_frames(padded_num_frames(count, info.ratios.temporal), info.ratios.temporal)
+    if samples.shape[2] != wanted:
+        raise ValueError(
+            f"segment got a result of {samples.shape[2]} latent frames, wanted {wanted} for the {count} frames of "
+            f"segment {query.segment.idx + 1}; connect the frames of that very segment as source"
+        )
+    return {
+        "segment": query.segment,
+        "num_frames": count,
+        "source_descriptor": query.descriptor,
+        "descriptor_name": query.descriptor_name,
+    }
 
 
 def thumbnail(model: ModelPatcher, samples: torch.Tensor) -> torch.Tensor | None:

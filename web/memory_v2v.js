@@ -16,6 +16,11 @@ const TEXT_NODES = new Set([
   "RecentRetrieve",
   "LoadMemoryV2VModel",
   "LoadMemoryAdapter",
+  "SplitSegments",
+  "DinoSegmentRetrieve",
+  "StitchSegments",
+  "EditLongVideo",
+  "DemoLongVideo",
 ]);
 const TEXT_WIDGET = "memory_v2v_text";
 

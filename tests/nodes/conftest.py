@@ -104,7 +104,7 @@ def edit_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     config = load_config(TEXT_EDIT)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        network, codec = build_network(config.model), Codec(config.model.channels)
+        network, codec = build_network(config.model), Codec(config.model.channels, config.model.num_used)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.03 * torch.randn_like(parameter))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from memv2v_core.builtin import bundle
+from memv2v_core.training.demo_clips import demo_scenes
 from memv2v_core.training.edits import AMBIGUOUS
 
 CUT = 0.06  # mean change of a pixel from frame to frame; what moves on its own stays far below
@@ -53,11 +54,9 @@ def test_shots_are_equally_long_and_end_in_cuts(clip, shots: int, wanted: list[i
     assert ("cuts at frame 8, 16" in output.ui.as_dict()["text"][0]) == (shots == 3)
 
 
-def test_a_scene_that_returns_keeps_its_answer_and_the_other_has_its_own(comfy_api) -> None:
-    from memory_v2v.nodes.demo_clips import draw_scenes
-
+def test_a_scene_that_returns_keeps_its_answer_and_the_other_has_its_own() -> None:
     for seed in range(8):
-        first, other, again = draw_scenes(3, "recolour", torch.Generator().manual_seed(seed))
+        first, other, again = demo_scenes(seed, 3, "recolour")
         assert first[0] is again[0] and first[1] is again[1]
         assert other[1].colour != first[1].colour
         assert other[0].objects[0].kind == first[0].objects[0].kind

@@ -1,0 +1,310 @@
+"""The clip that a long edit starts from: its frames a few at a time, from a file or from memory, and its segments."""
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+import comfy.model_management
+import numpy
+import torch
+from comfy_api.latest import Input, InputImpl
+
+from ..memv2v_core.cache.entry import Segment
+from ..memv2v_core.model.base_info import BaseInfo
+from ..memv2v_core.stitching.fitting import Aspect, FittingPlan, Size, fit_frames, plan_fitting
+from ..memv2v_core.stitching.segments import SegmentPlan, segment_frames
+from .compat import trim_window
+
+FRAMES_AT_ONCE = 8
+_QUARTER_TURN_DEG = 90
+
+Reader = Callable[[int, int], Iterator[torch.Tensor]]  # chunks (F, C, H, W) of frames start..stop-1
+
+
+@dataclass(frozen=True, eq=False)
+class ImageClip:
+    """Frames (F, H, W, C) that are in memory already, with their rate and sound (ComfyUI's AUDIO, or none)."""
+
+    images: torch.Tensor
+    frame_rate: Fraction
+    audio: dict | None
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> Size:
+        return self.images.shape[1], self.images.shape[2]
+
+    def reader(self) -> Reader:
+        """Gives any frames, in any order."""
+
+        def read(start: int, stop: int) -> Iterator[torch.Tensor]:
+            for first in range(start, stop, FRAMES_AT_ONCE):
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                yield self.images[first : min(first + FRAMES_AT_ONCE, stop), ..., :3].movedim(-1, 1).float()
+
+        return read
+
+
+@dataclass(frozen=True, eq=False)
+class FileClip:
+    """A video file, of which no more than a segment is ever decoded at once.
+
+    file: a path, or a file in memory. window: start and duration in seconds, 0 for all that follows.
+    """
+
+    file: str | BinaryIO
+    window: tuple[float, float]
+    num_frames: int
+    size: Size
+    frame_rate: Fraction
+
+    def reader(self) -> Reader:
+        """Gives frames whose start never goes back, as segments do: what the last call gave is kept, no more."""
+        return _FileReader(self.file, self.window).read
+
+
+Clip = ImageClip | FileClip
+
+
+@dataclass(frozen=True, eq=False)
+class SplitVideo:
+    """A clip with the plan of its segments, and how a model sees it. What MEMV2V_SEGMENTS carries.
+
+    info: of the model that it was split for. budget: rows and columns asked for; with the aspect "keep", as many pixels
+    as that in the clip's own aspect.
+    """
+
+    clip: Clip
+    plan: SegmentPlan
+    info: BaseInfo
+    budget: Size
+    aspect: Aspect
+
+    def fitting(self, num_frames: int) -> FittingPlan:
+        """How so many frames are fitted to the model, and put back, without any padding in time."""
+        return plan_fitting(num_frames, self.clip.size, self.budget, None, 1, self.aspect)
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentQuery:
+    """The segment to edit next, and what its source looks like, if anyone asks. What MEMV2V_SEGMENT carries."""
+
+    segment: Segment
+    descriptor: torch.Tensor | None = None
+    descriptor_name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentSource:
+    """A segment as the model sees it: `frames` (F, C, h, w), the last one held until the VAE takes the count.
+
+    digest: hash of the source's own frames in 8 bits and of how they were fitted; the same on every day and device.
+    """
+
+    segment: Segment
+    frames: torch.Tensor
+    digest: str
+
+    @property
+    def true_frames(self) -> torch.Tensor:
+        """Without the held ones."""
+        return self.frames[: self.segment.num_frames]
+
+
+def read_segment(split: SplitVideo, read: Reader, segment: Segment) -> SegmentSource:
+    """The segment's frames, fitted a few at a time."""
+    fitting = split.fitting(1)
+    digest = hashlib.blake2b(f"{fitting.scaled} {fitting.size}".encode(), digest_size=16)
+    pieces = []
+    for chunk in read(segment.start, segment.stop):
+        digest.update((chunk * 255).round().to(torch.uint8).contiguous().numpy())
+        pieces.append(fit_frames(chunk, split.fitting(len(chunk))))
+    frames = segment_frames(torch.cat(pieces), replace(segment, start=0), split.plan.temporal_ratio)
+    return SegmentSource(segment, frames, digest.hexdigest())
+
+
+def open_clip(
+    images: torch.Tensor | None,
+    video: Input.Video | None,
+    frame_rate: Fraction,
+    audio: dict | None,
+    watch: Callable[[Iterator[torch.Tensor]], None] | None = None,
+) -> Clip:
+    """The clip that is connected. `watch` is shown all its frames once, in chunks, a file's with rougher colours.
+
+    Raises: ValueError unless exactly one of `images` and `video` is given, for sound beside a video, and for a file
+    without frames.
+    """
+    if (images is None) == (video is None):
+        got = "neither" if images is None else "both"
+        raise ValueError(f"images and video got {got}, wanted exactly one of the two; connect the clip to one of them")
+    if images is not None:
+        clip = ImageClip(images, frame_rate, audio)
+    elif audio is not None:
+        raise ValueError("audio got a sound beside a video, wanted one or the other; connect images, or leave it out")
+    elif isinstance(video, InputImpl.VideoFromFile):
+        return _open_file(video, watch)
+    else:
+        parts = video.get_components()
+        clip = ImageClip(parts.images, Fraction(parts.frame_rate), parts.audio)
+    if watch is not None:
+        watch(clip.reader()(0, clip.num_frames))
+    return clip
+
+
+def _open_file(video: Input.Video, watch: Callable[[Iterator[torch.Tensor]], None] | None) -> FileClip:
+    file, window = video.get_stream_source(), trim_window(video)
+    counted = _Counted()
+    frames = counted.passing(decoded_frames(file, window))
+    if watch is not None:
+        watch(_chunks(frames, _rough_picture))
+    for _ in frames:  # what nobody watched
+        comfy.model_management.throw_exception_if_processing_interrupted()
+    if counted.size is None:
+        raise ValueError("video got a file without frames that can be decoded, wanted a clip; load another file")
+    return FileClip(file, window, counted.count, counted.size, Fraction(video.get_frame_rate()))
+
+
+class _Counted:
+    """How many frames passed, and their size."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.size: Size | None = None
+
+    def passing(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        for frame in frames:
+            self.count += 1
+            if self.size is None:
+                self.size = _rough_picture(frame).shape[:2]
+            yield frame
+
+
+class _FileReader:
+    """Frames of a file in order. The frames of the last call are kept, as the next segment may start among them."""
+
+    def __init__(self, file: str | BinaryIO, window: tuple[float, float]) -> None:
+        self._frames = decoded_frames(file, window)
+        self._kept: deque[av.VideoFrame] = deque()
+        self._kept_from = 0
+        self._convert = _Converter()
+
+    def read(self, start: int, stop: int) -> Iterator[torch.Tensor]:
+        """Chunks (F, C, H, W) in 0..1 of frames start..stop-1; `start` is no smaller than in the call before."""
+        assert start >= self._kept_from, f"frame {start} is gone: frames are read in order, from {self._kept_from} on"
+        return _chunks(self._between(start, stop), self._convert)
+
+    def _between(self, start: int, stop: int) -> Iterator[av.VideoFrame]:
+        for idx in range(self._kept_from, stop):
+            place = idx - self._kept_from
+            if place == len(self._kept):
+                self._kept.append(next(self._frames))
+            if idx < start:
+                self._kept.popleft()
+                self._kept_from += 1
+            else:
+                yield self._kept[place]
+
+
+def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterator[av.VideoFrame]:
+    """Every frame of a video file within the window, in order. Broken packets are passed over, as ComfyUI does.
+
+    Raises: ValueError for a file without a video stream.
+    """
+    rewind(file)
+    with av.open(file, mode="r") as container:
+        if not container.streams.video:
+            raise ValueError("video got a file without a video stream, wanted a clip; load another file")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        start = int(window[0] / stream.time_base)
+        stop = int(sum(window) / stream.time_base) if window[1] else None
+        if start:
+            container.seek(start, stream=stream)
+        for packet in container.demux(stream):
+            for frame in _decoded(packet):
+                if start and frame.pts < start:
+                    continue
+                if stop is not None and frame.pts >= stop:
+                    return
+                yield frame
+
+
+class _Converter:
+    """Turns frames into pictures (H, W, 3) in 8 bits, upright, with colour brought to full resolution first.
+
+    Not in floats: what PyAV makes of some widths then differs from run to run.
+    """
+
+    def __init__(self) -> None:
+        self._kind: tuple[object, ...] = ()
+
+    def __call__(self, frame: av.VideoFrame) -> numpy.ndarray:
+        kind = frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
+        if kind != self._kind:
+            self._build(frame)
+            self._kind = kind
+        self._source.push(frame)
+        return _upright(self._sink.pull().to_ndarray(format="rgb24"), frame)
+
+    def _build(self, frame: av.VideoFrame) -> None:
+        self._graph = av.filter.Graph()
+        size = {"width": frame.width, "height": frame.height}
+        self._source = self._graph.add_buffer(**size, format=frame.format.name, time_base=frame.time_base)
+        scale = self._graph.add("scale", "flags=bilinear+full_chroma_int+accurate_rnd")
+        rgb, self._sink = self._graph.add("format", "rgb24"), self._graph.add("buffersink")
+        self._source.link_to(scale)
+        scale.link_to(rgb)
+        rgb.link_to(self._sink)
+        self._graph.configure()
+
+
+def _rough_picture(frame: av.VideoFrame) -> numpy.ndarray:
+    """The same at a third of the cost, with colour at half the resolution."""
+    return _upright(frame.to_ndarray(format="rgb24"), frame)
+
+
+def _upright(pixels: numpy.ndarray, frame: av.VideoFrame) -> numpy.ndarray:
+    turns = round(frame.rotation / _QUARTER_TURN_DEG)
+    return numpy.ascontiguousarray(numpy.rot90(pixels, turns)) if turns else pixels
+
+
+def rewind(file: str | BinaryIO) -> None:
+    """Bring a file in memory back to its beginning."""
+    if not isinstance(file, str):
+        file.seek(0)
+
+
+def _decoded(packet: av.Packet) -> list[av.VideoFrame]:
+    try:
+        return packet.decode()
+    except av.error.InvalidDataError as error:
+        logging.warning("a packet of the video could not be decoded and is passed over: %s", error)
+        return []
+
+
+def _chunks(
+    frames: Iterator[av.VideoFrame], convert: Callable[[av.VideoFrame], numpy.ndarray]
+) -> Iterator[torch.Tensor]:
+    """Frames in groups of at most `FRAMES_AT_ONCE` as (F, C, H, W) in 0..1."""
+    group: list[torch.Tensor] = []
+    for frame in frames:
+        group.append(torch.from_numpy(convert(frame)))
+        if len(group) == FRAMES_AT_ONCE:
+            yield _stacked(group)
+            group.clear()
+    if group:
+        yield _stacked(group)
+
+
+def _stacked(group: list[torch.Tensor]) -> torch.Tensor:
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    return torch.stack(group).movedim(-1, 1).float() / 255

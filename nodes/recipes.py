@@ -1,0 +1,44 @@
+"""What of a model and a VAE decides a result, as plain values: a rerun on another day tells by them what changed."""
+
+from collections.abc import Mapping
+
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from torch import nn
+
+from .attachment import adapter_of, base_info
+
+
+def model_parts(model: ModelPatcher) -> tuple[object, ...]:
+    """The base by its name, the adapter by its weights, noise levels, LoRAs by their weights, other patches by name."""
+    info = base_info(model)
+    return (
+        info.model_name,
+        info.mode,
+        weight_parts(adapter_of(model)),
+        model.get_model_object("model_sampling").sigmas,
+        model.patches,
+        _names(model.model_options),
+    )
+
+
+def vae_parts(vae: VAE) -> tuple[object, ...]:
+    """The VAE by its weights."""
+    return type(vae.first_stage_model).__qualname__, weight_parts(vae.first_stage_model)
+
+
+def weight_parts(module: nn.Module | None) -> object:
+    """The vectors of a module, biases and norms, which tell two trainings apart; of larger weights the shape alone."""
+    if module is None:
+        return None
+    state = module.state_dict()
+    return {name: weight if weight.ndim <= 1 else tuple(weight.shape) for name, weight in state.items()}
+
+
+def _names(options: object) -> object:
+    """The keys of nested options, and of what is neither a mapping nor a list its kind alone."""
+    if isinstance(options, Mapping):
+        return {str(key): _names(value) for key, value in options.items()}
+    if isinstance(options, list | tuple):
+        return [_names(value) for value in options]
+    return options if isinstance(options, int | float | str) else type(options).__qualname__

@@ -1,0 +1,174 @@
+"""Writing a video as its frames come, with the sound of the clip that it was made from. Nothing is held for long."""
+
+import itertools
+import math
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import torch
+
+from ..memv2v_core.stitching.fitting import Size
+from .clips import Clip, FileClip, rewind
+
+DEFAULT_CRF = 16
+_BT709, _LIMITED_RANGE = 1, 1  # written into the file, so that every player turns the same numbers into colours
+_COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what MP4 holds as it is
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+_SOUND_S = 1  # seconds that are coded at once
+
+Packets = Generator[av.Packet, None, None]
+
+
+class VideoWriter:
+    """An H.264 file in the making; use it in a `with` block.
+
+    size: rows and columns of the frames. Odd sides need full colour resolution (4:4:4), which some players lack.
+    """
+
+    def __init__(self, path: Path, size: Size, clip: Clip, crf: int = DEFAULT_CRF) -> None:
+        self._rate, self._num_frames = clip.frame_rate, 0
+        with ExitStack() as opened:
+            self._output = opened.enter_context(
+                av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+            )
+            self._video = _video_stream(self._output, size, clip.frame_rate, crf)
+            self._sound = opened.enter_context(closing(_sound_packets(self._output, clip)))
+            self._next_sound: av.Packet | None = next(self._sound, None)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._opened:
+            if kind is None:
+                self._output.mux(self._video.encode(None))
+                self._add_sound(math.inf)
+
+    def add(self, frames: torch.Tensor) -> None:
+        """Write frames (F, C, H, W) in 0..1, and the sound up to their end."""
+        pixels = (frames.movedim(1, -1) * 255).round().clamp(0, 255).to(torch.uint8).cpu().contiguous().numpy()
+        for picture in pixels:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = frame.reformat(format=self._video.pix_fmt, dst_colorspace=_BT709)
+            self._output.mux(self._video.encode(frame))
+            self._num_frames += 1
+        self._add_sound(float(self._num_frames / self._rate))
+
+    def _add_sound(self, until_s: float) -> None:
+        while self._next_sound is not None and _start_s(self._next_sound) <= until_s:
+            self._output.mux(self._next_sound)
+            self._next_sound = next(self._sound, None)
+
+
+def _video_stream(output: av.container.OutputContainer, size: Size, frame_rate: Fraction, crf: int) -> av.VideoStream:
+    stream = output.add_stream("h264", rate=frame_rate)
+    stream.height, stream.width = size
+    stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+    stream.options = {"crf": str(crf)}
+    context = stream.codec_context
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.color_range = _LIMITED_RANGE
+    return stream
+
+
+def _start_s(packet: av.Packet) -> float:
+    return float(packet.dts * packet.time_base)
+
+
+def _sound_packets(output: av.container.OutputContainer, clip: Clip) -> Packets:
+    """Coded packets of the clip's sound, in a new stream of `output` from the start on.
+
+    That of a whole file is copied where MP4 can hold it; any other is coded as AAC.
+    """
+    if not isinstance(clip, FileClip):
+        return _silence() if clip.audio is None else _coded_waveform(output, clip)
+    rewind(clip.file)
+    source = av.open(clip.file, mode="r")
+    stream = next((s for s in reversed(source.streams.audio) if s.codec_context is not None), None)
+    if stream is None:
+        source.close()
+        return _silence()
+    if stream.codec_context.name in _COPIED_CODECS and not any(clip.window):
+        return _copied(source, stream, output.add_stream_from_template(stream))
+    return _recoded(source, stream, output, clip)
+
+
+def _silence() -> Packets:
+    yield from ()
+
+
+def _copied(source: av.container.InputContainer, stream: av.AudioStream, target: av.AudioStream) -> Packets:
+    with source:
+        for packet in source.demux(stream):
+            if packet.dts is not None:  # the last one only ends the stream
+                packet.stream = target
+                yield packet
+
+
+def _recoded(
+    source: av.container.InputContainer, stream: av.AudioStream, output: av.container.OutputContainer, clip: FileClip
+) -> Packets:
+    rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout
+    layout = _LAYOUTS.get(channels.nb_channels, channels.name)  # PCM does not say where its channels belong
+    first = round(clip.window[0] * rate)
+    wanted = math.ceil(clip.num_frames * rate / clip.frame_rate) if any(clip.window) else None
+    pieces = _window_of(_decoded_samples(source, stream, layout), first, wanted)
+    return _coded(output, rate, layout, pieces)
+
+
+def _decoded_samples(
+    source: av.container.InputContainer, stream: av.AudioStream, layout: str
+) -> Iterator[torch.Tensor]:
+    """Samples (C, n) from the file's first on."""
+    resampler = av.AudioResampler(format="fltp", layout=layout, rate=stream.codec_context.sample_rate)
+    with source:
+        for frame in itertools.chain(source.decode(stream), (None,)):
+            for piece in resampler.resample(frame):
+                yield torch.from_numpy(piece.to_ndarray())
+
+
+def _window_of(pieces: Iterator[torch.Tensor], first: int, wanted: int | None) -> Iterator[torch.Tensor]:
+    """Samples first..first+wanted-1 of all, or all from `first` on."""
+    start, stop = 0, math.inf if wanted is None else first + wanted
+    for piece in pieces:
+        low, high = max(first - start, 0), min(stop - start, piece.shape[1])
+        if high > low:
+            yield piece[:, low : int(high)]
+        start += piece.shape[1]
+        if start >= stop:
+            return
+
+
+def _coded_waveform(output: av.container.OutputContainer, clip: Clip) -> Packets:
+    """The sound of frames in memory, cut to their length."""
+    rate = int(clip.audio["sample_rate"])
+    waveform = clip.audio["waveform"][0, :, : math.ceil(clip.num_frames * rate / clip.frame_rate)].float().cpu()
+    layout = _LAYOUTS.get(waveform.shape[0])
+    if layout is None:
+        raise ValueError(
+            f"audio got {waveform.shape[0]} channels, wanted {', '.join(map(str, _LAYOUTS))}; mix it down before"
+        )
+    return _coded(output, rate, layout, iter(waveform.split(rate * _SOUND_S, dim=1)))
+
+
+def _coded(output: av.container.OutputContainer, rate: int, layout: str, pieces: Iterator[torch.Tensor]) -> Packets:
+    """AAC packets of samples (C, n). The stream is there at once, the packets as they are asked for."""
+    stream = output.add_stream("aac", rate=rate, layout=layout)
+
+    def packets() -> Packets:
+        position = 0
+        for piece in pieces:
+            frame = av.AudioFrame.from_ndarray(piece.contiguous().numpy(), format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
+            position += piece.shape[1]
+            yield from stream.encode(frame)
+        yield from stream.encode(None)
+
+    return packets()

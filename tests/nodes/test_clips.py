@@ -1,0 +1,212 @@
+"""Clips read a few frames at a time, and videos written as their frames come."""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+RATE = Fraction(24000, 1001)
+SOUND_HZ = 44100
+NUM_FRAMES, HEIGHT, WIDTH = 20, 48, 70
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    """Frames (F, H, W, 3), each of a grey of its own beside a picture that moves."""
+    frames = torch.linspace(0.1, 0.9, NUM_FRAMES)[:, None, None, None].expand(-1, HEIGHT, WIDTH, 3).clone()
+    for i in range(NUM_FRAMES):
+        frames[i, 10:30, i : i + 20] = torch.tensor((0.8, 0.3, 0.2))
+    return frames
+
+
+@pytest.fixture(scope="module")
+def sound() -> dict:
+    """A second of two rising tones: what is shifted against it is unlike it."""
+    seconds = torch.arange(SOUND_HZ) / SOUND_HZ
+    tones = [torch.sin(2 * math.pi * (hertz * seconds + 300 * seconds**2)) / 2 for hertz in (200, 300)]
+    return {"waveform": torch.stack(tones)[None], "sample_rate": SOUND_HZ}
+
+
+@pytest.fixture(scope="module")
+def file(comfy_api, images: torch.Tensor, sound: dict, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The clip in an MP4 file with sound, as ComfyUI's own Save Video writes it."""
+    from comfy_api.latest import InputImpl, Types
+
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    parts = Types.VideoComponents(images=images, audio=sound, frame_rate=Fraction(24))
+    InputImpl.VideoFromComponents(parts).save_to(str(path))
+    return str(path)
+
+
+def opened(file: str, **window: float):
+    from comfy_api.latest import InputImpl
+
+    from memory_v2v.nodes.clips import open_clip
+
+    video = InputImpl.VideoFromFile(file, **window)
+    return video.get_components(), open_clip(None, video, RATE, None)
+
+
+def frames_of(clip, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    return torch.cat(list(clip.reader()(start, clip.num_frames if stop is None else stop)))
+
+
+@pytest.mark.parametrize(
+    "window", [{}, {"start_time": 0.25}, {"start_time": 0.25, "duration": 0.25}, {"start_time": -0.25}]
+)
+def test_a_file_has_the_frames_that_comfyui_reads_in_it(comfy_api, file: str, window: dict) -> None:
+    parts, clip = opened(file, **window)
+    assert (clip.num_frames, clip.size, clip.frame_rate) == (len(parts.images), (HEIGHT, WIDTH), 24)
+    difference = (frames_of(clip) - parts.images.movedim(-1, 1)).abs()
+    # Measured 0.0036 and 0.102 where the square's edge lies between two values of colour; ComfyUI 0.16.3 is rougher.
+    assert difference.mean() < 0.005 and difference.max() < 0.25
+
+
+def test_spans_that_overlap_are_the_parts_of_the_whole(comfy_api, file: str) -> None:
+    _, clip = opened(file)
+    whole, read = frames_of(clip), clip.reader()
+    for start, stop in ((0, 9), (5, 14), (5, 14), (9, 9), (11, 20)):
+        assert torch.equal(torch.cat([whole[:0], *read(start, stop)]), whole[start:stop])
+    chunks = [len(chunk) for chunk in clip.reader()(0, 20)]
+    assert chunks == [8, 8, 4]
+
+
+def test_the_watcher_sees_every_frame_once(comfy_api, file: str, images: torch.Tensor) -> None:
+    from comfy_api.latest import InputImpl
+
+    from memory_v2v.nodes.clips import open_clip
+
+    seen = []
+
+    def watch(chunks) -> None:
+        seen.append(torch.cat(list(chunks)))
+
+    for given in ({"images": images, "video": None}, {"images": None, "video": InputImpl.VideoFromFile(file)}):
+        frames = frames_of(open_clip(frame_rate=RATE, audio=None, watch=watch, **given))
+        assert seen[-1].shape == frames.shape and (seen[-1] - frames).abs().mean() < 0.01
+
+
+def test_wrong_connections_are_named(comfy_api, file: str, images: torch.Tensor, sound: dict, tmp_path: Path) -> None:
+    import av
+    from comfy_api.latest import InputImpl
+
+    from memory_v2v.nodes.clips import open_clip
+
+    video = InputImpl.VideoFromFile(file)
+    with pytest.raises(ValueError, match="images and video got neither, wanted exactly one"):
+        open_clip(None, None, RATE, None)
+    with pytest.raises(ValueError, match="images and video got both"):
+        open_clip(images, video, RATE, None)
+    with pytest.raises(ValueError, match="audio got a sound beside a video"):
+        open_clip(None, video, RATE, sound)
+    with av.open(str(tmp_path / "sound.m4a"), "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=SOUND_HZ, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(sound["waveform"][0].numpy(), format="fltp", layout="stereo")
+        frame.sample_rate = SOUND_HZ
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    with pytest.raises(ValueError, match="without a video stream"):
+        open_clip(None, InputImpl.VideoFromFile(str(tmp_path / "sound.m4a")), RATE, None)
+
+
+def sound_of(path: str | Path) -> torch.Tensor | None:
+    """Samples (C, n) of a file; older ComfyUIs read only the first of them."""
+    import av
+
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None
+        resampler = av.AudioResampler(format="fltp")
+        frames = [piece for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
+    return torch.cat([torch.from_numpy(frame.to_ndarray()) for frame in frames], dim=1)
+
+
+def written(clip, path: Path):
+    """What ComfyUI reads in the file that the clip's frames are written to."""
+    from comfy_api.latest import InputImpl
+
+    from memory_v2v.nodes.video_writing import VideoWriter
+
+    with VideoWriter(path, clip.size, clip) as writer:
+        for piece in frames_of(clip).split(7):
+            writer.add(piece)
+    return InputImpl.VideoFromFile(str(path)).get_components()
+
+
+def test_a_copied_sound_is_the_very_same(comfy_api, file: str, tmp_path: Path) -> None:
+    _, clip = opened(file)
+    result = written(clip, tmp_path / "result.mp4")
+    assert torch.equal(sound_of(tmp_path / "result.mp4"), sound_of(file))
+    assert (len(result.images), result.frame_rate) == (NUM_FRAMES, 24)
+
+
+def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Correlation of two sounds; measured 0.9999 of a coded one, and 0.95 where it is three samples late."""
+    count = min(one.shape[-1], other.shape[-1])
+    return float(torch.corrcoef(torch.stack([one[0, :count], other[0, :count]]))[0, 1])
+
+
+def test_the_sound_of_a_trimmed_file_is_trimmed(comfy_api, file: str, tmp_path: Path) -> None:
+    parts, clip = opened(file, start_time=0.25, duration=0.25)
+    result = written(clip, tmp_path / "result.mp4")
+    assert len(result.images) == len(parts.images) == 6
+    heard = sound_of(tmp_path / "result.mp4")
+    assert abs(heard.shape[-1] - SOUND_HZ / 4) <= 1024  # whole AAC frames
+    start = 1024  # an AAC frame: the coder needs it to find into a sound that begins at full strength
+    assert likeness(heard[:, start : SOUND_HZ // 4], sound_of(file)[:, SOUND_HZ // 4 + start :]) > 0.99
+
+
+def test_a_sound_that_mp4_cannot_hold_is_coded_anew(
+    comfy_api, images: torch.Tensor, sound: dict, tmp_path: Path
+) -> None:
+    import av
+
+    path = tmp_path / "pcm.mkv"
+    with av.open(str(path), "w") as output:
+        video, audio = output.add_stream("mpeg4", rate=24), output.add_stream("pcm_s16le", rate=SOUND_HZ, layout="mono")
+        video.height, video.width, video.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for picture in (images * 255).byte().numpy():
+            output.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
+        output.mux(video.encode(None))
+        samples = (sound["waveform"][0, :1] * 32767).short().numpy()
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = SOUND_HZ
+        output.mux([*audio.encode(frame), *audio.encode(None)])
+    written(opened(str(path))[1], tmp_path / "result.mp4")
+    assert likeness(sound_of(tmp_path / "result.mp4"), sound["waveform"][0]) > 0.99
+
+
+def test_frames_in_memory_keep_their_exact_rate_and_sound(
+    comfy_api, images: torch.Tensor, sound: dict, tmp_path: Path
+) -> None:
+    from memory_v2v.nodes.clips import open_clip
+
+    clip = open_clip(images, None, RATE, sound)
+    result = written(clip, tmp_path / "result.mp4")
+    assert (len(result.images), result.frame_rate) == (NUM_FRAMES, RATE)
+    heard = sound_of(tmp_path / "result.mp4")
+    assert likeness(heard, sound["waveform"][0]) > 0.99
+    assert abs(heard.shape[-1] - NUM_FRAMES / RATE * SOUND_HZ) <= 1024
+    written(open_clip(images, None, RATE, None), tmp_path / "silent.mp4")
+    assert sound_of(tmp_path / "silent.mp4") is None
+
+
+def test_a_written_video_keeps_size_and_colours(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+    from memory_v2v.nodes.clips import open_clip
+
+    for rows, columns in ((HEIGHT, WIDTH), (HEIGHT - 1, WIDTH), (HEIGHT - 1, WIDTH - 1)):
+        clip = open_clip(images[:, :rows, :columns], None, RATE, None)
+        result = written(clip, tmp_path / f"{rows}x{columns}.mp4")
+        assert result.images.shape == (NUM_FRAMES, rows, columns, 3)
+        shift = (result.images - clip.images).mean((0, 1, 2))
+        assert float(shift.abs().max()) < 0.005  # measured 0.002; a wrong matrix gives 0.03 and more
+
+
+def test_three_channels_of_sound_are_refused(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+    from memory_v2v.nodes.clips import open_clip
+
+    clip = open_clip(images, None, RATE, {"waveform": torch.zeros(1, 3, SOUND_HZ), "sample_rate": SOUND_HZ})
+    with pytest.raises(ValueError, match="audio got 3 channels, wanted 1, 2, 6"):
+        written(clip, tmp_path / "result.mp4")

@@ -1,0 +1,399 @@
+"""EditLongVideo: every segment made once, in view of the earlier ones, whatever happens in between."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import torch
+
+from memv2v_core.builtin import bundle
+from memv2v_core.cache.memory_cache import MemoryCache
+from memv2v_core.cache.storage import load_session, save_session, session_folder
+
+LENGTH, SIDE, STEPS = 5, 32, 2
+NUM_FRAMES = 3 * LENGTH + 2  # four segments, the last one moved back
+ALL = [0, 1, 2, 3]
+
+
+def scene(seed: int, num_frames: int) -> torch.Tensor:
+    """Frames (F, SIDE, SIDE, 3) of smooth noise that drifts."""
+    noise = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    wide = torch.nn.functional.interpolate(noise[None], (SIDE, SIDE + num_frames), mode="bilinear")[0]
+    return torch.stack([wide[:, :, i : i + SIDE] for i in range(num_frames)]).movedim(1, -1)
+
+
+def defaults(node: type) -> dict[str, Any]:
+    """Every widget of a node at its default, as the frontend sends them."""
+    found = {}
+    for given in node.define_schema().inputs:
+        default = getattr(given, "default", None)
+        options = getattr(given, "options", None)
+        if default is not None or options:
+            found[given.id] = options[0] if default is None else default
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one run of the node gave, and the segments (from 0) that it sampled."""
+
+    video: Any
+    cache: MemoryCache
+    report: str
+    sampled: list[int]
+
+    @property
+    def frames(self) -> torch.Tensor:
+        return self.video.get_components().images
+
+    @property
+    def ids(self) -> list[str]:
+        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
+        return [entry.entry_id for entry in entries]
+
+    def latents(self) -> torch.Tensor:
+        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
+        return torch.stack([entry.latent for entry in entries])
+
+    def seen(self) -> list[list[int]]:
+        """Segments that each segment saw, as numbers from 0, best first; nothing for what was replaced since."""
+        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
+        return [[self.ids.index(held) for held in entry.memory_ids if held in self.ids] for entry in entries]
+
+    def outcomes(self) -> list[str]:
+        lines = [line for line in self.report.splitlines() if line.startswith("segment ")]
+        return [line.split(": ")[2].split()[0].strip(",:") for line in lines]
+
+
+@pytest.fixture(scope="module")
+def prompt(comfy_api, edit_loaded) -> Callable[[str], list]:
+    def encode(text: str) -> list:
+        with torch.inference_mode():
+            return comfy_api.nodes.CLIPTextEncode().encode(edit_loaded[1], text)[0]
+
+    return encode
+
+
+@pytest.fixture
+def sampled(comfy_api, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Seeds of all runs of ComfyUI's sampler, in order."""
+    import comfy.sample
+
+    seeds, sample = [], comfy.sample.sample
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        result = sample(*args, **kwargs)
+        seeds.append(kwargs["seed"])
+        return result
+
+    monkeypatch.setattr(comfy.sample, "sample", counted)
+    return seeds
+
+
+@pytest.fixture
+def run(comfy_api, edit_loaded, prompt, sampled: list[int]) -> Callable[..., Result]:
+    from memory_v2v.nodes.long_video import EditLongVideo
+
+    model, _, vae = edit_loaded
+
+    def edit(seed: int = 100, **changes: Any) -> Result:
+        sampled.clear()
+        given = {
+            **defaults(EditLongVideo),
+            "model": model,
+            "vae": vae,
+            "positive": prompt("put a hat on the box"),
+            "negative": prompt(""),
+            "images": scene(1, NUM_FRAMES),
+            "session": "long",
+            "length": LENGTH,
+            "width": SIDE,
+            "height": SIDE,
+            "steps": STEPS,
+            "seed": seed,
+            **changes,
+        }
+        result = comfy_api.run_node(EditLongVideo, **given).result
+        return Result(*result, [s - seed for s in sampled])
+
+    return edit
+
+
+def on_disk(name: str = "long") -> MemoryCache:
+    from memory_v2v.nodes.sampling import sessions_root
+
+    loaded = load_session(session_folder(sessions_root(), name))
+    assert loaded.skipped == () and loaded.notices == ()
+    return loaded.cache
+
+
+@pytest.fixture
+def stop_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], type[BaseException]]]:
+    """Lets the user press stop after the first step of a segment, counted from 0; returns what is then raised."""
+    import comfy.model_management
+    import latent_preview
+
+    prepare = latent_preview.prepare_callback
+
+    def stop(segment: int) -> type[BaseException]:
+        def prepared(model, steps, x0_output_dict=None):
+            shown = prepare(model, steps, x0_output_dict)
+
+            def callback(step, x0, x, total_steps):
+                shown(step, x0, x, total_steps)
+                comfy.model_management.interrupt_current_processing(step == segment * STEPS)
+
+            return callback
+
+        monkeypatch.setattr(latent_preview, "prepare_callback", prepared)
+        return comfy.model_management.InterruptProcessingException
+
+    yield stop
+    monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
+    comfy.model_management.interrupt_current_processing(False)
+
+
+def test_every_segment_sees_the_one_before_and_others_like_it(run) -> None:
+    result = run()
+    entries = result.cache.entries
+    assert result.sampled == ALL and result.outcomes() == ["new"] * 4
+    assert [(entry.segment.start, entry.segment.num_frames) for entry in entries] == [(0, 5), (5, 5), (10, 5), (12, 5)]
+    seen = result.seen()
+    assert seen[:2] == [[], [0]] and seen[2][0] == 1 and seen[3][0] == 2
+    assert sorted(seen[3]) == [0, 1, 2]
+    assert "segment 2: frames 6 to 10, shot 1" in result.report and "segment 1 at 1x2x2" in result.report
+    assert [entry.turn for entry in entries] == [1, 2, 3, 4]
+    assert all(entry.source_latent.shape == entry.latent.shape == (48, 5, 4, 4) for entry in entries)
+    assert result.frames.shape == (NUM_FRAMES, SIDE, SIDE, 3)
+
+
+def test_all_is_on_disk_before_anything_is_decoded(run, edit_loaded, monkeypatch) -> None:
+    def broken(latent: torch.Tensor) -> torch.Tensor:
+        raise MemoryError("decoding")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(edit_loaded[2], "decode", broken)
+        with pytest.raises(MemoryError):
+            run()
+    assert len(on_disk()) == 4
+    again = run()
+    assert again.sampled == [] and again.outcomes() == ["kept"] * 4
+
+
+def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_loaded, prompt) -> None:
+    from memory_v2v.nodes.retrieval import DynamicTokenize
+    from memory_v2v.nodes.sampling import MemoryV2VSampler
+    from memory_v2v.nodes.segment_retrieval import DinoSegmentRetrieve
+    from memory_v2v.nodes.stitching import SplitSegments, StitchSegments
+
+    model, _, vae = edit_loaded
+    node, clip, cache = comfy_api.run_node, scene(1, NUM_FRAMES), MemoryCache()
+    sizes = {"length": LENGTH, "width": SIDE, "height": SIDE}
+    split, count, info = node(
+        SplitSegments, **{**defaults(SplitSegments), **sizes, "model": model, "images": clip}
+    ).result
+    assert count == 4 and "segment 4: frames 13 to 17, shot 1" in info
+    for i in range(count):
+        chosen = {**defaults(DinoSegmentRetrieve), "segments": split, "index": i + 1, "cache": cache}
+        retrieval, frames, segment, why = node(DinoSegmentRetrieve, **chosen).result
+        assert frames.shape == (LENGTH, SIDE, SIDE, 3) and why.shape[-1] == 3
+        plan, _ = node(DynamicTokenize, **{**defaults(DynamicTokenize), "retrieval": retrieval}).result
+        with torch.inference_mode():
+            source = {"samples": vae.encode(frames)}
+        turn = {"source": source, "plan": plan, "cache": cache, "segment": segment, "seed": 100 + i}
+        prompts = {"positive": prompt("put a hat on the box"), "negative": prompt("")}
+        settings = {**defaults(MemoryV2VSampler), "model": model, "steps": STEPS}
+        _, cache = node(MemoryV2VSampler, **{**settings, **prompts, **turn}).result
+    joined = {**defaults(StitchSegments), "segments": split, "cache": cache, "vae": vae}
+    video, images = node(StitchSegments, **joined).result
+    result, wired = run(), Result(video, cache, "", [])
+    assert torch.equal(wired.latents(), result.latents()) and wired.seen() == result.seen()
+    assert torch.equal(video.get_components().images, result.frames)
+    with torch.inference_mode():
+        assert torch.equal(images[:LENGTH], vae.decode(cache.entries[0].latent[None])[0])
+
+
+def test_an_unchanged_rerun_makes_nothing(run) -> None:
+    first = run()
+    again = run()
+    assert again.sampled == [] and again.outcomes() == ["kept"] * 4
+    assert again.ids == first.ids and torch.equal(again.frames, first.frames)
+
+
+@pytest.mark.parametrize("segment", [0, 2])
+def test_a_stopped_edit_goes_on_where_it_stopped(run, stop_in, segment: int) -> None:
+    whole = run(session="whole")
+    stopped = stop_in(segment)
+    with pytest.raises(stopped):
+        run(session="stopped")
+    assert segment == 0 or [entry.segment.idx for entry in on_disk("stopped").entries] == ALL[:segment]
+    stop_in(99)
+    rest = run(session="stopped")
+    assert rest.sampled == ALL[segment:]
+    assert rest.ids == whole.ids and torch.equal(rest.frames, whole.frames)
+
+
+def test_one_segment_is_made_anew_once_and_what_saw_it_is_marked(run) -> None:
+    first = run()
+    redone = run(redo="2", redo_seed=7000)
+    assert redone.sampled == [7001 - 100]
+    assert redone.outcomes() == ["kept", "new", "stale", "stale"]
+    assert "an edit since replaced" in redone.report
+    changed = [old != new for old, new in zip(first.ids, redone.ids, strict=True)]
+    assert changed == [False, True, False, False]
+    assert len(on_disk()) == 4
+    again = run(redo="2", redo_seed=7000)
+    assert again.sampled == [] and again.outcomes() == ["kept", "kept", "stale", "stale"]
+    assert run(redo="").ids == redone.ids
+    other = run(redo="2", redo_seed=8000)
+    assert other.sampled == [8001 - 100] and other.ids[1] not in (first.ids[1], redone.ids[1])
+
+
+def test_stale_segments_are_made_again_with_their_own_noise(run) -> None:
+    first = run()
+    run(redo="2", redo_seed=7000)
+    fresh = run(redo="2", redo_seed=7000, stale="redo")
+    assert fresh.sampled == [2, 3] and fresh.outcomes() == ["kept", "kept", "new", "new"]
+    assert [old != new for old, new in zip(first.ids, fresh.ids, strict=True)] == [False, True, True, True]
+    assert run(redo="2", redo_seed=7000).outcomes() == ["kept"] * 4
+    back = run(redo="2", redo_seed=100, stale="redo")
+    assert torch.equal(back.latents(), first.latents())
+
+
+@pytest.mark.parametrize("change", ["prompt", "seed", "cfg", "frames", "retrieval settings"])
+def test_what_decides_the_result_starts_all_segments_anew(run, prompt, change: str) -> None:
+    first = run()
+    changes = {
+        "prompt": {"positive": prompt("change the colour of the ball")},
+        "seed": {"seed": 50},
+        "cfg": {"cfg": 2.0},
+        "frames": {"images": scene(2, NUM_FRAMES)},
+        "retrieval settings": {"k": 1},
+    }[change]
+    second = run(**changes)
+    assert second.sampled == ALL
+    assert not set(first.ids) & set(second.ids)
+    same = [torch.equal(old, new) for old, new in zip(first.latents(), second.latents(), strict=True)]
+    assert same == [change == "retrieval settings", change == "retrieval settings", False, False]
+    assert {entry.entry_id for entry in on_disk().entries} == set(second.ids)
+    assert run(**changes).sampled == []
+
+
+def test_a_lora_starts_all_segments_anew(run, edit_loaded) -> None:
+    run()
+    weight = edit_loaded[0].model.diffusion_model.blocks[0].ffn[0].weight
+    changed = edit_loaded[0].clone()
+    changed.add_patches({"diffusion_model.blocks.0.ffn.0.weight": ("diff", (torch.ones_like(weight),))}, 0.5)
+    assert run(model=changed).sampled == ALL
+    weaker = edit_loaded[0].clone()
+    weaker.add_patches({"diffusion_model.blocks.0.ffn.0.weight": ("diff", (torch.ones_like(weight),))}, 0.25)
+    assert run(model=weaker).sampled == ALL
+
+
+def test_a_pinned_segment_stays_pinned_when_it_is_made_anew(run) -> None:
+    from memory_v2v.nodes.sampling import sessions_root
+
+    first = run()
+    save_session(on_disk().pin(first.ids[0]), session_folder(sessions_root(), "long"))
+    redone = run(redo="1")
+    assert [entry.segment.idx for entry in redone.cache.entries if entry.is_pinned] == [0]
+    assert [entry.segment.idx for entry in on_disk().entries if entry.is_pinned] == [0]
+
+
+def test_segments_do_not_cross_a_cut_and_a_shot_that_returns_finds_itself(run) -> None:
+    clip = torch.cat((scene(1, 10), 1 - scene(2, 10), scene(1, 10)))
+    result = run(images=clip, min_similarity=0.95)
+    entries = result.cache.entries
+    assert [(e.segment.start, e.segment.shot) for e in entries] == [(0, 0), (5, 0), (10, 1), (15, 1), (20, 2), (25, 2)]
+    seen = result.seen()
+    assert seen[2:4] == [[], [2]]
+    assert seen[4] and set(seen[4]) <= {0, 1}
+    as_in_the_paper = run(images=clip, shots=False, session="paper")
+    assert all(entry.memory_ids for entry in as_in_the_paper.cache.entries[1:])
+
+
+def test_independent_segments_see_nothing(run) -> None:
+    result = run(mode="independent")
+    assert result.sampled == ALL
+    assert all(entry.memory_ids == () and entry.source_descriptor is None for entry in result.cache.entries)
+    assert run(mode="memory").sampled == ALL
+
+
+def test_fifo_edits_the_whole_video_as_one(run) -> None:
+    result = run(mode="fifo", steps=5, images=scene(1, 12))
+    (entry,) = result.cache.entries
+    assert entry.latent.shape[1] == entry.segment.num_frames == 12
+    assert result.frames.shape[0] == 12
+    again = run(mode="fifo", steps=5, images=scene(1, 12))
+    assert again.ids == result.ids and again.outcomes() == ["kept"]
+
+
+def test_progress_runs_over_all_segments_and_steps_with_previews(run, monkeypatch) -> None:
+    import comfy.utils
+    import latent_preview
+
+    seen = []
+    monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB)
+    monkeypatch.setattr(
+        comfy.utils,
+        "PROGRESS_BAR_HOOK",
+        lambda value, total, preview, node_id=None: seen.append((value, total, preview)),
+    )
+    run()
+    steps = [(value, total) for value, total, preview in seen if preview is not None]
+    assert steps == [(i + 1, 4 * STEPS) for i in range(4 * STEPS)]
+
+
+def test_a_file_comes_back_with_its_count_size_rate_and_sound(comfy_api, run, tmp_path) -> None:
+    from comfy_api.latest import InputImpl, Types
+
+    clip = torch.nn.functional.interpolate(scene(1, NUM_FRAMES).movedim(-1, 1), (50, 90)).movedim(1, -1)
+    sound = {"waveform": torch.rand(1, 2, 44100) - 0.5, "sample_rate": 44100}
+    parts = Types.VideoComponents(images=clip, audio=sound, frame_rate=Fraction(24))
+    InputImpl.VideoFromComponents(parts).save_to(str(tmp_path / "clip.mp4"))
+    source = InputImpl.VideoFromFile(str(tmp_path / "clip.mp4"))
+    result = run(video=source, images=None, overlap=2, stitch_mode="cross_fade", match_colours=True)
+    got, wanted = result.video.get_components(), source.get_components()
+    assert got.images.shape == wanted.images.shape == (NUM_FRAMES, 50, 90, 3)
+    assert got.frame_rate == 24 and torch.equal(got.audio["waveform"], wanted.audio["waveform"])
+    assert result.cache.entries[0].latent.shape[2:] == (2, 4)  # 32x16 pixels
+    small = run(video=source, images=None, overlap=2, size="model")
+    assert small.sampled == [] and small.frames.shape[1:3] == (16, 32)
+
+
+def test_a_model_with_cameras_holds_them_still_and_its_source_keeps_its_range(
+    comfy_api, run, tiny_model, tiny_weights
+) -> None:
+    from memory_v2v.nodes.builtin_vae import BuiltinVAE
+
+    vae = BuiltinVAE(bundle.load_codec("tiny"))
+    result = run(model=tiny_model, vae=vae, positive=None, negative=None)
+    assert result.sampled == ALL and "segment 1 at 1x4x4" in result.report
+    entry = result.cache.entries[0]
+    assert entry.camera.is_assumed and torch.equal(entry.camera.c2w[0], entry.camera.c2w[-1])
+    with pytest.raises(ValueError, match="source beside the target's channels"):
+        run(model=tiny_model, vae=vae, positive=None, negative=None, mode="fifo", session="other")
+
+
+def test_a_session_of_another_size_is_refused_before_sampling(run) -> None:
+    run()
+    with pytest.raises(ValueError, match="4x4 .*got one of .*2x2"):
+        run(width=16, height=16)
+    assert len(on_disk()) == 4
+
+
+def test_inputs_that_cannot_be_are_named(comfy_api, run, tiny_weights) -> None:
+    from memory_v2v.nodes.builtin_vae import BuiltinVAE
+    from memory_v2v.nodes.long_video import EditLongVideo
+
+    assert "session got nothing" in EditLongVideo.validate_inputs(session="")
+    assert "session name got 'a/b'" in EditLongVideo.validate_inputs(session="a/b")
+    assert EditLongVideo.validate_inputs(session="fine") is True
+    with pytest.raises(ValueError, match="redo got '9', wanted numbers from 1 to 4"):
+        run(redo="9")
+    with pytest.raises(ValueError, match="dinov2-base is missing"):
+        run(descriptor="dinov2-base")
+    with pytest.raises(ValueError, match="source got a latent of shape .1, 16"):
+        run(vae=BuiltinVAE(bundle.load_codec("tiny")))
