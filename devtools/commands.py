@@ -20,6 +20,7 @@ from .environment import (
     SetupError,
     prepare_environment,
 )
+from .long_demo import run_long_demo
 from .server import ServerError, running_server, stop_process
 
 CHILD_PATIENCE_S = 20.0
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="run the shipped workflow with and without memory in a real ComfyUI")
     add_demo_options(demo)
-    demo.set_defaults(run=lambda options, _: run_demo(prepare_environment(version=options.comfyui), options))
+    demo.set_defaults(run=_demo)
 
     test = commands.add_parser("test", help="lint, format check, then all tests; further arguments go to pytest")
     test.set_defaults(run=_test)
@@ -79,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         passed_on = commands.add_parser(name, help=description, add_help=False)
         passed_on.set_defaults(run=_pass_on)
     return parser
+
+
+def _demo(options: argparse.Namespace, rest: list[str]) -> int:
+    run = run_long_demo if options.task == "long" else run_demo
+    return run(prepare_environment(version=options.comfyui), options)
 
 
 def _setup(options: argparse.Namespace, rest: list[str]) -> int:

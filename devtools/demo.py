@@ -28,8 +28,14 @@ REAL_FOOTAGE = (
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's command-line options to `parser`."""
+    parser.add_argument(
+        "--task", choices=("turns", "long"), default="turns", help="camera paths in turn, or a long video in segments"
+    )
     parser.add_argument("--video", type=Path, help="run the loop on this clip instead of the rendered scene")
-    parser.add_argument("--workflow", type=Path, default=WORKFLOW, help="a workflow saved by ComfyUI's editor")
+    parser.add_argument("--prompt", help="the instruction for a long --video")
+    parser.add_argument(
+        "--workflow", type=Path, help="a workflow saved by ComfyUI's editor, instead of the shipped one"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results")
     parser.add_argument("--gpu", action="store_true", help="let ComfyUI use the GPU instead of the CPU")
 
@@ -70,7 +76,9 @@ def run_demo(environment: Environment, options: argparse.Namespace) -> int:
 
 def prepare_prompt(api: ComfyApi, options: argparse.Namespace) -> dict[str, dict]:
     """The shipped workflow as a prompt, on the user's clip, or with the truth rendered beside it."""
-    prompt = workflow_to_prompt(json.loads(options.workflow.read_text(encoding="utf-8")), api.object_info())
+    prompt = workflow_to_prompt(
+        json.loads((options.workflow or WORKFLOW).read_text(encoding="utf-8")), api.object_info()
+    )
     if options.video is None:
         return with_truth(prompt)
     return with_video(prompt, api.upload(options.video))

@@ -1,7 +1,7 @@
 """Trains a built-in model, or any other configuration, and writes it where the pack loads it from.
 
-    python -m memv2v_core.training [--task novel_view | text_edit] [--folder RUN_FOLDER] [--config FILE.yaml] [--key NAME]
-        [--only-export]
+    python -m memv2v_core.training [--task novel_view | text_edit] [--folder RUN_FOLDER] [--config FILE.yaml]
+        [--key NAME] [--only-export]
 
 A stopped run goes on where its last checkpoint was.
 """

@@ -18,7 +18,6 @@ from .dataset import Example
 from .edits import Edit, draw_edit
 from .worlds import World, make_canvas, make_world, render
 
-
 _PLAIN_CHANGE = 0.2  # of a latent, whose deviation is about 1
 
 
