@@ -138,6 +138,11 @@ def conditionings(positive: list | None, negative: list | None, shot: Shot, info
     return tuple(node_helpers.conditioning_set_values(prompt, source) for prompt in prompts)
 
 
+def negative_or_unread(positive: list | None, negative: list | None, cfg: float) -> list | None:
+    """The negative prompt; at cfg 1 nobody reads it, so that the positive one can stand in where there is none."""
+    return positive if negative is None and cfg == 1 else negative
+
+
 def prompt_or_empty(conditioning: list | None, info: BaseInfo) -> list:
     """The given CONDITIONING, or the empty prompt of a model that reads none.
 

@@ -13,7 +13,7 @@ from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ..memv2v_core.stitching.progress import parse_segments
 from .attachment import LoadedAdapter, base_info, with_adapter
 from .cache import open_cache
-from .conditioning import ADAPTER_INPUT
+from .conditioning import ADAPTER_INPUT, negative_or_unread
 from .io_types import CATEGORY, Cache
 from .long_video_loop import (
     FIFO,
@@ -178,7 +178,7 @@ class EditLongVideo(io.ComfyNode):
             model,
             vae,
             positive,
-            negative,
+            negative_or_unread(positive, negative, given.sampler.cfg),
             split,
             mode,
             given.sampler,

@@ -28,6 +28,7 @@ from .conditioning import (
     empty_latent,
     make_shot,
     memories_of,
+    negative_or_unread,
     with_memory,
 )
 from .io_types import CATEGORY, Cache, SegmentSocket
@@ -108,7 +109,7 @@ class MemoryV2VSampler(io.ComfyNode):
         latent = empty_latent(shot, plan, info, batch_size=1)
         cache = require_room(cache, shot, info, latent["samples"])
         patched = with_memory(model, shot, plan, info)
-        prompts = conditionings(positive, negative, shot, info)
+        prompts = conditionings(positive, negative_or_unread(positive, negative, cfg), shot, info)
         (sampled,) = common_ksampler(patched, seed, steps, cfg, sampler_name, scheduler, *prompts, latent)
         details = {} if segment is None else segment_details(segment, sampled["samples"], info)
         entry = turn_entry(sampled["samples"], model, shot, info, cache, seed, plan, **details)
