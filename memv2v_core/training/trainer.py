@@ -98,6 +98,11 @@ def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
     patch = dit.patch_embedding.weight  # (D, 2 C, 1, 2, 2)
     dim, num_px = patch.shape[0], patch[0, 0].numel()
     used = [stream * config.channels + i for stream in (0, 1) for i in range(config.num_used)]
+    if len(used) * num_px > dim:
+        raise ValueError(
+            f"used_channels got {config.num_used}, wanted at most {dim // (2 * num_px)} for a DiT {dim} wide, which "
+            "carries target and source beside each other; lower it or widen the DiT"
+        )
     basis = nn.init.orthogonal_(torch.empty(dim, dim))
     content, rest = basis[:, : len(used) * num_px], basis[:, len(used) * num_px :]
     nn.init.zeros_(patch)

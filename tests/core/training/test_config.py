@@ -37,7 +37,7 @@ def test_values_reach_nested_configs_and_lists_become_tuples(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sede: 1", r"run.yaml got the key 'sede', wanted one of \[.*'seed'\]; correct its spelling"),
+        ("sede: 1", r"run.yaml got the key 'sede', wanted one of \[.*'seed', 'task'\]; correct its spelling"),
         ("optim: {lr: 1}", "run.yaml: optim got the key 'lr', wanted one of"),
         ("data: {scenes: {shapes: 4}}", "run.yaml: data: scenes got the key 'shapes', wanted one of"),
     ],

@@ -5,10 +5,11 @@ import torch
 
 from memv2v_core.builtin.codec import Codec
 from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.training.config import EditDataConfig, ModelConfig, TrainConfig
 from memv2v_core.training.edit_dataset import EditStructure, TextEditExamples, draw_edit_structure, edit_example
 from memv2v_core.training.objective import flow_matching_loss
-from memv2v_core.training.trainer import build_network, fit_codec
+from memv2v_core.training.trainer import build_network, build_optimizers, fit_codec
 from memv2v_core.training.worlds import WorldConfig
 
 DATA = EditDataConfig(
@@ -38,6 +39,7 @@ def config() -> TrainConfig:
         text_dim=16,
         freq_dim=16,
         channels=20,
+        used_channels=8,
         has_source_channels=True,
         has_rays=False,
         has_cameras=False,
@@ -107,17 +109,58 @@ def test_a_batch_holds_source_and_edit_of_every_memory_on_the_channel_axis(codec
     assert example.inputs.clean_timestep == "zero" and example.inputs.target_cameras is None
 
 
-def test_the_loss_reaches_the_text_the_tokenizers_and_the_dit(config: TrainConfig, codec: Codec):
+def test_after_one_step_the_loss_reaches_the_text_the_tokenizers_and_the_dit(config: TrainConfig, codec: Codec):
+    torch.manual_seed(0)
+    network = build_network(config.model)
+    optimizers = build_optimizers(network, config.optim)
+    rows = [TextEditExamples(DATA, generator(seed)).draw_row(STRUCTURE) for seed in (0, 1)]
+    example = edit_example(DATA, STRUCTURE, rows, codec, generator(5))
+    noise = torch.randn(example.target.shape, generator=generator(6))
+    view, sigmas = DiffusersView(network["dit"]), torch.tensor([0.4, 0.8])
+    losses = []
+    for _ in range(3):  # blocks start silent, so the first step moves their output matrices alone
+        network.zero_grad()
+        context = network["text"](example.prompts)
+        loss = flow_matching_loss(view, network["adapter"], example, context, sigmas, noise)
+        loss.backward()
+        losses.append(loss.item())
+        for optimizer in optimizers:
+            optimizer.step()
+    for part, name in (("text", "shared"), ("adapter", "tokenizers.4"), ("adapter", "mergers.0"), ("dit", "patch")):
+        gradients = [p.grad for n, p in network[part].named_parameters() if name in n]
+        assert gradients and all(g is not None and g.abs().max() > 0 for g in gradients), name
+    assert losses[-1] < losses[0]
+
+
+def test_channels_that_carry_nothing_stay_silent(config: TrainConfig, codec: Codec):
+    torch.manual_seed(0)
+    network = build_network(config.model)
+    used = config.model.num_used
+    silent = [*range(used, 20), *range(20 + used, 40)]
+    assert network["dit"].patch_embedding.weight[:, silent].abs().max() == 0
+    rows = [TextEditExamples(DATA, generator(0)).draw_row(STRUCTURE)]
+    example = edit_example(DATA, STRUCTURE, rows, codec, generator(5))
+    assert example.target[:, used:].abs().max() == 0 and example.weight[:, used:].max() == 0
+    for stream in example.inputs.streams:
+        assert stream.latent[:, silent].abs().max() == 0
+
+
+def test_a_fresh_editor_predicts_the_noisy_target_less_its_source(config: TrainConfig, codec: Codec):
     torch.manual_seed(0)
     network = build_network(config.model)
     rows = [TextEditExamples(DATA, generator(seed)).draw_row(STRUCTURE) for seed in (0, 1)]
     example = edit_example(DATA, STRUCTURE, rows, codec, generator(5))
-    noise = torch.randn(example.target.shape, generator=generator(6))
-    context = network["text"](example.prompts)
-    loss = flow_matching_loss(
-        DiffusersView(network["dit"]), network["adapter"], example, context, torch.tensor([0.4, 0.8]), noise
-    )
-    loss.backward()
-    for part, name in (("text", "shared"), ("adapter", "tokenizers.4"), ("adapter", "mergers.0"), ("dit", "patch")):
-        gradients = [p.grad for n, p in network[part].named_parameters() if name in n]
-        assert gradients and all(g is not None and g.abs().max() > 0 for g in gradients), name
+    noisy = torch.randn(example.target.shape, generator=generator(6))
+    noisy[:, config.model.num_used :] = 0
+    given = torch.cat((noisy, example.source), dim=1)
+    with torch.no_grad():
+        context = network["text"](example.prompts)
+        view, inputs = DiffusersView(network["dit"]), example.inputs
+        velocity = memory_forward(view, network["adapter"], given, torch.full((2,), 900.0), context, inputs)
+    wanted = noisy - example.source
+    assert (velocity - wanted).std() < 0.45 * wanted.std()
+
+
+def test_more_channels_than_a_dit_has_room_for_are_refused(config: TrainConfig):
+    with pytest.raises(ValueError, match="used_channels got 20, wanted at most 8 for a DiT 64 wide"):
+        build_network(replace(config.model, used_channels=20))
