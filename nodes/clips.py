@@ -22,6 +22,7 @@ from .compat import trim_window
 
 FRAMES_AT_ONCE = 8
 _QUARTER_TURN_DEG = 90
+_RGB = 3
 
 Reader = Callable[[int, int], Iterator[torch.Tensor]]  # chunks (F, C, H, W) of frames start..stop-1
 
@@ -48,7 +49,8 @@ class ImageClip:
         def read(start: int, stop: int) -> Iterator[torch.Tensor]:
             for first in range(start, stop, FRAMES_AT_ONCE):
                 comfy.model_management.throw_exception_if_processing_interrupted()
-                yield self.images[first : min(first + FRAMES_AT_ONCE, stop), ..., :3].movedim(-1, 1).float()
+                chunk = self.images[first : min(first + FRAMES_AT_ONCE, stop), ..., :3].movedim(-1, 1).float().cpu()
+                yield _require_finite(chunk, first)
 
         return read
 
@@ -57,7 +59,9 @@ class ImageClip:
 class FileClip:
     """A video file, of which no more than a segment is ever decoded at once.
 
-    file: a path, or a file in memory. window: start and duration in seconds, 0 for all that follows.
+    file: a path, or a file in memory. window: start and duration in seconds, 0 for all that follows. start_s: when the
+    first frame is shown, in the file's own time. drift_s: how far any frame is shown from where a steady `frame_rate`
+    would have it.
     """
 
     file: str | BinaryIO
@@ -65,6 +69,8 @@ class FileClip:
     num_frames: int
     size: Size
     frame_rate: Fraction
+    start_s: float = 0.0
+    drift_s: float = 0.0
 
     def reader(self) -> Reader:
         """Gives frames whose start never goes back, as segments do: what the last call gave is kept, no more."""
@@ -140,13 +146,15 @@ def open_clip(
 ) -> Clip:
     """The clip that is connected. `watch` is shown all its frames once, in chunks, a file's with rougher colours.
 
-    Raises: ValueError unless exactly one of `images` and `video` is given, for sound beside a video, and for a file
-    without frames.
+    Raises: ValueError unless exactly one of `images` and `video` is given, for images without colour, for sound beside
+    a video, and for a file without frames.
     """
     if (images is None) == (video is None):
         got = "neither" if images is None else "both"
         raise ValueError(f"images and video got {got}, wanted exactly one of the two; connect the clip to one of them")
     if images is not None:
+        if images.shape[-1] < _RGB:
+            raise ValueError(f"images got {images.shape[-1]} channels, wanted 3; convert a mask with Mask To Image")
         clip = ImageClip(images, frame_rate, audio)
     elif audio is not None:
         raise ValueError("audio got a sound beside a video, wanted one or the other; connect images, or leave it out")
@@ -170,21 +178,36 @@ def _open_file(video: Input.Video, watch: Callable[[Iterator[torch.Tensor]], Non
         comfy.model_management.throw_exception_if_processing_interrupted()
     if counted.size is None:
         raise ValueError("video got a file without frames that can be decoded, wanted a clip; load another file")
-    return FileClip(file, window, counted.count, counted.size, Fraction(video.get_frame_rate()))
+    rate = Fraction(video.get_frame_rate())
+    return FileClip(file, window, counted.count, counted.size, rate, counted.start_s, counted.drift_s(rate))
 
 
 class _Counted:
-    """How many frames passed, and their size."""
+    """How many frames passed, their size, and when they are shown."""
 
     def __init__(self) -> None:
-        self.count = 0
         self.size: Size | None = None
+        self._times_s: list[float | None] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._times_s)
+
+    @property
+    def start_s(self) -> float:
+        return self._times_s[0] or 0.0
+
+    def drift_s(self, frame_rate: Fraction) -> float:
+        """How far any frame is shown from where a steady rate would have it."""
+        steady = (self.start_s + float(idx / frame_rate) for idx in range(self.count))
+        shown = zip(self._times_s, steady, strict=True)
+        return max((abs(time_s - steady_s) for time_s, steady_s in shown if time_s is not None), default=0.0)
 
     def passing(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         for frame in frames:
-            self.count += 1
             if self.size is None:
                 self.size = _rough_picture(frame).shape[:2]
+            self._times_s.append(frame.time)
             yield frame
 
 
@@ -192,6 +215,7 @@ class _FileReader:
     """Frames of a file in order. The frames of the last call are kept, as the next segment may start among them."""
 
     def __init__(self, file: str | BinaryIO, window: tuple[float, float]) -> None:
+        self._file = file
         self._frames = decoded_frames(file, window)
         self._kept: deque[av.VideoFrame] = deque()
         self._kept_from = 0
@@ -206,12 +230,21 @@ class _FileReader:
         for idx in range(self._kept_from, stop):
             place = idx - self._kept_from
             if place == len(self._kept):
-                self._kept.append(next(self._frames))
+                self._kept.append(self._next(idx))
             if idx < start:
                 self._kept.popleft()
                 self._kept_from += 1
             else:
                 yield self._kept[place]
+
+    def _next(self, idx: int) -> av.VideoFrame:
+        frame = next(self._frames, None)
+        if frame is None:
+            raise ValueError(
+                f"video got {idx} frames, wanted more: {self._file} changed since it was split; load it again, and let "
+                "no other program write it meanwhile"
+            )
+        return frame
 
 
 def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterator[av.VideoFrame]:
@@ -275,6 +308,17 @@ def _rough_picture(frame: av.VideoFrame) -> numpy.ndarray:
 def _upright(pixels: numpy.ndarray, frame: av.VideoFrame) -> numpy.ndarray:
     turns = round(frame.rotation / _QUARTER_TURN_DEG)
     return numpy.ascontiguousarray(numpy.rot90(pixels, turns)) if turns else pixels
+
+
+def _require_finite(chunk: torch.Tensor, first: int) -> torch.Tensor:
+    bad = (~torch.isfinite(chunk)).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if bad:
+        names = ", ".join(str(first + idx + 1) for idx in bad)
+        raise ValueError(
+            f"images got NaN or infinity in frames {names}, wanted finite numbers; make these frames again, as with a "
+            "VAE in fp32"
+        )
+    return chunk
 
 
 def rewind(file: str | BinaryIO) -> None:

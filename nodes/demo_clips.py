@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 
 from ..memv2v_core.training.config import EditDataConfig
 from ..memv2v_core.training.demo_clips import FRAME_RATE, demo_scenes, shot_starts
-from ..memv2v_core.training.edits import AMBIGUOUS, Edit
+from ..memv2v_core.training.edits import TRAINED_KINDS, Edit
 from ..memv2v_core.training.worlds import World, render
 from .io_types import CATEGORY
 
@@ -40,10 +40,9 @@ class DemoLongVideo(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "instruction",
-                    options=list(AMBIGUOUS),
+                    options=list(TRAINED_KINDS),
                     default="hat",
-                    tooltip="recolour: give an object a new colour. hat: put a hat on it. reshape: turn it into "
-                    "something else.",
+                    tooltip="recolour: give an object a new colour. hat: put a hat on it.",
                 ),
                 io.Int.Input(
                     "size",

@@ -10,6 +10,7 @@ from comfy_api.latest import Input, InputImpl, io
 
 from ..memv2v_core.cache.storage import session_folder
 from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
+from ..memv2v_core.stitching.blending import SegmentStitcher
 from ..memv2v_core.stitching.progress import parse_segments
 from .attachment import LoadedAdapter, base_info, with_adapter
 from .cache import open_cache
@@ -42,6 +43,7 @@ from .stitching import (
 
 KEEP_STALE, REDO_STALE = "keep and mark", "redo"
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
+NO_SESSION = "session got nothing, wanted a name; finished segments are kept under it, so that nothing is lost"
 
 SAMPLER_INPUTS = [
     io.Int.Input(
@@ -143,7 +145,7 @@ class EditLongVideo(io.ComfyNode):
         if session is None:  # linked: not known yet
             return True
         if not session:
-            return "session got nothing, wanted a name; finished segments are kept under it, so that nothing is lost"
+            return NO_SESSION
         try:
             session_folder(Path(), session)
         except ValueError as error:
@@ -168,11 +170,14 @@ class EditLongVideo(io.ComfyNode):
         adapter: LoadedAdapter | None = None,
         **settings: object,
     ) -> io.NodeOutput:
+        if not session:
+            raise ValueError(NO_SESSION)
         model = with_adapter(model, adapter)
         info = base_info(model)
         given = _Widgets(settings)
         splitting = given.splitting(mode)
         split = split_video(info, splitting, video, images, frame_rate, audio, is_whole=mode == FIFO)
+        SegmentStitcher(split.plan, given.stitching.config)  # what it refuses it refuses before anything is sampled
         window = padded_num_frames(splitting.length or info.num_frames, info.ratios.temporal)
         edit = LongEdit(
             model,

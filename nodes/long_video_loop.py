@@ -124,11 +124,13 @@ class LongEdit:
 
 @dataclass(frozen=True, eq=False)
 class EditedSegment:
-    """A segment's entry, and where it comes from. memories: what it saw, in words."""
+    """A segment's entry, and where it comes from. memories: what it saw, in words; of a stale one `stale_for` says why
+    it is."""
 
     entry: MemoryEntry
     outcome: Outcome
     memories: str
+    stale_for: str
     seconds: float
 
 
@@ -145,8 +147,8 @@ def edit_segments(edit: LongEdit, cache: MemoryCache) -> tuple[MemoryCache, tupl
     for segment in edit.split.plan.segments:
         comfy.model_management.throw_exception_if_processing_interrupted()
         started = time.monotonic()
-        entry, outcome, memories = run.edited(segment, read)
-        edited.append(EditedSegment(entry, outcome, memories, time.monotonic() - started))
+        entry, outcome, memories, stale_for = run.edited(segment, read)
+        edited.append(EditedSegment(entry, outcome, memories, stale_for, time.monotonic() - started))
     return run.cache, tuple(edited)
 
 
@@ -169,8 +171,8 @@ class _Run:
         total = self.edit.sampler.steps * len(self.edit.split.plan.segments)
         return latent_preview.prepare_callback(self.edit.model, total)
 
-    def edited(self, segment: Segment, read: Reader) -> tuple[MemoryEntry, Outcome, str]:
-        """The segment's entry, made where there is none that can stay, and the memories that it saw."""
+    def edited(self, segment: Segment, read: Reader) -> tuple[MemoryEntry, Outcome, str, str]:
+        """The segment's entry, made where none can stay, the memories that it saw, and why it is stale."""
         source = read_segment(self.edit.split, read, segment)
         recipe = self.edit.recipe(source)
         entry = entry_made_by(self.cache, segment, recipe)
@@ -184,9 +186,11 @@ class _Run:
         elif state != "done":
             entry = self._made(source, query, plan, recipe, entry)
             outcome = "new"
-        memories = self._what_it_saw(entry) if outcome == "stale" else _memories_text(plan)
+        is_stale = outcome == "stale"
+        memories = self._what_it_saw(entry) if is_stale else _memories_text(plan)
+        stale_for = self._why_stale(entry, plan) if is_stale else ""
         self.finished[segment.idx] = entry
-        return entry, outcome, memories
+        return entry, outcome, memories, stale_for
 
     def _query(self, source: SegmentSource, entry: MemoryEntry | None) -> SegmentQuery:
         if self.edit.mode != MEMORY:
@@ -235,6 +239,14 @@ class _Run:
             self.callback(segment.idx * steps + step, x0, x, steps * count)
 
         return callback
+
+    def _why_stale(self, entry: MemoryEntry, plan: TokenPlan | None) -> str:
+        held = {kept.entry_id for kept in self.finished.values()}
+        if not held.issuperset(entry.memory_ids):
+            return "it saw an edit that was replaced since"
+        if self.stale.intersection(entry.memory_ids):
+            return "it saw a segment that is stale itself"
+        return f"made now it would see {_memories_text(plan) or 'none'}, as pins or other edits changed the choice"
 
     def _what_it_saw(self, entry: MemoryEntry) -> str:
         names = {held.entry_id: f"segment {held.segment.idx + 1}" for held in self.finished.values()}
@@ -300,7 +312,7 @@ def describe_edit(edited: tuple[EditedSegment, ...]) -> str:
         what = {
             "new": f"new, {part.seconds:.1f} s",
             "kept": "kept from an earlier run",
-            "stale": "stale: kept, but it saw an edit that was replaced since; set stale to redo to make it again",
+            "stale": f"stale: kept, but {part.stale_for}; set stale to redo to make it again",
         }[part.outcome]
         segment, entry_id = segment_text(part.entry.segment), part.entry.entry_id[:8]
         lines.append(f"{segment}, {entry_id}: {what}; memories: {part.memories or 'none'}")

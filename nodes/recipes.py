@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from torch import nn
@@ -10,16 +11,32 @@ from .attachment import adapter_of, base_info
 
 
 def model_parts(model: ModelPatcher) -> tuple[object, ...]:
-    """The base by its name, the adapter by its weights, noise levels, LoRAs by their weights, other patches by name."""
+    """The base by name and weights, adapter and LoRAs by their weights, noise levels, other patches by name."""
     info = base_info(model)
     return (
         info.model_name,
         info.mode,
+        base_parts(model),
         weight_parts(adapter_of(model)),
         model.get_model_object("model_sampling").sigmas,
         model.patches,
         _names(model.model_options),
     )
+
+
+def base_parts(model: ModelPatcher) -> dict[str, object]:
+    """Of every weight of the DiT the vector, or the first row: two trainings, and a merge, share neither.
+
+    A weight that a LoRA is loaded into counts as it was before. Of quantized weights the shape alone.
+    """
+    parts = {}
+    for name, weight in model.model.diffusion_model.named_parameters():
+        unpatched = model.backup.get(f"diffusion_model.{name}")
+        weight = weight if unpatched is None else unpatched.weight
+        is_plain = type(weight) in (torch.Tensor, nn.Parameter) and weight.ndim
+        sample = weight[:1] if is_plain and weight.ndim > 1 else weight
+        parts[name.replace("_orig_mod.", "")] = sample if is_plain else tuple(weight.shape)  # a compiled one's own name
+    return parts
 
 
 def vae_parts(vae: VAE) -> tuple[object, ...]:

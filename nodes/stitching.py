@@ -25,11 +25,13 @@ from ..memv2v_core.stitching.progress import newest_of, stale_entries
 from ..memv2v_core.stitching.segments import plan_segments
 from ..memv2v_core.stitching.shots import ShotConfig, detect_shots
 from .attachment import base_info
-from .clips import SplitVideo, open_clip
+from .clips import FileClip, SplitVideo, open_clip
 from .io_types import CATEGORY, Cache, Segments
 from .pictures import VideoAndText
 from .video import MAX_RATE_DENOMINATOR, MODEL_SIZE, ORIGINAL_SIZE
-from .video_writing import DEFAULT_CRF, VideoWriter
+from .video_writing import DEFAULT_CRF, VideoWriter, require_sound
+
+_NOTED_DRIFT_S = 0.1
 
 SPLIT_INPUTS = [
     io.Int.Input(
@@ -132,6 +134,11 @@ class StitchSettings:
     size: str
     crf: int
 
+    @property
+    def config(self) -> StitchConfig:
+        """Of the stitcher."""
+        return StitchConfig(self.mode, self.match_colours)
+
 
 class SplitSegments(io.ComfyNode):
     """Pieces that a model can edit."""
@@ -216,15 +223,14 @@ class StitchSegments(io.ComfyNode):
         crf: int,
     ) -> io.NodeOutput:
         entries = finished_entries(segments, cache)
-        kept: list[torch.Tensor] = []
         settings = StitchSettings(stitch_mode, match_colours, size, crf)
-        path = write_stitched(segments, entries, vae, settings, kept)
+        frames = torch.empty(segments.clip.num_frames, *result_size(segments, settings), 3)
+        path = write_stitched(segments, entries, vae, settings, frames)
         stale = stale_entries(entries)
         names = ", ".join(str(entry.segment.idx + 1) for entry in entries if entry.entry_id in stale)
         text = describe_result(segments, settings)
         if stale:
             text += f"\nsegments {names} saw an edit of another segment that was replaced since: edit them again"
-        frames = torch.cat(kept).movedim(1, -1).contiguous()
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)), frames, ui=VideoAndText(path, text))
 
 
@@ -239,8 +245,12 @@ def split_video(
 ) -> SplitVideo:
     """The clip that is connected, split for a model; `is_whole` makes one segment of it, however long.
 
-    Raises: ValueError for a clip, length or overlap that cannot be; see `open_clip` and `plan_segments`.
+    Raises: ValueError for a clip, sound, size, length or overlap that cannot be; see `open_clip` and `plan_segments`.
     """
+    spatial = info.ratios.spatial
+    rows, columns = (asked or side * spatial for asked, side in zip(settings.size, info.latent_size, strict=True))
+    if settings.aspect != "keep":
+        _require_sides({"height": rows, "width": columns}, spatial)
     rate, shots = Fraction(frame_rate).limit_denominator(MAX_RATE_DENOMINATOR), []
 
     def find_shots(chunks: Iterator[torch.Tensor]) -> None:
@@ -248,14 +258,24 @@ def split_video(
 
     watch = None if settings.shot_sensitivity is None else find_shots
     clip = open_clip(images, video, rate, audio, watch)
-    ratio, spatial = info.ratios.temporal, info.ratios.spatial
+    require_sound(clip)
+    ratio = info.ratios.temporal
     if is_whole:
         plan = plan_segments(clip.num_frames, padded_num_frames(clip.num_frames, ratio), 0, ratio)
     else:
         length = settings.length or padded_num_frames(info.num_frames, ratio)
         plan = plan_segments(clip.num_frames, length, settings.overlap, ratio, tuple(shots) or None)
-    rows, columns = (asked or side * spatial for asked, side in zip(settings.size, info.latent_size, strict=True))
     return SplitVideo(clip, plan, info, (rows, columns), settings.aspect)
+
+
+def _require_sides(sides: dict[str, int], multiple: int) -> None:
+    for name, side in sides.items():
+        if side % multiple:
+            below = max(side // multiple, 1) * multiple
+            raise ValueError(
+                f"{name} got {side}, wanted a multiple of {multiple} for this model's VAE; use {below} or "
+                f"{below + multiple}, or the aspect 'keep'"
+            )
 
 
 def describe_split(split: SplitVideo) -> str:
@@ -287,24 +307,39 @@ def write_stitched(
     entries: Iterable[MemoryEntry],
     vae: VAE,
     settings: StitchSettings,
-    kept: list[torch.Tensor] | None = None,
+    kept: torch.Tensor | None = None,
 ) -> Path:
     """A new file in ComfyUI's temporary folder with the whole result; frames leave as soon as they are finished.
 
-    kept: where to put all frames (n, C, H, W) as well.
+    kept: (num_frames, H, W, 3), where to put all frames as well.
+
+    Raises: ValueError where the file cannot be written.
     """
-    fitting, is_original = split.fitting(1), settings.size == ORIGINAL_SIZE
+    is_original, num_done = settings.size == ORIGINAL_SIZE, 0
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"memory_v2v_{uuid4().hex}.mp4"
-    config = StitchConfig(settings.mode, settings.match_colours)
-    with VideoWriter(path, fitting.kept_size if is_original else fitting.content, split.clip, settings.crf) as writer:
-        for piece in stitch(split.plan, decoded_segments(entries, vae, len(split.plan.segments)), config):
-            frames = restore_frames(piece, split.fitting(len(piece)), True, is_original)
-            writer.add(frames)
-            if kept is not None:
-                kept.append(frames)
+    pieces = stitch(split.plan, decoded_segments(entries, vae, len(split.plan.segments)), settings.config)
+    try:
+        with VideoWriter(path, result_size(split, settings), split.clip, settings.crf) as writer:
+            for piece in pieces:
+                frames = restore_frames(piece, split.fitting(len(piece)), True, is_original)
+                writer.add(frames)
+                if kept is not None:
+                    kept[num_done : num_done + len(frames)] = frames.movedim(1, -1)
+                num_done += len(frames)
+    except OSError as error:
+        raise ValueError(
+            f"{path} could not be written ({error}); make room on that disk, see that the clip is still where it was, "
+            "and queue again: what is sampled is in the cache"
+        ) from error
     return path
+
+
+def result_size(split: SplitVideo, settings: StitchSettings) -> Size:
+    """Rows and columns of the result."""
+    fitting = split.fitting(1)
+    return fitting.kept_size if settings.size == ORIGINAL_SIZE else fitting.content
 
 
 def decoded_segments(entries: Iterable[MemoryEntry], vae: VAE, count: int) -> Iterator[torch.Tensor]:
@@ -320,11 +355,16 @@ def decoded_segments(entries: Iterable[MemoryEntry], vae: VAE, count: int) -> It
 
 def describe_result(split: SplitVideo, settings: StitchSettings) -> str:
     """What was written, in words."""
-    clip, fitting = split.clip, split.fitting(1)
-    rows, columns = fitting.kept_size if settings.size == ORIGINAL_SIZE else fitting.content
+    clip = split.clip
+    rows, columns = result_size(split, settings)
     text = f"{clip.num_frames} frames of {columns}x{rows} at {float(clip.frame_rate):.3f} a second"
     if rows % 2 or columns % 2:
         text += "; odd sides need 4:4:4 colours, which some players cannot show"
+    if isinstance(clip, FileClip) and clip.drift_s > max(_NOTED_DRIFT_S, 1 / clip.frame_rate):
+        text += (
+            f"; the clip's frame rate varies, so pictures and sound are up to {clip.drift_s:.1f} s apart: convert the "
+            "clip to a constant frame rate first"
+        )
     return text
 
 

@@ -18,19 +18,21 @@ DEFAULT_CRF = 16
 _BT709, _LIMITED_RANGE = 1, 1  # written into the file, so that every player turns the same numbers into colours
 _COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what MP4 holds as it is
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+_OTHER_RATE = 48000
 _SOUND_S = 1  # seconds that are coded at once
 
 Packets = Generator[av.Packet, None, None]
 
 
 class VideoWriter:
-    """An H.264 file in the making; use it in a `with` block.
+    """An H.264 file in the making; use it in a `with` block. After an error no part of it is left.
 
     size: rows and columns of the frames. Odd sides need full colour resolution (4:4:4), which some players lack.
     """
 
     def __init__(self, path: Path, size: Size, clip: Clip, crf: int = DEFAULT_CRF) -> None:
-        self._rate, self._num_frames = clip.frame_rate, 0
+        self._path, self._rate, self._num_frames = path, clip.frame_rate, 0
         with ExitStack() as opened:
             self._output = opened.enter_context(
                 av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
@@ -46,10 +48,16 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._opened:
-            if kind is None:
-                self._output.mux(self._video.encode(None))
-                self._add_sound(math.inf)
+        is_whole = False
+        try:
+            with self._opened:
+                if kind is None:
+                    self._output.mux(self._video.encode(None))
+                    self._add_sound(math.inf)
+            is_whole = kind is None
+        finally:
+            if not is_whole:
+                self._path.unlink(missing_ok=True)
 
     def add(self, frames: torch.Tensor) -> None:
         """Write frames (F, C, H, W) in 0..1, and the sound up to their end."""
@@ -65,6 +73,17 @@ class VideoWriter:
         while self._next_sound is not None and _start_s(self._next_sound) <= until_s:
             self._output.mux(self._next_sound)
             self._next_sound = next(self._sound, None)
+
+
+def require_sound(clip: Clip) -> None:
+    """Raise ValueError where the sound beside frames has a number of channels that has no name."""
+    if isinstance(clip, FileClip) or clip.audio is None:
+        return
+    num_channels = clip.audio["waveform"].shape[1]
+    if num_channels not in _LAYOUTS:
+        raise ValueError(
+            f"audio got {num_channels} channels, wanted {', '.join(map(str, _LAYOUTS))}; mix it down before"
+        )
 
 
 def _video_stream(output: av.container.OutputContainer, size: Size, frame_rate: Fraction, crf: int) -> av.VideoStream:
@@ -96,7 +115,7 @@ def _sound_packets(output: av.container.OutputContainer, clip: Clip) -> Packets:
         source.close()
         return _silence()
     if stream.codec_context.name in _COPIED_CODECS and not any(clip.window):
-        return _copied(source, stream, output.add_stream_from_template(stream))
+        return _copied(source, stream, output.add_stream_from_template(stream), clip.start_s)
     return _recoded(source, stream, output, clip)
 
 
@@ -104,20 +123,30 @@ def _silence() -> Packets:
     yield from ()
 
 
-def _copied(source: av.container.InputContainer, stream: av.AudioStream, target: av.AudioStream) -> Packets:
+def _copied(
+    source: av.container.InputContainer, stream: av.AudioStream, target: av.AudioStream, start_s: float
+) -> Packets:
+    """The packets as they are, moved with the first frame, which was shown at `start_s` and now is at 0."""
     with source:
         for packet in source.demux(stream):
-            if packet.dts is not None:  # the last one only ends the stream
-                packet.stream = target
-                yield packet
+            if packet.dts is None:  # the last one only ends the stream
+                continue
+            if start_s:
+                late = round(start_s / packet.time_base)
+                if packet.pts + (packet.duration or 0) <= late:
+                    continue
+                packet.pts, packet.dts = packet.pts - late, packet.dts - late
+            packet.stream = target
+            yield packet
 
 
 def _recoded(
     source: av.container.InputContainer, stream: av.AudioStream, output: av.container.OutputContainer, clip: FileClip
 ) -> Packets:
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout
-    layout = _LAYOUTS.get(channels.nb_channels, channels.name)  # PCM does not say where its channels belong
-    first = round(clip.window[0] * rate)
+    layout = _LAYOUTS.get(channels.nb_channels, "stereo")  # PCM does not say where its channels belong
+    begins_s = float((stream.start_time or 0) * stream.time_base)
+    first = round((clip.start_s - begins_s) * rate)
     wanted = math.ceil(clip.num_frames * rate / clip.frame_rate) if any(clip.window) else None
     pieces = _window_of(_decoded_samples(source, stream, layout), first, wanted)
     return _coded(output, rate, layout, pieces)
@@ -135,9 +164,12 @@ def _decoded_samples(
 
 
 def _window_of(pieces: Iterator[torch.Tensor], first: int, wanted: int | None) -> Iterator[torch.Tensor]:
-    """Samples first..first+wanted-1 of all, or all from `first` on."""
-    start, stop = 0, math.inf if wanted is None else first + wanted
+    """Samples first..first+wanted-1 of all, or all from `first` on; silence where `first` is negative."""
+    start, stop = min(first, 0), math.inf if wanted is None else first + wanted
     for piece in pieces:
+        if start < 0:
+            yield piece.new_zeros(len(piece), -start)
+            start = 0
         low, high = max(first - start, 0), min(stop - start, piece.shape[1])
         if high > low:
             yield piece[:, low : int(high)]
@@ -148,19 +180,20 @@ def _window_of(pieces: Iterator[torch.Tensor], first: int, wanted: int | None) -
 
 def _coded_waveform(output: av.container.OutputContainer, clip: Clip) -> Packets:
     """The sound of frames in memory, cut to their length."""
+    require_sound(clip)
     rate = int(clip.audio["sample_rate"])
     waveform = clip.audio["waveform"][0, :, : math.ceil(clip.num_frames * rate / clip.frame_rate)].float().cpu()
-    layout = _LAYOUTS.get(waveform.shape[0])
-    if layout is None:
-        raise ValueError(
-            f"audio got {waveform.shape[0]} channels, wanted {', '.join(map(str, _LAYOUTS))}; mix it down before"
-        )
-    return _coded(output, rate, layout, iter(waveform.split(rate * _SOUND_S, dim=1)))
+    if not waveform.shape[1]:
+        return _silence()
+    return _coded(output, rate, _LAYOUTS[len(waveform)], iter(waveform.split(rate * _SOUND_S, dim=1)))
 
 
 def _coded(output: av.container.OutputContainer, rate: int, layout: str, pieces: Iterator[torch.Tensor]) -> Packets:
-    """AAC packets of samples (C, n). The stream is there at once, the packets as they are asked for."""
-    stream = output.add_stream("aac", rate=rate, layout=layout)
+    """AAC packets of samples (C, n). The stream is there at once, the packets as they are asked for.
+
+    A rate that AAC does not have becomes another: PyAV's encoder resamples what it gets.
+    """
+    stream = output.add_stream("aac", rate=rate if rate in _AAC_RATES else _OTHER_RATE, layout=layout)
 
     def packets() -> Packets:
         position = 0

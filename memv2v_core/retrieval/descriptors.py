@@ -16,6 +16,7 @@ DINO_NAMES = ("dinov2-base", "dinov2-small", "dinov2-large")
 DESCRIPTOR_NAMES = (LIGHT, *DINO_NAMES)
 
 _DINO_WIDTHS = {384: "dinov2-small", 768: "dinov2-base", 1024: "dinov2-large"}
+_MASK_KEY = "embeddings.mask_token"
 _DINO_FILES = ("config.json", "model.safetensors")
 _DINO_SHORTEST_PX, _DINO_CROP_PX = 256, 224
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,7 +52,7 @@ class LightDescriptor:
 class DinoDescriptor:
     """DINOv2's CLS embedding, averaged over all frames of a clip. `source` is a folder, or a name to download.
 
-    Raises: ValueError for a folder that holds no DINOv2 model.
+    Raises: ValueError for a folder that holds no DINOv2 model, or not all of one.
     Source: App. C.2 and Alg. 2, arXiv:2601.16296v2.
     """
 
@@ -66,9 +67,21 @@ class DinoDescriptor:
             )
         self.name = _DINO_WIDTHS.get(config.hidden_size, f"dinov2-{config.hidden_size}")
         self.device = torch.device(device)
-        model = Dinov2Model.from_pretrained(
-            source, local_files_only=is_local, use_safetensors=True, torch_dtype=torch.float32
+        model, found = Dinov2Model.from_pretrained(
+            source,
+            local_files_only=is_local,
+            use_safetensors=True,
+            torch_dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
+        # transformers would make up what is missing; the mask is of the training alone.
+        wrong = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])} - {_MASK_KEY}
+        if wrong:
+            raise ValueError(
+                f"{source} lacks {len(wrong)} weights of the DINOv2 that its config.json describes, {min(wrong)} "
+                "among them; put both files of the same model there, from facebook/dinov2-base"
+            )
         self.model = model.to(self.device).eval().requires_grad_(False)
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
@@ -102,7 +115,7 @@ def load_descriptor(
         )
     try:
         descriptor = DinoDescriptor(repo if found is None else found, device)
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         where = f"https://huggingface.co/{repo}" if found is None else str(found)
         raise ValueError(
             f"{name} could not be read from {where} ({error}); put {' and '.join(reversed(_DINO_FILES))} of "

@@ -24,6 +24,7 @@ from memv2v_core.training.trainer import build_network
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from instruments.long_video import Result
 
 NUM_FRAMES, SIDE = 3, 16
 WAN_HEIGHT, WAN_WIDTH = 8, 16
@@ -121,6 +122,65 @@ def edit_loaded(comfy_api, edit_weights: Path) -> tuple[Any, ...]:
     from memory_v2v.nodes.loading import LoadMemoryV2VModel
 
     return comfy_api.run_node(LoadMemoryV2VModel, model_name="built-in: text_edit").result
+
+
+@pytest.fixture(scope="module")
+def prompt(comfy_api, edit_loaded) -> Callable[[str], list]:
+    """Texts as CONDITIONING of `text_edit`."""
+
+    def encode(text: str) -> list:
+        with torch.inference_mode():
+            return comfy_api.nodes.CLIPTextEncode().encode(edit_loaded[1], text)[0]
+
+    return encode
+
+
+@pytest.fixture
+def sampled(comfy_api, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Seeds of all runs of ComfyUI's sampler, in order."""
+    import comfy.sample
+
+    seeds, sample = [], comfy.sample.sample
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        result = sample(*args, **kwargs)
+        seeds.append(kwargs["seed"])
+        return result
+
+    monkeypatch.setattr(comfy.sample, "sample", counted)
+    return seeds
+
+
+@pytest.fixture
+def run(comfy_api, edit_loaded, prompt, sampled: list[int]) -> Callable[..., "Result"]:
+    """EditLongVideo on a clip of four segments, its widgets at their defaults; `changes` replace inputs."""
+    from instruments.long_video import LENGTH, NUM_FRAMES, SIDE, STEPS, Result, defaults, scene
+
+    from memory_v2v.nodes.long_video import EditLongVideo
+
+    model, _, vae = edit_loaded
+
+    def edit(seed: int = 100, **changes: Any) -> "Result":
+        sampled.clear()
+        given = {
+            **defaults(EditLongVideo),
+            "model": model,
+            "vae": vae,
+            "positive": prompt("put a hat on the box"),
+            "negative": prompt(""),
+            "images": scene(1, NUM_FRAMES),
+            "session": "long",
+            "length": LENGTH,
+            "width": SIDE,
+            "height": SIDE,
+            "steps": STEPS,
+            "seed": seed,
+            **changes,
+        }
+        result = comfy_api.run_node(EditLongVideo, **given).result
+        return Result(*result, [s - seed for s in sampled])
+
+    return edit
 
 
 @pytest.fixture

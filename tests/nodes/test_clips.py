@@ -178,6 +178,130 @@ def test_a_sound_that_mp4_cannot_hold_is_coded_anew(
     assert likeness(sound_of(tmp_path / "result.mp4"), sound["waveform"][0]) > 0.99
 
 
+def beep_s(path: Path) -> float:
+    """When the first loud sample of a file is heard after its first frame is seen."""
+    import av
+
+    with av.open(str(path)) as container:
+        seen_s = next(container.decode(video=0)).time
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            loud = (torch.from_numpy(frame.to_ndarray()).float().abs().amax(dim=0) > 0.3).nonzero()
+            if len(loud):
+                return float(frame.time + loud[0] / frame.sample_rate - seen_s)
+    raise AssertionError("nothing is heard")
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_f32le"])
+@pytest.mark.parametrize(("picture_s", "sound_s"), [(1.5, 1.1), (1.1, 1.5)])
+def test_sound_and_picture_that_begin_apart_stay_together(
+    comfy_api, images: torch.Tensor, tmp_path: Path, codec: str, picture_s: float, sound_s: float
+) -> None:
+    import av
+
+    path, tick = tmp_path / "apart.mkv", Fraction(1, 48000)
+    sound = torch.zeros(1, 48000)
+    sound[:, 28800:33600] = torch.sin(torch.arange(4800) / 10) * 0.9
+    with av.open(str(path), "w") as output:
+        video, audio = output.add_stream("mpeg4", rate=24), output.add_stream(codec, rate=48000, layout="mono")
+        video.height, video.width, video.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 240)
+        for i, picture in enumerate((images * 255).byte().numpy()):
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = round(picture_s * 240) + 10 * i, Fraction(1, 240)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        layout = "flt" if codec.startswith("pcm") else "fltp"
+        frame = av.AudioFrame.from_ndarray(sound.numpy(), format=layout, layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, round(sound_s * 48000), tick
+        output.mux([*audio.encode(frame), *audio.encode(None)])
+    heard_s = beep_s(path)
+    assert heard_s == pytest.approx(0.6 + sound_s - picture_s, abs=0.03)
+    written(opened(str(path))[1], tmp_path / "result.mp4")
+    assert beep_s(tmp_path / "result.mp4") == pytest.approx(heard_s, abs=0.005)
+
+
+@pytest.mark.parametrize(("hertz", "channels"), [(40000, 2), (192000, 1)])
+def test_a_rate_that_aac_lacks_becomes_another(
+    comfy_api, images: torch.Tensor, tmp_path: Path, hertz: int, channels: int
+) -> None:
+    from memory_v2v.nodes.clips import open_clip
+
+    tone = torch.sin(2 * math.pi * 440 * torch.arange(hertz) / hertz).expand(1, channels, -1) / 2
+    written(open_clip(images, None, RATE, {"waveform": tone, "sample_rate": hertz}), tmp_path / "result.mp4")
+    heard = sound_of(tmp_path / "result.mp4")
+    assert heard.shape[-1] / 48000 == pytest.approx(float(NUM_FRAMES / RATE), abs=0.03)
+    crossings = int((heard[0, 4800:28800].diff(n=1).sign().diff() != 0).sum())
+    assert crossings == pytest.approx(2 * 440 * 0.5, abs=4)  # turning points of half a second
+
+
+def test_a_sound_of_no_length_is_none(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+    from memory_v2v.nodes.clips import open_clip
+
+    empty = {"waveform": torch.zeros(1, 2, 0), "sample_rate": SOUND_HZ}
+    written(open_clip(images, None, RATE, empty), tmp_path / "result.mp4")
+    assert sound_of(tmp_path / "result.mp4") is None
+
+
+def test_a_writer_that_fails_leaves_no_file(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+    from memory_v2v.nodes.clips import open_clip
+    from memory_v2v.nodes.video_writing import VideoWriter
+
+    clip = open_clip(images, None, RATE, None)
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "result.mp4", clip.size, clip) as writer:
+        for _ in range(8):  # more than the encoder holds back
+            writer.add(frames_of(clip))
+        assert (tmp_path / "result.mp4").exists()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_frame_rate_that_varies_is_measured(comfy_api, file: str, images: torch.Tensor, tmp_path: Path) -> None:
+    import av
+
+    assert opened(file)[1].drift_s < 0.001
+    path = tmp_path / "varies.mkv"
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("mpeg4", rate=24)
+        video.height, video.width, video.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        for i, picture in enumerate((images * 255).byte().numpy()):
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = (i * 1000 // 24, Fraction(1, 1000)) if i < 12 else (i * 100, Fraction(1, 1000))
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    clip = opened(str(path))[1]
+    shown_s = [i / 24 if i < 12 else i / 10 for i in range(NUM_FRAMES)]
+    drifts = [abs(shown - i / float(clip.frame_rate)) for i, shown in enumerate(shown_s)]
+    assert clip.drift_s == pytest.approx(max(drifts), abs=0.005) and clip.drift_s > 0.1
+
+
+def test_a_file_that_changed_since_it_was_opened_is_named(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+    from comfy_api.latest import InputImpl, Types
+
+    path = str(tmp_path / "clip.mp4")
+    for count in (NUM_FRAMES, 5):
+        parts = Types.VideoComponents(images=images[:count], audio=None, frame_rate=Fraction(24))
+        InputImpl.VideoFromComponents(parts).save_to(path)
+        if count == NUM_FRAMES:
+            clip = opened(path)[1]
+    with pytest.raises(ValueError, match=r"video got 5 frames, wanted more: .*clip.mp4 changed since it was split"):
+        frames_of(clip)
+
+
+def test_frames_that_cannot_be_are_named(comfy_api, images: torch.Tensor) -> None:
+    from memory_v2v.nodes.clips import open_clip
+
+    bad = images.clone()
+    bad[3, 5, 5], bad[9] = math.nan, math.inf
+    clip = open_clip(bad, None, RATE, None)
+    frames_of(clip, 4, 9)
+    with pytest.raises(ValueError, match="images got NaN or infinity in frames 10, wanted"):
+        frames_of(clip, 8)
+    with pytest.raises(ValueError, match="images got 1 channels, wanted 3"):
+        open_clip(images[..., :1], None, RATE, None)
+
+
 def test_frames_in_memory_keep_their_exact_rate_and_sound(
     comfy_api, images: torch.Tensor, sound: dict, tmp_path: Path
 ) -> None:

@@ -1,132 +1,15 @@
 """EditLongVideo: every segment made once, in view of the earlier ones, whatever happens in between."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import pytest
 import torch
+from instruments.long_video import ALL, LENGTH, NUM_FRAMES, SIDE, STEPS, Result, defaults, on_disk, scene
 
 from memv2v_core.builtin import bundle
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cache.storage import load_session, save_session, session_folder
-
-LENGTH, SIDE, STEPS = 5, 32, 2
-NUM_FRAMES = 3 * LENGTH + 2  # four segments, the last one moved back
-ALL = [0, 1, 2, 3]
-
-
-def scene(seed: int, num_frames: int) -> torch.Tensor:
-    """Frames (F, SIDE, SIDE, 3) of smooth noise that drifts."""
-    noise = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    wide = torch.nn.functional.interpolate(noise[None], (SIDE, SIDE + num_frames), mode="bilinear")[0]
-    return torch.stack([wide[:, :, i : i + SIDE] for i in range(num_frames)]).movedim(1, -1)
-
-
-def defaults(node: type) -> dict[str, Any]:
-    """Every widget of a node at its default, as the frontend sends them."""
-    found = {}
-    for given in node.define_schema().inputs:
-        default = getattr(given, "default", None)
-        options = getattr(given, "options", None)
-        if default is not None or options:
-            found[given.id] = options[0] if default is None else default
-    return found
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What one run of the node gave, and the segments (from 0) that it sampled."""
-
-    video: Any
-    cache: MemoryCache
-    report: str
-    sampled: list[int]
-
-    @property
-    def frames(self) -> torch.Tensor:
-        return self.video.get_components().images
-
-    @property
-    def ids(self) -> list[str]:
-        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
-        return [entry.entry_id for entry in entries]
-
-    def latents(self) -> torch.Tensor:
-        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
-        return torch.stack([entry.latent for entry in entries])
-
-    def seen(self) -> list[list[int]]:
-        """Segments that each segment saw, as numbers from 0, best first; nothing for what was replaced since."""
-        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
-        return [[self.ids.index(held) for held in entry.memory_ids if held in self.ids] for entry in entries]
-
-    def outcomes(self) -> list[str]:
-        lines = [line for line in self.report.splitlines() if line.startswith("segment ")]
-        return [line.split(": ")[2].split()[0].strip(",:") for line in lines]
-
-
-@pytest.fixture(scope="module")
-def prompt(comfy_api, edit_loaded) -> Callable[[str], list]:
-    def encode(text: str) -> list:
-        with torch.inference_mode():
-            return comfy_api.nodes.CLIPTextEncode().encode(edit_loaded[1], text)[0]
-
-    return encode
-
-
-@pytest.fixture
-def sampled(comfy_api, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Seeds of all runs of ComfyUI's sampler, in order."""
-    import comfy.sample
-
-    seeds, sample = [], comfy.sample.sample
-
-    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
-        result = sample(*args, **kwargs)
-        seeds.append(kwargs["seed"])
-        return result
-
-    monkeypatch.setattr(comfy.sample, "sample", counted)
-    return seeds
-
-
-@pytest.fixture
-def run(comfy_api, edit_loaded, prompt, sampled: list[int]) -> Callable[..., Result]:
-    from memory_v2v.nodes.long_video import EditLongVideo
-
-    model, _, vae = edit_loaded
-
-    def edit(seed: int = 100, **changes: Any) -> Result:
-        sampled.clear()
-        given = {
-            **defaults(EditLongVideo),
-            "model": model,
-            "vae": vae,
-            "positive": prompt("put a hat on the box"),
-            "negative": prompt(""),
-            "images": scene(1, NUM_FRAMES),
-            "session": "long",
-            "length": LENGTH,
-            "width": SIDE,
-            "height": SIDE,
-            "steps": STEPS,
-            "seed": seed,
-            **changes,
-        }
-        result = comfy_api.run_node(EditLongVideo, **given).result
-        return Result(*result, [s - seed for s in sampled])
-
-    return edit
-
-
-def on_disk(name: str = "long") -> MemoryCache:
-    from memory_v2v.nodes.sampling import sessions_root
-
-    loaded = load_session(session_folder(sessions_root(), name))
-    assert loaded.skipped == () and loaded.notices == ()
-    return loaded.cache
+from memv2v_core.cache.storage import save_session, session_folder
 
 
 @pytest.fixture
@@ -382,18 +265,3 @@ def test_a_session_of_another_size_is_refused_before_sampling(run) -> None:
     with pytest.raises(ValueError, match="4x4 .*got one of .*2x2"):
         run(width=16, height=16)
     assert len(on_disk()) == 4
-
-
-def test_inputs_that_cannot_be_are_named(comfy_api, run, tiny_weights) -> None:
-    from memory_v2v.nodes.builtin_vae import BuiltinVAE
-    from memory_v2v.nodes.long_video import EditLongVideo
-
-    assert "session got nothing" in EditLongVideo.validate_inputs(session="")
-    assert "session name got 'a/b'" in EditLongVideo.validate_inputs(session="a/b")
-    assert EditLongVideo.validate_inputs(session="fine") is True
-    with pytest.raises(ValueError, match="redo got '9', wanted numbers from 1 to 4"):
-        run(redo="9")
-    with pytest.raises(ValueError, match="dinov2-base is missing"):
-        run(descriptor="dinov2-base")
-    with pytest.raises(ValueError, match="source got a latent of shape .1, 16"):
-        run(vae=BuiltinVAE(bundle.load_codec("tiny")))

@@ -248,6 +248,17 @@ def test_edits_that_saw_a_replaced_one_are_named(split, stitch) -> None:
     assert "saw" not in stitch(segments, edited(segments)).ui.as_dict()["text"][0]
 
 
+def test_a_frame_rate_that_varies_is_told(split) -> None:
+    from memory_v2v.nodes.clips import FileClip
+    from memory_v2v.nodes.stitching import StitchSettings, describe_result
+
+    segments, _, _ = split(images=clip(9))
+    settings = StitchSettings("cut", False, "original", 0)
+    for drift_s, is_told in ((0.02, False), (1.24, True)):
+        file = FileClip("clip.mp4", (0.0, 0.0), 9, (SIDE, SIDE), Fraction(24), drift_s=drift_s)
+        assert ("sound are up to 1.2 s apart" in describe_result(replace(segments, clip=file), settings)) == is_told
+
+
 def test_an_odd_size_comes_back_as_it_was(split, stitch) -> None:
     segments, _, _ = split(images=clip(9, side=33))
     output = stitch(segments, edited(segments))

@@ -149,6 +149,34 @@ def test_broken_weights_are_named(tmp_path):
         load_descriptor("dinov2-base", [tmp_path])
 
 
+@pytest.mark.parametrize("fault", ["foreign names", "a layer less", "another width"])
+def test_weights_that_are_not_the_whole_model_are_refused(dino_folder, tmp_path, fault):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(dino_folder / "model.safetensors")
+    changed = {
+        "foreign names": {f"blocks.{name}": value for name, value in weights.items()},
+        "a layer less": {name: value for name, value in weights.items() if "layer.1" not in name},
+        "another width": {name: value[:16] if value.ndim == 1 else value for name, value in weights.items()},
+    }[fault]
+    folder = tmp_path / "dinov2-base"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((dino_folder / "config.json").read_bytes())
+    save_file({name: value.contiguous() for name, value in changed.items()}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"lacks \d+ weights of the DINOv2 .*put model.safetensors and config.json of"):
+        load_descriptor("dinov2-base", [tmp_path])
+
+
+def test_a_config_of_nothing_known_has_a_remedy(tmp_path):
+    pytest.importorskip("transformers")
+    folder = tmp_path / "dinov2-base"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="dinov2-base could not be read .*put model.safetensors and config.json of"):
+        load_descriptor("dinov2-base", [tmp_path])
+
+
 def test_download_is_asked_for_by_the_published_name(monkeypatch, tmp_path):
     transformers = pytest.importorskip("transformers")
     asked = []
