@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from ..builtin.bundle import BuiltinInfo
-from ..training.edits import AMBIGUOUS, Edit, draw_edit
+from ..training.edits import TRAINED_KINDS, Edit, draw_edit
 from ..training.worlds import World, WorldConfig, make_world, render
 from .held_out import held_out_generator
 from .segment_measures import ObjectTrack, SceneVideo, joined_scenes
@@ -72,8 +72,7 @@ def long_clip(family: Family, index: int, info: BuiltinInfo, config: WorldConfig
     away = None
     if family == "away":
         away = (AWAY_SEGMENTS[0] * length, (AWAY_SEGMENTS[-1] + 1) * length - 1)
-    kinds = tuple(AMBIGUOUS)
-    edit_kind = kinds[index % len(kinds)]
+    edit_kind = TRAINED_KINDS[index % len(TRAINED_KINDS)]
     first = make_world(config, generator, away=away)
     second = make_world(config, generator, kind=first.objects[0].kind)
     worlds = (first, second)

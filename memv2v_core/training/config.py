@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from ..builtin.bundle import DitConfig
+from .edits import TRAINED_KINDS, EditKind
 from .scenes import SceneConfig
 from .worlds import WorldConfig
 
@@ -51,9 +52,9 @@ class DataConfig:
 class EditDataConfig:
     """Examples of the second task: segments of rendered clips, before and after an edit.
 
-    memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of the steps with memory, those whose
-    first memory is the segment before the target. irrelevant_share: of the memories, those of another shot, with the
-    same instruction and another answer. named_share: of new colours, those that the instruction names.
+    kinds: of edits. memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of the steps with memory,
+    those whose first memory is the segment before the target. irrelevant_share: of the memories, those of another shot,
+    with the same instruction and another answer. named_share: of new colours, those that the instruction names.
     empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of the clips, those
     whose edited object leaves and returns. edit_weight: of the error where the edit changes a latent, against 1.
     """
@@ -65,6 +66,7 @@ class EditDataConfig:
     num_canvases: int = 600
     first_canvases: int = 100
     num_segments: int = 12
+    kinds: tuple[EditKind, ...] = TRAINED_KINDS
     memory_counts: tuple[float, ...] = (0.25, 0.3, 0.25, 0.1, 0.1)
     previous_share: float = 0.8
     irrelevant_share: float = 0.15

@@ -81,7 +81,7 @@ class TextEditExamples:
         """One clip's segments; the first object is the one that is edited."""
         config, generator = self.config, self.generator
         world = make_world(config.worlds, generator, away=self._away(), canvas=self._canvas())
-        edit = draw_edit(world, generator, object_idx=0, named_share=config.named_share)
+        edit = draw_edit(world, generator, object_idx=0, named_share=config.named_share, kinds=config.kinds)
         starts = self._starts(structure)
 
         def pair(world: World, edit: Edit | None, start: int, frames: Sequence[int]) -> Pair:

@@ -28,6 +28,7 @@ AMBIGUOUS = {
     "hat": ("put a hat on the {}", "add a hat to the {}", "give the {} a hat"),
     "reshape": ("turn the {} into something else", "replace the {}", "swap the {} for another thing"),
 }
+TRAINED_KINDS: tuple[EditKind, ...] = ("recolour", "hat")  # of the shipped editor; reshape takes a longer training
 NAMED = ("make the {} {}", "paint the {} {}", "colour the {} {}")
 
 
@@ -52,14 +53,15 @@ def draw_edit(
     kind: EditKind | None = None,
     object_idx: int | None = None,
     named_share: float = 0.0,
+    kinds: tuple[EditKind, ...] = TRAINED_KINDS,
 ) -> Edit:
-    """A random edit of a world; a share `named_share` of new colours is named in the instruction."""
+    """A random edit of a world, of one of `kinds` if no `kind` is asked for; a share `named_share` of new colours is
+    named in the instruction."""
     from .worlds import KINDS, random_colour  # worlds draws what this module describes
 
     def choose(options: tuple) -> int:
         return int(torch.randint(len(options), (), generator=generator))
 
-    kinds = tuple(AMBIGUOUS)
     drawn_kind, drawn_idx = kinds[choose(kinds)], choose(world.objects)
     kind, object_idx = kind or drawn_kind, drawn_idx if object_idx is None else object_idx
     item = world.objects[object_idx]
