@@ -25,7 +25,7 @@ HEARTBEAT_S = 15.0
 DISK_BYTES = 7_000_000_000
 DISK_NOTE = "about 6 GB on disk with Linux, where PyTorch brings its CUDA libraries; about 2 GB elsewhere"
 
-RUNTIME_MODULES = ("torch", "aiohttp", "kornia", "einops", "safetensors", "av", "PIL", "yaml")
+RUNTIME_MODULES = ("torch", "aiohttp", "kornia", "einops", "safetensors", "av", "PIL", "yaml", "scenedetect")
 TEST_MODULES = ("pytest", "ruff", "diffusers", "transformers", "accelerate")
 
 COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
