@@ -101,9 +101,10 @@ def read_info(name: str) -> BuiltinInfo:
     return BuiltinInfo(**{**values, **nested})
 
 
-def builtin_names() -> tuple[str, ...]:
-    """Names of the built-in models that ship with the pack."""
-    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.json")))
+def builtin_names(task: str | None = None) -> tuple[str, ...]:
+    """Names of the built-in models that ship with the pack, or of those for one task."""
+    names = sorted(path.stem for path in WEIGHTS.glob("*.json"))
+    return tuple(name for name in names if task is None or read_info(name).task == task)
 
 
 def dit_path(name: str) -> Path:

@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=int, default=48, help="how many one-shot clips, at least 3")
     parser.add_argument("--other-clips", type=int, help="how many of every other kind; half if not given")
     parser.add_argument("--output", type=Path, default=Path("evaluation_long.json"))
-    parser.add_argument("--builtin", choices=builtin_names(), default="text_edit")
+    parser.add_argument("--builtin", choices=builtin_names("text_edit"), default="text_edit")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet PNG of the first clips")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser

@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how many of them for 1x8x8, three turns, merging and responsiveness; half if not given",
     )
     parser.add_argument("--output", type=Path, default=Path("evaluation.json"))
-    parser.add_argument("--builtin", choices=builtin_names(), default="novel_view")
+    parser.add_argument("--builtin", choices=builtin_names("novel_view"), default="novel_view")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet PNG of the first scenes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser

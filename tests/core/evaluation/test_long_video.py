@@ -34,7 +34,7 @@ from memv2v_core.training.trainer import build_network
 LENGTH = 5
 CONFIG = ModelConfig(
     dim=48, num_heads=2, num_layers=2, ffn_dim=48, text_dim=16, freq_dim=16, channels=48,
-    has_source_channels=True, has_rays=False, has_cameras=False, has_text=True,
+    used_channels=3, has_source_channels=True, has_rays=False, has_cameras=False, has_text=True,
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def editor() -> Bundle:
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     info = BuiltinInfo("untrained", 32, LENGTH, 3.0, 2, CONFIG, task="text_edit")
-    codec = Codec(48).eval().requires_grad_(False)
+    codec = Codec(48, 3).eval().requires_grad_(False)
     return Bundle(info, DiffusersView(network["dit"]), network["adapter"], codec, network["text"])
 
 
