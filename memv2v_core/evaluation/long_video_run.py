@@ -43,12 +43,12 @@ SHEET_STRIDE = 4
 def evaluate_long(bundle: Bundle, num_clips: int, num_other_clips: int) -> Evaluation:
     """The long-video table over clips 0 to `num_clips` - 1 of one shot and `num_other_clips` of each other family.
 
-    Raises: ValueError for a model of another task, and for fewer clips than have two kinds of open shape.
+    Raises: ValueError for a model of another task, and for fewer clips than hold two of open shape.
     """
     if bundle.info.task != "text_edit":
         raise ValueError(f"builtin got {bundle.info.name!r}, wanted a text-guided editor; use text_edit")
-    if min(num_clips, num_other_clips) < 3:
-        raise ValueError(f"clips got {num_clips} and {num_other_clips}, wanted 3 or more of each; raise them")
+    if min(num_clips, num_other_clips) < 4:
+        raise ValueError(f"clips got {num_clips} and {num_other_clips}, wanted 4 or more of each; raise them")
     started = time.monotonic()
     values: dict[str, list[float]] = {}
     rows: list[Measures] = []
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(words)
-    others = max(3, options.clips // 2) if options.other_clips is None else options.other_clips
+    others = max(4, options.clips // 2) if options.other_clips is None else options.other_clips
     device = torch.device(options.device)
     bundle = load_bundle(options.builtin, device)
     evaluation = evaluate_long(bundle, options.clips, others)
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--clips", type=int, default=48, help="how many one-shot clips, at least 3")
+    parser.add_argument("--clips", type=int, default=48, help="how many one-shot clips, at least 4")
     parser.add_argument("--other-clips", type=int, help="how many of every other kind; half if not given")
     parser.add_argument("--output", type=Path, default=Path("evaluation_long.json"))
     parser.add_argument("--builtin", choices=builtin_names("text_edit"), default="text_edit")

@@ -201,9 +201,9 @@ def test_the_first_shots_answer_in_the_second_is_a_leak(editor: Bundle, clips) -
 
 
 def test_the_whole_evaluation_makes_a_record_and_pictures(editor: Bundle) -> None:
-    evaluation = evaluate_long(editor, 3, 3)
+    evaluation = evaluate_long(editor, 4, 4)
     record = long_evaluation_record(evaluation, editor, torch.device("cpu"), "command")
-    assert len(json.loads(json.dumps(record))["clips"]) == 12 and record["settings"]["num_segments"] == 6
+    assert len(json.loads(json.dumps(record))["clips"]) == 16 and record["settings"]["num_segments"] == 6
     assert contact_sheet(evaluation.sheet, [0, 29]).size[0] > 64
     arms = [row.label for row in evaluation.sheet]
     assert arms[1:4] == ["alone", "memory", "fifo"] and arms.count("paper") == 4
@@ -214,8 +214,8 @@ def test_a_model_of_the_first_task_is_refused(editor: Bundle) -> None:
     other = replace(editor, info=replace(editor.info, task="novel_view"))
     with pytest.raises(ValueError, match="wanted a text-guided editor"):
         evaluate_long(other, 3, 3)
-    with pytest.raises(ValueError, match="clips got 3 and 2, wanted 3 or more"):
-        evaluate_long(editor, 3, 2)
+    with pytest.raises(ValueError, match="clips got 4 and 3, wanted 4 or more"):
+        evaluate_long(editor, 4, 3)
 
 
 @pytest.mark.parametrize("task", ["long", "novel_view"])
