@@ -16,7 +16,7 @@ from .server import running_server
 from .workflow import node_titled, nodes_of_type, with_input, without_input, workflow_to_prompt
 
 WORKFLOW = ROOT / "workflows" / "long_video_edit.json"
-ARMS = ("memory", "independent", "fifo")
+ARMS = ("memory", "independent")
 SOURCE_TITLE, SAVE_SOURCE, SAVE_EDIT = "Source clip", "Save source clip", "Save edited clip"
 DEFAULT_PROMPT = "put a hat on the ball"
 SEGMENT_FRAMES = 9

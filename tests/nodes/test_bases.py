@@ -144,6 +144,7 @@ def test_built_in_models_come_first_then_files_that_may_be_bases(loader, bases: 
     shard = os.path.join("Lucy", "transformer", "diffusion_pytorch_model-00001-of-00002.safetensors")
     assert model_name.options == [
         "built-in: novel_view",
+        "built-in: text_edit",
         shard,
         "old.pth",
         "wan.safetensors",
