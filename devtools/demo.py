@@ -1,19 +1,21 @@
 """`dev.py demo`: the shipped workflow, with and without memory, in a real ComfyUI."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .api import ComfyApi, Progress, output_files
 from .demo_prompts import TURNS, VIDEO_FPS, saving_to, with_truth, with_video, without_memory
 from .environment import ROOT, Environment, comfyui_version
-from .server import running_server
+from .server import ComfyServer, running_server
 from .workflow import nodes_of_type, workflow_to_prompt
 
 WORKFLOW = ROOT / "workflows" / "multi_turn_novel_view.json"
@@ -50,17 +52,27 @@ class ArmResult:
     seconds: float
 
 
-def run_demo(environment: Environment, options: argparse.Namespace) -> int:
-    """Exit code 0 after both arms ran and their files lie in the output folder.
+@contextlib.contextmanager
+def demo_server(environment: Environment, options: argparse.Namespace) -> Iterator[ComfyServer]:
+    """A server for a demo, its output folder made.
 
     Raises: ValueError for a clip that does not exist.
     """
     if options.video is not None and not options.video.is_file():
         raise ValueError(f"--video got {options.video}, which is no file; name a video clip")
-    began_s = time.monotonic()
     options.output.mkdir(parents=True, exist_ok=True)
     print("Starting ComfyUI ...", flush=True)
     with running_server(environment, on_cpu=not options.gpu, extra_args=["--disable-api-nodes"]) as server:
+        yield server
+
+
+def run_demo(environment: Environment, options: argparse.Namespace) -> int:
+    """Exit code 0 after both arms ran and their files lie in the output folder.
+
+    Raises: ValueError for a clip that does not exist.
+    """
+    began_s = time.monotonic()
+    with demo_server(environment, options) as server:
         remembering = prepare_prompt(server.api, options)
         arms = {}
         for arm in ARMS:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .api import ComfyApi, output_files
-from .demo import ProgressLine
+from .demo import ProgressLine, demo_server
 from .environment import ROOT, Environment, comfyui_version
-from .server import running_server
 from .workflow import node_titled, nodes_of_type, with_input, without_input, workflow_to_prompt
 
 WORKFLOW = ROOT / "workflows" / "long_video_edit.json"
@@ -47,12 +46,8 @@ def run_long_demo(environment: Environment, options: argparse.Namespace) -> int:
 
     Raises: ValueError for a clip that does not exist.
     """
-    if options.video is not None and not options.video.is_file():
-        raise ValueError(f"--video got {options.video}, which is no file; name a video clip")
     began_s = time.monotonic()
-    options.output.mkdir(parents=True, exist_ok=True)
-    print("Starting ComfyUI ...", flush=True)
-    with running_server(environment, on_cpu=not options.gpu, extra_args=["--disable-api-nodes"]) as server:
+    with demo_server(environment, options) as server:
         workflow = json.loads((options.workflow or WORKFLOW).read_text(encoding="utf-8"))
         prompt = workflow_to_prompt(workflow, server.api.object_info())
         rendered = rendered_clip(prompt)

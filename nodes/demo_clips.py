@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..memv2v_core.training.config import EditDataConfig
-from ..memv2v_core.training.demo_clips import FRAME_RATE, demo_scenes, shot_starts
+from ..memv2v_core.training.demo_clips import FRAME_RATE, demo_scenes, shot_spans
 from ..memv2v_core.training.edits import TRAINED_KINDS, Edit
 from ..memv2v_core.training.worlds import World, render
 from .io_types import CATEGORY
@@ -71,7 +71,7 @@ class DemoLongVideo(io.ComfyNode):
         scenes = demo_scenes(seed, shots, instruction)
         source, target = render_shots(scenes, num_frames, size)
         prompt = scenes[0][1].instruction
-        cuts = ", ".join(str(start) for start in shot_starts(shots, num_frames)[1:])
+        cuts = ", ".join(str(span.start) for span in shot_spans(shots, num_frames)[1:])
         text = f"{prompt}\n{num_frames} frames, {FRAME_RATE:g} a second" + (f"; cuts at frame {cuts}" if cuts else "")
         return io.NodeOutput(source, prompt, FRAME_RATE, target, ui=ui.PreviewText(text))
 
@@ -84,12 +84,11 @@ def render_shots(
     Time runs on in a scene that is not seen.
     """
     source, target = torch.empty(2, num_frames, size, size, 3).unbind(0)
-    starts = shot_starts(len(scenes), num_frames)
     progress = comfy.utils.ProgressBar(num_frames)
-    for (world, edit), start, stop in zip(scenes, starts, (*starts[1:], num_frames), strict=True):
-        for first in range(start, stop, _FRAMES_AT_ONCE):
+    for (world, edit), span in zip(scenes, shot_spans(len(scenes), num_frames), strict=True):
+        for first in span[::_FRAMES_AT_ONCE]:
             comfy.model_management.throw_exception_if_processing_interrupted()
-            frames = range(first, min(first + _FRAMES_AT_ONCE, stop))
+            frames = range(first, min(first + _FRAMES_AT_ONCE, span.stop))
             source[frames.start : frames.stop] = render(world, frames, size).movedim(1, -1)
             target[frames.start : frames.stop] = render(world, frames, size, edit).movedim(1, -1)
             progress.update(len(frames))

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import torch
 
-from ..training.demo_clips import demo_scenes, shot_starts
+from ..training.demo_clips import WORLD_OF_SHOT, demo_scenes, shot_spans
 from ..training.worlds import render
 from .contact_sheet import SheetRow, contact_sheet
 from .long_video_clips import film
@@ -42,24 +42,23 @@ def read_clip(path: str) -> torch.Tensor:
 
 def rendered_scene(num_frames: int, size: int, seed: int, shots: int, kind: str) -> tuple[SceneVideo, torch.Tensor]:
     """What is known of a rendered demo clip, and one right answer (F, 3, H, W)."""
-    scenes, starts = demo_scenes(seed, shots, kind), shot_starts(shots, num_frames)
     parts, truths = [], []
-    for (world, edit), start, stop in zip(scenes, starts, (*starts[1:], num_frames), strict=True):
-        parts.append(film(world, edit, range(start, stop), size))
-        truths.append(render(world, range(start, stop), size, edit))
+    for (world, edit), frames in zip(demo_scenes(seed, shots, kind), shot_spans(shots, num_frames), strict=True):
+        parts.append(film(world, edit, frames, size))
+        truths.append(render(world, frames, size, edit))
     return joined_scenes(parts), torch.cat(truths)
 
 
 def scene_differences(
-    edited: torch.Tensor, scene: SceneVideo, shot_spans: Sequence[tuple[int, int, int]], length: int
+    edited: torch.Tensor, scene: SceneVideo, shots: Sequence[tuple[int, range]], length: int
 ) -> dict[str, float]:
     """Mean difference in colour and shape between pieces of `length` frames that show one scene, and the background's
-    PSNR against the source. shot_spans: (start, stop, scene) of every shot.
+    PSNR against the source. shots: which world each shows, and its frames.
     """
     looks: list[tuple[int, Look]] = []
-    for start, stop, number in shot_spans:
-        for first in range(start, stop, length):
-            last = min(first + length, stop)
+    for number, span in shots:
+        for first in span[::length]:
+            last = min(first + length, span.stop)
             look = segment_look(edited[first:last], scene.frames(first, last))
             if look is not None:
                 looks.append((number, look))
@@ -81,11 +80,9 @@ def measure(spec: dict[str, Any], sheet: str) -> dict[str, dict[str, float]]:
     else:
         scene, truth = rendered_scene(len(source), source.shape[-1], **rendered)
         rows.append(SheetRow("one right answer", truth))
-        starts = shot_starts(rendered["shots"], len(source))
-        spans = [
-            (start, stop, i % 2) for i, (start, stop) in enumerate(zip(starts, (*starts[1:], len(source)), strict=True))
-        ]
-        measures = {name: scene_differences(video, scene, spans, spec["segment"]) for name, video in arms.items()}
+        count = rendered["shots"]
+        shots = tuple(zip(WORLD_OF_SHOT[count], shot_spans(count, len(source)), strict=True))
+        measures = {name: scene_differences(video, scene, shots, spec["segment"]) for name, video in arms.items()}
     step = max(1, len(source) // NUM_COLUMNS)
     contact_sheet(rows, range(step // 2, len(source), step)[:NUM_COLUMNS]).save(sheet)
     return measures

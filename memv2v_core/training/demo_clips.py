@@ -24,11 +24,11 @@ def demo_scenes(seed: int, shots: int, kind: EditKind) -> tuple[tuple[World, Edi
     return tuple(scenes[idx] for idx in WORLD_OF_SHOT[shots])
 
 
-def shot_starts(shots: int, num_frames: int) -> tuple[int, ...]:
-    """First frame of every shot; shots are equally long.
+def shot_spans(shots: int, num_frames: int) -> tuple[range, ...]:
+    """Frames of every shot; shots are equally long.
 
     Raises: ValueError when there are fewer frames than shots.
     """
     if num_frames < shots:
         raise ValueError(f"num_frames got {num_frames}, wanted at least {shots}, one a shot; raise it")
-    return tuple(i * num_frames // shots for i in range(shots))
+    return tuple(range(i * num_frames // shots, (i + 1) * num_frames // shots) for i in range(shots))

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from memv2v_core.builtin.bundle import builtin_names
 from memv2v_core.cache.storage import load_session
 
 if TYPE_CHECKING:
     from devtools.server import ComfyServer
 
-MODEL = "text_edit" if "text_edit" in builtin_names() else "novel_view"
 LENGTH, NUM_SEGMENTS, SIDE, STEPS = 5, 6, 32, 12
 NUM_FRAMES = LENGTH * NUM_SEGMENTS
 SESSION = "killed"
@@ -42,15 +40,14 @@ class Graph:
         given = {"model": ["load", 0], "vae": ["load", 2], "video": ["clip", 0], "session": SESSION}
         given |= {"length": LENGTH, "width": SIDE, "height": SIDE, "steps": STEPS, **changes}
         prompt = {
-            "load": self.node("LoadMemoryV2VModel", model_name=f"built-in: {MODEL}"),
+            "load": self.node("LoadMemoryV2VModel", model_name="built-in: text_edit"),
             "clip": self.node("LoadVideo", file=clip),
             "edit": self.node("EditLongVideo", **given),
             "save": self.node("SaveVideo", video=["edit", 0], filename_prefix="edited", format="mp4", codec="h264"),
         }
-        if MODEL == "text_edit":
-            for name, text in (("positive", "put a hat on the box"), ("negative", "")):
-                prompt[name] = self.node("CLIPTextEncode", clip=["load", 1], text=text)
-                prompt["edit"]["inputs"][name] = [name, 0]
+        for name, text in (("positive", "put a hat on the box"), ("negative", "")):
+            prompt[name] = self.node("CLIPTextEncode", clip=["load", 1], text=text)
+            prompt["edit"]["inputs"][name] = [name, 0]
         return prompt
 
 
