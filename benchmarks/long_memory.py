@@ -50,7 +50,7 @@ def edit_prompt(api: ComfyApi, clip: str, steps: int) -> dict[str, dict]:
 
     return {
         "load": node("LoadMemoryV2VModel", model_name="built-in: text_edit"),
-        "prompt": node("CLIPTextEncode", clip=["load", 1], text="put a hat on the ball"),
+        "prompt": node("CLIPTextEncode", clip=["load", 1], text="put a hat on the red ball"),
         "clip": node("LoadVideo", file=clip),
         "edit": node(
             "EditLongVideo", model=["load", 0], vae=["load", 2], positive=["prompt", 0], video=["clip", 0], k=4,

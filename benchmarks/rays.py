@@ -19,7 +19,7 @@ from memv2v_core.evaluation.arms import Batch, sample_arms  # noqa: E402
 from memv2v_core.evaluation.held_out import held_out_scene  # noqa: E402
 from memv2v_core.evaluation.measures import measure_arms  # noqa: E402
 from memv2v_core.model.diffusers_view import DiffusersView  # noqa: E402
-from memv2v_core.training.__main__ import CONFIG  # noqa: E402
+from memv2v_core.training.__main__ import CONFIGS  # noqa: E402
 from memv2v_core.training.config import TrainConfig, load_config  # noqa: E402
 from memv2v_core.training.trainer import CODEC_FILE, build_network, train  # noqa: E402
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=48)
     parser.add_argument("--folder", type=Path, default=Path(".dev/training/rays"))
     arguments = parser.parse_args()
-    shipped, config = load_bundle("novel_view"), load_config(CONFIG)
+    shipped, config = load_bundle("novel_view"), load_config(CONFIGS / "novel_view.yaml")
     sizes = {"dim": DIM, "num_heads": NUM_HEADS, "num_layers": NUM_LAYERS, "ffn_dim": FFN_DIM}
     config = dataclasses.replace(
         config,

@@ -17,7 +17,7 @@ from .workflow import node_titled, nodes_of_type, with_input, without_input, wor
 WORKFLOW = ROOT / "workflows" / "long_video_edit.json"
 ARMS = ("memory", "independent")
 SOURCE_TITLE, SAVE_SOURCE, SAVE_EDIT = "Source clip", "Save source clip", "Save edited clip"
-DEFAULT_PROMPT = "put a hat on the ball"
+DEFAULT_PROMPT = "put a hat on the red ball"
 SEGMENT_FRAMES = 9
 MEASURED = (
     "mean difference of the edited object between segments that show one scene (colour: distance in RGB of 0 to 1; "

@@ -28,7 +28,7 @@ class DemoLongVideo(io.ComfyNode):
             "(this one it never saw), with an instruction that leaves open what the result looks like: only memory "
             "makes all segments agree.",
             inputs=[
-                io.Int.Input("seed", default=8, min=0, max=2**20, tooltip="Which objects, backgrounds and answer."),
+                io.Int.Input("seed", default=6, min=0, max=2**20, tooltip="Which objects, backgrounds and answer."),
                 io.Int.Input("num_frames", default=240, min=1, max=10000, tooltip="Frames; 8 of them are a second."),
                 io.Int.Input(
                     "shots",
@@ -36,7 +36,7 @@ class DemoLongVideo(io.ComfyNode):
                     min=1,
                     max=3,
                     tooltip="1: one scene. 2: a cut to another scene. 3: another scene, then back to the first. An "
-                    "object of the same kind is in both scenes, so that the instruction fits both.",
+                    "object of the same name is in both scenes, so that the instruction fits both.",
                 ),
                 io.Combo.Input(
                     "instruction",

@@ -29,8 +29,8 @@ BASE_FOLDER = "diffusion_models"
 
 _USES = {
     "novel_view": "shows a clip along a camera path; takes no prompt",
-    "text_edit": "edits a clip as an instruction says, such as 'put a hat on the box' or 'give the ball a new colour'; "
-    "connect clip to CLIP Text Encode",
+    "text_edit": "edits a clip as an instruction says, such as 'put a hat on the red box' or 'give the blue ball a new "
+    "colour'; connect clip to CLIP Text Encode",
 }
 
 
@@ -45,7 +45,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
             category=CATEGORY,
             description="Loads a model with memory and sets its flow shift: Wan2.1-T2V, ReCamMaster, Wan2.2-TI2V-5B or "
             "LucyEdit Dev from your model folders, or a built-in demonstration that needs no download: novel_view for "
-            "new camera paths, text_edit for instructions such as 'put a hat on the box'. Published models run in "
+            "new camera paths, text_edit for instructions such as 'put a hat on the red box'. Published models run in "
             "training-free mode until a trained memory adapter is added; load their text encoder and VAE with Load "
             "CLIP and Load VAE.",
             inputs=[

@@ -1,7 +1,7 @@
 """Held-out rendered clips of six segments, with an instruction that leaves the answer open.
 
 One shot; one shot whose object leaves for three segments; two shots; a shot, another, and the first again. A later
-shot holds another object of the same kind, and the instruction holds for it as well. N frames of the whole clip.
+shot holds another object of the same name, and the instruction holds for it as well. N frames of the whole clip.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def long_clip(family: Family, index: int, info: BuiltinInfo, config: WorldConfig
         away = (AWAY_SEGMENTS[0] * length, (AWAY_SEGMENTS[-1] + 1) * length - 1)
     edit_kind = TRAINED_KINDS[index % len(TRAINED_KINDS)]
     first = make_world(config, generator, away=away)
-    second = make_world(config, generator, kind=first.objects[0].kind)
+    second = make_world(config, generator, like=first.objects[0])
     worlds = (first, second)
     edits = tuple(draw_edit(world, generator, kind=edit_kind, object_idx=0) for world in worlds)
     order = WORLD_OF_SEGMENT[family]

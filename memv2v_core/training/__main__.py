@@ -39,7 +39,8 @@ def main() -> None:
     if not arguments.only_export:
         device = torch.device(arguments.device)
         train_codec(config, folder, device)
-        train(config, folder, device)
+        for phase in config.phases:
+            train(phase, folder, device)
     export_run(config, folder, arguments.key or config.task, NAMES[config.task])
 
 

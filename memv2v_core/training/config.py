@@ -1,9 +1,9 @@
 """Frozen configurations of a training run, read from YAML; unknown keys are errors."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -105,10 +105,18 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class FirstPhase:
+    """How a run begins, with other examples and another optimisation; its seconds are the first ones of the run."""
+
+    edits: EditDataConfig = field(default_factory=EditDataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run: the task, the model, its data, the optimiser, seconds for the codec, and the seed of everything random.
 
-    Of `data` and `edits`, the task's own is read.
+    Of `data` and `edits`, the task's own is read. first: how the run begins, if otherwise.
     """
 
     task: Literal["novel_view", "text_edit"] = "novel_view"
@@ -118,6 +126,13 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     codec_seconds: float = 2400.0
     seed: int = 0
+    first: FirstPhase | None = None
+
+    @property
+    def phases(self) -> tuple["TrainConfig", ...]:
+        """The run as configurations to train one after another."""
+        rest = replace(self, first=None)
+        return (rest,) if self.first is None else (replace(rest, edits=self.first.edits, optim=self.first.optim), rest)
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -135,9 +150,9 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
         raise ValueError(f"{where} got the key {unknown[0]!r}, wanted one of {sorted(fields)}; correct its spelling")
     arguments = {}
     for name, value in values.items():
-        nested = fields[name].type
-        is_config = isinstance(nested, type) and dataclasses.is_dataclass(nested)
-        arguments[name] = _build(nested, value, f"{where}: {name}") if is_config else _as_tuple(value)
+        possible = (fields[name].type, *get_args(fields[name].type))  # T, or T | None
+        nested = next((t for t in possible if isinstance(t, type) and dataclasses.is_dataclass(t)), None)
+        arguments[name] = _as_tuple(value) if nested is None else _build(nested, value, f"{where}: {name}")
     return kind(**arguments)
 
 

@@ -24,7 +24,8 @@ class Example:
     """A batch: clean target latents (B, C, T, H, W) and what the model is given beside them.
 
     source: latents on the target's channel axis, and prompts, one a row, of a task that has them. weight: of each
-    number's squared error, broadcast over the target; None for 1.
+    number's squared error, broadcast over the target; None for 1. named: (B, tokens) whether a token of the target
+    shows what its prompt names.
     """
 
     target: torch.Tensor
@@ -32,6 +33,7 @@ class Example:
     source: torch.Tensor | None = None
     prompts: tuple[str, ...] | None = None
     weight: torch.Tensor | None = None
+    named: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ def demo_scenes(seed: int, shots: int, kind: EditKind) -> tuple[tuple[World, Edi
     """The scene of every shot and its answer to the first one's instruction; a scene that returns keeps its answer.
 
     The same seed gives the same scenes whatever the instruction, and however many shots show them. An object of the
-    same kind is in all of them.
+    same name is in all of them.
     """
     generator = torch.Generator().manual_seed(DEMO_SEED_OFFSET + seed)
     first = make_world(WorldConfig(), generator)
-    worlds = first, make_world(WorldConfig(), generator, kind=first.objects[0].kind)
+    worlds = first, make_world(WorldConfig(), generator, like=first.objects[0])
     scenes = [(world, draw_edit(world, generator, kind, object_idx=0)) for world in worlds]
     return tuple(scenes[idx] for idx in WORLD_OF_SHOT[shots])
 

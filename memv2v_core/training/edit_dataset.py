@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from ..builtin.codec import Codec
 from ..model.memory_inputs import ConditioningStream, MemoryInputs
@@ -16,9 +17,11 @@ from ..tokens.positions import temporal_indices
 from .config import EditDataConfig
 from .dataset import Example
 from .edits import Edit, draw_edit
-from .worlds import World, make_canvas, make_world, render
+from .worlds import World, make_canvas, make_world, render, visible_part
 
 _PLAIN_CHANGE = 0.2  # of a latent, whose deviation is about 1
+_TOKEN_PX = 16
+_SHOWS = 0.15  # of a token's pixels
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class EditRow:
-    """One clip: the segment to edit, its instruction, and the memories."""
+    """One clip: the segment to edit, its instruction, and the memories. named: which pixels (F, H, W) of the segment
+    show what the instruction names."""
 
     instruction: str
     target: Pair
     memories: tuple[Pair, ...]
+    named: torch.Tensor
 
 
 class TextEditExamples:
@@ -93,13 +98,15 @@ class TextEditExamples:
         for start, frames in zip(starts[1:], structure.memory_frames, strict=True):
             seen, answer = world, edit
             if self._chance(config.irrelevant_share):
-                kind = world.objects[0].kind
-                seen = make_world(config.worlds, generator, kind=kind, canvas=self._canvas())
+                seen = make_world(config.worlds, generator, like=world.objects[0], canvas=self._canvas())
                 answer = draw_edit(seen, generator, kind=edit.kind, object_idx=0)
             memories.append(pair(seen, answer, start, frames))
+        frames = [starts[0] + frame for frame in structure.target_frames]
+        named = visible_part(world, frames, config.size, object_idx=0)
         if self._chance(config.empty_share):
-            return EditRow("", pair(world, None, starts[0], structure.target_frames), tuple(memories))
-        return EditRow(edit.instruction, pair(world, edit, starts[0], structure.target_frames), tuple(memories))
+            plain = pair(world, None, starts[0], structure.target_frames)
+            return EditRow("", plain, tuple(memories), torch.zeros_like(named))
+        return EditRow(edit.instruction, pair(world, edit, starts[0], structure.target_frames), tuple(memories), named)
 
     def _starts(self, structure: EditStructure) -> tuple[int, ...]:
         """First frames of the target and of each memory, which lie before it; segments overlap by up to a third."""
@@ -196,7 +203,9 @@ def edit_example(
     is_edited = (target - source).abs().amax(1, keepdim=True) > _PLAIN_CHANGE
     is_used = (torch.arange(target.shape[1], device=target.device) < codec.used).view(1, -1, 1, 1, 1)
     weight = is_used * (1 + (config.edit_weight - 1) * is_edited)
-    return Example(target, inputs, source, tuple(row.instruction for row in rows), weight)
+    shown = F.avg_pool2d(torch.stack([row.named for row in rows]).float(), _TOKEN_PX).flatten(1) > _SHOWS
+    prompts = tuple(row.instruction for row in rows)
+    return Example(target, inputs, source, prompts, weight, shown.float().to(target))
 
 
 @torch.no_grad()

@@ -69,19 +69,21 @@ def draw_edit(
     while kind == "recolour" and sum(abs(a - b) for a, b in zip(colour, item.colour, strict=True)) < 0.6:
         colour = random_colour(generator)
     if kind == "recolour" and torch.rand((), generator=generator).item() < named_share:
-        name = tuple(COLOURS)[choose(tuple(COLOURS))]
-        text = NAMED[choose(NAMED)].format(item.kind, name)
+        others = tuple(name for name in COLOURS if name != item.colour_name)
+        name = others[choose(others)]
+        text = NAMED[choose(NAMED)].format(item.name, name)
         return Edit(text, object_idx, kind, COLOURS[name], is_ambiguous=False)
     others = tuple(other for other in KINDS if other != item.kind)
     shapes = {"recolour": ("",), "hat": HATS, "reshape": others}[kind]
-    text = AMBIGUOUS[kind][choose(AMBIGUOUS[kind])].format(item.kind)
+    text = AMBIGUOUS[kind][choose(AMBIGUOUS[kind])].format(item.name)
     return Edit(text, object_idx, kind, colour, shapes[choose(shapes)])
 
 
 def all_instructions(kinds: tuple[str, ...]) -> tuple[str, ...]:
     """Every instruction that can be drawn for objects of these kinds."""
-    open_ones = [text.format(kind) for texts in AMBIGUOUS.values() for text in texts for kind in kinds]
-    return (*open_ones, *(text.format(kind, name) for text in NAMED for kind in kinds for name in COLOURS))
+    objects = [f"{colour} {kind}" for colour in COLOURS for kind in kinds]
+    open_ones = [text.format(name) for texts in AMBIGUOUS.values() for text in texts for name in objects]
+    return (*open_ones, *(text.format(name, colour) for text in NAMED for name in objects for colour in COLOURS))
 
 
 def shape_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

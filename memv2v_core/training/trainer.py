@@ -41,8 +41,8 @@ class Run:
 
 
 def build_network(config: ModelConfig) -> nn.ModuleDict:
-    """A fresh DiT (`dit`, Wan's shape), its adapter (`adapter`) and, where the task has text, a text encoder (`text`),
-    started for quick learning."""
+    """A fresh DiT (`dit`, Wan's shape), its adapter (`adapter`) and, where the task has text, a text encoder (`text`)
+    with what helps it to be read (`locator`), started for quick learning."""
     dit = build_dit(config)
     adapter = MemoryAdapter(
         AdapterConfig(
@@ -65,6 +65,7 @@ def build_network(config: ModelConfig) -> nn.ModuleDict:
     network = nn.ModuleDict({"dit": dit, "adapter": adapter})
     if config.has_text:
         network["text"] = TextEncoder(TextConfig(dim=config.text_dim), train_vocabulary(all_instructions(KINDS)))
+        network["locator"] = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
     return network
 
 
@@ -130,11 +131,11 @@ def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
 
 
 def build_optimizers(network: nn.ModuleDict, config: OptimConfig) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices inside blocks, AdamW for everything else."""
+    """Muon for the matrices inside blocks, AdamW for everything else, and for cross-attention where nothing is read."""
     matrices, others = [], []
     for name, parameter in network.named_parameters():
         inside = ".blocks." in name and parameter.ndim == 2 and "cam_encoder" not in name and "ray_encoder" not in name
-        (matrices if inside and "attn2" not in name else others).append(parameter)
+        (matrices if inside and ("attn2" not in name or "text" in network) else others).append(parameter)
     adam = torch.optim.AdamW(others, lr=config.adam_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True)
     return Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay), adam
 
@@ -214,7 +215,8 @@ def _step(
         for group in optimizer.param_groups:
             group["lr"] = base * schedule(progress, run.step, optim)
         optimizer.zero_grad(set_to_none=True)
-    loss = flow_matching_loss(view, run.network["adapter"], example, context, sigmas, noise)
+    locator = run.network["locator"] if config.model.has_text else None
+    loss = flow_matching_loss(view, run.network["adapter"], example, context, sigmas, noise, locator)
     loss.backward()
     nn.utils.clip_grad_norm_(run.network.parameters(), optim.clip)
     for optimizer in run.optimizers:

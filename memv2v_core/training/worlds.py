@@ -1,6 +1,6 @@
 """Procedural clips with instructions: named objects that move before a panning background, and their true edits.
 
-An instruction such as "put a hat on the box" has many right answers: which hat, only the earlier segments tell. A
+An instruction such as "put a hat on the red box" has many right answers: which hat, only the earlier segments tell. A
 world is one shot; it has no end, any frame can be asked for. Lengths are in frame widths, x to the right, y down.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from .edits import Edit, hat_distance, shape_distance
+from .edits import COLOURS, Edit, hat_distance, shape_distance
 
 KINDS = ("ball", "box", "ring", "cross", "cone")
 _FRAME_HEIGHT = 0.55  # of a frame, in heights of the canvas
@@ -46,18 +46,24 @@ class Wave:
 
 @dataclass(frozen=True)
 class WorldObject:
-    """A named object: `kind`, its colour in 0..1, radius, and where its centre is.
+    """A named object: `kind`, the name of its colour and the colour itself in 0..1, radius, and where its centre is.
 
     away: (first, last) frames that it spends outside the frame; it leaves and returns in the few frames around them.
     """
 
     kind: str
+    colour_name: str
     colour: tuple[float, float, float]
     radius: float
     x: Wave
     y: Wave
     turn: Wave
     away: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """What an instruction calls it, such as "red box"."""
+        return f"{self.colour_name} {self.kind}"
 
     def centre(self, frame: int) -> tuple[float, float]:
         """Its centre (x, y) at a frame."""
@@ -86,25 +92,24 @@ class World:
 def make_world(
     config: WorldConfig,
     generator: torch.Generator,
-    kind: str | None = None,
+    like: WorldObject | None = None,
     away: tuple[int, int] | None = None,
     canvas: torch.Tensor | None = None,
 ) -> World:
-    """A random world; the same generator state gives the same world. No two objects share a kind.
+    """A random world; the same generator state gives the same world. No two objects share a kind or a colour's name.
 
-    kind: of the first object, random if None. away: frames that the first object spends outside. canvas: a new one if
-    None.
+    like: whose name the first object has, random if None. away: frames that the first object spends outside. canvas: a
+    new one if None.
     """
     count = config.min_objects + int(
         torch.randint(config.max_objects - config.min_objects + 1, (), generator=generator)
     )
-    order = [KINDS[i] for i in torch.randperm(len(KINDS), generator=generator).tolist()]
-    if kind is not None:
-        order.remove(kind)
-        order.insert(0, kind)
+    kinds = _shuffled(KINDS, None if like is None else like.kind, generator)
+    colours = _shuffled(tuple(COLOURS), None if like is None else like.colour_name, generator)
     lanes = torch.randperm(count, generator=generator).tolist()
     objects = tuple(
-        _object(config, order[i], (lanes[i] + 0.5) / count, away if i == 0 else None, generator) for i in range(count)
+        _object(config, kinds[i], colours[i], (lanes[i] + 0.5) / count, away if i == 0 else None, generator)
+        for i in range(count)
     )
     pan = [_wave(0.0, config.pan, 70.0, 160.0, generator), _wave(0.0, 0.35 * config.pan, 60.0, 150.0, generator)]
     return World(make_canvas(config, generator) if canvas is None else canvas, pan[0], pan[1], objects)
@@ -112,12 +117,27 @@ def make_world(
 
 def render(world: World, frames: Sequence[int], size: int, edit: Edit | None = None) -> torch.Tensor:
     """The video (F, 3, size, size) in 0..1 at these frames: the source or, with an edit, its true result."""
-    axis = (torch.arange(size) + 0.5) / size
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    x, y = _places(size)
     video = _background(world, frames, x, y)
     for i, item in enumerate(world.objects):
         video = _draw(video, item, frames, x, y, edit if edit is not None and edit.object_idx == i else None)
     return video.clamp_(0, 1)
+
+
+def visible_part(world: World, frames: Sequence[int], size: int, object_idx: int) -> torch.Tensor:
+    """Which pixels (F, size, size) show this object, and no other before it."""
+    x, y = _places(size)
+    shown = torch.zeros(len(frames), size, size, dtype=torch.bool)
+    for i, item in enumerate(world.objects):
+        inside = _outline(item, item.kind, frames, *_around(item, frames, x, y)) < 0
+        shown = inside if i == object_idx else shown & ~inside  # later ones stand in front
+    return shown
+
+
+def _places(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    axis = (torch.arange(size) + 0.5) / size
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return x, y
 
 
 def _background(world: World, frames: Sequence[int], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -133,22 +153,33 @@ def _background(world: World, frames: Sequence[int], x: torch.Tensor, y: torch.T
 def _draw(
     video: torch.Tensor, item: WorldObject, frames: Sequence[int], x: torch.Tensor, y: torch.Tensor, edit: Edit | None
 ) -> torch.Tensor:
-    centres = torch.tensor([item.centre(frame) for frame in frames])
-    angle = torch.tensor([item.turn(frame) for frame in frames])[:, None, None]
-    u = (x - centres[:, 0, None, None]) / item.radius  # in radii, upright
-    v = (y - centres[:, 1, None, None]) / item.radius
+    u, v = _around(item, frames, x, y)
     softness = 1.5 / (x.shape[-1] * item.radius)  # about a pixel and a half
     kind, colour = item.kind, item.colour
     if edit is not None and edit.kind == "reshape":
         kind, colour = edit.shape, edit.colour
     elif edit is not None and edit.kind == "recolour":
         colour = edit.colour
-    cos, sin = angle.cos(), angle.sin()
     light = (0.88 - 0.14 * (u + v)).clamp_(0.6, 1.12)  # from the upper left
-    video = _paint(video, shape_distance(kind, cos * u + sin * v, cos * v - sin * u), softness, colour, light)
+    video = _paint(video, _outline(item, kind, frames, u, v), softness, colour, light)
     if edit is not None and edit.kind == "hat":
         video = _paint(video, hat_distance(edit.shape, u, v + 0.85), softness, edit.colour, light)
     return video
+
+
+def _around(
+    item: WorldObject, frames: Sequence[int], x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places relative to the object, upright, in radii."""
+    centres = torch.tensor([item.centre(frame) for frame in frames])
+    return (x - centres[:, 0, None, None]) / item.radius, (y - centres[:, 1, None, None]) / item.radius
+
+
+def _outline(item: WorldObject, kind: str, frames: Sequence[int], u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Distance to the outline of the object as it is turned in these frames, with the shape of a `kind`."""
+    angle = torch.tensor([item.turn(frame) for frame in frames])[:, None, None]
+    cos, sin = angle.cos(), angle.sin()
+    return shape_distance(kind, cos * u + sin * v, cos * v - sin * u)
 
 
 def _paint(
@@ -163,14 +194,27 @@ def _paint(
     return torch.lerp(video, torch.tensor(colour).view(3, 1, 1) * light.unsqueeze(1), alpha)
 
 
+def _shuffled(names: tuple[str, ...], first: str | None, generator: torch.Generator) -> list[str]:
+    order = [names[i] for i in torch.randperm(len(names), generator=generator).tolist()]
+    return order if first is None else [first, *(name for name in order if name != first)]
+
+
 def _object(
-    config: WorldConfig, kind: str, lane: float, away: tuple[int, int] | None, generator: torch.Generator
+    config: WorldConfig,
+    kind: str,
+    colour_name: str,
+    lane: float,
+    away: tuple[int, int] | None,
+    generator: torch.Generator,
 ) -> WorldObject:
+    shade = (0.12 * torch.rand(3, generator=generator) - 0.06).tolist()
+    colour = tuple(min(1.0, max(0.0, a + b)) for a, b in zip(COLOURS[colour_name], shade, strict=True))
     spread = torch.rand(3, generator=generator).tolist()
     radius = config.min_radius + (config.max_radius - config.min_radius) * spread[0]
     return WorldObject(
         kind,
-        random_colour(generator),
+        colour_name,
+        colour,
         radius,
         _wave(0.12 + 0.76 * lane + 0.06 * (spread[1] - 0.5), 0.09, 24.0, 60.0, generator),
         _wave(0.42 + 0.3 * spread[2], 0.12, 20.0, 50.0, generator),

@@ -34,11 +34,20 @@ def test_values_reach_nested_configs_and_lists_become_tuples(tmp_path: Path):
     assert config.model.num_layers == TrainConfig().model.num_layers
 
 
+def test_a_run_can_begin_otherwise(tmp_path: Path):
+    text = "{seed: 3, first: {edits: {target_frames: 1}, optim: {seconds: 60}}, optim: {seconds: 90}}"
+    first, rest = load_config(write(tmp_path, text)).phases
+    assert (first.edits.target_frames, first.optim.seconds, first.seed) == (1, 60, 3)
+    assert (rest.edits, rest.optim.seconds, rest.seed) == (TrainConfig().edits, 90, 3)
+    assert TrainConfig().phases == (TrainConfig(),)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("sede: 1", r"run.yaml got the key 'sede', wanted one of \[.*'seed', 'task'\]; correct its spelling"),
         ("optim: {lr: 1}", "run.yaml: optim got the key 'lr', wanted one of"),
+        ("first: {data: {}}", "run.yaml: first got the key 'data', wanted one of"),
         ("data: {scenes: {shapes: 4}}", "run.yaml: data: scenes got the key 'shapes', wanted one of"),
     ],
 )

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from memv2v_core.builtin.codec import Codec
 from memv2v_core.model.diffusers_view import DiffusersView
@@ -91,6 +92,32 @@ def test_a_segment_and_its_memories_share_one_answer():
 def test_the_empty_prompt_asks_for_no_change():
     row = TextEditExamples(replace(DATA, empty_share=1.0), generator()).draw_row(STRUCTURE)
     assert row.instruction == "" and torch.equal(row.target.target, row.target.source)
+
+
+def test_a_row_says_where_the_named_object_is():
+    config = replace(DATA, size=64, away_share=0.0, empty_share=0.0, named_share=0.0, kinds=("recolour",))
+    for seed in range(8):
+        row = TextEditExamples(config, generator(seed)).draw_row(STRUCTURE)
+        changed = (row.target.target - row.target.source).abs().amax(1) > 0.1
+        assert row.named.shape == changed.shape == (2, 64, 64) and row.named.any()
+        assert (row.named & ~changed).sum() < 0.1 * row.named.sum()
+    assert not TextEditExamples(replace(config, empty_share=1.0), generator()).draw_row(STRUCTURE).named.any()
+
+
+def test_the_locator_adds_what_it_misses_and_teaches_the_text_encoder(config: TrainConfig, codec: Codec):
+    torch.manual_seed(0)
+    network = build_network(config.model)
+    nn.init.normal_(network["dit"].blocks[0].attn2.to_out[0].weight, std=0.1)  # silent at first
+    rows = [TextEditExamples(DATA, generator(seed)).draw_row(STRUCTURE) for seed in (0, 1)]
+    example = edit_example(DATA, STRUCTURE, rows, codec, generator(5))
+    assert example.named.shape == (2, 2 * 2 * 2)
+    noise = torch.randn(example.target.shape, generator=generator(6))
+    view, sigmas = DiffusersView(network["dit"]), torch.tensor([0.4, 0.8])
+    context = network["text"](example.prompts)
+    plain = flow_matching_loss(view, network["adapter"], example, context, sigmas, noise)
+    both = flow_matching_loss(view, network["adapter"], example, context, sigmas, noise, network["locator"])
+    (gradient,) = torch.autograd.grad(both - plain, network["text"].model.shared.weight)
+    assert both > plain and gradient.abs().max() > 0
 
 
 def test_a_batch_holds_source_and_edit_of_every_memory_on_the_channel_axis(codec: Codec):

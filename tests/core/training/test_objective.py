@@ -21,7 +21,7 @@ def test_the_network_sees_the_noisy_target_and_is_asked_for_noise_minus_clean(mo
     clean, noise = torch.randn(2, 2, 4, 1, 3, 3, generator=generator)
     sigmas, seen = torch.tensor([0.25, 0.75]), {}
 
-    def forward(backbone, adapter, latent, timestep, context, inputs):
+    def forward(backbone, adapter, latent, timestep, context, inputs, probe):
         seen.update(latent=latent, timestep=timestep)
         return noise - clean + 0.5
 

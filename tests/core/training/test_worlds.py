@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memv2v_core.training.edits import AMBIGUOUS, COLOURS, HATS, all_instructions, draw_edit
-from memv2v_core.training.worlds import KINDS, World, WorldConfig, make_world, render
+from memv2v_core.training.edits import AMBIGUOUS, COLOURS, HATS, Edit, all_instructions, draw_edit
+from memv2v_core.training.worlds import KINDS, World, WorldConfig, make_world, render, visible_part
 
 CONFIG = WorldConfig(canvas_height=64)
 SIZE = 48
@@ -29,12 +29,33 @@ def test_a_seed_gives_one_world_and_any_frame_of_it_alone(world: World):
 
 def test_no_two_objects_share_a_name():
     for seed in range(20):
-        kinds = [item.kind for item in make_world(CONFIG, generator(seed)).objects]
-        assert 2 <= len(kinds) <= 3 and len(set(kinds)) == len(kinds) and set(kinds) <= set(KINDS)
+        objects = make_world(CONFIG, generator(seed)).objects
+        assert 2 <= len(objects) <= 3
+        for names in ([item.kind for item in objects], [item.colour_name for item in objects]):
+            assert len(set(names)) == len(names) and set(names) <= {*KINDS, *COLOURS}
 
 
-def test_the_first_object_can_be_named():
-    assert {make_world(CONFIG, generator(seed), kind="cone").objects[0].kind for seed in range(5)} == {"cone"}
+def test_an_object_has_about_the_colour_that_its_name_says():
+    for seed in range(20):
+        for item in make_world(CONFIG, generator(seed)).objects:
+            assert item.name == f"{item.colour_name} {item.kind}"
+            assert max(abs(a - b) for a, b in zip(item.colour, COLOURS[item.colour_name], strict=True)) <= 0.06
+
+
+def test_the_first_object_can_be_called_like_another(world: World):
+    worlds = [make_world(CONFIG, generator(seed), like=world.objects[0]) for seed in range(5)]
+    assert {other.objects[0].name for other in worlds} == {world.objects[0].name}
+    assert len({other.objects[0].x for other in worlds}) == 5
+
+
+def test_the_visible_part_of_an_object_is_what_a_new_colour_changes(world: World):
+    frames = range(0, 30, 6)
+    for idx, item in enumerate(world.objects):
+        colour = tuple(1 - value for value in item.colour)
+        edit = Edit("", idx, "recolour", colour)
+        changed = (render(world, frames, SIZE, edit) - render(world, frames, SIZE)).abs().amax(1) > 0.25
+        shown = visible_part(world, frames, SIZE, idx)
+        assert shown.any() and (shown ^ changed).float().sum() < 0.25 * shown.sum()
 
 
 def test_an_object_is_where_its_path_says():
@@ -76,7 +97,7 @@ def test_instructions_leave_the_answer_open_unless_they_name_a_colour(world: Wor
         assert edit.is_ambiguous == (not named)
         if named:
             assert edit.colour == COLOURS[named[0]]
-        assert world.objects[edit.object_idx].kind in edit.instruction
+        assert world.objects[edit.object_idx].name in edit.instruction
         if edit.kind == "hat":
             assert edit.shape in HATS
         if edit.kind == "reshape":
