@@ -1,4 +1,4 @@
-"""Socket types of this pack, and what travels on each."""
+"""Socket types of this pack, what travels on each, and inputs that several nodes share."""
 
 from comfy_api.latest import io
 
@@ -12,3 +12,19 @@ Segments = io.Custom("MEMV2V_SEGMENTS")  # nodes.clips.SplitVideo
 SegmentSocket = io.Custom("MEMV2V_SEGMENT")  # nodes.clips.SegmentQuery
 
 CATEGORY = "Memory-V2V"
+
+
+def rate_and_sound_of(frames: str) -> list[io.Input]:
+    """What a clip must be told beside the input `frames`, which a video would bring."""
+    return [
+        io.Float.Input(
+            "frame_rate",
+            default=16.0,
+            min=0.1,
+            max=1000.0,
+            step=0.001,
+            optional=True,
+            tooltip=f"Frames a second of `{frames}`. A video brings its own.",
+        ),
+        io.Audio.Input("audio", optional=True, tooltip=f"Sound of `{frames}`. A video brings its own."),
+    ]

@@ -26,7 +26,7 @@ from ..memv2v_core.stitching.segments import plan_segments
 from ..memv2v_core.stitching.shots import ShotConfig, detect_shots
 from .attachment import base_info
 from .clips import FileClip, SplitVideo, open_clip
-from .io_types import CATEGORY, Cache, Segments
+from .io_types import CATEGORY, Cache, Segments, rate_and_sound_of
 from .pictures import VideoAndText
 from .video import MAX_RATE_DENOMINATOR, MODEL_SIZE, ORIGINAL_SIZE
 from .video_writing import DEFAULT_CRF, VideoWriter, require_sound
@@ -74,16 +74,7 @@ SPLIT_INPUTS = [
 CLIP_INPUTS = [
     io.Video.Input("video", optional=True, tooltip="The clip as a video: read as it is needed, however long it is."),
     io.Image.Input("images", optional=True, tooltip="The clip as frames, instead of a video."),
-    io.Float.Input(
-        "frame_rate",
-        default=16.0,
-        min=0.1,
-        max=1000.0,
-        step=0.001,
-        optional=True,
-        tooltip="Frames a second of `images`. A video brings its own.",
-    ),
-    io.Audio.Input("audio", optional=True, tooltip="Sound of `images`. A video brings its own."),
+    *rate_and_sound_of("images"),
 ]
 STITCH_INPUTS = [
     io.Combo.Input(

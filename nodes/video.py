@@ -17,7 +17,7 @@ from ..memv2v_core.stitching.fitting import (
     restore_frames,
 )
 from ..memv2v_core.training.scenes import SceneConfig, make_scene, render, rotation_path
-from .io_types import CATEGORY, Camera, Fitting
+from .io_types import CATEGORY, Camera, Fitting, rate_and_sound_of
 
 PICK_EVENLY, ALL_FRAMES = "pick evenly", "all frames"
 EVERY_FRAME, EDITED_FRAMES = "every frame", "edited frames"
@@ -159,16 +159,7 @@ class FitVideo(io.ComfyNode):
                     tooltip="A clip of another aspect: crop its margins, pad with black bars, stretch it, or keep its "
                     "aspect: as many pixels as width x height, in multiples of 16, never enlarged.",
                 ),
-                io.Float.Input(
-                    "frame_rate",
-                    default=16.0,
-                    min=0.1,
-                    max=1000.0,
-                    step=0.001,
-                    optional=True,
-                    tooltip="Frames a second of `frames`, for Restore Video. A video brings its own.",
-                ),
-                io.Audio.Input("audio", optional=True, tooltip="Sound of `frames`. A video brings its own."),
+                *rate_and_sound_of("frames"),
             ],
             outputs=[
                 io.Image.Output(display_name="frames", tooltip="The fitted clip."),
