@@ -123,7 +123,7 @@ def test_the_loader_gives_model_clip_and_vae_and_says_what_they_are_for(comfy_ap
     assert (info.num_frames, info.latent_size, info.memory_order) == (9, (12, 12), "forward")
     assert (info.ratios.temporal, info.ratios.spatial, info.ratios.channels) == (1, 8, 48)
     shown = output.ui.as_dict()["text"][0]
-    assert "put a hat on the box" in shown and "no camera paths" in shown and "Load CLIP" not in shown
+    assert "put a hat on the red box" in shown and "no camera paths" in shown and "Load CLIP" not in shown
 
 
 def test_what_the_dit_sees_of_a_clip_equals_codec_latents(comfy_api, edit_loaded, outside: Bundle) -> None:
