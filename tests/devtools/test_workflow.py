@@ -55,6 +55,11 @@ def _workflow(nodes: list[dict], links: list) -> dict:
     return {"nodes": nodes, "links": links, "version": 0.4}
 
 
+def test_a_seed_without_its_control_is_refused_as_the_editor_would_read_it_wrongly() -> None:
+    with pytest.raises(ValueError, match="got 4 after seed, wanted one of decrement, fixed"):
+        workflow_to_prompt(_workflow([_node(2, "Sample", values=[11, 4, "heun"])], []), OBJECT_INFO)
+
+
 def test_seed_control_is_skipped_and_links_become_references() -> None:
     nodes = [
         _node(1, "Load", values=["a.mp4", "image"], outputs=("IMAGE",)),
