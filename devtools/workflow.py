@@ -138,8 +138,8 @@ def _take_widgets(prefix: str, group: dict, order: dict | None, slots: dict, lef
         yield full_name, value
         if _has_seed_control(name, spec) and left and (control := left.pop(0)) not in SEED_CONTROLS:
             raise ValueError(
-                f"widgets_values got {control!r} after {full_name}, wanted one of {', '.join(sorted(SEED_CONTROLS))}: the "
-                "editor reads values by their place, and draws that control below every seed; save the workflow there"
+                f"widgets_values got {control!r} after {full_name}, wanted one of {', '.join(sorted(SEED_CONTROLS))}: "
+                "the editor reads values by place and draws that control below every seed; save the workflow there"
             )
         if spec[0] == DYNAMIC_COMBO:
             chosen = next((o for o in _options(spec)["options"] if o["key"] == value), None)
