@@ -75,9 +75,8 @@ def main() -> None:
     print(f"{len(shots)} shots ({len(videos)} of them files), {platform.machine()}, {os.cpu_count()} cores")
     print(f"above {bar}: {100 * (same > bar).double().mean():.1f} % of {len(same)} pairs of segments in one shot")
     print(f"above {bar}: {100 * (other > bar).double().mean():.2f} % of {len(other)} pairs from different shots")
-    print(
-        f"hard cuts found: {found} of {arguments.worlds}; cuts seen in flashes: {false} of {flashed}; in whole files: {plain}"
-    )
+    print(f"hard cuts found: {found} of {arguments.worlds}")
+    print(f"cuts seen in flashes: {false} of {flashed}; in whole files: {plain}")
 
 
 if __name__ == "__main__":
