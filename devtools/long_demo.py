@@ -58,7 +58,9 @@ def run_long_demo(environment: Environment, options: argparse.Namespace) -> int:
             print(f"mode {mode}", flush=True)
             arms[mode] = run_mode(server.api, prompt, mode, options.output)
     sheet = options.output / "long_contact_sheet.png"
-    measures = measure(environment, arms, options.output, sheet, rendered)
+    (edit_id,) = nodes_of_type(prompt, "EditLongVideo")
+    overlap = prompt[edit_id]["inputs"]["overlap"]
+    measures = measure(environment, arms, options.output, sheet, rendered, overlap)
     report = {
         "measures": measures,
         "measured": MEASURED if rendered else MEASURED_OF_FOOTAGE,
@@ -113,14 +115,27 @@ def run_mode(api: ComfyApi, prompt: Prompt, mode: str, folder: Path) -> LongArm:
 
 
 def measure(
-    environment: Environment, arms: dict[str, LongArm], folder: Path, sheet: Path, rendered: dict[str, object] | None
+    environment: Environment,
+    arms: dict[str, LongArm],
+    folder: Path,
+    sheet: Path,
+    rendered: dict[str, object] | None,
+    overlap: int,
 ) -> dict[str, dict[str, float]]:
-    """The measures of every mode by the environment's Python, which draws the contact sheet too."""
+    """The measures of every mode by the environment's Python, which draws the contact sheet too.
+
+    Raises: ValueError where it fails; the edited clips stay.
+    """
     clips = {mode: str(arm.clip.resolve()) for mode, arm in arms.items()}
     source = str((folder / "long_source.mp4").resolve())
-    spec = {"source": source, "arms": clips, "segment": SEGMENT_FRAMES, "rendered": rendered}
+    spec = {"source": source, "arms": clips, "segment": SEGMENT_FRAMES, "overlap": overlap, "rendered": rendered}
     command = [str(environment.python), "-m", "memv2v_core.evaluation.long_demo", str(sheet.resolve())]
-    done = subprocess.run(command, input=json.dumps(spec), text=True, check=True, cwd=ROOT, stdout=subprocess.PIPE)
+    done = subprocess.run(command, input=json.dumps(spec), text=True, check=False, cwd=ROOT, stdout=subprocess.PIPE)
+    if done.returncode:
+        raise ValueError(
+            f"measuring the edited clips got exit code {done.returncode}, wanted 0; the clips themselves are finished "
+            f"and lie in {folder}; its own message is above"
+        )
     return json.loads(done.stdout)
 
 

@@ -28,7 +28,14 @@ class DemoLongVideo(io.ComfyNode):
             "(this one it never saw), with an instruction that leaves open what the result looks like: only memory "
             "makes all segments agree.",
             inputs=[
-                io.Int.Input("seed", default=6, min=0, max=2**20, tooltip="Which objects, backgrounds and answer."),
+                io.Int.Input(
+                    "seed",
+                    default=6,
+                    min=0,
+                    max=2**20,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Which objects, backgrounds and answer.",
+                ),
                 io.Int.Input("num_frames", default=240, min=1, max=10000, tooltip="Frames; 8 of them are a second."),
                 io.Int.Input(
                     "shots",
@@ -71,8 +78,10 @@ class DemoLongVideo(io.ComfyNode):
         scenes = demo_scenes(seed, shots, instruction)
         source, target = render_shots(scenes, num_frames, size)
         prompt = scenes[0][1].instruction
-        cuts = ", ".join(str(span.start) for span in shot_spans(shots, num_frames)[1:])
-        text = f"{prompt}\n{num_frames} frames, {FRAME_RATE:g} a second" + (f"; cuts at frame {cuts}" if cuts else "")
+        cuts = ", ".join(str(span.start + 1) for span in shot_spans(shots, num_frames)[1:])
+        text = f"{prompt}\n{num_frames} frames, {FRAME_RATE:g} a second" + (
+            f"; new shots at frame {cuts}" if cuts else ""
+        )
         return io.NodeOutput(source, prompt, FRAME_RATE, target, ui=ui.PreviewText(text))
 
 

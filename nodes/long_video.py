@@ -25,6 +25,7 @@ from .long_video_loop import (
     RedoSettings,
     SamplerSettings,
     describe_edit,
+    describe_leftovers,
     edit_segments,
 )
 from .pictures import VideoAndText
@@ -51,7 +52,8 @@ SAMPLER_INPUTS = [
         default=0,
         min=0,
         max=MAX_SEED,
-        tooltip="Noise of the video; each segment has its own, made from it.",
+        control_after_generate=io.ControlAfterGenerate.fixed,  # another seed starts the whole video over
+        tooltip="Noise of the video; each segment has its own, made from it. Another seed makes every segment anew.",
     ),
     io.Int.Input("steps", default=20, min=1, max=200, tooltip="Denoising steps of each segment."),
     io.Float.Input("cfg", default=1.0, min=0.0, max=30.0, step=0.1, tooltip="Strength of the prompt; 1 for none."),
@@ -65,7 +67,13 @@ REDO_INPUTS = [
         tooltip="Numbers of segments to make anew with other noise, such as 3 or 2,5. Empty for none. Made once for "
         "each redo_seed, however often the graph runs, and kept when this is emptied.",
     ),
-    io.Int.Input("redo_seed", default=1, min=0, max=MAX_SEED, tooltip="The other noise; change it for another try."),
+    io.Int.Input(
+        "redo_seed",
+        default=1,
+        min=0,
+        max=MAX_SEED,
+        tooltip="The other noise; change it for another try. The seed itself brings the first noise back.",
+    ),
     io.Combo.Input(
         "stale",
         options=[KEEP_STALE, REDO_STALE],
@@ -121,7 +129,8 @@ class EditLongVideo(io.ComfyNode):
                     options=list(MODES),
                     default=MEMORY,
                     tooltip="memory: each segment sees earlier ones. independent: none does. fifo: diagonal denoising "
-                    "of the whole video (FIFO-Diffusion), for models of LucyEdit's form. The last two are baselines.",
+                    "of the whole video (FIFO-Diffusion), for models of LucyEdit's form; overlap and sampler_name do "
+                    "not count for it. The last two are baselines.",
                 ),
                 *SPLIT_INPUTS,
                 *RETRIEVAL_INPUTS,
@@ -134,7 +143,7 @@ class EditLongVideo(io.ComfyNode):
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="With the clip's frame count, rate and sound."),
-                Cache.Output(display_name="cache", tooltip="Every segment as an entry."),
+                Cache.Output(display_name="cache", tooltip="The session, with every segment as an entry."),
                 io.String.Output(display_name="report", tooltip="What each segment saw, and which are new or stale."),
             ],
             is_output_node=True,
@@ -178,7 +187,7 @@ class EditLongVideo(io.ComfyNode):
         splitting = given.splitting(mode)
         split = split_video(info, splitting, video, images, frame_rate, audio, is_whole=mode == FIFO)
         SegmentStitcher(split.plan, given.stitching.config)  # what it refuses it refuses before anything is sampled
-        window = padded_num_frames(splitting.length or info.num_frames, info.ratios.temporal)
+        window = splitting.length or padded_num_frames(info.num_frames, info.ratios.temporal)
         edit = LongEdit(
             model,
             vae,
@@ -196,6 +205,7 @@ class EditLongVideo(io.ComfyNode):
         entries = [part.entry for part in edited]
         path = write_stitched(split, entries, vae, given.stitching)
         summary = describe_split(split).splitlines()[0]
+        notes = (*describe_leftovers(edited, cache), *notes)
         report = "\n".join((describe_edit(edited), summary, describe_result(split, given.stitching), *notes))
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)), cache, report, ui=VideoAndText(path, report))
 

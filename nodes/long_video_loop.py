@@ -88,7 +88,7 @@ class RedoSettings:
 
     segments: frozenset[int]
     seed: int
-    has_stale: bool
+    redoes_stale: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +110,13 @@ class LongEdit:
     def settings_hash(self) -> str:
         """Hash of all that decides every segment alike."""
         modes = {MEMORY: self.memory.parts, INDEPENDENT: (), FIFO: (self.fifo_window,)}
-        settings = tuple(vars(self.sampler).values())
-        prompts = self.positive, self.negative
+        settings = vars(self.sampler)
+        if self.mode == FIFO:
+            settings = {name: value for name, value in settings.items() if name != "sampler_name"}
+        reads_negative = self.sampler.cfg != 1 or self.model.model_options.get("disable_cfg1_optimization", False)
+        prompts = self.positive, self.negative if reads_negative else self.positive
         return content_hash(
-            model_parts(self.model), vae_parts(self.vae), prompts, settings, self.mode, modes[self.mode]
+            model_parts(self.model), vae_parts(self.vae), prompts, tuple(settings.values()), self.mode, modes[self.mode]
         )
 
     def recipe(self, source: SegmentSource) -> Recipe:
@@ -125,7 +128,7 @@ class LongEdit:
 @dataclass(frozen=True, eq=False)
 class EditedSegment:
     """A segment's entry, and where it comes from. memories: what it saw, in words; of a stale one `stale_for` says why
-    it is."""
+    it is, as of a new one that saw a stale one."""
 
     entry: MemoryEntry
     outcome: Outcome
@@ -180,15 +183,16 @@ class _Run:
         plan = self._plan(query)
         state = state_of(entry, _ids(plan), self.stale)
         outcome: Outcome = "kept"
-        if state == "stale" and not self.edit.redo.has_stale:
+        if state == "stale" and not self.edit.redo.redoes_stale:
             self.stale.add(entry.entry_id)
             outcome = "stale"
         elif state != "done":
             entry = self._made(source, query, plan, recipe, entry)
             outcome = "new"
-        is_stale = outcome == "stale"
-        memories = self._what_it_saw(entry) if is_stale else _memories_text(plan)
-        stale_for = self._why_stale(entry, plan) if is_stale else ""
+            if self.stale.intersection(entry.memory_ids):
+                self.stale.add(entry.entry_id)
+        memories = self._what_it_saw(entry) if outcome == "stale" else _memories_text(plan)
+        stale_for = self._why_stale(entry, plan) if entry.entry_id in self.stale else ""
         self.finished[segment.idx] = entry
         return entry, outcome, memories, stale_for
 
@@ -221,7 +225,10 @@ class _Run:
             seed, text = stale.seed, stale.recipe
         shot = encoded_shot(edit, source, plan)
         channels, _, height, width = shot.source_latent.shape
-        self.cache.require_fit(edit.split.info.model_name, (channels, height, width))
+        try:
+            self.cache.require_fit(edit.split.info.model_name, (channels, height, width))
+        except ValueError as error:
+            raise ValueError(f"{error}; here: give this model and size another session") from error
         samples = sample_segment(edit, shot, plan, seed, self._callback_of(segment))
         details = segment_details(query, samples, edit.split.info)
         is_pinned = any(old.is_pinned for old in entries_of(self.cache, segment.idx))
@@ -310,7 +317,7 @@ def describe_edit(edited: tuple[EditedSegment, ...]) -> str:
     lines = []
     for part in edited:
         what = {
-            "new": f"new, {part.seconds:.1f} s",
+            "new": f"new, {part.seconds:.1f} s" + (f", and stale: {part.stale_for}" if part.stale_for else ""),
             "kept": "kept from an earlier run",
             "stale": f"stale: kept, but {part.stale_for}; set stale to redo to make it again",
         }[part.outcome]
@@ -319,6 +326,17 @@ def describe_edit(edited: tuple[EditedSegment, ...]) -> str:
     counts = ", ".join(f"{sum(part.outcome == kind for part in edited)} {kind}" for kind in ("new", "kept", "stale"))
     seconds = sum(part.seconds for part in edited)
     return "\n".join((f"{len(edited)} segments: {counts}; {seconds:.1f} s", *lines))
+
+
+def describe_leftovers(edited: tuple[EditedSegment, ...], cache: MemoryCache) -> tuple[str, ...]:
+    """A line about what a session holds beside these segments, if anything."""
+    count = len(cache.entries) - len(edited)
+    if count == 0:
+        return ()
+    return (
+        f"the session also holds {count} entries of another split or mode, which are used again if you go back to it; "
+        "Memory Cache can forget them",
+    )
 
 
 def _ids(plan: TokenPlan | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ RETRIEVAL_INPUTS = [
         default=4,
         min=0,
         max=64,
-        tooltip="How many memories to use, the segment just before among them; 0 for none. Pinned ones always count.",
+        tooltip="How many memories to use, pinned ones first, then the segment just before; 0 for none.",
     ),
     io.Combo.Input(
         "descriptor",
@@ -35,7 +35,8 @@ RETRIEVAL_INPUTS = [
     io.Boolean.Input(
         "recent_first",
         default=True,
-        tooltip="The segment just before always ranks first and gets the finest tokens, as in the paper.",
+        tooltip="The segment just before ranks first, whatever it shows, as in the paper. Its tokens are the finest "
+        "anyway.",
     ),
     io.Boolean.Input(
         "shot_aware",

@@ -21,7 +21,7 @@ from ..memv2v_core.retrieval.segment_picture import segment_text
 from ..memv2v_core.shapes import padded_num_frames
 from ..memv2v_core.stitching.blending import STITCH_MODES, StitchConfig, stitch
 from ..memv2v_core.stitching.fitting import ASPECTS, Size, describe_fitting, restore_frames
-from ..memv2v_core.stitching.progress import newest_of, stale_entries
+from ..memv2v_core.stitching.progress import chosen_of, stale_entries
 from ..memv2v_core.stitching.segments import plan_segments
 from ..memv2v_core.stitching.shots import ShotConfig, detect_shots
 from .attachment import base_info
@@ -188,7 +188,8 @@ class StitchSegments(io.ComfyNode):
             display_name="Stitch Segments",
             category=CATEGORY,
             description="Decodes the edited segments of a long video and joins them: exactly the frame count, frame "
-            "rate and sound of the clip that came in. Of a segment edited twice the newer edit is taken.",
+            "rate and sound of the clip that came in. Of several edits of a segment the pinned one is taken, else "
+            "the newest.",
             inputs=[
                 Segments.Input("segments", tooltip="From Split Segments."),
                 Cache.Input("cache", tooltip="With every segment edited, from the last sampler or Memory Cache."),
@@ -279,11 +280,11 @@ def describe_split(split: SplitVideo) -> str:
 
 
 def finished_entries(split: SplitVideo, cache: MemoryCache) -> tuple[MemoryEntry, ...]:
-    """The newest edit of every segment, in order.
+    """The edit of every segment, of several the pinned, else the newest, in order.
 
     Raises: ValueError naming the segments that are missing.
     """
-    found = [newest_of(cache, segment) for segment in split.plan.segments]
+    found = [chosen_of(cache, segment) for segment in split.plan.segments]
     missing = [str(i + 1) for i, entry in enumerate(found) if entry is None]
     if missing:
         raise ValueError(

@@ -2,20 +2,22 @@
 
     python -m memv2v_core.evaluation.long_demo SHEET.png < spec.json
 
-where the spec is {"source": clip, "arms": {name: clip}, "segment": frames, "rendered": null or {"seed": number,
-"shots": number, "kind": of the edit}}. Clips are video files of one size and length. Of a rendered clip everything is
-known; of any other clip only how much was changed can be said. The measures are printed as JSON.
+where the spec is {"source": clip, "arms": {name: clip}, "segment": frames, "overlap": frames, "rendered": null or
+{"seed": number, "shots": number, "kind": of the edit}}. Clips are video files of one size and length. Of a rendered
+clip everything is known; of any other clip, of which few frames are held, only how much was changed can be said. The
+measures are printed as JSON.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 import av
 import torch
 
+from ..stitching.segments import SegmentPlan, plan_segments
 from ..training.demo_clips import WORLD_OF_SHOT, demo_scenes, shot_spans
 from ..training.worlds import render
 from .contact_sheet import SheetRow, contact_sheet
@@ -35,9 +37,14 @@ NUM_COLUMNS = 10
 
 def read_clip(path: str) -> torch.Tensor:
     """The frames (F, 3, H, W) in [0, 1] of a video file."""
+    return torch.stack(list(frames_of(path)))
+
+
+def frames_of(path: str) -> Iterator[torch.Tensor]:
+    """The frames (3, H, W) in [0, 1] of a video file, one after the other."""
     with av.open(path) as file:
-        frames = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
-    return torch.stack(frames).movedim(-1, 1).float() / 255
+        for frame in file.decode(video=0):
+            yield torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(-1, 0).float() / 255
 
 
 def rendered_scene(num_frames: int, size: int, seed: int, shots: int, kind: str) -> tuple[SceneVideo, torch.Tensor]:
@@ -50,18 +57,15 @@ def rendered_scene(num_frames: int, size: int, seed: int, shots: int, kind: str)
 
 
 def scene_differences(
-    edited: torch.Tensor, scene: SceneVideo, shots: Sequence[tuple[int, range]], length: int
+    edited: torch.Tensor, scene: SceneVideo, plan: SegmentPlan, world_of_shot: Sequence[int]
 ) -> dict[str, float]:
-    """Mean difference in colour and shape between pieces of `length` frames that show one scene, and the background's
-    PSNR against the source. shots: which world each shows, and its frames.
-    """
+    """Mean difference in colour and shape between segments that show one world, and the background's PSNR against the
+    source."""
     looks: list[tuple[int, Look]] = []
-    for number, span in shots:
-        for first in span[::length]:
-            last = min(first + length, span.stop)
-            look = segment_look(edited[first:last], scene.frames(first, last))
-            if look is not None:
-                looks.append((number, look))
+    for segment in plan.segments:
+        look = segment_look(edited[segment.start : segment.stop], scene.frames(segment.start, segment.stop))
+        if look is not None:
+            looks.append((world_of_shot[segment.shot], look))
     pairs = [(a, b) for (i, a), (j, b) in combinations(looks, 2) if i == j]
     colour, shape = difference_between(pairs)
     edited_share = sum(look.is_edited for _, look in looks) / len(looks)
@@ -71,21 +75,44 @@ def scene_differences(
 
 def measure(spec: dict[str, Any], sheet: str) -> dict[str, dict[str, float]]:
     """The measures of every arm; writes the contact sheet."""
+    if spec["rendered"] is None:
+        return measure_footage(spec["source"], spec["arms"], sheet)
     source = read_clip(spec["source"])
     arms = {name: read_clip(path) for name, path in spec["arms"].items()}
-    rows = [SheetRow("source", source), *(SheetRow(f"edited, {name}", video) for name, video in arms.items())]
-    rendered = spec["rendered"]
-    if rendered is None:
-        measures = {name: {"changed_share": float(change_mask(v, source).mean())} for name, v in arms.items()}
-    else:
-        scene, truth = rendered_scene(len(source), source.shape[-1], **rendered)
-        rows.append(SheetRow("one right answer", truth))
-        count = rendered["shots"]
-        shots = tuple(zip(WORLD_OF_SHOT[count], shot_spans(count, len(source)), strict=True))
-        measures = {name: scene_differences(video, scene, shots, spec["segment"]) for name, video in arms.items()}
-    step = max(1, len(source) // NUM_COLUMNS)
-    contact_sheet(rows, range(step // 2, len(source), step)[:NUM_COLUMNS]).save(sheet)
-    return measures
+    scene, truth = rendered_scene(len(source), source.shape[-1], **spec["rendered"])
+    num_shots = spec["rendered"]["shots"]
+    shots = [(span.start, span.stop) for span in shot_spans(num_shots, len(source))]
+    plan = plan_segments(len(source), spec["segment"], spec["overlap"], 1, shots)
+    rows = [*_rows(source, arms), SheetRow("one right answer", truth)]
+    contact_sheet(rows, _columns(len(source))).save(sheet)
+    return {name: scene_differences(video, scene, plan, WORLD_OF_SHOT[num_shots]) for name, video in arms.items()}
+
+
+def measure_footage(source: str, arms: dict[str, str], sheet: str) -> dict[str, dict[str, float]]:
+    """Which share of a clip every arm changed; one frame of each file is held, and those on the contact sheet."""
+    num_frames = sum(1 for _ in frames_of(source))
+    shown = _columns(num_frames)
+    kept: dict[str, list[torch.Tensor]] = {name: [] for name in ("source", *arms)}
+    changed = dict.fromkeys(arms, 0.0)
+    videos = zip(*map(frames_of, (source, *arms.values())), strict=True)
+    for i, pictures in enumerate(videos):
+        for name, picture in zip(kept, pictures, strict=True):
+            if i in shown:
+                kept[name].append(picture)
+        for name, picture in zip(arms, pictures[1:], strict=True):
+            changed[name] += float(change_mask(picture[None], pictures[0][None]).mean()) / num_frames
+    pictures = {name: torch.stack(frames) for name, frames in kept.items()}
+    contact_sheet(_rows(pictures.pop("source"), pictures), range(len(shown))).save(sheet)
+    return {name: {"changed_share": share} for name, share in changed.items()}
+
+
+def _rows(source: torch.Tensor, arms: dict[str, torch.Tensor]) -> list[SheetRow]:
+    return [SheetRow("source", source), *(SheetRow(f"edited, {name}", video) for name, video in arms.items())]
+
+
+def _columns(num_frames: int) -> range:
+    step = max(1, num_frames // NUM_COLUMNS)
+    return range(step // 2, num_frames, step)[:NUM_COLUMNS]
 
 
 if __name__ == "__main__":

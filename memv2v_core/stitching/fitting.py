@@ -170,7 +170,7 @@ def _size_of_same_aspect(source: Size, size: Size) -> Size:
     num_px = size[0] * size[1]
     scale = min(1.0, math.sqrt(num_px / (rows * columns)))
     width = max(1, int(columns * scale / GRID_PX)) * GRID_PX
-    height = max(1, round(width * rows / columns / GRID_PX)) * GRID_PX
+    height = min(max(1, round(width * rows / columns / GRID_PX)), max(1, rows // GRID_PX)) * GRID_PX
     while height * width > num_px and height > GRID_PX:
         height -= GRID_PX
     return height, width

@@ -67,9 +67,11 @@ def entries_of(cache: MemoryCache, idx: int) -> tuple[MemoryEntry, ...]:
     return tuple(entry for entry in cache.entries if entry.segment is not None and entry.segment.idx == idx)
 
 
-def newest_of(cache: MemoryCache, segment: Segment) -> MemoryEntry | None:
-    """The entry appended last for exactly these frames of the video."""
-    return next((entry for entry in reversed(entries_of(cache, segment.idx)) if entry.segment == segment), None)
+def chosen_of(cache: MemoryCache, segment: Segment) -> MemoryEntry | None:
+    """The entry that stands for exactly these frames of the video, for its memory too: the pinned, else the newest."""
+    held = [entry for entry in entries_of(cache, segment.idx) if entry.segment == segment]
+    pinned = [entry for entry in held if entry.is_pinned]
+    return next(reversed(pinned or held), None)
 
 
 def entry_made_by(cache: MemoryCache, segment: Segment, recipe: Recipe) -> MemoryEntry | None:

@@ -61,7 +61,7 @@ def detect_shots(frames: torch.Tensor | Iterable[torch.Tensor], config: ShotConf
         suspects += _suspects(detector, num_frames, picture)
         pictures.append(picture)
         num_frames += 1
-        if suspects and suspects[0] + config.min_num_frames < num_frames:
+        if suspects and suspects[0] + config.min_num_frames + _WINDOW < num_frames:  # the end of a flash is told too
             _judge(suspects, cuts, pictures, num_frames, config)
     while suspects:
         _judge(suspects, cuts, pictures, num_frames, config)
@@ -101,7 +101,7 @@ def _judge(
 ) -> None:
     """Move the first suspect to the cuts if it starts a shot; else drop it, with all that belongs to its flash."""
     first, oldest = suspects.pop(0), num_frames - len(pictures)
-    last = min(first + config.min_num_frames, num_frames - 1)
+    last = min(first + config.min_num_frames - 1, num_frames - 1)
     before = pictures[first - 1 - oldest]
     change = _difference(before, pictures[first - oldest])
     returned = [

@@ -52,7 +52,7 @@ def test_the_true_edit_changes_the_object_and_nothing_else(clip, kind: str) -> N
 def test_shots_are_equally_long_and_end_in_cuts(clip, shots: int, wanted: list[int]) -> None:
     output = clip(shots=shots)
     assert cuts(output.result[0]) == wanted
-    assert ("cuts at frame 8, 16" in output.ui.as_dict()["text"][0]) == (shots == 3)
+    assert ("new shots at frame 9, 17" in output.ui.as_dict()["text"][0]) == (shots == 3)
 
 
 def test_a_scene_that_returns_keeps_its_answer_and_the_other_has_its_own() -> None:

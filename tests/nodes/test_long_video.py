@@ -145,6 +145,31 @@ def test_stale_segments_are_made_again_with_their_own_noise(run) -> None:
     assert torch.equal(back.latents(), first.latents())
 
 
+def test_what_is_made_in_view_of_a_stale_segment_is_stale_itself(run, stop_in) -> None:
+    stopped = stop_in(3)
+    with pytest.raises(stopped):
+        run()
+    stop_in(99)
+    rest = run(redo="2", redo_seed=7000)
+    assert rest.outcomes() == ["kept", "new", "stale", "new"]
+    assert "and stale: it saw a segment that is stale itself" in rest.report
+    assert run(redo="2", redo_seed=7000).outcomes() == ["kept", "kept", "stale", "stale"]
+
+
+def test_a_negative_prompt_that_nothing_reads_changes_nothing(run, prompt) -> None:
+    first = run()
+    again = run(negative=prompt("blurry"))
+    assert again.sampled == [] and again.ids == first.ids
+    assert run(negative=prompt("blurry"), cfg=2.0).sampled == ALL
+
+
+def test_segments_of_a_longer_clip_stay_and_are_named(run) -> None:
+    run()
+    fewer = run(length=9)
+    assert fewer.sampled == [0, 1] and len(on_disk()) == 4
+    assert "2 segments: 2 new" in fewer.report and "also holds 2 entries" in fewer.report
+
+
 @pytest.mark.parametrize("change", ["prompt", "seed", "cfg", "frames", "retrieval settings"])
 def test_what_decides_the_result_starts_all_segments_anew(run, prompt, change: str) -> None:
     first = run()

@@ -49,6 +49,7 @@ def test_the_demo_edits_a_rendered_clip_and_measures_it(comfy_server, object_inf
         "source": str(tmp_path / "long_source.mp4"),
         "arms": {mode: str(arm.clip) for mode, arm in arms.items()},
         "segment": 5,
+        "overlap": 1,
         "rendered": rendered_clip(prompt),
     }
     measures = measure(spec, str(tmp_path / "sheet.png"))
@@ -81,6 +82,7 @@ def test_the_demo_edits_a_clip_of_the_users_with_a_cut(comfy_server, object_info
         "source": str(tmp_path / "long_source.mp4"),
         "arms": {"memory": str(arm.clip)},
         "segment": 9,
+        "overlap": 1,
         "rendered": None,
     }
     assert 0 <= measure(spec, str(tmp_path / "sheet.png"))["memory"]["changed_share"] <= 1

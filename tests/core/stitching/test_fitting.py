@@ -69,6 +69,7 @@ def test_sizes_of_every_aspect(source: tuple[int, int], aspect: str) -> None:
 
 def test_keep_never_enlarges() -> None:
     assert plan_fitting(1, (64, 96), (480, 832), None, 1, "keep").size == (64, 96)
+    assert plan_fitting(1, (362, 640), (480, 832), None, 1, "keep").size == (352, 640)
     assert plan_fitting(1, (1080, 1920), (480, 832), None, 1, "keep").size == (464, 832)
     assert plan_fitting(1, (1920, 1080), (480, 832), None, 1, "keep").size == (832, 464)
 

@@ -10,10 +10,10 @@ from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.trajectory import static_trajectory
 from memv2v_core.stitching.progress import (
     Recipe,
+    chosen_of,
     content_hash,
     entries_of,
     entry_made_by,
-    newest_of,
     parse_segments,
     seen_by,
     segment_seed,
@@ -71,8 +71,10 @@ def test_an_entry_is_found_by_its_frames_and_its_recipe() -> None:
     assert entry_made_by(cache, segment, Recipe("b")) is new
     assert entry_made_by(cache, segment, Recipe("c")) is None
     assert entry_made_by(cache, replace(segment, start=4), Recipe("a")) is None
-    assert newest_of(cache, segment) is new
-    assert newest_of(cache, replace(segment, num_frames=2)) is None
+    assert chosen_of(cache, segment) is new
+    assert chosen_of(cache, replace(segment, num_frames=2)) is None
+    pinned = cache.pin(old.entry_id)
+    assert chosen_of(pinned, segment).entry_id == old.entry_id
     assert entries_of(cache, 1) == (old, new)
 
 

@@ -40,6 +40,14 @@ def test_cuts_are_found_to_the_frame(seed: int) -> None:
     assert detect_shots(video) == ((0, 20), (20, 31), (31, 61))
 
 
+def test_the_shortest_shot_between_two_of_one_place_is_a_shot() -> None:
+    shortest = ShotConfig().min_num_frames
+    between = pan(70, shortest)
+    video = torch.cat((pan(5, 20, 0), between, pan(5, 20, 0)))
+    assert detect_shots(video) == ((0, 20), (20, 20 + shortest), (20 + shortest, 40 + shortest))
+    assert detect_shots(torch.cat((pan(5, 20, 0), between[1:], pan(5, 20, 0)))) == ((0, 39 + shortest),)
+
+
 @pytest.mark.parametrize("speed", [0, 1, 4, 16, 40])
 def test_a_pan_is_one_shot_at_any_speed(speed: float) -> None:
     assert detect_shots(pan(3, 60, speed)) == ((0, 60),)
