@@ -24,6 +24,7 @@ from ..sampling.flow_match import sample_euler, shifted_sigmas
 from ..sampling.turn import Shot, finished_entry, memory_inputs
 from ..stitching.segments import SegmentPlan, plan_segments
 from ..tokens.budget import BudgetConfig, TokenPlan, retrieval_kernels
+from ..tokens.merging import MergeConfig, share_for
 from .long_video_clips import FIFO_NOISE, SEGMENT_NOISE, LongClip
 
 NUM_MEMORIES = 4  # the most that the built-in editor was trained with
@@ -158,13 +159,16 @@ def edit_by_fifo(batch: LongBatch) -> torch.Tensor:
 def grouped_inputs(
     bundle: Bundle, segment: Segment, found: Sequence[Retrieval]
 ) -> tuple[tuple[Rows, MemoryInputs], ...]:
-    """Rows whose memories have the same roles and kernels in the same order, with their inputs in one batch."""
+    """Rows whose memories have the same roles and kernels in the same order, with their inputs in one batch.
+
+    Kernels and merging are Edit Long Video's own.
+    """
     base = base_info(bundle)
     groups: dict[tuple, list[int]] = {}
     inputs = []
     for i, retrieval in enumerate(found):
         kernels = retrieval_kernels(retrieval, BudgetConfig())
-        plan = TokenPlan(retrieval, kernels)
+        plan = TokenPlan(retrieval, kernels, MergeConfig(share_for(len(kernels) + 1)))
         inputs.append(memory_inputs(Shot(None, None, None), plan, segment.num_frames, base, lambda latent: latent))
         alike = tuple((kernel, ranked.is_previous) for kernel, ranked in zip(kernels, retrieval.ranked, strict=True))
         groups.setdefault(alike, []).append(i)

@@ -29,6 +29,7 @@ def agreement_claims(measured: Measured, family: str, label: str, arms: tuple[st
         claims += [reported(f"{title}, {_WORDS[arm]}", "", measured.mean(f"{start}_{arm}")) for arm in arms]
         claims += [
             reported(f"{title}, one true answer through the codec", "", measured.mean(f"{start}_truth")),
+            reported(f"{title}, a true answer for each segment", "", measured.mean(f"{start}_answers")),
             within(f"{title}: memory over alone", "", measured.ratio(f"{start}_memory", f"{start}_alone"), high=0.5),
             helps(f"{title}: alone minus memory", measured.difference(f"{start}_alone", f"{start}_memory")),
         ]

@@ -35,7 +35,8 @@ CLIP, FIFO_NOISE, SEGMENT_NOISE = 16, 17, 18
 @dataclass(frozen=True, eq=False)
 class LongClip:
     """One clip. scene: its frames, its frames without the edited object, and where that is. truth: (N, 3, H, W), one
-    right answer. shots: (start, stop) of each. world_of_segment: segments of one number show one world.
+    right answer. answers: like `truth`, another one in every segment. shots: (start, stop) of each. world_of_segment:
+    segments of one number show one world.
     """
 
     family: Family
@@ -44,6 +45,7 @@ class LongClip:
     edit_kind: str
     scene: SceneVideo
     truth: torch.Tensor
+    answers: torch.Tensor
     shots: tuple[tuple[int, int], ...]
     world_of_segment: tuple[int, ...]
 
@@ -78,11 +80,13 @@ def long_clip(family: Family, index: int, info: BuiltinInfo, config: WorldConfig
     worlds = (first, second)
     edits = tuple(draw_edit(world, generator, kind=edit_kind, object_idx=0) for world in worlds)
     order = WORLD_OF_SEGMENT[family]
-    scenes, truths = [], []
+    scenes, truths, answers = [], [], []
     for i, number in enumerate(order):
         frames = range(i * length, (i + 1) * length)
         scenes.append(film(worlds[number], edits[number], frames, info.size))
         truths.append(render(worlds[number], frames, info.size, edits[number]))
+        answer = draw_edit(worlds[number], generator, kind=edit_kind, object_idx=0)
+        answers.append(render(worlds[number], frames, info.size, answer))
     return LongClip(
         family,
         index,
@@ -90,6 +94,7 @@ def long_clip(family: Family, index: int, info: BuiltinInfo, config: WorldConfig
         edit_kind,
         joined_scenes(scenes),
         torch.cat(truths),
+        torch.cat(answers),
         _shots(order, length),
         order,
     )

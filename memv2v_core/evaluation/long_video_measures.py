@@ -18,13 +18,15 @@ from .segment_measures import (
 
 # Colours of independent answers are farther apart than this in 94 of 100 cases.
 LEAK_DISTANCE = 0.2
+TRUE_ARMS = ("truth", "answers")
 Videos = dict[str, torch.Tensor]  # (B, N, 3, H, W) by arm
 Measures = dict[str, float]
 Looks = Sequence[Look | None]
 
 
 def sample_arms(batch: LongBatch, family: Family) -> Videos:
-    """The edited clips of every arm that a family compares, decoded, and the codec's round trip of one right answer.
+    """The edited clips of every arm that a family compares, decoded, and the codec's round trips of one right answer
+    (truth) and of one for every segment (answers), the least and the most that segments of perfect edits differ.
 
     alone, memory (aware of shots), paper (Alg. 2 as it stands; in one shot the same as memory), fifo.
     """
@@ -34,6 +36,7 @@ def sample_arms(batch: LongBatch, family: Family) -> Videos:
     if family in ("two_shot", "return"):
         arms["paper"] = edit_with_memory(batch, AS_IN_THE_PAPER)
     arms["truth"] = batch.encode(torch.stack([clip.truth for clip in batch.clips]))
+    arms["answers"] = batch.encode(torch.stack([clip.answers for clip in batch.clips]))
     return {name: batch.decode(latent) for name, latent in arms.items()}
 
 

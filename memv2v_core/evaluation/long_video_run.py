@@ -27,7 +27,7 @@ from .held_out import HELD_OUT_SEED
 from .long_video import NUM_MEMORIES, LongBatch
 from .long_video_claims import long_video_claims
 from .long_video_clips import FAMILIES, NUM_SEGMENTS, Family, LongClip, long_clip
-from .long_video_measures import LEAK_DISTANCE, Measures, Videos, measure_batch, sample_arms
+from .long_video_measures import LEAK_DISTANCE, TRUE_ARMS, Measures, Videos, measure_batch, sample_arms
 from .report import claim_record, json_number, machine, markdown_table, settings_record, table
 from .run import Evaluation
 from .segment_measures import CHANGE_FROM, CHANGE_TO, CROP_RADII, MIN_AMOUNT, MIN_FRAMES
@@ -75,7 +75,7 @@ def sheet_rows(clips: Sequence[LongClip], videos: Videos, count: int) -> list[Sh
     rows = []
     for i, clip in enumerate(clips[: max(count, 0)]):
         rows.append(SheetRow(f"{clip.family} {clip.index}: {clip.instruction}", clip.scene.source))
-        rows += [SheetRow(arm, video[i]) for arm, video in videos.items() if arm != "truth"]
+        rows += [SheetRow(arm, video[i]) for arm, video in videos.items() if arm not in TRUE_ARMS]
     return rows
 
 

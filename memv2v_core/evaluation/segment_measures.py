@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 
 CROP_PX = 40
-CROP_RADII = 2.5  # from the centre to the crop's edge: a hat ends 2 radii above it
+CROP_RADII = 2.5  # from the centre to the crop's edge: a hat ends 2.4 radii above it
 # A pixel has changed in so far as its farthest channel differs by more than codecs do, wholly where it is plain to see.
 CHANGE_FROM, CHANGE_TO = 0.10, 0.25
 MIN_FRAMES = 3  # of a segment that show the object
-MIN_AMOUNT = 0.08  # changed area, in squares of the radius; the smallest hat has about 0.7
+MIN_AMOUNT = 0.08  # changed area, in squares of the radius; the smallest hat has about 0.9
 
 
 @dataclass(frozen=True, eq=False)

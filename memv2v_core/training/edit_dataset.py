@@ -85,9 +85,9 @@ class TextEditExamples:
     def draw_row(self, structure: EditStructure) -> EditRow:
         """One clip's segments; the first object is the one that is edited."""
         config, generator = self.config, self.generator
-        world = make_world(config.worlds, generator, away=self._away(), canvas=self._canvas())
-        edit = draw_edit(world, generator, object_idx=0, named_share=config.named_share, kinds=config.kinds)
         starts = self._starts(structure)
+        world = make_world(config.worlds, generator, away=self._away(starts[0]), canvas=self._canvas())
+        edit = draw_edit(world, generator, object_idx=0, named_share=config.named_share, kinds=config.kinds)
 
         def pair(world: World, edit: Edit | None, start: int, frames: Sequence[int]) -> Pair:
             chosen = [start + frame for frame in frames]
@@ -121,12 +121,15 @@ class TextEditExamples:
         chosen += [earlier[i] for i in order[: count - len(chosen)]]
         return tuple(stride * segment for segment in (target, *chosen))
 
-    def _away(self) -> tuple[int, int] | None:
+    def _away(self, start: int) -> tuple[int, int] | None:
+        """Frames without the edited object; in half of the cases it comes back as the target starts, so that only
+        memories before the previous segment show it."""
         if not self._chance(self.config.away_share):
             return None
         length = self.config.num_frames
         first = int(torch.randint(length * self.config.num_segments, (), generator=self.generator))
-        return first, first + length * (1 + int(torch.randint(4, (), generator=self.generator)))
+        count = length * (1 + int(torch.randint(4, (), generator=self.generator)))
+        return (start - count, start - 1) if self._chance(0.5) else (first, first + count)
 
     def _chance(self, probability: float) -> bool:
         return torch.rand((), generator=self.generator).item() < probability

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .worlds import World
 
 EditKind = Literal["recolour", "hat", "reshape"]
-HATS = ("top hat", "pointed hat", "round hat")
+HATS = ("top hat", "pointed hat", "wide hat")
 COLOURS = {
     "red": (0.85, 0.1, 0.1),
     "green": (0.1, 0.65, 0.2),
@@ -102,12 +102,15 @@ def shape_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def hat_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Distance to the outline of a hat whose brim is at v = 0; v falls upwards."""
-    brim = torch.maximum(u.abs() - 0.8, (v + 0.06).abs() - 0.1)
+    """Distance to the outline of a hat that sits at v = 0; v falls upwards. No two share half their area."""
     if kind == "top hat":
-        crown = torch.maximum(u.abs() - 0.48, (v + 0.5).abs() - 0.48)
-    elif kind == "pointed hat":
-        crown = torch.maximum(0.9 * u.abs() - 0.42 * (v + 1.15), v)
-    else:
-        crown = torch.maximum(torch.hypot(u / 0.62, v / 0.62) - 1, v) * 0.62
-    return torch.minimum(brim, crown)
+        crown, brim = _bar(u, v, 0.72, -1.35, 0.1), _bar(u, v, 0.95, -0.12, 0.1)
+        return torch.minimum(brim, crown)
+    if kind == "pointed hat":
+        return torch.maximum(0.94 * u.abs() - 0.35 * (v + 1.5), v - 0.1)
+    assert kind == "wide hat"
+    return torch.minimum(_bar(u, v, 1.35, -0.3, 0.1), torch.maximum(torch.hypot(u, v + 0.2) - 0.55, v))
+
+
+def _bar(u: torch.Tensor, v: torch.Tensor, half_width: float, top: float, bottom: float) -> torch.Tensor:
+    return torch.maximum(u.abs() - half_width, (v - (top + bottom) / 2).abs() - (bottom - top) / 2)

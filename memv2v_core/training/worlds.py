@@ -22,9 +22,9 @@ class WorldConfig:
     """Ranges that worlds are drawn from."""
 
     min_objects: int = 2
-    max_objects: int = 3
-    min_radius: float = 0.13
-    max_radius: float = 0.19
+    max_objects: int = 2
+    min_radius: float = 0.16
+    max_radius: float = 0.22
     pan: float = 0.35
     texture: float = 0.07
     num_clutter: int = 9
@@ -217,7 +217,7 @@ def _object(
         colour,
         radius,
         _wave(0.12 + 0.76 * lane + 0.06 * (spread[1] - 0.5), 0.09, 24.0, 60.0, generator),
-        _wave(0.42 + 0.3 * spread[2], 0.12, 20.0, 50.0, generator),
+        _wave(0.56 + 0.2 * spread[2], 0.1, 20.0, 50.0, generator),
         _wave(0.0, 0.35, 25.0, 60.0, generator),
         away,
     )

@@ -190,6 +190,18 @@ def test_right_answers_agree_and_leak_no_more_than_their_colours_do(editor: Bund
             assert measures[f"{family}_leak_truth"] == float(measures[f"{family}_leak_distance_truth"] < 0.2)
 
 
+def test_a_perfect_editor_without_memory_differs_much_more_than_one_with(editor: Bundle) -> None:
+    large = [long_clip("one_shot", i, replace(editor.info, size=96)) for i in range(4)]
+    videos = {name: torch.stack([getattr(clip, name) for clip in large]) for name in ("truth", "answers")}
+    rows = measure_batch(LongBatch.of(editor, large), "one_shot", videos)
+    for what in ("colour", "shape"):
+        one, each = (
+            torch.tensor([row[f"one_shot_{what}_{arm}"] for row in rows if f"one_shot_{what}_{arm}" in row]).mean()
+            for arm in videos
+        )
+        assert one < 0.25 * each
+
+
 def test_the_first_shots_answer_in_the_second_is_a_leak(editor: Bundle, clips) -> None:
     (clip, _) = clips["two_shot"]
     batch = LongBatch.of(editor, [clip])

@@ -23,7 +23,7 @@ def verdict(claims: tuple[Claim, ...], words: str) -> bool | None:
 
 @pytest.mark.parametrize(("memory", "halves", "helps"), [(0.2, True, True), (0.3, False, True), (0.5, False, False)])
 def test_agreement_needs_half_and_an_interval_above_0(memory: float, halves: bool, helps: bool) -> None:
-    arms = {"alone": 0.5, "memory": memory, "truth": 0.01}
+    arms = {"alone": 0.5, "memory": memory, "truth": 0.01, "answers": 0.6}
     values = {f"away_{what}_{arm}": value for what in ("colour", "shape") for arm, value in arms.items()}
     claims = agreement_claims(measured(**values), "away", "back", ("alone", "memory"))
     for what in ("colour", "shape"):
@@ -33,8 +33,13 @@ def test_agreement_needs_half_and_an_interval_above_0(memory: float, halves: boo
 
 def test_shape_may_be_open_in_fewer_clips() -> None:
     few = [0.4, 0.5, 0.6]
-    values = {f"away_colour_{arm}": 0.5 for arm in ("alone", "memory", "truth")}
-    values |= {"away_shape_alone": few, "away_shape_memory": [0.1, 0.2, 0.1], "away_shape_truth": few}
+    values = {f"away_colour_{arm}": 0.5 for arm in ("alone", "memory", "truth", "answers")}
+    values |= {
+        "away_shape_alone": few,
+        "away_shape_memory": [0.1, 0.2, 0.1],
+        "away_shape_truth": few,
+        "away_shape_answers": few,
+    }
     claims = agreement_claims(measured(**values), "away", "back", ("alone", "memory"))
     counts = {claim.name: claim.estimate.num_scenes for claim in claims}
     assert counts["back: shape difference: memory over alone"] == 3

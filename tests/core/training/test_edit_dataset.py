@@ -64,6 +64,17 @@ def test_the_previous_segment_has_the_finest_tokens_and_the_others_coarse_ones()
             assert (first[0] == 2) == structure.has_previous
 
 
+def test_an_object_often_comes_back_as_the_target_starts():
+    """Then only memories before the previous segment show it."""
+    examples = TextEditExamples(replace(DATA, away_share=1.0), generator(5))
+    start = 12
+    gone = [examples._away(start) for _ in range(60)]
+    just_back = [span for span in gone if span[1] == start - 1]
+    assert 20 <= len(just_back) <= 45
+    assert all(last - first + 1 >= DATA.num_frames for first, last in just_back)
+    assert TextEditExamples(replace(DATA, away_share=0.0), generator(5))._away(start) is None
+
+
 def test_whole_segments_hold_every_frame():
     structure = draw_edit_structure(replace(DATA, memory_counts=(0.0, 0.0, 1.0)), True, generator())
     assert structure.target_frames == (0, 1, 2) and structure.memory_frames == ((0, 1, 2), (0, 1, 2))

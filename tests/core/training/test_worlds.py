@@ -1,9 +1,10 @@
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
 
-from memv2v_core.training.edits import AMBIGUOUS, COLOURS, HATS, Edit, all_instructions, draw_edit
+from memv2v_core.training.edits import AMBIGUOUS, COLOURS, HATS, Edit, all_instructions, draw_edit, hat_distance
 from memv2v_core.training.worlds import KINDS, World, WorldConfig, make_world, render, visible_part
 
 CONFIG = WorldConfig(canvas_height=64)
@@ -108,3 +109,9 @@ def test_instructions_leave_the_answer_open_unless_they_name_a_colour(world: Wor
 def test_one_instruction_has_many_answers(world: World):
     answers = {draw_edit(world, generator(seed), kind="hat", object_idx=0).shape for seed in range(30)}
     assert answers == set(HATS)
+
+
+def test_kinds_of_hats_can_be_told_apart():
+    v, u = torch.meshgrid(torch.linspace(-2, 1, 90), torch.linspace(-2, 2, 120), indexing="ij")
+    for first, second in combinations([hat_distance(kind, u, v) < 0 for kind in HATS], 2):
+        assert (first & second).sum() < 0.5 * (first | second).sum()
