@@ -1,5 +1,6 @@
 """All stored videos of one session, as a value that never changes: every method returns a new cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .entry import MemoryEntry, require_finite
@@ -154,3 +155,9 @@ def require_same_latent(label: str, held: tuple[int, int, int] | None, offered: 
 def _size(shape: tuple[int, int, int]) -> str:
     channels, height, width = shape
     return f"{channels} channels, {height}x{width} (height x width)"
+
+
+def preferred(entries: Sequence[MemoryEntry]) -> MemoryEntry | None:
+    """Which of several takes of one thing, oldest first, stands for it: the newest pinned one, else the newest."""
+    pinned = [entry for entry in entries if entry.is_pinned]
+    return next(reversed(pinned or entries), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..cache.entry import MemoryEntry, Segment
-from ..cache.memory_cache import MemoryCache
+from ..cache.memory_cache import MemoryCache, preferred
 from .descriptors import default_min_similarity
 from .selection import RankedEntry, Retrieval, take
 
@@ -66,14 +66,11 @@ def retrieve_by_similarity(
 
 def _earlier(cache: MemoryCache, segment: Segment) -> list[MemoryEntry]:
     """One entry for each segment before this one, in the order of the video."""
-    found: dict[int, MemoryEntry] = {}
+    found: dict[int, list[MemoryEntry]] = {}
     for entry in cache.entries:
-        if entry.segment is None or entry.segment.idx >= segment.idx:
-            continue
-        held = found.get(entry.segment.idx)
-        if held is None or entry.is_pinned or not held.is_pinned:
-            found[entry.segment.idx] = entry
-    return [found[idx] for idx in sorted(found)]
+        if entry.segment is not None and entry.segment.idx < segment.idx:
+            found.setdefault(entry.segment.idx, []).append(entry)
+    return [preferred(found[idx]) for idx in sorted(found)]
 
 
 def _is_previous(entry: MemoryEntry, segment: Segment, config: SegmentRetrievalConfig) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from ..cache.entry import MemoryEntry, Segment
-from ..cache.memory_cache import MemoryCache
+from ..cache.memory_cache import MemoryCache, preferred
 
 State = Literal["missing", "done", "stale"]
 _HASH_BYTES = 16
@@ -68,10 +68,8 @@ def entries_of(cache: MemoryCache, idx: int) -> tuple[MemoryEntry, ...]:
 
 
 def chosen_of(cache: MemoryCache, segment: Segment) -> MemoryEntry | None:
-    """The entry that stands for exactly these frames of the video, for its memory too: the pinned, else the newest."""
-    held = [entry for entry in entries_of(cache, segment.idx) if entry.segment == segment]
-    pinned = [entry for entry in held if entry.is_pinned]
-    return next(reversed(pinned or held), None)
+    """The entry that stands for exactly these frames of the video, as it does where it is a memory."""
+    return preferred([entry for entry in entries_of(cache, segment.idx) if entry.segment == segment])
 
 
 def entry_made_by(cache: MemoryCache, segment: Segment, recipe: Recipe) -> MemoryEntry | None:
