@@ -21,7 +21,8 @@ from memv2v_core.evaluation.measures import measure_arms  # noqa: E402
 from memv2v_core.model.diffusers_view import DiffusersView  # noqa: E402
 from memv2v_core.training.__main__ import CONFIGS  # noqa: E402
 from memv2v_core.training.config import TrainConfig, load_config  # noqa: E402
-from memv2v_core.training.trainer import CODEC_FILE, build_network, train  # noqa: E402
+from memv2v_core.training.network import build_network  # noqa: E402
+from memv2v_core.training.trainer import CODEC_FILE, train  # noqa: E402
 
 BATCH_SIZE = 8
 SIZE, DIM, NUM_HEADS, NUM_LAYERS, FFN_DIM = 64, 128, 2, 4, 384

@@ -6,21 +6,20 @@ from pathlib import Path
 import torch
 
 from ..builtin.bundle import BuiltinInfo, DitConfig, save_bundle
-from ..builtin.codec import Codec
 from ..builtin.text_encoder import TextConfig
 from .config import TrainConfig
-from .trainer import build_network
+from .network import build_network
+from .trainer import CHECKPOINT_FILE, load_run_codec, run_vocabulary
 
 NUM_SAMPLER_STEPS = 12
 
 
 def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
     """Write the averaged weights of the run in `folder` as the built-in model `key`, shown to users as `name`."""
-    network = build_network(config.model)
-    state = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
+    network = build_network(config.model, run_vocabulary(folder))
+    state = torch.load(folder / CHECKPOINT_FILE, weights_only=True, map_location="cpu")
     network.load_state_dict(state["average"])
-    codec = Codec(config.model.channels, config.model.num_used)
-    codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True, map_location="cpu"))
+    codec = load_run_codec(folder, config.model)
     text_encoder = network["text"] if config.model.has_text else None
     save_bundle(builtin_info(config, name), key, network["dit"], network["adapter"], codec, text_encoder)
 

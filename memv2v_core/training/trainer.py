@@ -1,5 +1,6 @@
 """Trains a small DiT with memory from nothing, on a CPU or a GPU; stops and resumes at any step."""
 
+import copy
 import json
 import logging
 import os
@@ -8,25 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import WanTransformer3DModel
 from torch import nn
 
-from ..builtin.bundle import build_dit
 from ..builtin.codec import Codec, fit_patch_basis, start_codec
-from ..builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
-from ..model.adapter import AdapterConfig, MemoryAdapter, start_from_base
 from ..model.diffusers_view import DiffusersView
 from .config import ModelConfig, OptimConfig, TrainConfig
-from .edits import all_instructions
 from .muon import Muon
+from .network import build_network
 from .objective import draw_sigmas, flow_matching_loss
 from .tasks import Examples, examples_of
-from .worlds import KINDS
 
 log = logging.getLogger(__name__)
 CODEC_VIDEOS = 40
 CODEC_FILE = "codec.pt"
-CONSTANT = 4.0  # in the half of an editor's width that carries no video, whose deviation is about 1
+CHECKPOINT_FILE = "checkpoint.pt"
+VOCABULARY_FILE = "vocabulary.model"
 
 
 @dataclass(eq=False)
@@ -38,96 +35,6 @@ class Run:
     optimizers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     seconds: float = 0.0
-
-
-def build_network(config: ModelConfig) -> nn.ModuleDict:
-    """A fresh DiT (`dit`, Wan's shape), its adapter (`adapter`) and, where the task has text, a text encoder (`text`)
-    with what helps it to be read (`locator`), started for quick learning."""
-    dit = build_dit(config)
-    adapter = MemoryAdapter(
-        AdapterConfig(
-            config.dim,
-            config.num_layers,
-            config.in_channels,
-            has_rays=config.has_rays and config.has_cameras,
-            clean_timestep="zero",
-            has_cameras=config.has_cameras,
-        )
-    )
-    if config.has_source_channels:
-        _start_for_editing(dit, config)
-    else:
-        _start_for_copying(dit)
-    start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
-    for block in adapter.blocks:
-        if block.ray_encoder is not None:
-            nn.init.normal_(block.ray_encoder.weight, std=0.3)
-    network = nn.ModuleDict({"dit": dit, "adapter": adapter})
-    if config.has_text:
-        network["text"] = TextEncoder(TextConfig(dim=config.text_dim), train_vocabulary(all_instructions(KINDS)))
-        network["locator"] = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
-    return network
-
-
-@torch.no_grad()
-def _start_for_copying(dit: WanTransformer3DModel) -> None:
-    """Keys equal queries, so that tokens with like rays find each other at once; the head undoes the embedding."""
-    patch = dit.patch_embedding.weight
-    nn.init.orthogonal_(patch.view(patch.shape[0], -1))
-    nn.init.zeros_(dit.patch_embedding.bias)
-    values = patch.view(patch.shape[0], patch.shape[1], -1).transpose(1, 2).reshape(patch.shape[0], -1)
-    dit.proj_out.weight.copy_(values.T * (values.shape[1] / values.shape[0]) ** 0.5)
-    nn.init.zeros_(dit.proj_out.bias)
-    nn.init.zeros_(dit.scale_shift_table)
-    for block in dit.blocks:
-        block.attn1.to_k.weight.copy_(block.attn1.to_q.weight)
-        block.attn1.to_k.bias.copy_(block.attn1.to_q.bias)
-        nn.init.orthogonal_(block.attn1.to_v.weight)
-        block.attn1.to_out[0].weight.copy_(-block.attn1.to_v.weight.T)
-        nn.init.zeros_(block.scale_shift_table)
-        block.scale_shift_table[:, (2, 5)] = 0.5
-
-
-@torch.no_grad()
-def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
-    """The fresh DiT predicts x_t - source, and tokens find those of like sources; blocks have yet to say anything.
-
-    Half of the width is a constant so large that LayerNorm divides every token by nearly the same number and keeps how
-    large its content is; modulations take the constant away and undo the division. Channels that carry nothing start
-    at zero and, as they are zero in training, stay there.
-    """
-    patch = dit.patch_embedding.weight  # (D, 2 C, 1, 2, 2)
-    dim, num_px = patch.shape[0], patch[0, 0].numel()
-    used = [stream * config.channels + i for stream in (0, 1) for i in range(config.num_used)]
-    if len(used) * num_px > dim:
-        raise ValueError(
-            f"used_channels got {config.num_used}, wanted at most {dim // (2 * num_px)} for a DiT {dim} wide, which "
-            "carries target and source beside each other; lower it or widen the DiT"
-        )
-    basis = nn.init.orthogonal_(torch.empty(dim, dim))
-    content, rest = basis[:, : len(used) * num_px], basis[:, len(used) * num_px :]
-    nn.init.zeros_(patch)
-    patch[:, used] = content.reshape(dim, len(used), *patch.shape[2:])
-    constant = rest @ (CONSTANT * torch.randn(rest.shape[1]).sign())
-    constant -= constant.mean()
-    dit.patch_embedding.bias.copy_(constant)
-    spread = (constant.square().mean() + content.shape[1] / dim).sqrt()
-    undo = torch.stack((-constant, (spread - 1).expand(dim)))  # shift, scale
-    target, source = patch[:, : config.channels], patch[:, config.channels :]
-    dit.proj_out.weight.copy_((target - source).flatten(2).transpose(1, 2).reshape(dim, -1).T)
-    nn.init.zeros_(dit.proj_out.bias)
-    dit.scale_shift_table.copy_(undo[None])
-    of_source = content[:, content.shape[1] // 2 :]
-    for block in dit.blocks:
-        turned = nn.init.orthogonal_(torch.empty(dim, dim))
-        finds = turned @ (of_source @ of_source.T) + 0.2 * nn.init.orthogonal_(torch.empty(dim, dim))
-        for linear in (block.attn1.to_q, block.attn1.to_k):
-            linear.weight.copy_(finds)
-            nn.init.zeros_(linear.bias)
-        for silent in (block.attn1.to_out[0], block.attn2.to_out[0], block.ffn.net[2]):
-            nn.init.zeros_(silent.weight)
-            nn.init.zeros_(silent.bias)
-        block.scale_shift_table.copy_(torch.cat((undo, undo.new_ones(1, dim)) * 2)[None])
 
 
 def build_optimizers(network: nn.ModuleDict, config: OptimConfig) -> tuple[torch.optim.Optimizer, ...]:
@@ -164,17 +71,14 @@ def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     codec = load_run_codec(folder, config.model).to(device)
     torch.manual_seed(config.seed)
-    network = build_network(config.model).to(device)
-    average = build_network(config.model).to(device).requires_grad_(False)
-    average.load_state_dict(network.state_dict())
-    run = Run(network, average, build_optimizers(network, config.optim))
-    if (folder / "checkpoint.pt").exists():
-        load_checkpoint(run, folder / "checkpoint.pt")
+    run = start_run(config, build_network(config.model, run_vocabulary(folder)).to(device))
+    if (folder / CHECKPOINT_FILE).exists():
+        load_checkpoint(run, folder / CHECKPOINT_FILE)
         log.info("resumed at step %d, %.0f s", run.step, run.seconds)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step + 1)
     examples = examples_of(config, generator)
     started, saved = time.monotonic() - run.seconds, time.monotonic()
-    view = DiffusersView(network["dit"])
+    view = DiffusersView(run.network["dit"])
     losses: list[float] = []
     while progress_of(run, config.optim) < 1:
         losses.append(_step(run, config, view, examples, codec, generator, device))
@@ -183,9 +87,21 @@ def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
             _record(folder, run, sum(losses) / len(losses))
             losses.clear()
         if time.monotonic() - saved > config.optim.checkpoint_seconds:
-            save_checkpoint(run, folder / "checkpoint.pt")
+            save_checkpoint(run, folder / CHECKPOINT_FILE)
             saved = time.monotonic()
-    save_checkpoint(run, folder / "checkpoint.pt")
+    save_checkpoint(run, folder / CHECKPOINT_FILE)
+
+
+def start_run(config: TrainConfig, network: nn.ModuleDict) -> Run:
+    """A run at step 0 that begins with this network."""
+    average = copy.deepcopy(network).requires_grad_(False)
+    return Run(network, average, build_optimizers(network, config.optim))
+
+
+def run_vocabulary(folder: Path) -> bytes | None:
+    """The vocabulary that the run in `folder` began with, None for one of all instructions."""
+    path = folder / VOCABULARY_FILE
+    return path.read_bytes() if path.exists() else None
 
 
 def _step(

@@ -20,7 +20,7 @@ from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
 from memv2v_core.training.config import ModelConfig, load_config
 from memv2v_core.training.export import builtin_info
-from memv2v_core.training.trainer import build_network
+from memv2v_core.training.network import build_network
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher

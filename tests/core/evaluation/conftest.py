@@ -9,7 +9,7 @@ from memv2v_core.evaluation.arms import Batch
 from memv2v_core.evaluation.held_out import HeldOutScene, held_out_scene
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.training.config import ModelConfig
-from memv2v_core.training.trainer import build_network
+from memv2v_core.training.network import build_network
 
 SIZES = {"dim": 64, "num_heads": 2, "num_layers": 4, "ffn_dim": 64, "text_dim": 8, "freq_dim": 16}
 

@@ -29,7 +29,7 @@ from memv2v_core.evaluation.report import markdown_table
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.retrieval.selection import Retrieval, retrieve_recent
 from memv2v_core.training.config import ModelConfig
-from memv2v_core.training.trainer import build_network
+from memv2v_core.training.network import build_network
 
 LENGTH = 5
 CONFIG = ModelConfig(

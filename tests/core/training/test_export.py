@@ -7,7 +7,8 @@ from memv2v_core.builtin import bundle
 from memv2v_core.training.codec_trainer import train_codec
 from memv2v_core.training.config import TrainConfig
 from memv2v_core.training.export import builtin_info, export_run
-from memv2v_core.training.trainer import Run, build_network, build_optimizers, save_checkpoint
+from memv2v_core.training.network import build_network
+from memv2v_core.training.trainer import Run, build_optimizers, save_checkpoint
 
 
 def test_an_exported_run_is_the_averaged_weights(

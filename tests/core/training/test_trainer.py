@@ -12,9 +12,9 @@ from memv2v_core.training import trainer
 from memv2v_core.training.codec_trainer import train_codec
 from memv2v_core.training.config import OptimConfig, TrainConfig
 from memv2v_core.training.muon import Muon
+from memv2v_core.training.network import build_network
 from memv2v_core.training.trainer import (
     Run,
-    build_network,
     build_optimizers,
     load_checkpoint,
     load_run_codec,
