@@ -4,6 +4,7 @@ Distances to outlines are in radii of the object, negative inside.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -30,6 +31,7 @@ AMBIGUOUS = {
 }
 TRAINED_KINDS: tuple[EditKind, ...] = ("recolour", "hat")  # of the shipped editor; reshape takes a longer training
 NAMED = ("make the {} {}", "paint the {} {}", "colour the {} {}")
+NAMED_HATS = ("put a {1} {2} on the {0}", "give the {0} a {1} {2}")
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def draw_edit(
     named_share: float = 0.0,
     kinds: tuple[EditKind, ...] = TRAINED_KINDS,
 ) -> Edit:
-    """A random edit of a world, of one of `kinds` if no `kind` is asked for; a share `named_share` of new colours is
-    named in the instruction."""
+    """A random edit of a world, of one of `kinds` if no `kind` is asked for; a share `named_share` of new colours and
+    hats is named in the instruction, which then has one right answer."""
     from .worlds import KINDS, random_colour  # worlds draws what this module describes
 
     def choose(options: tuple) -> int:
@@ -76,14 +78,22 @@ def draw_edit(
     others = tuple(other for other in KINDS if other != item.kind)
     shapes = {"recolour": ("",), "hat": HATS, "reshape": others}[kind]
     text = AMBIGUOUS[kind][choose(AMBIGUOUS[kind])].format(item.name)
-    return Edit(text, object_idx, kind, colour, shapes[choose(shapes)])
+    shape = shapes[choose(shapes)]
+    # Nothing is drawn where none is named: the clips of evaluation and demos stay as they are.
+    if kind == "hat" and named_share > 0 and torch.rand((), generator=generator).item() < named_share:
+        name = tuple(COLOURS)[choose(tuple(COLOURS))]
+        text = NAMED_HATS[choose(NAMED_HATS)].format(item.name, name, shape)
+        return Edit(text, object_idx, kind, COLOURS[name], shape, is_ambiguous=False)
+    return Edit(text, object_idx, kind, colour, shape)
 
 
 def all_instructions(kinds: tuple[str, ...]) -> tuple[str, ...]:
     """Every instruction that can be drawn for objects of these kinds."""
     objects = [f"{colour} {kind}" for colour in COLOURS for kind in kinds]
     open_ones = [text.format(name) for texts in AMBIGUOUS.values() for text in texts for name in objects]
-    return (*open_ones, *(text.format(name, colour) for text in NAMED for name in objects for colour in COLOURS))
+    named = [text.format(name, colour) for text in NAMED for name in objects for colour in COLOURS]
+    hats = [text.format(name, *hat) for text in NAMED_HATS for name in objects for hat in product(COLOURS, HATS)]
+    return (*open_ones, *named, *hats)
 
 
 def shape_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -92,18 +92,33 @@ def test_an_edit_changes_its_object_and_nothing_else(world: World, kind: str):
 
 
 def test_instructions_leave_the_answer_open_unless_they_name_a_colour(world: World):
+    num_named = {"recolour": 0, "hat": 0}
     for seed in range(60):
         edit = draw_edit(world, generator(seed), named_share=0.5)
+        # A colour at the end is the object's new one, a colour and a kind of hat are the hat's.
         named = [name for name in COLOURS if edit.instruction.endswith(f" {name}")]
+        named += [name for name in COLOURS for hat in HATS if f"a {name} {hat}" in edit.instruction]
         assert edit.is_ambiguous == (not named)
         if named:
+            num_named[edit.kind] += 1
             assert edit.colour == COLOURS[named[0]]
+            assert edit.kind == "recolour" or f"{named[0]} {edit.shape}" in edit.instruction
         assert world.objects[edit.object_idx].name in edit.instruction
         if edit.kind == "hat":
             assert edit.shape in HATS
         if edit.kind == "reshape":
             assert edit.shape in KINDS and edit.shape != world.objects[edit.object_idx].kind
         assert edit.instruction in all_instructions(KINDS)
+    assert min(num_named.values()) > 8
+
+
+def test_where_none_is_named_a_hat_takes_nothing_more_from_the_generator(world: World):
+    """So that the clips of evaluation and demos stay what they are."""
+    one, other = generator(3), generator(3)
+    assert draw_edit(world, one, kind="hat").is_ambiguous
+    for count in (3, 2, 4, 3, 3):  # kind and object that are not asked for, colour, wording, hat
+        torch.randint(count, (), generator=other) if count != 4 else torch.rand(4, generator=other)
+    assert torch.equal(one.get_state(), other.get_state())
 
 
 def test_one_instruction_has_many_answers(world: World):
