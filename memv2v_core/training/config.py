@@ -54,9 +54,10 @@ class EditDataConfig:
 
     kinds: of edits. memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of the steps with memory,
     those whose first memory is the segment before the target. irrelevant_share: of the memories, those of another shot,
-    with the same instruction and another answer. named_share: of new colours, those that the instruction names.
-    empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of the clips, those
-    whose edited object leaves and returns. edit_weight: of the error where the edit changes a latent, against 1.
+    with the same instruction and another answer. fault_share: of the memories of hats, those whose hat is faint and
+    mixed with another, as a model may have drawn it. named_share: of new colours and hats, those that the instruction
+    names. empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of the clips,
+    those whose edited object leaves and returns. edit_weight: of the error where the edit changes a latent, against 1.
     """
 
     size: int = 96
@@ -71,6 +72,7 @@ class EditDataConfig:
     previous_share: float = 0.8
     irrelevant_share: float = 0.15
     memory_noise: float = 0.3
+    fault_share: float = 0.0
     named_share: float = 0.25
     empty_share: float = 0.03
     away_share: float = 0.3

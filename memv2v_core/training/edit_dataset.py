@@ -5,7 +5,7 @@ instruction leaves open is drawn once a row and holds for all of its segments: o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +16,14 @@ from ..tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig
 from ..tokens.positions import temporal_indices
 from .config import EditDataConfig
 from .dataset import Example
-from .edits import Edit, draw_edit
+from .edits import HATS, Edit, draw_edit
 from .worlds import World, make_canvas, make_world, render, visible_part
 
 _PLAIN_CHANGE = 0.2  # of a latent, whose deviation is about 1
 _TOKEN_PX = 16
 _SHOWS = 0.15  # of a token's pixels
+# How far a faulty memory's hat is another one, and is not there at all; and how much both differ from place to place.
+_MOST_MIXED, _MOST_FADED, _SPREAD = 0.45, 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ class EditStructure:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Frames (F, 3, H, W) in [0, 1] of a segment, before and after the edit."""
+    """Frames (F, 3, H, W) in [0, 1] of a segment, before and after the edit. other: with the hat that the edit's is to
+    be mixed with, if it is."""
 
     source: torch.Tensor
     target: torch.Tensor
+    other: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +93,11 @@ class TextEditExamples:
         world = make_world(config.worlds, generator, away=self._away(starts[0]), canvas=self._canvas())
         edit = draw_edit(world, generator, object_idx=0, named_share=config.named_share, kinds=config.kinds)
 
-        def pair(world: World, edit: Edit | None, start: int, frames: Sequence[int]) -> Pair:
+        def pair(world: World, edit: Edit | None, start: int, frames: Sequence[int], other: Edit | None = None) -> Pair:
             chosen = [start + frame for frame in frames]
             source = render(world, chosen, config.size)
-            return Pair(source, source if edit is None else render(world, chosen, config.size, edit))
+            target = source if edit is None else render(world, chosen, config.size, edit)
+            return Pair(source, target, None if other is None else render(world, chosen, config.size, other))
 
         memories = []
         for start, frames in zip(starts[1:], structure.memory_frames, strict=True):
@@ -100,13 +105,20 @@ class TextEditExamples:
             if self._chance(config.irrelevant_share):
                 seen = make_world(config.worlds, generator, like=world.objects[0], canvas=self._canvas())
                 answer = draw_edit(seen, generator, kind=edit.kind, object_idx=0)
-            memories.append(pair(seen, answer, start, frames))
+            memories.append(pair(seen, answer, start, frames, self._fault(answer)))
         frames = [starts[0] + frame for frame in structure.target_frames]
         named = visible_part(world, frames, config.size, object_idx=0)
         if self._chance(config.empty_share):
             plain = pair(world, None, starts[0], structure.target_frames)
             return EditRow("", plain, tuple(memories), torch.zeros_like(named))
         return EditRow(edit.instruction, pair(world, edit, starts[0], structure.target_frames), tuple(memories), named)
+
+    def _fault(self, edit: Edit) -> Edit | None:
+        """Another hat that a faulty memory is mixed with; None where the memory is to be true."""
+        if edit.kind != "hat" or not self._chance(self.config.fault_share):
+            return None
+        others = [shape for shape in HATS if shape != edit.shape]
+        return replace(edit, shape=others[int(torch.randint(len(others), (), generator=self.generator))])
 
     def _starts(self, structure: EditStructure) -> tuple[int, ...]:
         """First frames of the target and of each memory, which lie before it; segments overlap by up to a third."""
@@ -189,8 +201,9 @@ def edit_example(
     """A batch of these rows, encoded; every memory is the edited latent, a little noisy, beside its source's."""
     streams = []
     for i, kernel in enumerate(structure.kernels):
-        edited = _encode(codec, [row.memories[i].target for row in rows])
-        source = _encode(codec, [row.memories[i].source for row in rows])
+        pairs = [row.memories[i] for row in rows]
+        source = _encode(codec, [pair.source for pair in pairs])
+        edited = _with_faults(_encode(codec, [pair.target for pair in pairs]), source, pairs, codec, generator)
         level = config.memory_noise * torch.rand(len(rows), 1, 1, 1, 1, generator=generator)
         noise = torch.randn(edited.shape, generator=generator).to(edited)
         noise[:, codec.used :] = 0
@@ -209,6 +222,30 @@ def edit_example(
     shown = F.avg_pool2d(torch.stack([row.named for row in rows]).float(), _TOKEN_PX).flatten(1) > _SHOWS
     prompts = tuple(row.instruction for row in rows)
     return Example(target, inputs, source, prompts, weight, shown.float().to(target))
+
+
+def _with_faults(
+    edited: torch.Tensor, source: torch.Tensor, pairs: Sequence[Pair], codec: Codec, generator: torch.Generator
+) -> torch.Tensor:
+    """`edited` latents (B, C, T, H, W), where a pair has another hat mixed with it, and partly transparent.
+
+    Mixture and transparency have one level a clip and vary from place to place. So a model learns to give back a whole
+    hat for a poor one, and what it draws as memory of what it drew does not decay from segment to segment (our choice).
+    """
+    faulty = [b for b, pair in enumerate(pairs) if pair.other is not None]
+    if not faulty:
+        return edited
+
+    def amount(most: float, spread: float) -> torch.Tensor:
+        level = most * torch.rand(len(faulty), 1, 1, 1, 1, generator=generator)
+        places = torch.randn(len(faulty), 1, *edited.shape[2:], generator=generator)
+        return (level + spread * places).clamp_(0, 1).to(edited)
+
+    other = _encode(codec, [pairs[b].other for b in faulty])
+    mixed = torch.lerp(edited[faulty], other, amount(_MOST_MIXED, _SPREAD))
+    result = edited.clone()
+    result[faulty] = torch.lerp(mixed, source[faulty], amount(_MOST_FADED, _SPREAD))
+    return result
 
 
 @torch.no_grad()

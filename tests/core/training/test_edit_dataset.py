@@ -8,9 +8,16 @@ from memv2v_core.builtin.codec import Codec
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.training.config import EditDataConfig, ModelConfig, TrainConfig
-from memv2v_core.training.edit_dataset import EditStructure, TextEditExamples, draw_edit_structure, edit_example
+from memv2v_core.training.edit_dataset import (
+    EditRow,
+    EditStructure,
+    TextEditExamples,
+    draw_edit_structure,
+    edit_example,
+)
+from memv2v_core.training.network import build_network
 from memv2v_core.training.objective import flow_matching_loss
-from memv2v_core.training.trainer import build_network, build_optimizers, fit_codec
+from memv2v_core.training.trainer import build_optimizers, fit_codec
 from memv2v_core.training.worlds import WorldConfig
 
 DATA = EditDataConfig(
@@ -103,6 +110,36 @@ def test_a_segment_and_its_memories_share_one_answer():
 def test_the_empty_prompt_asks_for_no_change():
     row = TextEditExamples(replace(DATA, empty_share=1.0), generator()).draw_row(STRUCTURE)
     assert row.instruction == "" and torch.equal(row.target.target, row.target.source)
+
+
+def test_a_faulty_memory_shows_a_poorer_hat_at_the_same_place(codec: Codec):
+    config = replace(DATA, fault_share=1.0, memory_noise=0.0, irrelevant_share=0.0, kinds=("hat",), away_share=0.0)
+    rows = [TextEditExamples(config, generator(seed)).draw_row(STRUCTURE) for seed in range(6)]
+    example = edit_example(config, STRUCTURE, rows, codec, generator(5))
+    true = edit_example(config, STRUCTURE, [_without_faults(row) for row in rows], codec, generator(5))
+    assert torch.equal(example.target, true.target)
+    for i, (found, wanted) in enumerate(zip(example.inputs.streams, true.inputs.streams, strict=True)):
+        edited, source = wanted.latent[:, :20], wanted.latent[:, 20:]
+        other = codec.encode(torch.stack([row.memories[i].other for row in rows]).transpose(1, 2) * 2 - 1)
+        faulty = found.latent[:, :20]
+        assert torch.equal(found.latent[:, 20:], source)
+        same = (edited == source) & (other == source)
+        assert torch.equal(faulty[same], source[same]) and same.any()
+        least = torch.minimum(torch.minimum(edited, other), source) - 1e-4
+        most = torch.maximum(torch.maximum(edited, other), source) + 1e-4
+        assert ((least <= faulty) & (faulty <= most)).all()
+        to_true, to_other = ((faulty - latent).square().mean((1, 2, 3, 4)) for latent in (edited, other))
+        assert (to_true > 0).all() and to_true.sum() < to_other.sum()
+
+
+def test_memories_of_colours_and_of_no_share_have_no_faults():
+    for changed in ({"kinds": ("recolour",), "fault_share": 1.0}, {"kinds": ("hat",), "fault_share": 0.0}):
+        row = TextEditExamples(replace(DATA, **changed), generator(1)).draw_row(STRUCTURE)
+        assert all(pair.other is None for pair in row.memories)
+
+
+def _without_faults(row: EditRow) -> EditRow:
+    return replace(row, memories=tuple(replace(pair, other=None) for pair in row.memories))
 
 
 def test_a_row_says_where_the_named_object_is():
