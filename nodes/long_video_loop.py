@@ -31,13 +31,11 @@ from ..memv2v_core.stitching.progress import (
     state_of,
     without_segment,
 )
-from ..memv2v_core.tokens.budget import BudgetConfig, TokenPlan, retrieval_kernels
-from ..memv2v_core.tokens.merging import MergeConfig
+from ..memv2v_core.tokens.budget import TokenPlan, plan_tokens
 from .clips import Reader, SegmentQuery, SegmentSource, SplitVideo, read_segment
 from .conditioning import conditionings, empty_latent, make_shot, memories_of, prompt_or_empty, with_memory
 from .fifo import sample_fifo_video
 from .recipes import model_parts, vae_parts
-from .retrieval import merge_share
 from .sampling import remember, segment_details, turn_entry
 from .segment_retrieval import RetrievalSettings
 
@@ -75,11 +73,7 @@ class MemorySettings:
     def plan(self, cache: MemoryCache, query: SegmentQuery, split: SplitVideo) -> TokenPlan:
         """The memories among the entries of `cache`, with the kernels and the merging that DynamicTokenize gives."""
         retrieval = self.retrieval.retrieve(cache, query, split)
-        kernels = retrieval_kernels(retrieval, BudgetConfig())
-        merging = None
-        if self.unresponsive != "keep":
-            merging = MergeConfig(merge_share(0.0, len(kernels)), "conditioning", self.unresponsive)
-        return TokenPlan(retrieval, kernels, merging, self.memory_range)
+        return plan_tokens(retrieval, unresponsive=self.unresponsive, memory_range=self.memory_range)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from ..memv2v_core.tokens.budget import (
     TokenPlan,
     forward_cost,
     plan_layout,
-    retrieval_kernels,
+    plan_tokens,
 )
-from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig, share_for
+from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE
 from .attachment import adapter_of, base_info
 from .io_types import CATEGORY, Cache, Camera, Plan, Retrieval
 from .pictures import PictureAndText
@@ -220,26 +220,10 @@ class DynamicTokenize(io.ComfyNode):
         model: ModelPatcher | None = None,
         source: dict | None = None,
     ) -> io.NodeOutput:
-        kernels = retrieval_kernels(retrieval, BudgetConfig(num_top, int(top_kernel), int(rest_kernel)))
-        merging = None if unresponsive == "keep" else MergeConfig(merge_share(share, len(kernels)), pool, unresponsive)
-        plan = TokenPlan(retrieval, kernels, merging, memory_range, camera_conditioning)
+        budget = BudgetConfig(num_top, int(top_kernel), int(rest_kernel))
+        plan = plan_tokens(retrieval, budget, unresponsive, share, pool, memory_range, camera_conditioning)
         text = cost_text(plan, model, source)
         return io.NodeOutput(plan, text, ui=ui.PreviewText(text))
-
-
-def merge_share(share: float, num_memories: int) -> float:
-    """The share asked for, or the one that suits the number of videos where 0 was given.
-
-    Raises: ValueError for a share that merging was not trained with.
-    """
-    if share == 0:
-        return share_for(num_memories + 1)
-    if not MIN_SHARE <= share <= MAX_SHARE:
-        raise ValueError(
-            f"share got {share:g}, wanted 0 for automatic or {MIN_SHARE} to {MAX_SHARE}, the range of the paper's "
-            "training; to merge nothing set unresponsive to keep"
-        )
-    return share
 
 
 def last_frame(vae: VAE, entry: MemoryEntry) -> torch.Tensor:

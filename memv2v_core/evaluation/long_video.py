@@ -23,8 +23,7 @@ from ..sampling.fifo import sample_fifo
 from ..sampling.flow_match import sample_euler, shifted_sigmas
 from ..sampling.turn import Shot, finished_entry, memory_inputs
 from ..stitching.segments import SegmentPlan, plan_segments
-from ..tokens.budget import BudgetConfig, TokenPlan, retrieval_kernels
-from ..tokens.merging import MergeConfig, share_for
+from ..tokens.budget import plan_tokens
 from .long_video_clips import FIFO_NOISE, SEGMENT_NOISE, LongClip
 
 NUM_MEMORIES = 4  # the most that the built-in editor was trained with
@@ -167,10 +166,11 @@ def grouped_inputs(
     groups: dict[tuple, list[int]] = {}
     inputs = []
     for i, retrieval in enumerate(found):
-        kernels = retrieval_kernels(retrieval, BudgetConfig())
-        plan = TokenPlan(retrieval, kernels, MergeConfig(share_for(len(kernels) + 1)))
+        plan = plan_tokens(retrieval)
         inputs.append(memory_inputs(Shot(None, None, None), plan, segment.num_frames, base, lambda latent: latent))
-        alike = tuple((kernel, ranked.is_previous) for kernel, ranked in zip(kernels, retrieval.ranked, strict=True))
+        alike = tuple(
+            (kernel, ranked.is_previous) for kernel, ranked in zip(plan.kernels, retrieval.ranked, strict=True)
+        )
         groups.setdefault(alike, []).append(i)
     return tuple((tuple(rows), _batched([inputs[i] for i in rows])) for rows in groups.values())
 

@@ -9,9 +9,23 @@ from typing import Literal
 from ..retrieval.selection import Retrieval
 from ..shapes import token_grid
 from .layout import SequenceLayout, build_layout
-from .merging import REDUCTION_SIDE, MergeConfig, merge_blocks, merged_layout, pool_groups, will_merge
+from .merging import (
+    MAX_SHARE,
+    MIN_SHARE,
+    REDUCTION_SIDE,
+    MergeConfig,
+    Pool,
+    Unresponsive,
+    merge_blocks,
+    merged_layout,
+    pool_groups,
+    share_for,
+    will_merge,
+)
 from .positions import MemoryRange
 from .tokenizers import BASE_KERNEL
+
+CameraConditioning = Literal["as_trained", "per_video", "target"]
 
 NUM_TOP_RANKS = 3
 KERNELS = (2, 4, 8)
@@ -49,7 +63,34 @@ class TokenPlan:
     kernels: tuple[int, ...]
     merging: MergeConfig | None = None
     memory_range: MemoryRange = "own"
-    camera_conditioning: Literal["as_trained", "per_video", "target"] = "as_trained"
+    camera_conditioning: CameraConditioning = "as_trained"
+
+
+def plan_tokens(
+    retrieval: Retrieval,
+    config: BudgetConfig | None = None,
+    unresponsive: Unresponsive = "merge",
+    share: float = 0.0,
+    pool: Pool = "conditioning",
+    memory_range: MemoryRange = "own",
+    camera_conditioning: CameraConditioning = "as_trained",
+) -> TokenPlan:
+    """The plan for retrieved memories: kernels by rank, and of the frames a share merged, discarded or all kept.
+
+    share: 0 for the one that suits the number of videos (`share_for`).
+
+    Raises: ValueError for a share that merging was not trained with.
+    """
+    kernels = retrieval_kernels(retrieval, config or BudgetConfig())
+    merging = None
+    if unresponsive != "keep":
+        if share != 0 and not MIN_SHARE <= share <= MAX_SHARE:
+            raise ValueError(
+                f"share got {share:g}, wanted 0 for automatic or {MIN_SHARE} to {MAX_SHARE}, the range of the paper's "
+                "training; to merge nothing set unresponsive to keep"
+            )
+        merging = MergeConfig(share or share_for(len(kernels) + 1), pool, unresponsive)
+    return TokenPlan(retrieval, kernels, merging, memory_range, camera_conditioning)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from ..shapes import token_grid
 from .layout import FrameGroup, SequenceLayout
 
+Pool = Literal["conditioning", "memory"]
+Unresponsive = Literal["merge", "discard", "keep"]
+
 REDUCTION_SIDE = 2  # 2 x 2 tokens become one: r = 4 of Eq. 6. Our choice.
 MIN_SHARE, MAX_SHARE = 0.3, 0.7
 _QUERY_CHUNK = 4096
@@ -33,8 +36,8 @@ class MergeConfig:
     """
 
     share: float = 0.5
-    pool: Literal["conditioning", "memory"] = "conditioning"
-    unresponsive: Literal["merge", "discard", "keep"] = "merge"
+    pool: Pool = "conditioning"
+    unresponsive: Unresponsive = "merge"
     rotated_keys: bool = False
 
 

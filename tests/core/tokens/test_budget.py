@@ -24,6 +24,7 @@ from memv2v_core.tokens.budget import (
     forward_cost,
     kernels_by_rank,
     plan_layout,
+    plan_tokens,
     retrieval_kernels,
 )
 from memv2v_core.tokens.layout import SequenceLayout
@@ -245,3 +246,15 @@ def test_the_previous_segment_keeps_every_token_and_counts_for_no_rank():
     assert retrieval_kernels(Retrieval(None, ranked), BudgetConfig()) == (2, 4, 4, 4, 8, 8)
     assert retrieval_kernels(Retrieval(None, ranked), BudgetConfig(previous_kernel=4, num_top=1)) == (4, 4, 8, 8, 8, 8)
     assert retrieval_kernels(Retrieval(None, ranked[1:]), BudgetConfig()) == (4, 4, 4, 8, 8)
+
+
+def test_a_plan_merges_the_share_that_suits_the_number_of_videos_unless_told_otherwise():
+    few, many = (Retrieval(None, tuple(RankedEntry(None, 1.0) for _ in range(count))) for count in (3, 10))
+    assert plan_tokens(few).kernels == (4, 4, 4) and plan_tokens(few).merging == MergeConfig(0.5)
+    assert plan_tokens(many).merging == MergeConfig(0.7)
+    assert plan_tokens(few, unresponsive="keep").merging is None
+    plan = plan_tokens(few, BudgetConfig(num_top=1), "discard", 0.4, "memory", "source")
+    assert plan.kernels == (4, 8, 8) and plan.memory_range == "source"
+    assert plan.merging == MergeConfig(0.4, "memory", "discard")
+    with pytest.raises(ValueError, match="share got 0.8, wanted 0 for automatic or 0.3 to 0.7.*unresponsive to keep"):
+        plan_tokens(few, share=0.8)
