@@ -57,7 +57,8 @@ class EditDataConfig:
     with the same instruction and another answer. fault_share: of the memories of hats, those whose hat is faint and
     mixed with another, as a model may have drawn it. named_share: of new colours and hats, those that the instruction
     names. empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of the clips,
-    those whose edited object leaves and returns. edit_weight: of the error where the edit changes a latent, against 1.
+    those whose edited object leaves and returns. edit_weight: of the error where the edit changes a latent or one next
+    to it, against 1.
     """
 
     size: int = 96

@@ -217,8 +217,9 @@ def edit_example(
     target = _encode(codec, [row.target.target for row in rows])
     source = _encode(codec, [row.target.source for row in rows])
     is_edited = (target - source).abs().amax(1, keepdim=True) > _PLAIN_CHANGE
+    near_edit = F.max_pool3d(is_edited.float(), (1, 3, 3), stride=1, padding=(0, 1, 1))  # where outlines are decided
     is_used = (torch.arange(target.shape[1], device=target.device) < codec.used).view(1, -1, 1, 1, 1)
-    weight = is_used * (1 + (config.edit_weight - 1) * is_edited)
+    weight = is_used * (1 + (config.edit_weight - 1) * near_edit)
     shown = F.avg_pool2d(torch.stack([row.named for row in rows]).float(), _TOKEN_PX).flatten(1) > _SHOWS
     prompts = tuple(row.instruction for row in rows)
     return Example(target, inputs, source, prompts, weight, shown.float().to(target))

@@ -184,6 +184,20 @@ def test_a_batch_holds_source_and_edit_of_every_memory_on_the_channel_axis(codec
     assert example.inputs.clean_timestep == "zero" and example.inputs.target_cameras is None
 
 
+def test_an_error_counts_more_where_the_edit_is_and_next_to_it(codec: Codec):
+    config = replace(DATA, edit_weight=5.0, empty_share=0.0, away_share=0.0)
+    rows = [TextEditExamples(config, generator(seed)).draw_row(STRUCTURE) for seed in range(4)]
+    example = edit_example(config, STRUCTURE, rows, codec, generator(5))
+    weight = example.weight[:, 0]
+    assert weight.shape == (4, 2, 4, 4) and set(weight.unique().tolist()) == {1.0, 5.0}
+    changed = ((example.target - example.source).abs().amax(1) > 0.2).nonzero().tolist()
+    assert changed
+    near = torch.zeros_like(weight, dtype=torch.bool)
+    for row, frame, y, x in changed:
+        near[row, frame, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
+    assert torch.equal(weight == 5.0, near)
+
+
 def test_after_one_step_the_loss_reaches_the_text_the_tokenizers_and_the_dit(config: TrainConfig, codec: Codec):
     torch.manual_seed(0)
     network = build_network(config.model)
