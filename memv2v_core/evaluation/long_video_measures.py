@@ -16,7 +16,7 @@ from .segment_measures import (
     segment_look,
 )
 
-# Colours of independent answers are farther apart than this in 94 of 100 cases.
+# Colours of independent true answers are rarely this near; `leak_answers` among the measures counts how often.
 LEAK_DISTANCE = 0.2
 TRUE_ARMS = ("truth", "answers")
 Videos = dict[str, torch.Tensor]  # (B, N, 3, H, W) by arm
