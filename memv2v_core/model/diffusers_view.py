@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
 Rope = tuple[torch.Tensor, torch.Tensor]
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class DiffusersView:
-    """Walks the modules of a WanTransformer3DModel."""
+    """Walks the modules of a WanTransformer3DModel. attend: of query, key and value (B, heads, L, d)."""
 
-    def __init__(self, model: "WanTransformer3DModel") -> None:
+    def __init__(self, model: "WanTransformer3DModel", attend: Attend = F.scaled_dot_product_attention) -> None:
         self.model = model
+        self.attend = attend
         self.num_blocks = len(model.blocks)
         self.patch_kernel = model.config.patch_size[-1]
         self.num_heads = model.config.num_attention_heads
@@ -118,5 +120,5 @@ class DiffusersView:
         return self.model.proj_out(x)
 
     def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        out = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+        out = self.attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         return out.transpose(1, 2).flatten(2)

@@ -4,6 +4,7 @@ B rows, L tokens, D width, T latent frames, n timesteps a row. The DiT is not ou
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,14 +131,25 @@ def tokenize_clean(
         positions.append(token_positions(stream.frame_indices, *grid.shape[3:], stream.kernel))
     layout = build_layout(shapes)
     device = tokens[0].device if tokens else None
+    has_rays = adapter is not None and adapter.config.has_rays
+    with _exact(device):
+        poses = _poses(inputs, streams)
+        rays = _rays(inputs, streams, height, width) if has_rays else None
     return CleanTokens(
         tokens=torch.cat(_same_rows(tokens), dim=1) if tokens else None,
         positions=torch.cat(positions).to(device),
-        poses=_poses(inputs, streams),
+        poses=poses,
         pose_of_token=_pose_of_token(layout).to(device),
-        rays=_rays(inputs, streams, height, width) if adapter is not None and adapter.config.has_rays else None,
+        rays=rays,
         layout=layout,
     )
+
+
+def _exact(device: torch.device | None) -> AbstractContextManager:
+    """Keeps autocast, if it is on, away from cameras' geometry."""
+    if device is None or not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
 def _tokenize(backbone: Backbone, adapter: MemoryAdapter | None, stream: ConditioningStream) -> torch.Tensor:

@@ -55,10 +55,10 @@ class EditDataConfig:
     kinds: of edits. memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of the steps with memory,
     those whose first memory is the segment before the target. irrelevant_share: of the memories, those of another shot,
     with the same instruction and another answer. fault_share: of the memories of hats, those whose hat is faint and
-    mixed with another, as a model may have drawn it. named_share: of new colours and hats, those that the instruction
-    names. empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of the clips,
-    those whose edited object leaves and returns. edit_weight: of the error where the edit changes a latent or one next
-    to it, against 1.
+    mixed with another, as a model may have drawn it. own_share: of the steps with memory, those whose memories the
+    model draws itself. named_share: of new colours and hats, those that the instruction names. empty_share: of the
+    rows, those with the empty prompt, which asks for no change. away_share: of the clips, those whose edited object
+    leaves and returns. edit_weight: of the error where the edit changes a latent or one next to it, against 1.
     """
 
     size: int = 96
@@ -74,6 +74,7 @@ class EditDataConfig:
     irrelevant_share: float = 0.15
     memory_noise: float = 0.3
     fault_share: float = 0.0
+    own_share: float = 0.0
     named_share: float = 0.25
     empty_share: float = 0.03
     away_share: float = 0.3
@@ -89,6 +90,7 @@ class OptimConfig:
     `steps` where that is given (a busy machine then changes nothing).
 
     A share `full_frames_share` of the steps draws whole clips, and every step after the part `full_frames_from`.
+    has_bfloat16: matrices are multiplied in bfloat16, for processors with units for it; weights stay in fp32.
     """
 
     batch_size: int = 8
@@ -105,6 +107,7 @@ class OptimConfig:
     checkpoint_seconds: float = 300.0
     full_frames_share: float = 0.0
     full_frames_from: float = 0.85
+    has_bfloat16: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ..tokens.positions import temporal_indices
 from .config import EditDataConfig
 from .dataset import Example
 from .edits import HATS, Edit, draw_edit
+from .own_memories import Editor, SegmentLatents, draw_memory
 from .worlds import World, make_canvas, make_world, render, visible_part
 
 _PLAIN_CHANGE = 0.2  # of a latent, whose deviation is about 1
@@ -29,23 +30,25 @@ _MOST_MIXED, _MOST_FADED, _SPREAD = 0.45, 0.5, 0.2
 @dataclass(frozen=True)
 class EditStructure:
     """What all rows of one step share. memory_frames, kernels: one a memory, the previous segment first if there is
-    one."""
+    one. is_own: whether the model draws the memories itself."""
 
     target_frames: tuple[int, ...]
     memory_frames: tuple[tuple[int, ...], ...]
     kernels: tuple[int, ...]
     has_previous: bool
     share: float | None
+    is_own: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
     """Frames (F, 3, H, W) in [0, 1] of a segment, before and after the edit. other: with the hat that the edit's is to
-    be mixed with, if it is."""
+    be mixed with, if it is. is_relevant: whether the edit is the row's."""
 
     source: torch.Tensor
     target: torch.Tensor
     other: torch.Tensor | None = None
+    is_relevant: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +63,15 @@ class EditRow:
 
 
 class TextEditExamples:
-    """Endless examples of the second task, before backgrounds that come from a slowly changing pool."""
+    """Endless examples of the second task, before backgrounds that come from a slowly changing pool.
 
-    def __init__(self, config: EditDataConfig, generator: torch.Generator) -> None:
+    editor: the model in training, which draws the memories of a share `own_share` of the steps.
+    """
+
+    def __init__(self, config: EditDataConfig, generator: torch.Generator, editor: Editor | None = None) -> None:
         self.config = config
         self.generator = generator
+        self.editor = editor
         self._canvases = [self._new_canvas() for _ in range(config.first_canvases)]
         self._next = 0
 
@@ -73,7 +80,7 @@ class TextEditExamples:
         self._renew()
         structure = draw_edit_structure(self.config, all_frames, self.generator)
         rows = [self.draw_row(structure) for _ in range(batch_size)]
-        return edit_example(self.config, structure, rows, codec, self.generator)
+        return edit_example(self.config, structure, rows, codec, self.generator, self.editor)
 
     def videos(self, count: int) -> torch.Tensor:
         """Videos (count, 3, F, H, W) in [-1, 1] for training a codec."""
@@ -102,10 +109,12 @@ class TextEditExamples:
         memories = []
         for start, frames in zip(starts[1:], structure.memory_frames, strict=True):
             seen, answer = world, edit
-            if self._chance(config.irrelevant_share):
+            is_relevant = not self._chance(config.irrelevant_share)
+            if not is_relevant:
                 seen = make_world(config.worlds, generator, like=world.objects[0], canvas=self._canvas())
                 answer = draw_edit(seen, generator, kind=edit.kind, object_idx=0)
-            memories.append(pair(seen, answer, start, frames, self._fault(answer)))
+            memory = pair(seen, answer, start, frames, self._fault(answer))
+            memories.append(replace(memory, is_relevant=is_relevant))
         frames = [starts[0] + frame for frame in structure.target_frames]
         named = visible_part(world, frames, config.size, object_idx=0)
         if self._chance(config.empty_share):
@@ -188,7 +197,9 @@ def draw_edit_structure(config: EditDataConfig, all_frames: bool, generator: tor
     if chance(config.merge_probability):
         share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
     memory_frames = tuple(some(config.memory_frames) for _ in kernels)
-    return EditStructure(some(config.target_frames), memory_frames, tuple(kernels), has_previous, share)
+    target_frames = some(config.target_frames)
+    is_own = config.own_share > 0 and count > 0 and chance(config.own_share)
+    return EditStructure(target_frames, memory_frames, tuple(kernels), has_previous, share, is_own)
 
 
 def edit_example(
@@ -197,13 +208,28 @@ def edit_example(
     rows: Sequence[EditRow],
     codec: Codec,
     generator: torch.Generator,
+    editor: Editor | None = None,
 ) -> Example:
-    """A batch of these rows, encoded; every memory is the edited latent, a little noisy, beside its source's."""
+    """A batch of these rows, encoded; every memory is the edited latent, a little noisy, beside its source's.
+
+    Raises: ValueError when `structure` wants the model's own memories and there is no `editor`.
+    """
+    prompts = tuple(row.instruction for row in rows)
+    target = _encode(codec, [row.target.target for row in rows])
+    target_source = _encode(codec, [row.target.source for row in rows])
+    if structure.is_own and editor is None:
+        raise ValueError("own_share got more than 0 without a model to draw; set it to 0 outside of training")
     streams = []
     for i, kernel in enumerate(structure.kernels):
         pairs = [row.memories[i] for row in rows]
         source = _encode(codec, [pair.source for pair in pairs])
         edited = _with_faults(_encode(codec, [pair.target for pair in pairs]), source, pairs, codec, generator)
+        if structure.is_own:
+            memory = SegmentLatents(edited, source, structure.memory_frames[i])
+            shown = SegmentLatents(target, target_source, structure.target_frames)
+            drawn = draw_memory(editor, memory, shown, prompts, config.num_frames, codec.used, generator)
+            own = torch.tensor([row.memories[i].is_relevant and row.instruction != "" for row in rows])
+            edited = torch.where(own.view(-1, 1, 1, 1, 1).to(edited.device), drawn, edited)
         level = config.memory_noise * torch.rand(len(rows), 1, 1, 1, 1, generator=generator)
         noise = torch.randn(edited.shape, generator=generator).to(edited)
         noise[:, codec.used :] = 0
@@ -214,15 +240,12 @@ def edit_example(
         streams.append(ConditioningStream("memory", kernel, latent, frames))
     merging = MergeConfig(share=structure.share) if structure.share is not None and streams else None
     inputs = MemoryInputs(tuple(streams), None, structure.target_frames, merging=merging, clean_timestep="zero")
-    target = _encode(codec, [row.target.target for row in rows])
-    source = _encode(codec, [row.target.source for row in rows])
-    is_edited = (target - source).abs().amax(1, keepdim=True) > _PLAIN_CHANGE
+    is_edited = (target - target_source).abs().amax(1, keepdim=True) > _PLAIN_CHANGE
     near_edit = F.max_pool3d(is_edited.float(), (1, 3, 3), stride=1, padding=(0, 1, 1))  # where outlines are decided
     is_used = (torch.arange(target.shape[1], device=target.device) < codec.used).view(1, -1, 1, 1, 1)
     weight = is_used * (1 + (config.edit_weight - 1) * near_edit)
     shown = F.avg_pool2d(torch.stack([row.named for row in rows]).float(), _TOKEN_PX).flatten(1) > _SHOWS
-    prompts = tuple(row.instruction for row in rows)
-    return Example(target, inputs, source, prompts, weight, shown.float().to(target))
+    return Example(target, inputs, target_source, prompts, weight, shown.float().to(target))
 
 
 def _with_faults(

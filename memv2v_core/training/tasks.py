@@ -8,6 +8,7 @@ from ..builtin.codec import Codec
 from .config import TrainConfig
 from .dataset import Example, NovelViewExamples
 from .edit_dataset import TextEditExamples
+from .own_memories import Editor
 
 
 class Examples(Protocol):
@@ -22,13 +23,14 @@ class Examples(Protocol):
         ...
 
 
-def examples_of(config: TrainConfig, generator: torch.Generator) -> Examples:
-    """The examples of the task that `config` names.
+def examples_of(config: TrainConfig, generator: torch.Generator, editor: Editor | None = None) -> Examples:
+    """The examples of the task that `config` names. editor: the model in training, for tasks that learn from what it
+    draws.
 
     Raises: ValueError for an unknown task.
     """
     if config.task == "novel_view":
         return NovelViewExamples(config.data, generator)
     if config.task == "text_edit":
-        return TextEditExamples(config.edits, generator)
+        return TextEditExamples(config.edits, generator, editor)
     raise ValueError(f"task got {config.task!r}, wanted novel_view or text_edit; correct the configuration")

@@ -13,10 +13,14 @@ from torch import nn
 
 from ..builtin.codec import Codec, fit_patch_basis, start_codec
 from ..model.diffusers_view import DiffusersView
+from ..model.memory_inputs import MemoryInputs
+from ..model.memory_model import memory_forward
 from .config import ModelConfig, OptimConfig, TrainConfig
 from .muon import Muon
 from .network import build_network
 from .objective import draw_sigmas, flow_matching_loss
+from .own_memories import Editor
+from .precision import attention_for, computing
 from .tasks import Examples, examples_of
 
 log = logging.getLogger(__name__)
@@ -76,9 +80,9 @@ def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
         load_checkpoint(run, folder / CHECKPOINT_FILE)
         log.info("resumed at step %d, %.0f s", run.step, run.seconds)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step + 1)
-    examples = examples_of(config, generator)
+    view = DiffusersView(run.network["dit"], attention_for(config.optim, device))
+    examples = examples_of(config, generator, editor_of(run.network, view, config.optim))
     started, saved = time.monotonic() - run.seconds, time.monotonic()
-    view = DiffusersView(run.network["dit"])
     losses: list[float] = []
     while progress_of(run, config.optim) < 1:
         losses.append(_step(run, config, view, examples, codec, generator, device))
@@ -104,6 +108,18 @@ def run_vocabulary(folder: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
+def editor_of(network: nn.ModuleDict, view: DiffusersView, config: OptimConfig) -> Editor:
+    """The network as it is whenever it is asked to edit."""
+
+    def velocity(
+        given: torch.Tensor, timesteps: torch.Tensor, prompts: tuple[str, ...], inputs: MemoryInputs
+    ) -> torch.Tensor:
+        with computing(config, given.device):
+            return memory_forward(view, network["adapter"], given, timesteps, network["text"](prompts), inputs)
+
+    return velocity
+
+
 def _step(
     run: Run,
     config: TrainConfig,
@@ -122,21 +138,23 @@ def _step(
     sigmas = draw_sigmas(batch_size, optim.shift, generator).to(device)
     noise = torch.randn(example.target.shape, generator=generator).to(device)
     noise[:, codec.used :] = 0
-    if example.prompts is None:
-        context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
-    else:
-        context = run.network["text"](example.prompts)
     for optimizer in run.optimizers:
         base = optim.muon_lr if isinstance(optimizer, Muon) else optim.adam_lr
         for group in optimizer.param_groups:
             group["lr"] = base * schedule(progress, run.step, optim)
         optimizer.zero_grad(set_to_none=True)
     locator = run.network["locator"] if config.model.has_text else None
-    loss = flow_matching_loss(view, run.network["adapter"], example, context, sigmas, noise, locator)
+    with computing(optim, device):
+        if example.prompts is None:
+            context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
+        else:
+            context = run.network["text"](example.prompts)
+        loss = flow_matching_loss(view, run.network["adapter"], example, context, sigmas, noise, locator)
     loss.backward()
     nn.utils.clip_grad_norm_(run.network.parameters(), optim.clip)
-    for optimizer in run.optimizers:
-        optimizer.step()
+    with computing(optim, device):
+        for optimizer in run.optimizers:
+            optimizer.step()
     run.step += 1
     decay = min(optim.ema, (1 + run.step) / (10 + run.step))
     with torch.no_grad():

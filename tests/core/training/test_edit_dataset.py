@@ -132,6 +132,45 @@ def test_a_faulty_memory_shows_a_poorer_hat_at_the_same_place(codec: Codec):
         assert (to_true > 0).all() and to_true.sum() < to_other.sum()
 
 
+def test_the_model_draws_the_memories_of_a_share_of_the_steps():
+    with_memory = replace(DATA, memory_counts=(0.5, 0.5))
+
+    def structures(share: float) -> list[EditStructure]:
+        config = replace(with_memory, own_share=share)
+        return [draw_edit_structure(config, False, generator(seed)) for seed in range(60)]
+
+    assert not any(structure.is_own for structure in structures(0.0))
+    assert all(structure.is_own == bool(structure.kernels) for structure in structures(1.0))
+    half = [structure.is_own for structure in structures(0.5) if structure.kernels]
+    assert 0.25 * len(half) < sum(half) < 0.75 * len(half)
+    assert [replace(structure, is_own=False) for structure in structures(1.0)] == structures(0.0)
+
+
+def test_own_memories_stand_for_true_ones_where_the_answer_is_the_rows(codec: Codec):
+    config = replace(DATA, memory_noise=0.0, irrelevant_share=0.4, empty_share=0.3, fault_share=0.5)
+    rows = [TextEditExamples(config, generator(seed)).draw_row(STRUCTURE) for seed in range(12)]
+    drawn = torch.full((12, 20, 1, 1, 1), 7.0)
+
+    def editor(given: torch.Tensor, timesteps: torch.Tensor, prompts: tuple[str, ...], inputs) -> torch.Tensor:
+        assert prompts == tuple(row.instruction for row in rows)
+        return (given[:, :20] - drawn) / timesteps.view(-1, 1, 1, 1, 1) * 1000
+
+    own = edit_example(config, replace(STRUCTURE, is_own=True), rows, codec, generator(5), editor)
+    plain = edit_example(config, STRUCTURE, [_without_faults(row) for row in rows], codec, generator(5))
+    assert torch.equal(own.target, plain.target) and torch.equal(own.source, plain.source)
+    for i, (found, true) in enumerate(zip(own.inputs.streams, plain.inputs.streams, strict=True)):
+        assert torch.equal(found.latent[:, 20:], true.latent[:, 20:])
+        is_drawn = [torch.allclose(latent, drawn[0], atol=1e-3) for latent in found.latent[:, :20]]
+        assert is_drawn == [row.instruction != "" and row.memories[i].is_relevant for row in rows]
+        assert 0 < sum(is_drawn) < 12
+
+
+def test_own_memories_without_a_model_are_refused(codec: Codec):
+    row = TextEditExamples(DATA, generator()).draw_row(STRUCTURE)
+    with pytest.raises(ValueError, match="own_share got more than 0 without a model to draw"):
+        edit_example(DATA, replace(STRUCTURE, is_own=True), [row], codec, generator())
+
+
 def test_memories_of_colours_and_of_no_share_have_no_faults():
     for changed in ({"kinds": ("recolour",), "fault_share": 1.0}, {"kinds": ("hat",), "fault_share": 0.0}):
         row = TextEditExamples(replace(DATA, **changed), generator(1)).draw_row(STRUCTURE)

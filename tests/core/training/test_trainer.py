@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.model.memory_inputs import MemoryInputs
 from memv2v_core.training import trainer
 from memv2v_core.training.codec_trainer import train_codec
 from memv2v_core.training.config import OptimConfig, TrainConfig
@@ -16,6 +17,7 @@ from memv2v_core.training.network import build_network
 from memv2v_core.training.trainer import (
     Run,
     build_optimizers,
+    editor_of,
     load_checkpoint,
     load_run_codec,
     save_checkpoint,
@@ -126,6 +128,50 @@ def test_a_checkpoint_puts_everything_back_bit_by_bit(tiny_config: TrainConfig, 
     assert_same(dict(again.average.state_dict()), dict(run.average.state_dict()))
     for one, other in zip(again.optimizers, run.optimizers, strict=True):
         assert_same(one.state_dict(), other.state_dict())
+
+
+def test_a_run_in_bfloat16_keeps_its_weights_in_fp32_and_learns_nearly_the_same(
+    tiny_config: TrainConfig, folder: Path, tmp_path: Path
+):
+    shutil.copytree(folder, tmp_path / "half")
+    optim = replace(tiny_config.optim, steps=3)
+    train(replace(tiny_config, optim=optim), folder, CPU)
+    train(replace(tiny_config, optim=replace(optim, has_bfloat16=True)), tmp_path / "half", CPU)
+    whole, half = checkpoint(folder)["network"], checkpoint(tmp_path / "half")["network"]
+    torch.manual_seed(tiny_config.seed)
+    fresh = build_network(tiny_config.model).state_dict()
+    for name, value in half.items():
+        assert value.dtype is torch.float32, name
+        if value.ndim == 2 and ".blocks." in name:
+            moved, error = (whole[name] - fresh[name]).norm(), (value - whole[name]).norm()
+            assert error <= 0.5 * moved, name
+    assert any(not torch.equal(half[name], whole[name]) for name in half)
+
+
+def test_the_editor_is_the_network_as_it_is_now(tiny_config: TrainConfig, tmp_path: Path):
+    """Its memories are drawn by what has been learnt so far."""
+    model = replace(
+        tiny_config.model, text_dim=16, channels=8, has_source_channels=True, has_rays=False, has_cameras=False,
+        has_text=True,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = build_network(model)
+    edit = editor_of(network, DiffusersView(network["dit"]), tiny_config.optim)
+    given = torch.randn(1, 16, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    inputs = MemoryInputs(target_frame_indices=(0, 2), clean_timestep="zero")
+
+    def velocity(prompt: str) -> torch.Tensor:
+        with torch.no_grad():
+            return edit(given, torch.tensor([900.0]), (prompt,), inputs)
+
+    before = velocity("put a hat on the red ball")
+    assert before.shape == (1, 8, 2, 4, 4)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    after = velocity("put a hat on the red ball")
+    assert (after - before).abs().max() > 0.01
+    assert (after - velocity("recolour the blue box")).abs().max() > 1e-4
 
 
 def test_progress_is_logged_every_twenty_steps(tiny_config: TrainConfig, folder: Path, clock: None):
