@@ -100,28 +100,33 @@ def edit_alone(batch: LongBatch) -> torch.Tensor:
     return edit_by_segments(batch, lambda cache, segment, descriptor: Retrieval(None, ()))
 
 
-def edit_with_memory(batch: LongBatch, config: SegmentRetrievalConfig | None = None) -> torch.Tensor:
-    """Every segment with the earlier ones that its source resembles, (B, C, N, H, W)."""
+def edit_with_memory(
+    batch: LongBatch, config: SegmentRetrievalConfig | None = None, given: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Every segment with the earlier ones that its source resembles, (B, C, N, H, W). given: see `edit_by_segments`."""
 
     def retrieve(cache: MemoryCache, segment: Segment, descriptor: torch.Tensor) -> Retrieval:
         return retrieve_by_similarity(cache, descriptor, LIGHT, segment, NUM_MEMORIES, config)
 
-    return edit_by_segments(batch, retrieve)
+    return edit_by_segments(batch, retrieve, given)
 
 
 @torch.no_grad()
-def edit_by_segments(batch: LongBatch, retrieve: Retrieve) -> torch.Tensor:
+def edit_by_segments(batch: LongBatch, retrieve: Retrieve, given: torch.Tensor | None = None) -> torch.Tensor:
     """The edited clips (B, C, N, H, W), each segment with the memories that `retrieve` finds in its own clip's cache.
 
-    Rows with memories of the same kernels are sampled together.
+    given: (B, C, N, H, W), what caches hold instead of the results; its first segment is the first result too. Rows
+    with memories of the same kernels are sampled together.
     """
     caches = [MemoryCache() for _ in batch.clips]
     edited = torch.empty_like(batch.source_latent)
     for segment in batch.plan.segments:
         rows = zip(caches, batch.descriptors[segment.idx], strict=True)
         found = [retrieve(cache, segment, descriptor) for cache, descriptor in rows]
-        finished = _finish(batch, segment, found)
-        caches = [cache.append(_entry(batch, segment, finished, i)) for i, cache in enumerate(caches)]
+        held = None if given is None else given[:, :, segment.start : segment.stop]
+        finished = held if held is not None and segment.idx == 0 else _finish(batch, segment, found)
+        held = finished if held is None else held
+        caches = [cache.append(_entry(batch, segment, held, i)) for i, cache in enumerate(caches)]
         edited[:, :, segment.start : segment.stop] = finished
     return edited
 
@@ -232,10 +237,10 @@ def _sample(batch: LongBatch, segment: Segment, rows: Rows, inputs: MemoryInputs
     return sample_euler(velocity, noise, shifted_sigmas(bundle.info.num_steps, bundle.info.shift).to(noise.device))
 
 
-def _entry(batch: LongBatch, segment: Segment, finished: torch.Tensor, row: int) -> MemoryEntry:
+def _entry(batch: LongBatch, segment: Segment, held: torch.Tensor, row: int) -> MemoryEntry:
     num_frames = segment.num_frames
     return finished_entry(
-        finished[row],
+        held[row],
         static_trajectory(num_frames, is_assumed=True),
         model_name=batch.bundle.info.name,
         mode="trained",

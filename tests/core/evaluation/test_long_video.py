@@ -117,6 +117,19 @@ def test_memories_are_the_clips_own_earlier_segments(editor: Bundle, clips, seen
     assert torch.equal(in_one_shot, edited)
 
 
+def test_given_edits_are_the_memories_instead_of_the_results(editor: Bundle, clips, seen) -> None:
+    batch = LongBatch.of(editor, clips["one_shot"])
+    given = batch.encode(torch.stack([clip.truth for clip in batch.clips]))
+    edited = edit_with_memory(batch, given=given)
+    assert [len(retrieval.ranked) for _, retrieval in seen] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 4, 4]
+    for call, (_, retrieval) in enumerate(seen):
+        for entry in retrieval.entries:
+            assert torch.equal(entry.latent, given[call % 2, :, entry.segment.start : entry.segment.stop])
+    assert torch.equal(edited[:, :, :LENGTH], given[:, :, :LENGTH])
+    assert (edited - given)[:, :, LENGTH:].abs().amax((0, 1, 3, 4)).min() > 1e-3
+    assert not torch.equal(edited, edit_with_memory(batch))
+
+
 def test_the_paper_takes_the_segment_across_the_cut_and_shot_awareness_does_not(editor: Bundle, clips, seen) -> None:
     batch = LongBatch.of(editor, clips["two_shot"])
     edit_with_memory(batch, AS_IN_THE_PAPER)
@@ -218,7 +231,7 @@ def test_the_whole_evaluation_makes_a_record_and_pictures(editor: Bundle) -> Non
     assert len(json.loads(json.dumps(record))["clips"]) == 16 and record["settings"]["num_segments"] == 6
     assert contact_sheet(evaluation.sheet, [0, 29]).size[0] > 64
     arms = [row.label for row in evaluation.sheet]
-    assert arms[1:4] == ["alone", "memory", "fifo"] and arms.count("paper") == 4
+    assert arms[1:5] == ["alone", "memory", "fifo", "given"] and arms.count("paper") == 4
     assert markdown_table(evaluation.claims).count("\n") == len(evaluation.claims) + 2
 
 
