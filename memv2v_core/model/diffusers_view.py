@@ -15,7 +15,7 @@ from .backbone import expand_time
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
-Rope = tuple[torch.Tensor, torch.Tensor]
+Rope = torch.Tensor  # (B, L, 1, d / 2) complex: e^(i angle) of every pair of channels
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -61,7 +61,7 @@ class DiffusersView:
             exponent = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
             angles.append(positions[..., axis, None].double() / 10000.0**exponent)
         angle = torch.cat(angles, dim=-1).unsqueeze(2)  # (B, L, 1, d / 2)
-        return angle.cos().float(), angle.sin().float()
+        return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
     def around_block(
         self,
@@ -96,9 +96,8 @@ class DiffusersView:
         return attention.norm_k(attention.to_k(x)).unflatten(-1, (self.num_heads, -1))
 
     def rotate(self, x: torch.Tensor, rope: Rope) -> torch.Tensor:
-        cos, sin = rope
-        even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+        return torch.view_as_real(pairs * rope).flatten(-2).to(x.dtype)
 
     def cross_attend(self, block_idx: int, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         block = self.model.blocks[block_idx]

@@ -260,15 +260,15 @@ def _with_faults(
     if not faulty:
         return edited
 
-    def amount(most: float, spread: float) -> torch.Tensor:
+    def amount(most: float) -> torch.Tensor:
         level = most * torch.rand(len(faulty), 1, 1, 1, 1, generator=generator)
         places = torch.randn(len(faulty), 1, *edited.shape[2:], generator=generator)
-        return (level + spread * places).clamp_(0, 1).to(edited)
+        return (level + _SPREAD * places).clamp_(0, 1).to(edited)
 
     other = _encode(codec, [pairs[b].other for b in faulty])
-    mixed = torch.lerp(edited[faulty], other, amount(_MOST_MIXED, _SPREAD))
+    mixed = torch.lerp(edited[faulty], other, amount(_MOST_MIXED))
     result = edited.clone()
-    result[faulty] = torch.lerp(mixed, source[faulty], amount(_MOST_FADED, _SPREAD))
+    result[faulty] = torch.lerp(mixed, source[faulty], amount(_MOST_FADED))
     return result
 
 

@@ -8,7 +8,7 @@ import torch
 from ..builtin.bundle import DitConfig, load_bundle, read_info
 from .config import TrainConfig
 from .network import build_network
-from .trainer import CHECKPOINT_FILE, CODEC_FILE, VOCABULARY_FILE, run_vocabulary, save_checkpoint, start_run
+from .trainer import CHECKPOINT_FILE, CODEC_FILE, VOCABULARY_FILE, save_checkpoint, start_run
 
 
 def start_from_builtin(config: TrainConfig, folder: Path, name: str) -> None:
@@ -28,10 +28,11 @@ def start_from_builtin(config: TrainConfig, folder: Path, name: str) -> None:
             raise ValueError(f"{name} got {what} {got}, wanted {wanted} as configured; set {what} to {got}")
     folder.mkdir(parents=True, exist_ok=True)
     bundle = load_bundle(name)
-    if bundle.text_encoder is not None:
-        (folder / VOCABULARY_FILE).write_bytes(bundle.text_encoder.vocabulary)
+    vocabulary = None if bundle.text_encoder is None else bundle.text_encoder.vocabulary
+    if vocabulary is not None:
+        (folder / VOCABULARY_FILE).write_bytes(vocabulary)
     torch.manual_seed(config.seed)
-    network = build_network(config.model, run_vocabulary(folder))
+    network = build_network(config.model, vocabulary)
     network["dit"].load_state_dict(bundle.backbone.model.state_dict())
     network["adapter"].load_state_dict(bundle.adapter.state_dict())
     if bundle.text_encoder is not None:

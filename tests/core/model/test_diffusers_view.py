@@ -10,10 +10,10 @@ from memv2v_core.tokens.positions import token_positions
 
 
 def test_rotations_at_whole_indices_equal_the_models_own(dit: WanTransformer3DModel):
-    cos, sin = DiffusersView(dit).rope(token_positions(range(3), 4, 6, 2)[None])
+    rope = DiffusersView(dit).rope(token_positions(range(3), 4, 6, 2)[None])
     own_cos, own_sin = dit.rope(torch.zeros(1, 16, 3, 8, 12))
-    torch.testing.assert_close(cos, own_cos[..., ::2])  # diffusers repeats each angle for its pair
-    torch.testing.assert_close(sin, own_sin[..., 1::2])
+    torch.testing.assert_close(rope.real, own_cos[..., ::2])  # diffusers repeats each angle for its pair
+    torch.testing.assert_close(rope.imag, own_sin[..., 1::2])
 
 
 def test_rotations_at_fractions_lie_between(dit: WanTransformer3DModel):
