@@ -147,7 +147,7 @@ def tokenize_clean(
 
 def _exact(device: torch.device | None) -> AbstractContextManager:
     """Keeps autocast, if it is on, away from cameras' geometry."""
-    if device is None or not torch.amp.is_autocast_available(device.type):
+    if torch.compiler.is_compiling() or device is None or not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
