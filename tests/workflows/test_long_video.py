@@ -159,13 +159,11 @@ def test_a_killed_edit_goes_on_and_gives_what_an_undisturbed_one_gives(
 
     undisturbed = comfy_server.api.run(graph.edit(comfy_server.api.upload(clip)))
     assert report_of(undisturbed) == ["new"] * NUM_SEGMENTS
-    whole = saved_video(comfy_server, undisturbed, tmp_path)
     again = load_session(comfy_server.base_dir / "output" / "memory_v2v" / SESSION)
     for one, other in zip(loaded.cache.entries, again.cache.entries, strict=True):
         assert torch.equal(one.latent, other.latent)
-    # Decoding and H.264 are not the same to the bit in every process: some CPUs' kernels are not.
-    difference = (resumed.frames.float() - whole.frames.float()).abs()
-    assert difference.mean() < 1 and torch.equal(resumed.sound, whole.sound)
+    whole = saved_video(comfy_server, undisturbed, tmp_path)
+    assert torch.equal(resumed.frames, whole.frames) and torch.equal(resumed.sound, whole.sound)
     source = read_video(clip)
     assert resumed.frames.shape == source.frames.shape == (NUM_FRAMES, 48, 80, 3)
     assert resumed.rate == source.rate and torch.equal(resumed.sound, source.sound)
