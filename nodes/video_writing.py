@@ -90,7 +90,8 @@ def _video_stream(output: av.container.OutputContainer, size: Size, frame_rate: 
     stream = output.add_stream("h264", rate=frame_rate)
     stream.height, stream.width = size
     stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-    stream.options = {"crf": str(crf)}
+    # With mbtree, x264 reads memory that it never wrote on CPUs with AVX-512: equal frames would make unequal files.
+    stream.options = {"crf": str(crf), "mbtree": "0"}
     context = stream.codec_context
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = _LIMITED_RANGE

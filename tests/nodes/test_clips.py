@@ -1,15 +1,19 @@
 """Clips read a few frames at a time, and videos written as their frames come."""
 
 import math
+import platform
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 RATE = Fraction(24000, 1001)
 SOUND_HZ = 44100
 NUM_FRAMES, HEIGHT, WIDTH = 20, 48, 70
+M_PERTURB = -6  # of glibc's mallopt
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +245,36 @@ def test_a_sound_of_no_length_is_none(comfy_api, images: torch.Tensor, tmp_path:
     empty = {"waveform": torch.zeros(1, 2, 0), "sample_rate": SOUND_HZ}
     written(open_clip(images, None, RATE, empty), tmp_path / "result.mp4")
     assert sound_of(tmp_path / "result.mp4") is None
+
+
+@pytest.fixture
+def fill_new_memory() -> Iterator[Callable[[int], None]]:
+    """Sets the byte that new memory holds before anything is written to it."""
+    import ctypes
+
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc can fill new memory")
+    set_option = ctypes.CDLL(None).mallopt
+
+    def fill(byte: int) -> None:
+        assert set_option(M_PERTURB, byte) == 1
+
+    yield fill
+    fill(0)
+
+
+def test_what_was_in_memory_before_changes_no_frame(
+    comfy_api, tmp_path: Path, fill_new_memory: Callable[[int], None]
+) -> None:
+    from memory_v2v.nodes.clips import open_clip
+
+    places = torch.rand(1, 3, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    clouds = F.interpolate(places, (32, 48, 80), mode="trilinear")[0].movedim(0, -1)
+    results = []
+    for byte in (0, 77, 200):
+        fill_new_memory(byte)
+        results.append(written(open_clip(clouds, None, RATE, None), tmp_path / f"{byte}.mp4").images)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
 def test_a_writer_that_fails_leaves_no_file(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
