@@ -111,8 +111,9 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
-class FirstPhase:
-    """How a run begins, with other examples and another optimisation; its seconds are the first ones of the run."""
+class Phase:
+    """How a run begins or ends, with other examples and another optimisation. `optim.seconds` counts from the run's
+    beginning, so a phase ends where they are reached."""
 
     edits: EditDataConfig = field(default_factory=EditDataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -122,7 +123,7 @@ class FirstPhase:
 class TrainConfig:
     """One run: the task, the model, its data, the optimiser, seconds for the codec, and the seed of everything random.
 
-    Of `data` and `edits`, the task's own is read. first: how the run begins, if otherwise.
+    Of `data` and `edits`, the task's own is read. first, last: how the run begins and ends, if otherwise.
     """
 
     task: Literal["novel_view", "text_edit"] = "novel_view"
@@ -132,13 +133,15 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     codec_seconds: float = 2400.0
     seed: int = 0
-    first: FirstPhase | None = None
+    first: Phase | None = None
+    last: Phase | None = None
 
     @property
     def phases(self) -> tuple["TrainConfig", ...]:
         """The run as configurations to train one after another."""
-        rest = replace(self, first=None)
-        return (rest,) if self.first is None else (replace(rest, edits=self.first.edits, optim=self.first.optim), rest)
+        rest = replace(self, first=None, last=None)
+        parts = (self.first, self, self.last)
+        return tuple(replace(rest, edits=part.edits, optim=part.optim) for part in parts if part is not None)
 
 
 def load_config(path: Path) -> TrainConfig:

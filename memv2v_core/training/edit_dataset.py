@@ -17,6 +17,7 @@ from ..tokens.positions import temporal_indices
 from .config import EditDataConfig
 from .dataset import Example
 from .edits import HATS, Edit, draw_edit
+from .objective import draw_noise
 from .own_memories import Editor, SegmentLatents, draw_memory
 from .worlds import World, make_canvas, make_world, render, visible_part
 
@@ -231,8 +232,7 @@ def edit_example(
             own = torch.tensor([row.memories[i].is_relevant and row.instruction != "" for row in rows])
             edited = torch.where(own.view(-1, 1, 1, 1, 1).to(edited.device), drawn, edited)
         level = config.memory_noise * torch.rand(len(rows), 1, 1, 1, 1, generator=generator)
-        noise = torch.randn(edited.shape, generator=generator).to(edited)
-        noise[:, codec.used :] = 0
+        noise = draw_noise(edited, codec.used, generator)
         role = "previous" if i == 0 and structure.has_previous else "memory"
         indices = temporal_indices(role, config.num_frames, config.num_frames)
         latent = torch.cat((edited + level.to(noise) * noise, source), dim=1)  # Eq. 15

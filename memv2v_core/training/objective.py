@@ -23,6 +23,13 @@ def draw_sigmas(count: int, shift: float, generator: torch.Generator) -> torch.T
     return shift * uniform / (1 + (shift - 1) * uniform)
 
 
+def draw_noise(latent: torch.Tensor, num_used: int, generator: torch.Generator) -> torch.Tensor:
+    """Noise like `latent` (B, C, T, H, W), zero after the first `num_used` channels, which alone carry the video."""
+    noise = torch.randn(latent.shape, generator=generator).to(latent)
+    noise[:, num_used:] = 0
+    return noise
+
+
 def flow_matching_loss(
     backbone: Backbone,
     adapter: MemoryAdapter,

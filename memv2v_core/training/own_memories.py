@@ -15,6 +15,7 @@ import torch
 from ..model.memory_inputs import ConditioningStream, MemoryInputs
 from ..sampling.flow_match import sample_euler, shifted_sigmas
 from ..tokens.positions import temporal_indices
+from .objective import draw_noise
 
 # Of a noisy latent (B, 2 C, T, H, W) beside its source: velocity (B, C, T, H, W) at timesteps (B,) with these prompts.
 Editor = Callable[[torch.Tensor, torch.Tensor, tuple[str, ...], MemoryInputs], torch.Tensor]
@@ -49,8 +50,7 @@ def draw_memory(
 
     num_frames: of a whole segment. num_used: channels that carry the video.
     """
-    noise = torch.randn(memory.edited.shape, generator=generator).to(memory.edited)
-    noise[:, num_used:] = 0
+    noise = draw_noise(memory.edited, num_used, generator)
     kernel = _SIGHTS[int(torch.randint(len(_SIGHTS), (), generator=generator))]
     streams, first_sigma = (), BLIND_SIGMA
     if kernel is not None:

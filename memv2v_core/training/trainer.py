@@ -18,7 +18,7 @@ from ..model.memory_model import memory_forward
 from .config import ModelConfig, OptimConfig, TrainConfig
 from .muon import Muon
 from .network import build_network
-from .objective import draw_sigmas, flow_matching_loss
+from .objective import draw_noise, draw_sigmas, flow_matching_loss
 from .own_memories import Editor
 from .precision import attention_for, computing
 from .tasks import Examples, examples_of
@@ -136,8 +136,7 @@ def _step(
     batch_size = max(1, optim.batch_size // 3) if all_frames else optim.batch_size
     example = examples.draw(all_frames, batch_size, codec)
     sigmas = draw_sigmas(batch_size, optim.shift, generator).to(device)
-    noise = torch.randn(example.target.shape, generator=generator).to(device)
-    noise[:, codec.used :] = 0
+    noise = draw_noise(example.target, codec.used, generator)
     for optimizer in run.optimizers:
         base = optim.muon_lr if isinstance(optimizer, Muon) else optim.adam_lr
         for group in optimizer.param_groups:

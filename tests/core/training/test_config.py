@@ -34,11 +34,13 @@ def test_values_reach_nested_configs_and_lists_become_tuples(tmp_path: Path):
     assert config.model.num_layers == TrainConfig().model.num_layers
 
 
-def test_a_run_can_begin_otherwise(tmp_path: Path):
-    text = "{seed: 3, first: {edits: {target_frames: 1}, optim: {seconds: 60}}, optim: {seconds: 90}}"
-    first, rest = load_config(write(tmp_path, text)).phases
+def test_a_run_can_begin_and_end_otherwise(tmp_path: Path):
+    begins = "first: {edits: {target_frames: 1}, optim: {seconds: 60}}"
+    ends = "last: {edits: {target_frames: 9}, optim: {seconds: 120}}"
+    first, rest, last = load_config(write(tmp_path, f"{{seed: 3, {begins}, optim: {{seconds: 90}}, {ends}}}")).phases
     assert (first.edits.target_frames, first.optim.seconds, first.seed) == (1, 60, 3)
     assert (rest.edits, rest.optim.seconds, rest.seed) == (TrainConfig().edits, 90, 3)
+    assert (last.edits.target_frames, last.optim.seconds, last.seed) == (9, 120, 3)
     assert TrainConfig().phases == (TrainConfig(),)
 
 
