@@ -75,6 +75,7 @@ def adapted(info: BaseInfo, config: AdapterConfig, mode: str) -> BaseInfo:
         has_cameras=config.has_cameras,
         camera_conditioning=config.camera_conditioning,
         memory_order=config.memory_order,
+        has_keyframe=config.has_keyframe,
     )
 
 

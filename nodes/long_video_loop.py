@@ -34,9 +34,11 @@ from ..memv2v_core.stitching.progress import (
 from ..memv2v_core.tokens.budget import TokenPlan, plan_tokens
 from .clips import Reader, SegmentQuery, SegmentSource, SplitVideo, read_segment
 from .conditioning import conditionings, empty_latent, make_shot, memories_of, prompt_or_empty, with_memory
+from .entries import segment_details, turn_entry
 from .fifo import sample_fifo_video
+from .keyframe import led_by_keyframe
 from .recipes import model_parts, vae_parts
-from .sampling import remember, segment_details, turn_entry
+from .sampling import remember
 from .segment_retrieval import RetrievalSettings
 
 MEMORY, INDEPENDENT, FIFO = "memory", "independent", "fifo"
@@ -281,6 +283,14 @@ def sample_segment(
         window, steps, cfg = edit.fifo_window, sampler.steps, sampler.cfg
         source = shot.source_latent
         return sample_fifo_video(edit.model, *prompts, source, window, steps, cfg, seed, sampler.scheduler).unsqueeze(0)
+    seen = led_by_keyframe(edit.model, shot, plan, info, seed, lambda keyframe: _sampled(edit, keyframe, None, seed))
+    return _sampled(edit, shot, seen, seed, callback)
+
+
+def _sampled(
+    edit: LongEdit, shot: Shot, plan: TokenPlan | None, seed: int, callback: Callback | None = None
+) -> torch.Tensor:
+    info, sampler = edit.split.info, edit.sampler
     patched = with_memory(edit.model, shot, plan, info)
     positive, negative = conditionings(edit.positive, edit.negative, shot, info)
     latent = empty_latent(shot, plan, info, batch_size=1)["samples"]

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import comfy.samplers
 import folder_paths
-import latent_preview
-import numpy
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -13,10 +11,9 @@ from comfy_api.latest import io, ui
 from ..memv2v_core.cache.entry import MemoryEntry
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cache.storage import save_session, session_folder
-from ..memv2v_core.cameras.trajectory import CameraTrajectory, static_trajectory
+from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.model.base_info import BaseInfo
-from ..memv2v_core.sampling.turn import Shot, finished_entry
-from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
+from ..memv2v_core.sampling.turn import Shot
 from ..memv2v_core.tokens.budget import TokenPlan
 from .attachment import LoadedAdapter, base_info, with_adapter
 from .clips import SegmentQuery
@@ -27,11 +24,12 @@ from .conditioning import (
     describe_turn,
     empty_latent,
     make_shot,
-    memories_of,
     negative_or_unread,
     with_memory,
 )
+from .entries import segment_details, turn_entry
 from .io_types import CATEGORY, Cache, SegmentSocket
+from .keyframe import led_by_keyframe
 
 
 class MemoryV2VSampler(io.ComfyNode):
@@ -106,11 +104,18 @@ class MemoryV2VSampler(io.ComfyNode):
         model = with_adapter(model, adapter)
         info = base_info(model)
         shot = make_shot(info, source, plan, source_camera, target_camera)
-        latent = empty_latent(shot, plan, info, batch_size=1)
-        cache = require_room(cache, shot, info, latent["samples"])
-        patched = with_memory(model, shot, plan, info)
-        prompts = conditionings(positive, negative_or_unread(positive, negative, cfg), shot, info)
-        (sampled,) = common_ksampler(patched, seed, steps, cfg, sampler_name, scheduler, *prompts, latent)
+        cache = require_room(cache, shot, info, empty_latent(shot, plan, info, batch_size=1)["samples"])
+        negative = negative_or_unread(positive, negative, cfg)
+
+        def sample(what: Shot, seen: TokenPlan | None) -> dict[str, torch.Tensor]:
+            patched, latent = with_memory(model, what, seen, info), empty_latent(what, seen, info, batch_size=1)
+            prompts = conditionings(positive, negative, what, info)
+            return common_ksampler(patched, seed, steps, cfg, sampler_name, scheduler, *prompts, latent)[0]
+
+        seen = plan
+        if segment is not None:
+            seen = led_by_keyframe(model, shot, plan, info, seed, lambda keyframe: sample(keyframe, None)["samples"])
+        sampled = sample(shot, seen)
         details = {} if segment is None else segment_details(segment, sampled["samples"], info)
         entry = turn_entry(sampled["samples"], model, shot, info, cache, seed, plan, **details)
         grown, notes = remember(cache, entry)
@@ -131,71 +136,6 @@ def require_room(cache: MemoryCache | None, shot: Shot, info: BaseInfo, samples:
     cache = cache if cache is not None else MemoryCache()
     cache.require_fit(info.model_name, (samples.shape[1], *samples.shape[3:]))
     return cache
-
-
-def turn_entry(
-    samples: torch.Tensor,
-    model: ModelPatcher,
-    shot: Shot,
-    info: BaseInfo,
-    cache: MemoryCache,
-    seed: int,
-    plan: TokenPlan | None = None,
-    **details: object,
-) -> MemoryEntry:
-    """The cache entry of a finished turn, `samples` (1, C, T, H, W); `details` add to its fields or replace them."""
-    newest = cache.newest
-    path = shot.target_path
-    if path is None:  # a base without cameras: nothing is known of them
-        path = static_trajectory((samples.shape[2] - 1) * info.ratios.temporal + 1, is_assumed=True)
-    fields = {
-        "num_frames": path.num_frames,
-        "turn": cache.next_turn,
-        "source_latent": None if shot.source_latent is None else shot.source_latent.cpu(),
-        "parent_id": newest.entry_id if newest is not None else None,
-        "thumbnail": thumbnail(model, samples),
-        "memory_ids": tuple(entry.entry_id for entry in memories_of(plan)),
-        **details,
-    }
-    latent = samples[0].detach().cpu()
-    return finished_entry(latent, path, model_name=info.model_name, mode=info.mode, seed=seed, **fields)
-
-
-def segment_details(query: SegmentQuery, samples: torch.Tensor, info: BaseInfo) -> dict[str, object]:
-    """What an entry says of the segment of a long video that it edits.
-
-    Raises: ValueError when the result is not as long as the segment.
-    """
-    count = query.segment.num_frames
-    wanted = num_latent_frames(padded_num_frames(count, info.ratios.temporal), info.ratios.temporal)
-    if samples.shape[2] != wanted:
-        raise ValueError(
-            f"segment got a result of {samples.shape[2]} latent frames, wanted {wanted} for the {count} frames of "
-            f"segment {query.segment.idx + 1}; connect the frames of that very segment as source"
-        )
-    return {
-        "segment": query.segment,
-        "num_frames": count,
-        "source_descriptor": query.descriptor,
-        "descriptor_name": query.descriptor_name,
-    }
-
-
-def thumbnail(model: ModelPatcher, samples: torch.Tensor) -> torch.Tensor | None:
-    """The middle latent frame in the colours of the sampler's previews, (H, W, 3) uint8; None where a model has none.
-
-    No VAE is at hand here, and a picture to recognise a turn by needs none.
-    """
-    latent_format = model.model.latent_format
-    if latent_format.latent_rgb_factors is None:
-        return None
-    previewer = latent_preview.Latent2RGBPreviewer(
-        latent_format.latent_rgb_factors,
-        latent_format.latent_rgb_factors_bias,
-        latent_format.latent_rgb_factors_reshape,
-    )
-    latent = model.model.process_latent_in(samples[:, :, samples.shape[2] // 2 :].float().cpu())
-    return torch.from_numpy(numpy.array(previewer.decode_latent_to_preview(latent)))
 
 
 def remember(cache: MemoryCache, entry: MemoryEntry) -> tuple[MemoryCache, tuple[str, ...]]:

@@ -21,15 +21,17 @@ from ..retrieval.segments import SegmentRetrievalConfig, retrieve_by_similarity
 from ..retrieval.selection import Retrieval
 from ..sampling.fifo import sample_fifo
 from ..sampling.flow_match import sample_euler, shifted_sigmas
+from ..sampling.keyframe import keyframe_of, keyframe_plan
 from ..sampling.turn import Shot, finished_entry, memory_inputs
 from ..stitching.segments import SegmentPlan, plan_segments
-from ..tokens.budget import plan_tokens
+from ..tokens.budget import TokenPlan, plan_tokens
 from .long_video_clips import FIFO_NOISE, SEGMENT_NOISE, LongClip
 
 NUM_MEMORIES = 4  # the most that the built-in editor was trained with
+ALL_FRAMES = slice(None)
 AS_IN_THE_PAPER = SegmentRetrievalConfig(shot_aware=False)
 Rows = tuple[int, ...]
-Key = tuple[int, int, tuple[tuple[str, bool], ...]]
+Key = tuple[int, int, tuple[tuple[str, bool], ...], bool]
 Retrieve = Callable[[MemoryCache, Segment, torch.Tensor], Retrieval]
 
 
@@ -38,8 +40,8 @@ class LongBatch:
     """Clips edited together.
 
     source_latent: (B, C, N, H, W). context: (B, L, D). descriptors: of each segment, (segments, B, D).
-    finished: latents (C, T, H, W) sampled so far, by segment, row and memories: where arms agree on these, they agree
-    on the result.
+    finished: latents (C, T, H, W) sampled so far, by segment, row, memories and whether a keyframe leads: where arms
+    agree on these, they agree on the result.
     """
 
     bundle: Bundle
@@ -95,27 +97,33 @@ class LongBatch:
         return ((video + 1) / 2).clamp(0, 1).transpose(1, 2).cpu()
 
 
-def edit_alone(batch: LongBatch) -> torch.Tensor:
-    """Every segment by itself, (B, C, N, H, W): LucyEdit (Ind)."""
-    return edit_by_segments(batch, lambda cache, segment, descriptor: Retrieval(None, ()))
+def edit_alone(batch: LongBatch, is_led: bool = False) -> torch.Tensor:
+    """Every segment by itself, (B, C, N, H, W): LucyEdit (Ind). is_led: see `edit_by_segments`."""
+    return edit_by_segments(batch, lambda cache, segment, descriptor: Retrieval(None, ()), is_led=is_led)
 
 
 def edit_with_memory(
     batch: LongBatch, config: SegmentRetrievalConfig | None = None, given: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Every segment with the earlier ones that its source resembles, (B, C, N, H, W). given: see `edit_by_segments`."""
+    """Every segment with the earlier ones that its source resembles, (B, C, N, H, W), those without led by keyframes.
+
+    given: see `edit_by_segments`.
+    """
 
     def retrieve(cache: MemoryCache, segment: Segment, descriptor: torch.Tensor) -> Retrieval:
         return retrieve_by_similarity(cache, descriptor, LIGHT, segment, NUM_MEMORIES, config)
 
-    return edit_by_segments(batch, retrieve, given)
+    return edit_by_segments(batch, retrieve, given, is_led=True)
 
 
 @torch.no_grad()
-def edit_by_segments(batch: LongBatch, retrieve: Retrieve, given: torch.Tensor | None = None) -> torch.Tensor:
+def edit_by_segments(
+    batch: LongBatch, retrieve: Retrieve, given: torch.Tensor | None = None, is_led: bool = False
+) -> torch.Tensor:
     """The edited clips (B, C, N, H, W), each segment with the memories that `retrieve` finds in its own clip's cache.
 
-    given: (B, C, N, H, W), what caches hold instead of the results; its first segment is the first result too. Rows
+    given: (B, C, N, H, W), what caches hold instead of the results; its first segment is the first result too. is_led:
+    whether a segment that sees no memory is led by its keyframe, as in Edit Long Video, where the editor has it. Rows
     with memories of the same kernels are sampled together.
     """
     caches = [MemoryCache() for _ in batch.clips]
@@ -124,9 +132,9 @@ def edit_by_segments(batch: LongBatch, retrieve: Retrieve, given: torch.Tensor |
         rows = zip(caches, batch.descriptors[segment.idx], strict=True)
         found = [retrieve(cache, segment, descriptor) for cache, descriptor in rows]
         held = None if given is None else given[:, :, segment.start : segment.stop]
-        finished = held if held is not None and segment.idx == 0 else _finish(batch, segment, found)
+        finished = held if held is not None and segment.idx == 0 else _finish(batch, segment, found, is_led)
         held = finished if held is None else held
-        caches = [cache.append(_entry(batch, segment, held, i)) for i, cache in enumerate(caches)]
+        caches = [cache.append(_entry(batch, segment, held[i], i)) for i, cache in enumerate(caches)]
         edited[:, :, segment.start : segment.stop] = finished
     return edited
 
@@ -167,17 +175,20 @@ def grouped_inputs(
 
     Kernels and merging are Edit Long Video's own.
     """
-    base = base_info(bundle)
     groups: dict[tuple, list[int]] = {}
     inputs = []
     for i, retrieval in enumerate(found):
         plan = plan_tokens(retrieval)
-        inputs.append(memory_inputs(Shot(None, None, None), plan, segment.num_frames, base, lambda latent: latent))
+        inputs.append(_inputs_of(bundle, segment, plan))
         alike = tuple(
             (kernel, ranked.is_previous) for kernel, ranked in zip(plan.kernels, retrieval.ranked, strict=True)
         )
         groups.setdefault(alike, []).append(i)
     return tuple((tuple(rows), _batched([inputs[i] for i in rows])) for rows in groups.values())
+
+
+def _inputs_of(bundle: Bundle, segment: Segment, plan: TokenPlan) -> MemoryInputs:
+    return memory_inputs(Shot(None, None, None), plan, segment.num_frames, base_info(bundle), lambda latent: latent)
 
 
 def base_info(bundle: Bundle) -> BaseInfo:
@@ -195,6 +206,7 @@ def base_info(bundle: Bundle) -> BaseInfo:
         latent_size=(side, side),
         num_frames=info.num_frames,
         memory_order=config.memory_order,
+        has_keyframe=config.has_keyframe,
     )
 
 
@@ -210,24 +222,42 @@ def _batched(inputs: Sequence[MemoryInputs]) -> MemoryInputs:
     return replace(inputs[0], streams=tuple(streams))
 
 
-def _finish(batch: LongBatch, segment: Segment, found: Sequence[Retrieval]) -> torch.Tensor:
+def _finish(batch: LongBatch, segment: Segment, found: Sequence[Retrieval], is_led: bool) -> torch.Tensor:
     """The finished latents (B, C, T, H, W) of one segment, sampled where no arm before had the same memories."""
-    keys = [_key(segment, i, retrieval) for i, retrieval in enumerate(found)]
+    is_led = is_led and base_info(batch.bundle).has_keyframe
+    keys = [_key(segment, i, retrieval, is_led) for i, retrieval in enumerate(found)]
     new = [i for i, key in enumerate(keys) if key not in batch.finished]
     for group, inputs in grouped_inputs(batch.bundle, segment, [found[i] for i in new]):
         rows = tuple(new[i] for i in group)
+        if is_led and not inputs.streams:
+            inputs = _keyframe_inputs(batch, segment, rows, inputs)
         for i, latent in zip(rows, _sample(batch, segment, rows, inputs), strict=True):
             batch.finished[keys[i]] = latent
     return torch.stack([batch.finished[key] for key in keys])
 
 
-def _key(segment: Segment, row: int, retrieval: Retrieval) -> Key:
-    return segment.idx, row, tuple((ranked.entry.entry_id, ranked.is_previous) for ranked in retrieval.ranked)
+def _key(segment: Segment, row: int, retrieval: Retrieval, is_led: bool) -> Key:
+    memories = tuple((ranked.entry.entry_id, ranked.is_previous) for ranked in retrieval.ranked)
+    return segment.idx, row, memories, is_led and not memories
 
 
-def _sample(batch: LongBatch, segment: Segment, rows: Rows, inputs: MemoryInputs) -> torch.Tensor:
+def _keyframe_inputs(batch: LongBatch, segment: Segment, rows: Rows, bare: MemoryInputs) -> MemoryInputs:
+    """Their edited keyframes, as what these rows see. bare: what they see without."""
+    keyframe = keyframe_of(segment.num_frames)
+    edited = _sample(batch, segment, rows, bare, keyframe)
+    inputs = []
+    for row, latent in zip(rows, edited, strict=True):
+        plan = keyframe_plan(_entry(batch, segment, latent, row, keyframe))
+        inputs.append(_inputs_of(batch.bundle, segment, plan))
+    return _batched(inputs)
+
+
+def _sample(
+    batch: LongBatch, segment: Segment, rows: Rows, inputs: MemoryInputs, frames: slice = ALL_FRAMES
+) -> torch.Tensor:
     bundle, chosen = batch.bundle, list(rows)
-    noise, source, context = batch.noise(segment)[chosen], batch.source(segment)[chosen], batch.context[chosen]
+    noise, source = batch.noise(segment)[chosen][:, :, frames], batch.source(segment)[chosen][:, :, frames]
+    context = batch.context[chosen]
     clean = tokenize_clean(bundle.backbone, bundle.adapter, inputs, noise.shape)
 
     def velocity(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -237,17 +267,20 @@ def _sample(batch: LongBatch, segment: Segment, rows: Rows, inputs: MemoryInputs
     return sample_euler(velocity, noise, shifted_sigmas(bundle.info.num_steps, bundle.info.shift).to(noise.device))
 
 
-def _entry(batch: LongBatch, segment: Segment, held: torch.Tensor, row: int) -> MemoryEntry:
-    num_frames = segment.num_frames
+def _entry(
+    batch: LongBatch, segment: Segment, latent: torch.Tensor, row: int, frames: slice = ALL_FRAMES
+) -> MemoryEntry:
+    """The memory entry of `latent` (C, T, H, W): the row's edited segment, or these `frames` of it."""
+    num_frames = latent.shape[1]
     return finished_entry(
-        held[row],
+        latent,
         static_trajectory(num_frames, is_assumed=True),
         model_name=batch.bundle.info.name,
         mode="trained",
         num_frames=num_frames,
         turn=segment.idx + 1,
         seed=0,
-        source_latent=batch.source(segment)[row],
+        source_latent=batch.source(segment)[row, :, frames],
         source_descriptor=batch.descriptors[segment.idx, row],
         descriptor_name=LIGHT,
         segment=segment,

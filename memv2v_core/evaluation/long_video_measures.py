@@ -28,12 +28,14 @@ def sample_arms(batch: LongBatch, family: Family) -> Videos:
     """The edited clips of every arm that a family compares, decoded, and the codec's round trips of one right answer
     (truth) and of one for every segment (answers), the least and the most that segments of perfect edits differ.
 
-    alone, memory (aware of shots), paper (Alg. 2 as it stands; in one shot the same as memory), fifo, and given (the
-    right answer as memory of every earlier segment: what differs then, the editor draws otherwise than it is shown).
+    alone, led (alone, with a keyframe for each segment, as memory has for first ones), memory (aware of shots), paper
+    (Alg. 2 as it stands; in one shot the same as memory), fifo, and given (the right answer as memory of every earlier
+    segment: what differs then, the editor draws otherwise than it is shown).
     """
     truth = batch.encode(torch.stack([clip.truth for clip in batch.clips]))
     arms = {"alone": edit_alone(batch), "memory": edit_with_memory(batch)}
     if family == "one_shot":
+        arms["led"] = edit_alone(batch, is_led=True)
         arms["fifo"] = edit_by_fifo(batch)
         arms["given"] = edit_with_memory(batch, given=truth)
     if family in ("two_shot", "return"):

@@ -21,6 +21,8 @@ class AdapterConfig:
     camera_conditioning: whose camera clean tokens are told, see `MemoryInputs`, as the weights were trained.
     has_cameras: camera encoders and projectors; an adapter for text-guided editing has none.
     memory_order: temporal order of memories in training, see `temporal_indices`.
+    has_keyframe: whether a segment that sees no memory is led by a keyframe, see `sampling.keyframe`; for editors whose
+    latent frames are one frame each, trained with memories of few frames.
     """
 
     dim: int
@@ -33,6 +35,7 @@ class AdapterConfig:
     camera_conditioning: str = "per_video"
     has_cameras: bool = True
     memory_order: str = "forward"
+    has_keyframe: bool = False
 
 
 class AdapterBlock(nn.Module):

@@ -20,7 +20,8 @@ class BaseInfo:
     camera_conditioning: how its camera weights were trained. source_placement: where it takes the source video, as
     tokens of the sequence or on the target's channel axis (LucyEdit). latent_size: rows and columns of the latents it
     was made for, used where no video says how large to work. num_frames: pixel frames of its window.
-    memory_order: temporal order of memories that its weights were trained with.
+    memory_order: temporal order of memories that its weights were trained with. has_keyframe: whether a segment that
+    sees no memory is led by a keyframe of its own.
     """
 
     model_name: str
@@ -34,6 +35,7 @@ class BaseInfo:
     latent_size: tuple[int, int] = (60, 104)
     num_frames: int = 81
     memory_order: MemoryOrder = "forward"
+    has_keyframe: bool = False
 
     @property
     def has_source_tokens(self) -> bool:

@@ -30,6 +30,7 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
             has_rays=config.has_rays and config.has_cameras,
             clean_timestep="zero",
             has_cameras=config.has_cameras,
+            has_keyframe=config.has_source_channels,
         )
     )
     if config.has_source_channels:

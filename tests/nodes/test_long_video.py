@@ -52,6 +52,24 @@ def test_every_segment_sees_the_one_before_and_others_like_it(run) -> None:
     assert result.frames.shape == (NUM_FRAMES, SIDE, SIDE, 3)
 
 
+def test_a_segment_that_sees_no_memory_is_led_by_its_keyframe(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import comfy.sample
+
+    lengths, sample = [], comfy.sample.sample
+
+    def watched(model, noise, *args, **kwargs):
+        lengths.append(noise.shape[2])
+        return sample(model, noise, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.sample, "sample", watched)
+    led = run()
+    assert lengths == [1] + [LENGTH] * 4 and led.cache.entries[0].memory_ids == ()
+    lengths.clear()
+    alone = run(mode="independent", session="alone")
+    assert lengths == [LENGTH] * 4
+    assert (led.latents()[0] - alone.latents()[0]).abs().max() > 1e-3
+
+
 def test_all_is_on_disk_before_anything_is_decoded(run, edit_loaded, monkeypatch) -> None:
     def broken(latent: torch.Tensor) -> torch.Tensor:
         raise MemoryError("decoding")

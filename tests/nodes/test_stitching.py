@@ -171,7 +171,7 @@ def test_a_segment_that_is_not_there_and_missing_weights_are_named(split, retrie
 
 def test_a_result_of_another_length_than_its_segment_is_refused(comfy_api, split) -> None:
     from memory_v2v.nodes.clips import SegmentQuery
-    from memory_v2v.nodes.sampling import segment_details
+    from memory_v2v.nodes.entries import segment_details
 
     segments, _, _ = split(temporal=4, images=clip(7))
     query = SegmentQuery(segments.plan.segments[0])

@@ -1,5 +1,6 @@
 """The arms of the long-video comparison with an untrained editor: who sees which memory, and nothing else differs."""
 
+import copy
 import importlib
 import json
 import sys
@@ -27,6 +28,7 @@ from memv2v_core.evaluation.long_video_measures import measure_batch
 from memv2v_core.evaluation.long_video_run import evaluate_long, long_evaluation_record
 from memv2v_core.evaluation.report import markdown_table
 from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.model.memory_inputs import MemoryInputs
 from memv2v_core.retrieval.selection import Retrieval, retrieve_recent
 from memv2v_core.training.config import ModelConfig
 from memv2v_core.training.network import build_network
@@ -144,23 +146,60 @@ def test_the_paper_takes_the_segment_across_the_cut_and_shot_awareness_does_not(
 def test_memory_changes_a_segment_and_the_first_has_none(editor: Bundle, clips) -> None:
     batch = LongBatch.of(editor, clips["one_shot"])
     alone, remembered = edit_alone(batch), edit_with_memory(batch)
-    assert torch.equal(alone[:, :, :LENGTH], remembered[:, :, :LENGTH])
+    led = edit_alone(batch, is_led=True)
+    assert torch.equal(led[:, :, :LENGTH], remembered[:, :, :LENGTH])
     for segment in batch.plan.segments[1:]:
         difference = (alone - remembered)[:, :, segment.start : segment.stop]
         assert difference.abs().max() > 1e-3
+
+
+def test_a_segment_without_memory_sees_its_own_keyframe_edited_alone(
+    editor: Bundle, clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled: list[tuple[MemoryInputs, slice, torch.Tensor]] = []
+    sample = long_video._sample
+
+    def watched(batch, segment, rows, inputs, frames=long_video.ALL_FRAMES):
+        sampled.append((inputs, frames, sample(batch, segment, rows, inputs, frames)))
+        return sampled[-1][2]
+
+    monkeypatch.setattr(long_video, "_sample", watched)
+    batch = LongBatch.of(editor, clips["one_shot"])
+    led = edit_alone(batch, is_led=True)
+    assert len(sampled) == 2 * 6
+    for (bare, keyframe, edited), (inputs, frames, _) in zip(sampled[::2], sampled[1::2], strict=True):
+        assert bare.streams == () and keyframe == slice(2, 3) and frames == slice(None)
+        (stream,) = inputs.streams
+        assert stream.kernel == 2 and stream.frame_indices == (LENGTH,) and inputs.merging is None
+        assert torch.equal(stream.latent[:, :48], edited)
+    span = batch.plan.segments[1]
+    middle = batch.source_latent[:, :, span.start + 2 : span.start + 3]
+    assert torch.equal(sampled[3][0].streams[0].latent[:, 48:], middle)
+    sampled.clear()
+    edit_with_memory(batch)
+    assert [len(inputs.streams) for inputs, _, _ in sampled] == [1, 2, 3, 4, 4]  # the first segment was made already
+
+    plain = replace(editor, adapter=copy.copy(editor.adapter))
+    plain.adapter.config = replace(editor.adapter.config, has_keyframe=False)
+    sampled.clear()
+    unled = edit_alone(LongBatch.of(plain, clips["one_shot"]), is_led=True)
+    assert all(inputs.streams == () for inputs, _, _ in sampled) and len(sampled) == 6
+    assert (led - unled).abs().amax((0, 1, 3, 4)).min() > 1e-3
+    assert torch.equal(edit_alone(batch), unled)
 
 
 def test_what_arms_have_in_common_is_sampled_once(editor: Bundle, clips, monkeypatch: pytest.MonkeyPatch) -> None:
     sampled: list[tuple[int, tuple[int, ...]]] = []
     sample = long_video._sample
 
-    def watched(batch, segment, rows, inputs):
-        sampled.append((segment.idx, rows))
-        return sample(batch, segment, rows, inputs)
+    def watched(batch, segment, rows, inputs, *frames):
+        if not frames:  # not the keyframe
+            sampled.append((segment.idx, rows))
+        return sample(batch, segment, rows, inputs, *frames)
 
     monkeypatch.setattr(long_video, "_sample", watched)
     batch = LongBatch.of(editor, clips["two_shot"])
-    edit_alone(batch)
+    edit_alone(batch, is_led=True)
     assert sampled == [(i, (0, 1)) for i in range(6)]
     sampled.clear()
     paper = edit_with_memory(batch, AS_IN_THE_PAPER)
@@ -231,7 +270,7 @@ def test_the_whole_evaluation_makes_a_record_and_pictures(editor: Bundle) -> Non
     assert len(json.loads(json.dumps(record))["clips"]) == 16 and record["settings"]["num_segments"] == 6
     assert contact_sheet(evaluation.sheet, [0, 29]).size[0] > 64
     arms = [row.label for row in evaluation.sheet]
-    assert arms[1:5] == ["alone", "memory", "fifo", "given"] and arms.count("paper") == 4
+    assert arms[1:5] == ["alone", "memory", "led", "fifo"] and arms.count("paper") == 4
     assert markdown_table(evaluation.claims).count("\n") == len(evaluation.claims) + 2
 
 
