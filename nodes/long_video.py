@@ -128,7 +128,8 @@ class EditLongVideo(io.ComfyNode):
                     "mode",
                     options=list(MODES),
                     default=MEMORY,
-                    tooltip="memory: each segment sees earlier ones. independent: none does. fifo: diagonal denoising "
+                    tooltip="memory: each segment sees earlier ones; with the built-in editor one that sees none is "
+                    "led by its middle frame, edited first. independent: none sees any. fifo: diagonal denoising "
                     "of the whole video (FIFO-Diffusion), for models of LucyEdit's form; overlap and sampler_name do "
                     "not count for it. The last two are baselines.",
                 ),

@@ -42,7 +42,8 @@ class MemoryV2VSampler(io.ComfyNode):
             display_name="Memory-V2V Sampler",
             category=CATEGORY,
             description="Makes one turn and appends it to the cache; wire the cache on to the next turn. A named "
-            "session is saved as soon as the turn is finished. The same latents as Apply Memory with KSampler.",
+            "session is saved as soon as the turn is finished. The same latents as Apply Memory with KSampler, but for "
+            "a segment whose plan holds no memory: with the built-in editor its middle frame is edited first.",
             inputs=[
                 *SHARED_INPUTS,
                 Cache.Input(
