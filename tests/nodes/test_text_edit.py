@@ -120,7 +120,7 @@ def test_the_loader_gives_model_clip_and_vae_and_says_what_they_are_for(comfy_ap
     info = base_info(model)
     assert (info.model_name, info.mode, info.source_placement) == (NAME, "trained", "channels")
     assert (info.text_width, info.has_cameras, info.clean_timestep) == (None, False, "zero")
-    assert (info.num_frames, info.latent_size, info.memory_order) == (9, (12, 12), "forward")
+    assert (info.num_frames, info.latent_size, info.memory_order) == (9, (12, 12), "forward") and info.has_keyframe
     assert (info.ratios.temporal, info.ratios.spatial, info.ratios.channels) == (1, 8, 48)
     shown = output.ui.as_dict()["text"][0]
     assert "put a hat on the red box" in shown and "no camera paths" in shown and "Load CLIP" not in shown
