@@ -188,6 +188,8 @@ class _Run:
             if self.stale.intersection(entry.memory_ids):
                 self.stale.add(entry.entry_id)
         memories = self._what_it_saw(entry) if outcome == "stale" else _memories_text(plan)
+        if plan is not None and not memories and self.edit.split.info.has_keyframe:
+            memories = "none, led by its keyframe"
         stale_for = self._why_stale(entry, plan) if entry.entry_id in self.stale else ""
         self.finished[segment.idx] = entry
         return entry, outcome, memories, stale_for

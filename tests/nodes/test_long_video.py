@@ -64,9 +64,10 @@ def test_a_segment_that_sees_no_memory_is_led_by_its_keyframe(run, monkeypatch: 
     monkeypatch.setattr(comfy.sample, "sample", watched)
     led = run()
     assert lengths == [1] + [LENGTH] * 4 and led.cache.entries[0].memory_ids == ()
+    assert led.report.count("memories: none, led by its keyframe") == 1
     lengths.clear()
     alone = run(mode="independent", session="alone")
-    assert lengths == [LENGTH] * 4
+    assert lengths == [LENGTH] * 4 and alone.report.count("memories: none\n") == 4
     assert (led.latents()[0] - alone.latents()[0]).abs().max() > 1e-3
 
 
