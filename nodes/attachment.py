@@ -7,7 +7,7 @@ import comfy.ops
 import torch
 
 from ..memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
-from ..memv2v_core.model.base_info import BaseInfo
+from ..memv2v_core.model.base_info import BaseInfo, adapted
 from ..memv2v_core.model.checkpoint import require_fit
 from ..memv2v_core.shapes import VaeRatios
 from .compat import temporal_ratio
@@ -64,19 +64,6 @@ def with_adapter(
     info = base_info(model)
     named = replace(info, model_name=f"{info.model_name} with {adapter.name}")
     return attach_adapter(model, adapter.config, adapter.state, adapted(named, adapter.config, adapter.mode))
-
-
-def adapted(info: BaseInfo, config: AdapterConfig, mode: str) -> BaseInfo:
-    """What is known of a base once an adapter of `config` is attached to it."""
-    return replace(
-        info,
-        mode=mode,
-        clean_timestep=config.clean_timestep,
-        has_cameras=config.has_cameras,
-        camera_conditioning=config.camera_conditioning,
-        memory_order=config.memory_order,
-        has_keyframe=config.has_keyframe,
-    )
 
 
 def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:

@@ -9,12 +9,13 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ..memv2v_core.model.base_info import adapted
 from ..memv2v_core.model.checkpoint import native_weights, read_cameras, require_whole
 from ..memv2v_core.model.detection import WeightFile, detect, require_base
 from ..memv2v_core.model.recammaster import SHIFT as RECAMMASTER_SHIFT
 from ..memv2v_core.model.recammaster import base_state
 from ..memv2v_core.model.weight_files import SAFETENSORS_SUFFIXES, read_header, read_weights, shards_of, stem_of
-from .attachment import KEY, adapted, attach_adapter, base_info
+from .attachment import KEY, attach_adapter, base_info
 
 # Wan2.2-5B: sample_shift of Wan2.2's wan_ti2v_5B.py. LucyEdit: flow_shift of its scheduler_config.json, and
 # ModelSamplingSD3 in DecartAI's own ComfyUI workflow. Wan2.1-T2V: ComfyUI's; Wan's README says 8 to 12 for the 1.3B.

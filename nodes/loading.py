@@ -10,12 +10,12 @@ from comfy_api.latest import io, ui
 from ..memv2v_core.builtin import bundle
 from ..memv2v_core.builtin.bundle import BuiltinInfo
 from ..memv2v_core.builtin.codec import Codec
-from ..memv2v_core.model.base_info import BaseInfo
+from ..memv2v_core.model.base_info import BaseInfo, adapted
 from ..memv2v_core.model.checkpoint import read_adapter
 from ..memv2v_core.model.detection import detect
 from ..memv2v_core.model.weight_files import read_header, read_weights
 from .adapters import load_adapter
-from .attachment import KEY, adapted, attach_adapter, base_info, with_adapter
+from .attachment import KEY, attach_adapter, base_info, with_adapter
 from .bases import load_base, with_shift
 from .builtin_text import builtin_clip
 from .builtin_vae import BuiltinVAE, builtin_format

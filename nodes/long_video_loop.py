@@ -285,7 +285,7 @@ def sample_segment(
         window, steps, cfg = edit.fifo_window, sampler.steps, sampler.cfg
         source = shot.source_latent
         return sample_fifo_video(edit.model, *prompts, source, window, steps, cfg, seed, sampler.scheduler).unsqueeze(0)
-    seen = led_by_keyframe(edit.model, shot, plan, info, seed, lambda keyframe: _sampled(edit, keyframe, None, seed))
+    seen = led_by_keyframe(shot, plan, info, lambda keyframe: _sampled(edit, keyframe, None, seed))
     return _sampled(edit, shot, seen, seed, callback)
 
 

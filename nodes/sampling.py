@@ -115,7 +115,7 @@ class MemoryV2VSampler(io.ComfyNode):
 
         seen = plan
         if segment is not None:
-            seen = led_by_keyframe(model, shot, plan, info, seed, lambda keyframe: sample(keyframe, None)["samples"])
+            seen = led_by_keyframe(shot, plan, info, lambda keyframe: sample(keyframe, None)["samples"])
         sampled = sample(shot, seen)
         details = {} if segment is None else segment_details(segment, sampled["samples"], info)
         entry = turn_entry(sampled["samples"], model, shot, info, cache, seed, plan, **details)

@@ -13,7 +13,7 @@ from ..builtin.bundle import Bundle
 from ..cache.entry import MemoryEntry, Segment
 from ..cache.memory_cache import MemoryCache
 from ..cameras.trajectory import static_trajectory
-from ..model.base_info import BaseInfo
+from ..model.base_info import BaseInfo, adapted
 from ..model.memory_inputs import MemoryInputs
 from ..model.memory_model import memory_forward, tokenize_clean
 from ..retrieval.descriptors import LIGHT, light_descriptor
@@ -134,7 +134,7 @@ def edit_by_segments(
         held = None if given is None else given[:, :, segment.start : segment.stop]
         finished = held if held is not None and segment.idx == 0 else _finish(batch, segment, found, is_led)
         held = finished if held is None else held
-        caches = [cache.append(_entry(batch, segment, held[i], i)) for i, cache in enumerate(caches)]
+        caches = [cache.append(_entry(batch, segment, held, i)) for i, cache in enumerate(caches)]
         edited[:, :, segment.start : segment.stop] = finished
     return edited
 
@@ -195,7 +195,7 @@ def base_info(bundle: Bundle) -> BaseInfo:
     """A built-in editor as memory sees it."""
     config, info = bundle.adapter.config, bundle.info
     side = info.size // bundle.codec.ratios.spatial
-    return BaseInfo(
+    base = BaseInfo(
         model_name=info.name,
         mode="trained",
         ratios=bundle.codec.ratios,
@@ -205,9 +205,8 @@ def base_info(bundle: Bundle) -> BaseInfo:
         source_placement="channels",
         latent_size=(side, side),
         num_frames=info.num_frames,
-        memory_order=config.memory_order,
-        has_keyframe=config.has_keyframe,
     )
+    return adapted(base, config, "trained")
 
 
 def _encode(bundle: Bundle, videos: torch.Tensor) -> torch.Tensor:
@@ -243,11 +242,11 @@ def _key(segment: Segment, row: int, retrieval: Retrieval, is_led: bool) -> Key:
 
 def _keyframe_inputs(batch: LongBatch, segment: Segment, rows: Rows, bare: MemoryInputs) -> MemoryInputs:
     """Their edited keyframes, as what these rows see. bare: what they see without."""
-    keyframe = keyframe_of(segment.num_frames)
+    keyframe, base = keyframe_of(segment.num_frames), base_info(batch.bundle)
     edited = _sample(batch, segment, rows, bare, keyframe)
     inputs = []
     for row, latent in zip(rows, edited, strict=True):
-        plan = keyframe_plan(_entry(batch, segment, latent, row, keyframe))
+        plan = keyframe_plan(latent, batch.source(segment)[row, :, keyframe], base)
         inputs.append(_inputs_of(batch.bundle, segment, plan))
     return _batched(inputs)
 
@@ -267,20 +266,17 @@ def _sample(
     return sample_euler(velocity, noise, shifted_sigmas(bundle.info.num_steps, bundle.info.shift).to(noise.device))
 
 
-def _entry(
-    batch: LongBatch, segment: Segment, latent: torch.Tensor, row: int, frames: slice = ALL_FRAMES
-) -> MemoryEntry:
-    """The memory entry of `latent` (C, T, H, W): the row's edited segment, or these `frames` of it."""
-    num_frames = latent.shape[1]
+def _entry(batch: LongBatch, segment: Segment, held: torch.Tensor, row: int) -> MemoryEntry:
+    num_frames = segment.num_frames
     return finished_entry(
-        latent,
+        held[row],
         static_trajectory(num_frames, is_assumed=True),
         model_name=batch.bundle.info.name,
         mode="trained",
         num_frames=num_frames,
         turn=segment.idx + 1,
         seed=0,
-        source_latent=batch.source(segment)[row, :, frames],
+        source_latent=batch.source(segment)[row],
         source_descriptor=batch.descriptors[segment.idx, row],
         descriptor_name=LIGHT,
         segment=segment,

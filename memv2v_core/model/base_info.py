@@ -1,10 +1,11 @@
 """What memory must know of a base model beside its modules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..shapes import VaeRatios
 from ..tokens.positions import MemoryOrder
+from .adapter import AdapterConfig
 from .memory_inputs import CameraConditioning
 
 SourcePlacement = Literal["sequence", "channels"]
@@ -41,3 +42,16 @@ class BaseInfo:
     def has_source_tokens(self) -> bool:
         """Whether a source video lengthens the sequence."""
         return self.source_placement == "sequence"
+
+
+def adapted(info: BaseInfo, config: AdapterConfig, mode: str) -> BaseInfo:
+    """What is known of a base once an adapter of `config` is attached to it."""
+    return replace(
+        info,
+        mode=mode,
+        clean_timestep=config.clean_timestep,
+        has_cameras=config.has_cameras,
+        camera_conditioning=config.camera_conditioning,
+        memory_order=config.memory_order,
+        has_keyframe=config.has_keyframe,
+    )

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from memv2v_core.cameras.trajectory import static_trajectory
+from memv2v_core.model.base_info import BaseInfo
 from memv2v_core.sampling.keyframe import keyframe_of, keyframe_plan
-from memv2v_core.sampling.turn import finished_entry
+from memv2v_core.shapes import VaeRatios
 from memv2v_core.tokens.positions import temporal_indices
 
 
@@ -15,9 +15,11 @@ def test_the_keyframe_is_one_frame_in_the_middle(num_latent: int, keyframe: int)
 
 
 def test_it_is_seen_whole_in_the_place_of_the_segment_before() -> None:
-    path = static_trajectory(1, is_assumed=True)
-    entry = finished_entry(torch.zeros(4, 1, 2, 2), path, model_name="m", mode="trained", num_frames=1, turn=1, seed=0)
-    plan = keyframe_plan(entry)
-    assert plan.retrieval.entries == (entry,) and plan.retrieval.ranked[0].is_previous
+    base = BaseInfo("m", "trained", VaeRatios(1, 8, 4), None, "zero", has_cameras=False)
+    edited, source = torch.zeros(4, 1, 2, 2), torch.ones(4, 1, 2, 2)
+    plan = keyframe_plan(edited, source, base)
+    (entry,) = plan.retrieval.entries
+    assert torch.equal(entry.latent, edited) and torch.equal(entry.source_latent, source)
+    assert (entry.model_name, entry.num_frames) == ("m", 1) and plan.retrieval.ranked[0].is_previous
     assert plan.kernels == (2,) and plan.merging is None
     assert temporal_indices("previous", 9, 1) == (9,)
