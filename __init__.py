@@ -1,4 +1,6 @@
-"""Memory-V2V: explicit memory for multi-turn video editing with diffusion transformers, as ComfyUI nodes."""
+"""Memory-V2V: explicit memory for multi-turn video editing with diffusion transformers, as ComfyUI
+nodes.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,9 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint() -> "MemoryV2VExtension":
-    """The extension whose nodes ComfyUI registers; imported here so that tests may import this file alone."""
+    """The extension whose nodes ComfyUI registers; imported here so that tests may import this file
+    alone.
+    """
     from .nodes import MemoryV2VExtension
 
     return MemoryV2VExtension()

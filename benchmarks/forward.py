@@ -1,4 +1,6 @@
-"""One denoising forward of the built-in model: memory against none, merging against not, time and counted FLOPs."""
+"""One denoising forward of the built-in model: memory against none, merging against not, time and
+counted FLOPs.
+"""
 
 import platform
 import sys
@@ -12,16 +14,26 @@ from memv2v_core.builtin.bundle import Bundle, load_bundle  # noqa: E402
 from memv2v_core.model.camera_encoder import FrameCameras  # noqa: E402
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs  # noqa: E402
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean  # noqa: E402
-from memv2v_core.tokens.budget import BudgetConfig, DitShape, forward_cost, kernels_by_rank, plan_layout  # noqa: E402
+from memv2v_core.tokens.budget import (  # noqa: E402
+    BudgetConfig,
+    DitShape,
+    forward_cost,
+    kernels_by_rank,
+    plan_layout,
+)
 from memv2v_core.tokens.merging import MergeConfig  # noqa: E402
 from memv2v_core.tokens.positions import temporal_indices  # noqa: E402
 
 NUM_REPEATS = 5
 
 
-def build_inputs(num_frames: int, side: int, kernels: tuple[int, ...], merging: MergeConfig | None) -> MemoryInputs:
+def build_inputs(
+    num_frames: int, side: int, kernels: tuple[int, ...], merging: MergeConfig | None
+) -> MemoryInputs:
     generator = torch.Generator().manual_seed(0)
-    cameras = FrameCameras(torch.eye(4).repeat(1, num_frames, 1, 1), torch.eye(3).repeat(1, num_frames, 1, 1))
+    cameras = FrameCameras(
+        torch.eye(4).repeat(1, num_frames, 1, 1), torch.eye(3).repeat(1, num_frames, 1, 1)
+    )
 
     def stream(role: str, kernel: int) -> ConditioningStream:
         latent = torch.randn(1, 16, num_frames, side, side, generator=generator)
@@ -33,7 +45,9 @@ def build_inputs(num_frames: int, side: int, kernels: tuple[int, ...], merging: 
 
 
 def median_seconds(bundle: Bundle, inputs: MemoryInputs, side: int) -> float:
-    """Median time of one forward with these inputs, tokens of clean videos made beforehand as in sampling."""
+    """Median time of one forward with these inputs, tokens of clean videos made beforehand as in
+    sampling.
+    """
     noisy = torch.randn(1, 16, bundle.info.num_frames, side, side)
     timestep, context = torch.tensor([500.0]), bundle.empty_context(1)
     times = []
@@ -57,13 +71,24 @@ def main() -> None:
     for count in (0, 1, 3, 6, 10):
         ranked = kernels_by_rank(count, BudgetConfig())
         uniform = (("all 1x2x2", (2,) * count, None),) if count else ()
-        for name, kernels, merging in (*uniform, ("dynamic", ranked, None), ("dynamic", ranked, MergeConfig())):
-            seconds = median_seconds(bundle, build_inputs(info.num_frames, side, kernels, merging), side)
-            layout = plan_layout(info.num_frames, side, side, True, (info.num_frames,) * count, kernels)
+        for name, kernels, merging in (
+            *uniform,
+            ("dynamic", ranked, None),
+            ("dynamic", ranked, MergeConfig()),
+        ):
+            seconds = median_seconds(
+                bundle, build_inputs(info.num_frames, side, kernels, merging), side
+            )
+            layout = plan_layout(
+                info.num_frames, side, side, True, (info.num_frames,) * count, kernels
+            )
             flops = forward_cost(layout, shape, merging).flops
             base = base or (seconds, flops)
             merged = "yes" if merging else "no"
-            print(f"{count:8d}  {name:9s}  {merged:>7s}  {seconds / base[0]:25.2f}  {flops / base[1]:23.2f}")
+            print(
+                f"{count:8d}  {name:9s}  {merged:>7s}  {seconds / base[0]:25.2f}  "
+                f"{flops / base[1]:23.2f}"
+            )
 
 
 if __name__ == "__main__":

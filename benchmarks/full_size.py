@@ -1,11 +1,13 @@
-"""One real forward of a full-size base with a source and three memories, random bf16 weights, on the CPU.
+"""One real forward of a full-size base with a source and three memories, random bf16 weights, on
+the CPU.
 
     MALLOC_MMAP_THRESHOLD_=65536 PYTHON benchmarks/full_size.py recammaster
     MALLOC_MMAP_THRESHOLD_=65536 PYTHON benchmarks/full_size.py lucyedit --latent-frames 1
 
-The networks are ComfyUI's own (30 blocks; 1.3B with a memory adapter, 5B without), at a reduced size. Weights stay bf16
-and each layer computes in fp32, as ComfyUI does where bf16 has no units. Linux and macOS; the variable makes glibc
-return freed memory at once, so that the peak is what lives and not what is scattered.
+The networks are ComfyUI's own (30 blocks; 1.3B with a memory adapter, 5B without), at a reduced
+size. Weights stay bf16 and each layer computes in fp32, as ComfyUI does where bf16 has no units.
+Linux and macOS; the variable makes glibc return freed memory at once, so that the peak is what
+lives and not what is scattered.
 """
 
 import argparse
@@ -29,7 +31,13 @@ from memv2v_core.model.camera_encoder import FrameCameras  # noqa: E402
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs  # noqa: E402
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean  # noqa: E402
 from memv2v_core.model.wan_view import WanView  # noqa: E402
-from memv2v_core.tokens.budget import BudgetConfig, DitShape, forward_cost, kernels_by_rank, plan_layout  # noqa: E402
+from memv2v_core.tokens.budget import (  # noqa: E402
+    BudgetConfig,
+    DitShape,
+    forward_cost,
+    kernels_by_rank,
+    plan_layout,
+)
 from memv2v_core.tokens.merging import MergeConfig  # noqa: E402
 from memv2v_core.tokens.positions import temporal_indices  # noqa: E402
 
@@ -49,12 +57,16 @@ class Base:
 
 BASES = {
     "recammaster": Base(DitShape(dim=1536, ffn_dim=8960, num_blocks=30), 16, 16, 30, 52),
-    "lucyedit": Base(DitShape(3072, 14336, 30, has_adapter=False, has_mergers=False), 96, 48, 30, 52),
+    "lucyedit": Base(
+        DitShape(3072, 14336, 30, has_adapter=False, has_mergers=False), 96, 48, 30, 52
+    ),
 }
 
 
 def materialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Random weights in place of a module's meta tensors, each made in its own precision: no other copy ever exists."""
+    """Random weights in place of a module's meta tensors, each made in its own precision: no other
+    copy ever exists.
+    """
     module.to_empty(device="cpu")
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -88,40 +100,59 @@ def build(base: Base, generator: torch.Generator) -> tuple[nn.Module, MemoryAdap
     if not shape.has_adapter:
         return dit, None
     with torch.device("meta"):
-        adapter = MemoryAdapter(AdapterConfig(shape.dim, shape.num_blocks, base.in_channels), comfy.ops.manual_cast)
+        adapter = MemoryAdapter(
+            AdapterConfig(shape.dim, shape.num_blocks, base.in_channels), comfy.ops.manual_cast
+        )
     adapter.bfloat16()
     materialise(adapter, generator)
     return dit, adapter
 
 
 def build_inputs(base: Base, num_frames: int, generator: torch.Generator) -> MemoryInputs:
-    """A source, where the base takes it as tokens, and three memories; half of the frames are merged."""
+    """A source, where the base takes it as tokens, and three memories; half of the frames are
+    merged.
+    """
     cameras = None
     if base.shape.has_adapter:
-        cameras = FrameCameras(torch.eye(4).repeat(1, num_frames, 1, 1), torch.eye(3).repeat(1, num_frames, 1, 1))
+        cameras = FrameCameras(
+            torch.eye(4).repeat(1, num_frames, 1, 1), torch.eye(3).repeat(1, num_frames, 1, 1)
+        )
 
     def stream(role: str, kernel: int) -> ConditioningStream:
-        latent = torch.randn(1, base.in_channels, num_frames, base.height, base.width, generator=generator)
-        return ConditioningStream(role, kernel, latent, temporal_indices(role, num_frames, num_frames), cameras)
+        latent = torch.randn(
+            1, base.in_channels, num_frames, base.height, base.width, generator=generator
+        )
+        return ConditioningStream(
+            role, kernel, latent, temporal_indices(role, num_frames, num_frames), cameras
+        )
 
     source = (stream("source", 2),) if has_source(base) else ()
-    memories = tuple(stream("memory", kernel) for kernel in kernels_by_rank(NUM_MEMORIES, BudgetConfig()))
+    memories = tuple(
+        stream("memory", kernel) for kernel in kernels_by_rank(NUM_MEMORIES, BudgetConfig())
+    )
     return MemoryInputs((*source, *memories), cameras, merging=MergeConfig())
 
 
 def has_source(base: Base) -> bool:
-    """Whether the source video is tokens of the sequence; else it is half of the input's channels."""
+    """Whether the source video is tokens of the sequence; else it is half of the input's
+    channels."""
     return base.in_channels == base.out_channels
 
 
-def attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object) -> int:
+def attention_flops(
+    query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object
+) -> int:
     """Of the CPU's fused attention, which torch does not count by itself."""
     return sdpa_flop_count(query, key, value)
 
 
 def peak_gib() -> float:
     """The most memory that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**30
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024)
+        / 2**30
+    )
 
 
 def run(base: Base, num_frames: int) -> None:
@@ -131,9 +162,16 @@ def run(base: Base, num_frames: int) -> None:
     generator = torch.Generator().manual_seed(0)
     began = time.perf_counter()
     dit, adapter = build(base, generator)
-    weights = sum(parameter.numel() for module in (dit, adapter) if module for parameter in module.parameters())
+    weights = sum(
+        parameter.numel()
+        for module in (dit, adapter)
+        if module
+        for parameter in module.parameters()
+    )
     inputs = build_inputs(base, num_frames, generator)
-    latent = torch.randn(1, base.in_channels, num_frames, base.height, base.width, generator=generator)
+    latent = torch.randn(
+        1, base.in_channels, num_frames, base.height, base.width, generator=generator
+    )
     context, timestep = torch.randn(1, 512, TEXT_DIM, generator=generator), torch.tensor([500.0])
     view = WanView(dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, {}, latent)
     built, before = time.perf_counter(), peak_gib()
@@ -146,31 +184,45 @@ def run(base: Base, num_frames: int) -> None:
     kernels = kernels_by_rank(NUM_MEMORIES, BudgetConfig())
     layout = plan_layout(*latent.shape[2:], has_source(base), (num_frames,) * NUM_MEMORIES, kernels)
     cost = forward_cost(layout, base.shape, inputs.merging, bytes_per_value=4)
-    print(f"{weights / 1e9:.2f}e9 weights built in {built - began:.0f} s; latent {tuple(latent.shape)}")
+    print(
+        f"{weights / 1e9:.2f}e9 weights built in {built - began:.0f} s; latent "
+        f"{tuple(latent.shape)}"
+    )
     print(f"tokens: {cost.tokens_in} enter, {cost.tokens_out} leave the last block")
     counted = counter.get_total_flops() / 1e12
     print(f"TFLOP: {counted:.3f} counted, {cost.flops / 1e12:.3f} estimated for the blocks alone")
     print(f"forward: {seconds:.0f} s, output spreads by {output.std():.3f}")
     print(
-        f"peak memory: {peak_gib():.2f} GiB, {peak_gib() - before:.2f} more than with weights alone; activations "
-        f"estimated in fp32: {cost.activation_bytes / 2**30:.2f}"
+        f"peak memory: {peak_gib():.2f} GiB, {peak_gib() - before:.2f} more than with weights "
+        f"alone; activations estimated in fp32: {cost.activation_bytes / 2**30:.2f}"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("base", choices=BASES)
     parser.add_argument("--latent-frames", type=int, default=2)
     arguments = parser.parse_args()
     environment = find_environment()
     if environment is None:
-        parser.error("no ComfyUI was found: run python3 dev.py setup, or set COMFYUI_PATH to its folder")
+        parser.error(
+            "no ComfyUI was found: run python3 dev.py setup, or set COMFYUI_PATH to its folder"
+        )
     sys.path.insert(0, str(environment.comfyui))
-    sys.argv = ["main.py", "--cpu", "--use-pytorch-cross-attention"]  # ComfyUI's options: its attention on NVIDIA
+    sys.argv = [
+        "main.py",
+        "--cpu",
+        "--use-pytorch-cross-attention",
+    ]  # ComfyUI's options: its attention on NVIDIA
     import comfy.options
 
     comfy.options.enable_args_parsing()
-    print(f"{arguments.base}, {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    print(
+        f"{arguments.base}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads"
+    )
     run(BASES[arguments.base], arguments.latent_frames)
 
 

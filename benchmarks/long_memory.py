@@ -1,8 +1,10 @@
-"""Memory of a real server while it edits a long clip with the built-in editor: resident bytes at every segment.
+"""Memory of a real server while it edits a long clip with the built-in editor: resident bytes at
+every segment.
 
     PYTHON benchmarks/long_memory.py [--frames 960] [--steps 2]
 
-Prints the highest resident size while segment 3, segment 12 and the last one were at work, and their ratios.
+Prints the highest resident size while segment 3, segment 12 and the last one were at work, and
+their ratios.
 """
 
 import argparse
@@ -20,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from devtools.api import ComfyApi  # noqa: E402
 from devtools.environment import find_environment  # noqa: E402
 from devtools.server import ComfyServer, running_server  # noqa: E402
-from memv2v_core.training.demo_clips import FRAME_RATE, demo_scenes  # noqa: E402
-from memv2v_core.training.worlds import render  # noqa: E402
+from memv2v_core.synthetic.demo_clips import FRAME_RATE, demo_scenes  # noqa: E402
+from memv2v_core.synthetic.rendering import render_world  # noqa: E402
 
 SIZE, SESSION, POLL_S = 96, "long_memory", 0.02
 
@@ -31,9 +33,14 @@ def write_clip(path: Path, num_frames: int) -> None:
     ((world, _),) = demo_scenes(0, 1, "hat")
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=Fraction(FRAME_RATE).limit_denominator(100))
-        stream.width, stream.height, stream.pix_fmt, stream.options = SIZE, SIZE, "yuv420p", {"crf": "10"}
+        stream.width, stream.height, stream.pix_fmt, stream.options = (
+            SIZE,
+            SIZE,
+            "yuv420p",
+            {"crf": "10"},
+        )
         for start in range(0, num_frames, 16):
-            frames = render(world, range(start, min(start + 16, num_frames)), SIZE)
+            frames = render_world(world, range(start, min(start + 16, num_frames)), SIZE)
             for pixels in (frames * 255).round().byte().movedim(1, -1).numpy():
                 file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         file.mux(stream.encode())
@@ -45,7 +52,11 @@ def edit_prompt(api: ComfyApi, clip: str, steps: int) -> dict[str, dict]:
 
     def node(kind: str, **inputs: object) -> dict:
         required = info[kind]["input"]["required"]
-        defaults = {name: spec[1]["default"] for name, spec in required.items() if "default" in (spec[1:] or [{}])[0]}
+        defaults = {
+            name: spec[1]["default"]
+            for name, spec in required.items()
+            if "default" in (spec[1:] or [{}])[0]
+        }
         return {"class_type": kind, "inputs": {**defaults, **inputs}}
 
     return {
@@ -71,7 +82,9 @@ def watch(server: ComfyServer, peaks: dict[int, int], is_done: threading.Event) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=960)
     parser.add_argument("--steps", type=int, default=2)
     options = parser.parse_args()
@@ -91,10 +104,19 @@ def main() -> None:
             is_done.set()
             watcher.join()
     last = max(peaks) - 1  # after the last segment's entry was written the result is put together
-    print(f"{platform.machine()}, {options.frames} frames, {last} segments, {options.steps} steps, {seconds:.0f} s")
+    print(
+        f"{platform.machine()}, {options.frames} frames, {last} segments, {options.steps} steps, "
+        f"{seconds:.0f} s"
+    )
     for segment in (3, 12, last):
-        print(f"segment {segment}: {peaks[segment] / 2**20:.0f} MiB, {peaks[segment] / peaks[3]:.3f} of segment 3")
-    print(f"putting together: {peaks[last + 1] / 2**20:.0f} MiB, {peaks[last + 1] / peaks[3]:.3f} of segment 3")
+        print(
+            f"segment {segment}: {peaks[segment] / 2**20:.0f} MiB, {peaks[segment] / peaks[3]:.3f} "
+            "of segment 3"
+        )
+    print(
+        f"putting together: {peaks[last + 1] / 2**20:.0f} MiB, {peaks[last + 1] / peaks[3]:.3f} of "
+        "segment 3"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""What the built-in model's rays are worth: the same training with them, and on the paper's poses alone.
+"""What the built-in model's rays are worth: the same training with them, and on the paper's poses
+alone.
 
     python benchmarks/rays.py --steps 700 --scenes 48 --folder .dev/training/rays
 
-A smaller model on smaller pictures than the shipped one (64x64, 4 blocks of 128), so that it takes minutes on a CPU.
-Both variants see the same examples in the same order; a stopped training goes on. Held-out scenes as in `evaluation`.
+A smaller model on smaller pictures than the shipped one (64x64, 4 blocks of 128), so that it takes
+minutes on a CPU. Both variants see the same examples in the same order; a stopped training goes on.
+Held-out scenes as in `evaluation`.
 """
 
 import argparse
@@ -15,9 +17,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from memv2v_core.builtin.bundle import Bundle, load_bundle  # noqa: E402
-from memv2v_core.evaluation.arms import Batch, sample_arms  # noqa: E402
-from memv2v_core.evaluation.held_out import held_out_scene  # noqa: E402
-from memv2v_core.evaluation.measures import measure_arms  # noqa: E402
+from memv2v_core.evaluation.novel_view.arms import Batch, sample_arms  # noqa: E402
+from memv2v_core.evaluation.novel_view.held_out import held_out_scene  # noqa: E402
+from memv2v_core.evaluation.novel_view.measures import measure_arms  # noqa: E402
 from memv2v_core.model.diffusers_view import DiffusersView  # noqa: E402
 from memv2v_core.training.__main__ import CONFIGS  # noqa: E402
 from memv2v_core.training.config import TrainConfig, load_config  # noqa: E402
@@ -51,7 +53,9 @@ def held_out_means(bundle: Bundle, num_scenes: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--scenes", type=int, default=48)
     parser.add_argument("--folder", type=Path, default=Path(".dev/training/rays"))
@@ -64,13 +68,23 @@ def main() -> None:
         data=dataclasses.replace(config.data, size=SIZE),
         optim=dataclasses.replace(config.optim, steps=arguments.steps),
     )
-    print("adapter     unseen MAE: none  memory  ratio  unseen PSNR, true view as memory: gain dB  source region dB")
+    print(
+        "adapter     unseen MAE: none  memory  ratio  unseen PSNR, true view as memory: gain dB  "
+        "source region dB"
+    )
     for name, has_rays in (("rays", True), ("poses only", False)):
-        variant = dataclasses.replace(config, model=dataclasses.replace(config.model, has_rays=has_rays))
-        means = held_out_means(trained(variant, arguments.folder / name.replace(" ", "_"), shipped), arguments.scenes)
+        variant = dataclasses.replace(
+            config, model=dataclasses.replace(config.model, has_rays=has_rays)
+        )
+        means = held_out_means(
+            trained(variant, arguments.folder / name.replace(" ", "_"), shipped), arguments.scenes
+        )
         none, memory = means["unseen_mae_none"], means["unseen_mae_memory"]
         gain = means["unseen_psnr_truth"] - means["unseen_psnr_none"]
-        print(f"{name:<12}{none:.4f}  {memory:.4f}  {memory / none:.3f}  {gain:+.2f}  {means['seen_psnr_memory']:.2f}")
+        print(
+            f"{name:<12}{none:.4f}  {memory:.4f}  {memory / none:.3f}  {gain:+.2f}  "
+            f"{means['seen_psnr_memory']:.2f}"
+        )
 
 
 if __name__ == "__main__":

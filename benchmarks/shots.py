@@ -2,9 +2,9 @@
 
     python benchmarks/shots.py --worlds 60 [--video CLIP.mp4 ...]
 
-Rendered clips (training/worlds.py) from seeds that nothing else draws; every video file counts as one shot of its own.
-A hard cut counts as found at its very frame; a flash, one to three white frames, counts as a false cut wherever one is
-found in its clip.
+Rendered clips (training/worlds.py) from seeds that nothing else draws; every video file counts as
+one shot of its own. A hard cut counts as found at its very frame; a flash, one to three white
+frames, counts as a false cut wherever one is found in its clip.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from memv2v_core.evaluation.long_demo import read_clip  # noqa: E402
+from memv2v_core.clips.shots import detect_shots  # noqa: E402
+from memv2v_core.evaluation.long_video.demo import read_clip  # noqa: E402
 from memv2v_core.retrieval.descriptors import LIGHT, default_min_similarity, light_descriptor  # noqa: E402
-from memv2v_core.stitching.shots import detect_shots  # noqa: E402
-from memv2v_core.training.worlds import World, WorldConfig, make_world, render  # noqa: E402
+from memv2v_core.synthetic.rendering import render_world  # noqa: E402
+from memv2v_core.synthetic.worlds import World, WorldConfig, make_world  # noqa: E402
 
 SEED_OFFSET = 0xC000_0000
 SIZE, SEGMENT_FRAMES = 96, 9
@@ -37,13 +38,19 @@ def worlds_of(seed: int) -> tuple[World, World]:
 
 def segments_of(video: torch.Tensor) -> list[torch.Tensor]:
     """Descriptors of its whole segments."""
-    return [light_descriptor(piece) for piece in video.split(SEGMENT_FRAMES) if len(piece) == SEGMENT_FRAMES]
+    return [
+        light_descriptor(piece)
+        for piece in video.split(SEGMENT_FRAMES)
+        if len(piece) == SEGMENT_FRAMES
+    ]
 
 
 def similarities(shots: Sequence[list[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines of all pairs of segments in one shot, and of all pairs from different shots."""
     same = [float(a @ b) for shot in shots for a, b in itertools.combinations(shot, 2)]
-    other = [float(a @ b) for one, two in itertools.combinations(shots, 2) for a in one for b in two]
+    other = [
+        float(a @ b) for one, two in itertools.combinations(shots, 2) for a in one for b in two
+    ]
     return torch.tensor(same), torch.tensor(other)
 
 
@@ -56,13 +63,17 @@ def flashes(video: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--worlds", type=int, default=60, help="pairs of rendered shots")
-    parser.add_argument("--video", type=Path, nargs="*", default=[], help="real clips of one shot each")
+    parser.add_argument(
+        "--video", type=Path, nargs="*", default=[], help="real clips of one shot each"
+    )
     arguments = parser.parse_args()
     shots, found, false, flashed = [], 0, 0, 0
     for seed in range(arguments.worlds):
-        first, second = (render(world, range(LENGTH), SIZE) for world in worlds_of(seed))
+        first, second = (render_world(world, range(LENGTH), SIZE) for world in worlds_of(seed))
         shots += [segments_of(first), segments_of(second)]
         found += (CUT, LENGTH) in detect_shots(torch.cat((first[:CUT], second[CUT:])))
         cuts = [len(detect_shots(lit)) > 1 for lit in flashes(first)]
@@ -72,9 +83,18 @@ def main() -> None:
     plain = sum(len(detect_shots(video)) > 1 for video in videos)
     same, other = similarities(shots)
     bar = default_min_similarity(LIGHT)
-    print(f"{len(shots)} shots ({len(videos)} of them files), {platform.machine()}, {os.cpu_count()} cores")
-    print(f"above {bar}: {100 * (same > bar).double().mean():.1f} % of {len(same)} pairs of segments in one shot")
-    print(f"above {bar}: {100 * (other > bar).double().mean():.2f} % of {len(other)} pairs from different shots")
+    print(
+        f"{len(shots)} shots ({len(videos)} of them files), {platform.machine()}, {os.cpu_count()} "
+        "cores"
+    )
+    print(
+        f"above {bar}: {100 * (same > bar).double().mean():.1f} % of {len(same)} pairs of segments "
+        "in one shot"
+    )
+    print(
+        f"above {bar}: {100 * (other > bar).double().mean():.2f} % of {len(other)} pairs from "
+        "different shots"
+    )
     print(f"hard cuts found: {found} of {arguments.worlds}")
     print(f"cuts seen in flashes: {false} of {flashed}; in whole files: {plain}")
 

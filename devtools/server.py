@@ -25,7 +25,9 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class ComfyServer:
-    """A running server: its address, its folder (input/, output/, temp/, models/), its log and its API."""
+    """A running server: its address, its folder (input/, output/, temp/, models/), its log and its
+    API.
+    """
 
     url: str
     base_dir: Path
@@ -37,7 +39,9 @@ class ComfyServer:
         """The last lines of the server's log."""
         if not self.log_path.is_file():
             return ""
-        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log_path.read_text(encoding="utf-8", errors="replace"))
+        text = re.sub(
+            r"\x1b\[[0-9;]*m", "", self.log_path.read_text(encoding="utf-8", errors="replace")
+        )
         return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
 
 
@@ -54,9 +58,10 @@ def running_server(
 ) -> Iterator[ComfyServer]:
     """A server that answers and knows the pack's nodes; it is stopped when the block ends.
 
-    Without `base_dir` it lives in a temporary folder, deleted at the end: fetch outputs before. `pack_dir` is linked
-    into its custom_nodes; None where the pack is installed there already.
-    Raises: ServerError when the server exits, does not answer in `timeout_s`, or did not load the pack.
+    Without `base_dir` it lives in a temporary folder, deleted at the end: fetch outputs before.
+    `pack_dir` is linked into its custom_nodes; None where the pack is installed there already.
+    Raises: ServerError when the server exits, does not answer in `timeout_s`, or did not load the
+    pack.
     """
     folder = base_dir or Path(tempfile.mkdtemp(prefix="memory-v2v-"))
     linked = _link_pack(pack_dir, folder / "custom_nodes") if pack_dir is not None else None
@@ -64,7 +69,14 @@ def running_server(
         (folder / name).mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
     log_path = folder / "comfyui.log"
-    command = [str(environment.python), "main.py", "--base-directory", str(folder), "--port", str(port)]
+    command = [
+        str(environment.python),
+        "main.py",
+        "--base-directory",
+        str(folder),
+        "--port",
+        str(port),
+    ]
     command += [
         "--disable-auto-launch",
         "--database-url",
@@ -77,7 +89,11 @@ def running_server(
             process = subprocess.Popen(
                 command,
                 cwd=environment.comfyui,
-                env={**environment.variables(), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+                env={
+                    **environment.variables(),
+                    "PYTHONUNBUFFERED": "1",
+                    "PYTHONIOENCODING": "utf-8",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -100,7 +116,9 @@ def running_server(
 def pack_nodes(object_info: dict) -> tuple[str, ...]:
     """Ids of the nodes that this pack registered, sorted."""
     module = f"custom_nodes.{PACK_FOLDER}"
-    return tuple(sorted(name for name, info in object_info.items() if info.get("python_module") == module))
+    return tuple(
+        sorted(name for name, info in object_info.items() if info.get("python_module") == module)
+    )
 
 
 def _wait_until_ready(server: ComfyServer, timeout_s: float) -> None:
@@ -108,18 +126,23 @@ def _wait_until_ready(server: ComfyServer, timeout_s: float) -> None:
     while True:
         if server.process.poll() is not None:
             raise ServerError(
-                f"ComfyUI exited with code {server.process.returncode}; its log ends:\n{server.log_tail()}"
+                f"ComfyUI exited with code {server.process.returncode}; its log "
+                f"ends:\n{server.log_tail()}"
             )
         try:
             server.api.get("/system_stats", timeout_s=5.0, retries=0)
             break
         except ApiError:
             if time.monotonic() > deadline:
-                raise ServerError(f"no answer within {timeout_s:.0f} s; the log ends:\n{server.log_tail()}") from None
+                raise ServerError(
+                    f"no answer within {timeout_s:.0f} s; the log ends:\n{server.log_tail()}"
+                ) from None
             time.sleep(0.25)
     # ComfyUI loads custom nodes before it listens, so what is missing now will not come later.
     if not pack_nodes(server.api.object_info()):
-        raise ServerError(f"ComfyUI runs but did not load {PACK_FOLDER}; its log ends:\n{server.log_tail()}")
+        raise ServerError(
+            f"ComfyUI runs but did not load {PACK_FOLDER}; its log ends:\n{server.log_tail()}"
+        )
 
 
 def stop_process(process: subprocess.Popen, patience_s: float = 10.0) -> None:
@@ -145,7 +168,9 @@ def _link_pack(pack_dir: Path, custom_nodes: Path) -> Path:
     link = custom_nodes / PACK_FOLDER
     _unlink_pack(link)
     if os.name == "nt":  # a junction needs no special rights, a symbolic link does
-        subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(pack_dir)], check=True, capture_output=True)
+        subprocess.run(
+            ["cmd", "/c", "mklink", "/J", str(link), str(pack_dir)], check=True, capture_output=True
+        )
     else:
         link.symlink_to(pack_dir, target_is_directory=True)
     return link

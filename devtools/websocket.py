@@ -21,8 +21,9 @@ class EventStream:
         self._buffer = b""
         key = base64.b64encode(os.urandom(16)).decode()
         self._socket.sendall(
-            f"GET /ws?clientId={client_id} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"GET /ws?clientId={client_id} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: "
+            "websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
+            f"{key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         deadline = time.monotonic() + timeout_s
         while b"\r\n\r\n" not in self._buffer:
@@ -30,7 +31,9 @@ class EventStream:
                 raise ConnectionError(f"{url} did not answer the WebSocket handshake")
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         if b" 101 " not in head.splitlines()[0]:
-            raise ConnectionError(f"{url} refused the WebSocket: {head.splitlines()[0].decode(errors='replace')}")
+            raise ConnectionError(
+                f"{url} refused the WebSocket: {head.splitlines()[0].decode(errors='replace')}"
+            )
 
     def close(self) -> None:
         """Closes the connection."""
@@ -71,7 +74,9 @@ class EventStream:
         return True
 
     def _take_frame(self) -> tuple[int, bytes] | None:
-        """The first whole frame of the buffer; ComfyUI's server neither masks nor splits its messages."""
+        """The first whole frame of the buffer; ComfyUI's server neither masks nor splits its
+        messages.
+        """
         buffer = self._buffer
         if len(buffer) < 2:
             return None

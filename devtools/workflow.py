@@ -21,16 +21,23 @@ def workflow_to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
     Raises: ValueError for a node type that the server does not know, or for a subgraph.
     """
     if workflow.get("definitions", {}).get("subgraphs"):
-        raise ValueError("the workflow holds subgraphs; unpack them in the editor (right click, Unpack Subgraph)")
+        raise ValueError(
+            "the workflow holds subgraphs; unpack them in the editor (right click, Unpack Subgraph)"
+        )
     nodes = {node["id"]: node for node in workflow["nodes"]}
     links = {link[0]: (link[1], link[2]) for link in map(_as_tuple, workflow["links"])}
     prompt = {}
     for node in workflow["nodes"]:
-        if node.get("mode", 0) in (MUTED, BYPASSED) or node["type"] in FRONTEND_ONLY or node["type"] == "Reroute":
+        if (
+            node.get("mode", 0) in (MUTED, BYPASSED)
+            or node["type"] in FRONTEND_ONLY
+            or node["type"] == "Reroute"
+        ):
             continue
         if node["type"] not in object_info:
             raise ValueError(
-                f"node {node['id']} has type {node['type']}, which this ComfyUI does not know; install its pack"
+                f"node {node['id']} has type {node['type']}, which this ComfyUI does not know; "
+                "install its pack"
             )
         inputs = dict(_widget_inputs(node, object_info[node["type"]]))
         for slot in node.get("inputs", []):
@@ -58,7 +65,9 @@ def node_titled(prompt: dict[str, dict], title: str) -> str:
     found = [node_id for node_id, node in prompt.items() if node["_meta"]["title"] == title]
     if len(found) != 1:
         titles = sorted(node["_meta"]["title"] for node in prompt.values())
-        raise ValueError(f"{len(found)} nodes are titled {title!r}, wanted one; the workflow has {titles}")
+        raise ValueError(
+            f"{len(found)} nodes are titled {title!r}, wanted one; the workflow has {titles}"
+        )
     return found[0]
 
 
@@ -71,7 +80,10 @@ def with_input(prompt: dict[str, dict], node_id: str, name: str, value: Any) -> 
 def without_input(prompt: dict[str, dict], node_id: str, name: str) -> dict[str, dict]:
     """A copy of the prompt with one optional input of one node left out."""
     node = prompt[node_id]
-    return {**prompt, node_id: {**node, "inputs": {k: v for k, v in node["inputs"].items() if k != name}}}
+    return {
+        **prompt,
+        node_id: {**node, "inputs": {k: v for k, v in node["inputs"].items() if k != name}},
+    }
 
 
 def needed_for(prompt: dict[str, dict], node_id: str) -> dict[str, dict]:
@@ -81,17 +93,25 @@ def needed_for(prompt: dict[str, dict], node_id: str) -> dict[str, dict]:
         name = left.pop()
         if name not in found:
             found[name] = prompt[name]
-            left += [value[0] for value in prompt[name]["inputs"].values() if isinstance(value, list)]
+            left += [
+                value[0] for value in prompt[name]["inputs"].values() if isinstance(value, list)
+            ]
     return found
 
 
 def _as_tuple(link: list | dict) -> tuple:
     """(id, origin node, origin slot) of a link in either version of the format."""
-    return (link["id"], link["origin_id"], link["origin_slot"]) if isinstance(link, dict) else tuple(link[:3])
+    return (
+        (link["id"], link["origin_id"], link["origin_slot"])
+        if isinstance(link, dict)
+        else tuple(link[:3])
+    )
 
 
 def _resolve(link_id: int | None, links: dict, nodes: dict) -> tuple[int, int] | None:
-    """The (node id, slot) that feeds a link, looking through reroutes and bypassed nodes; None if nothing does."""
+    """The (node id, slot) that feeds a link, looking through reroutes and bypassed nodes; None if
+    nothing does.
+    """
     if link_id is None:
         return None
     origin_id, slot = links[link_id]
@@ -112,7 +132,8 @@ def _resolve(link_id: int | None, links: dict, nodes: dict) -> tuple[int, int] |
 
 
 def _widget_inputs(node: dict, info: dict) -> Iterator[tuple[str, Any]]:
-    """(name, value) of every widget; the editor saves values by position, or by name in some packs."""
+    """(name, value) of every widget; the editor saves values by position, or by name in some
+    packs."""
     slots = {slot["name"]: slot for slot in node.get("inputs", [])}
     saved = node.get("widgets_values") or []
     if isinstance(saved, dict):
@@ -123,8 +144,11 @@ def _widget_inputs(node: dict, info: dict) -> Iterator[tuple[str, Any]]:
     yield from _take_widgets("", info["input"], info.get("input_order"), slots, list(saved))
 
 
-def _take_widgets(prefix: str, group: dict, order: dict | None, slots: dict, left: list) -> Iterator[tuple[str, Any]]:
-    """(name, value) of the widgets of one input group; takes what it uses off the front of `left`."""
+def _take_widgets(
+    prefix: str, group: dict, order: dict | None, slots: dict, left: list
+) -> Iterator[tuple[str, Any]]:
+    """(name, value) of the widgets of one input group; takes what it uses off the front of
+    `left`."""
     for name, spec in _specs(group, order):
         full_name = prefix + name
         if not _is_widget(full_name, spec, slots):
@@ -138,8 +162,9 @@ def _take_widgets(prefix: str, group: dict, order: dict | None, slots: dict, lef
         yield full_name, value
         if _has_seed_control(name, spec) and left and (control := left.pop(0)) not in SEED_CONTROLS:
             raise ValueError(
-                f"widgets_values got {control!r} after {full_name}, wanted one of {', '.join(sorted(SEED_CONTROLS))}: "
-                "the editor reads values by place and draws that control below every seed; save the workflow there"
+                f"widgets_values got {control!r} after {full_name}, wanted one of "
+                f"{', '.join(sorted(SEED_CONTROLS))}: the editor reads values by place and draws "
+                "that control below every seed; save the workflow there"
             )
         if spec[0] == DYNAMIC_COMBO:
             chosen = next((o for o in _options(spec)["options"] if o["key"] == value), None)
@@ -159,7 +184,9 @@ def _options(spec: list) -> dict:
 
 
 def _is_widget(name: str, spec: list, slots: dict) -> bool:
-    """Whether the editor drew a widget. It lists sockets in the node's inputs, widgets there only with a mark."""
+    """Whether the editor drew a widget. It lists sockets in the node's inputs, widgets there only
+    with a mark.
+    """
     if name in slots:
         return "widget" in slots[name]
     options = _options(spec)

@@ -1,7 +1,7 @@
 """Size arithmetic between pixels, latents and tokens, in one place.
 
-A *frame* is pixels, a *latent frame* follows the VAE, a *token* follows a tokenizer. Ratios always come
-from the VAE: nothing here assumes 4x time or 8x space.
+A *frame* is pixels, a *latent frame* follows the VAE, a *token* follows a tokenizer. Ratios always
+come from the VAE: nothing here assumes 4x time or 8x space.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ class VaeRatios:
 def padded_num_frames(num_frames: int, temporal_ratio: int) -> int:
     """Smallest count of the form ratio * n + 1 that holds `num_frames` pixel frames."""
     if num_frames < 1:
-        raise ValueError(f"a video needs at least 1 frame, got {num_frames}; check the loader before this node")
+        raise ValueError(
+            f"a video needs at least 1 frame, got {num_frames}; check the loader before this node"
+        )
     return -(-(num_frames - 1) // temporal_ratio) * temporal_ratio + 1
 
 
@@ -38,11 +40,13 @@ def num_latent_frames(num_frames: int, temporal_ratio: int) -> int:
 
 
 def latent_frame_indices(num_latent: int, temporal_ratio: int) -> tuple[int, ...]:
-    """Pixel frame that stands for each latent frame: 0, ratio, 2 * ratio, ... (ReCamMaster samples 81 frames
-    at every 4th)."""
+    """Pixel frame that stands for each latent frame: 0, ratio, 2 * ratio, ... (ReCamMaster samples
+    81 frames at every 4th)."""
     return tuple(i * temporal_ratio for i in range(num_latent))
 
 
 def token_grid(height: int, width: int, kernel: int) -> tuple[int, int]:
-    """Rows and columns of tokens that a 1 x kernel x kernel tokenizer makes of an H x W latent frame, padding up."""
+    """Rows and columns of tokens that a 1 x kernel x kernel tokenizer makes of an H x W latent
+    frame, padding up.
+    """
     return -(-height // kernel), -(-width // kernel)

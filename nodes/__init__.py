@@ -23,6 +23,17 @@ class MemoryV2VExtension(ComfyExtension):
     """Registers the nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        turns = (loading, adapters, video, demo_clips, cameras, cache, retrieval, conditioning, sampling, evaluation)
+        turns = (
+            loading,
+            adapters,
+            video,
+            demo_clips,
+            cameras,
+            cache,
+            retrieval,
+            conditioning,
+            sampling,
+            evaluation,
+        )
         modules = (*turns, stitching, segment_retrieval, long_video)
         return [node for module in modules for node in module.NODES]

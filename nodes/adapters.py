@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io, ui
 
-from ..memv2v_core.model.checkpoint import read_adapter, read_cameras
-from ..memv2v_core.model.detection import detect
-from ..memv2v_core.model.weight_files import read_header, stem_of
+from ..memv2v_core.weights.checkpoint import read_adapter, read_cameras
+from ..memv2v_core.weights.detection import detect
+from ..memv2v_core.weights.weight_files import read_header, stem_of
 from .attachment import LoadedAdapter
 from .io_types import CATEGORY, Adapter
 from .model_files import FOLDER, file_fingerprint, file_path, weight_files
@@ -19,19 +19,23 @@ class LoadMemoryAdapter(io.ComfyNode):
             node_id="LoadMemoryAdapter",
             display_name="Load Memory Adapter",
             category=CATEGORY,
-            description="Loads memory weights for a model from any loader (UNETLoader, GGUF, quantised): connect it to "
-            "Apply Memory or Memory-V2V Sampler. From a ReCamMaster checkpoint it takes the camera weights alone; "
-            "ReCamMaster also trained the self-attention of its Wan2.1, which a plain Wan base lacks.",
+            description="Loads memory weights for a model from any loader (UNETLoader, GGUF, "
+            "quantised): connect it to Apply Memory or Memory-V2V Sampler. From a "
+            "ReCamMaster checkpoint it takes the camera weights alone; ReCamMaster "
+            "also trained the self-attention of its Wan2.1, which a plain Wan base "
+            "lacks.",
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
                     options=weight_files(FOLDER),
-                    tooltip=f"A memory adapter or a ReCamMaster checkpoint (step20000.ckpt) in models/{FOLDER}.",
+                    tooltip="A memory adapter or a ReCamMaster checkpoint (step20000.ckpt) in "
+                    f"models/{FOLDER}.",
                 ),
             ],
             outputs=[
                 Adapter.Output(
-                    display_name="adapter", tooltip="For the adapter input of Apply Memory or Memory-V2V Sampler."
+                    display_name="adapter",
+                    tooltip="For the adapter input of Apply Memory or Memory-V2V Sampler.",
                 ),
             ],
         )
@@ -55,17 +59,23 @@ def load_adapter(name: str) -> LoadedAdapter:
     header = read_header(path)
     is_ours = detect(header.shapes, header.metadata).kind == "adapter"
     config, state = read_adapter(path) if is_ours else read_cameras(path)
-    state = {key: value.clone() for key, value in state.items()}  # ComfyUI keeps it; the file may be written anew
+    state = {
+        key: value.clone() for key, value in state.items()
+    }  # ComfyUI keeps it; the file may be written anew
     return LoadedAdapter(stem_of(path), config, state, "trained" if is_ours else "training-free")
 
 
 def _describe(adapter: LoadedAdapter) -> str:
     config = adapter.config
-    fitting = f"for a base of {config.num_blocks} blocks of {config.dim} with {config.in_channels} input channels"
+    fitting = (
+        f"for a base of {config.num_blocks} blocks of {config.dim} with {config.in_channels} "
+        "input channels"
+    )
     lines = [f"{adapter.name}, {adapter.mode} mode", fitting]
     if adapter.mode == "training-free":
         lines.append(
-            "camera weights alone: memory is not trained, and ReCamMaster's own self-attention stays in its checkpoint"
+            "camera weights alone: memory is not trained, and ReCamMaster's own self-attention "
+            "stays in its checkpoint"
         )
     return "\n".join(lines)
 

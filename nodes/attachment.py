@@ -1,4 +1,6 @@
-"""What a MODEL carries beside its weights: the memory adapter, and what ApplyMemory must know of the base."""
+"""What a MODEL carries beside its weights: the memory adapter, and what ApplyMemory must know of
+the base.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -6,10 +8,10 @@ import comfy.model_patcher
 import comfy.ops
 import torch
 
+from ..memv2v_core.bases.base_info import BaseInfo, adapted
 from ..memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
-from ..memv2v_core.model.base_info import BaseInfo, adapted
-from ..memv2v_core.model.checkpoint import require_fit
 from ..memv2v_core.shapes import VaeRatios
+from ..memv2v_core.weights.checkpoint import require_fit
 from .compat import temporal_ratio
 
 KEY = "memory_v2v"
@@ -19,7 +21,8 @@ KEY = "memory_v2v"
 class LoadedAdapter:
     """An adapter file's weights, ready for any base that they fit.
 
-    mode: what the adapter makes of a base, "trained" or, where it brings cameras alone, "training-free".
+    mode: what the adapter makes of a base, "trained" or, where it brings cameras alone,
+    "training-free".
     """
 
     name: str
@@ -29,7 +32,10 @@ class LoadedAdapter:
 
 
 def attach_adapter(
-    model: comfy.model_patcher.ModelPatcher, config: AdapterConfig, state: dict[str, torch.Tensor], info: BaseInfo
+    model: comfy.model_patcher.ModelPatcher,
+    config: AdapterConfig,
+    state: dict[str, torch.Tensor],
+    info: BaseInfo,
 ) -> comfy.model_patcher.ModelPatcher:
     """A clone of `model` that loads the adapter with itself.
 
@@ -63,11 +69,14 @@ def with_adapter(
         return model
     info = base_info(model)
     named = replace(info, model_name=f"{info.model_name} with {adapter.name}")
-    return attach_adapter(model, adapter.config, adapter.state, adapted(named, adapter.config, adapter.mode))
+    return attach_adapter(
+        model, adapter.config, adapter.state, adapted(named, adapter.config, adapter.mode)
+    )
 
 
 def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
-    """What is known of a MODEL; one without an adapter works in training-free mode and takes no cameras.
+    """What is known of a MODEL; one without an adapter works in training-free mode and takes no
+    cameras.
 
     A Wan2.2 DiT whose input holds two latents takes the source in the second (LucyEdit).
 
@@ -79,12 +88,17 @@ def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
     dit, kind = model.model.diffusion_model, type(model.model).__name__
     latent = model.get_model_object("latent_format")
     takes_source = kind == "WAN22" and getattr(dit, "in_dim", 0) == 2 * latent.latent_channels
-    if type(dit).__name__ != "WanModel" or (dit.in_dim != latent.latent_channels and not takes_source):
+    if type(dit).__name__ != "WanModel" or (
+        dit.in_dim != latent.latent_channels and not takes_source
+    ):
         raise ValueError(
-            f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input channels), wanted a "
-            "Wan text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, LucyEdit or a built-in model"
+            f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input "
+            "channels), wanted a Wan text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, "
+            "LucyEdit or a built-in model"
         )
-    ratios = VaeRatios(temporal_ratio(latent), latent.spacial_downscale_ratio, latent.latent_channels)
+    ratios = VaeRatios(
+        temporal_ratio(latent), latent.spacial_downscale_ratio, latent.latent_channels
+    )
     return BaseInfo(
         model_name=f"{kind} of {len(dit.blocks)} blocks of {dit.dim}",
         mode="training-free",

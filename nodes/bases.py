@@ -9,24 +9,33 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ..memv2v_core.model.base_info import adapted
-from ..memv2v_core.model.checkpoint import native_weights, read_cameras, require_whole
-from ..memv2v_core.model.detection import WeightFile, detect, require_base
-from ..memv2v_core.model.recammaster import SHIFT as RECAMMASTER_SHIFT
-from ..memv2v_core.model.recammaster import base_state
-from ..memv2v_core.model.weight_files import SAFETENSORS_SUFFIXES, read_header, read_weights, shards_of, stem_of
+from ..memv2v_core.bases.base_info import adapted
+from ..memv2v_core.bases.recammaster import SHIFT as RECAMMASTER_SHIFT
+from ..memv2v_core.bases.recammaster import base_state
+from ..memv2v_core.weights.checkpoint import native_weights, read_cameras, require_whole
+from ..memv2v_core.weights.detection import WeightFile, detect, require_base
+from ..memv2v_core.weights.weight_files import (
+    SAFETENSORS_SUFFIXES,
+    read_header,
+    read_weights,
+    shards_of,
+    stem_of,
+)
 from .attachment import KEY, attach_adapter, base_info
 
-# Wan2.2-5B: sample_shift of Wan2.2's wan_ti2v_5B.py. LucyEdit: flow_shift of its scheduler_config.json, and
-# ModelSamplingSD3 in DecartAI's own ComfyUI workflow. Wan2.1-T2V: ComfyUI's; Wan's README says 8 to 12 for the 1.3B.
+# Wan2.2-5B: sample_shift of Wan2.2's wan_ti2v_5B.py. LucyEdit: flow_shift of its
+# scheduler_config.json, and ModelSamplingSD3 in DecartAI's own ComfyUI workflow. Wan2.1-T2V:
+# ComfyUI's; Wan's README says 8 to 12 for the 1.3B.
 SHIFTS = {"recammaster": RECAMMASTER_SHIFT, "lucyedit": 5.0, "wan2.2-5b": 5.0, "wan2.1": 8.0}
 _VAE_PREFIX = "vae."
 
 
 def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
-    """The MODEL of a published base in training-free mode, its flow shift set, and its VAE where the file holds one.
+    """The MODEL of a published base in training-free mode, its flow shift set, and its VAE where
+    the file holds one.
 
-    ReCamMaster's cameras are attached. ComfyUI chooses the dtype, and weights stay on the disk until they are used.
+    ReCamMaster's cameras are attached. ComfyUI chooses the dtype, and weights stay on the disk
+    until they are used.
     Raises: ValueError naming a file that is broken, not whole or no base, and which one is wanted.
     """
     header = read_header(path)
@@ -54,13 +63,17 @@ def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> Mod
     options = {"disable_dynamic": True} if disable_dynamic else {}  # older ComfyUIs know neither
     model = comfy.sd.load_diffusion_model_state_dict(native, metadata=metadata, **options)
     if model is None:
-        raise ValueError(f"{path.name} is {file.what}, but this ComfyUI does not know it; update ComfyUI")
+        raise ValueError(
+            f"{path.name} is {file.what}, but this ComfyUI does not know it; update ComfyUI"
+        )
     model.cached_patcher_init = (load_dit, (path, file))
     return model
 
 
 def with_shift(model: ModelPatcher, shift: float) -> ModelPatcher:
-    """A clone of a flow MODEL that samples with this shift, as the native ModelSamplingSD3 node sets it."""
+    """A clone of a flow MODEL that samples with this shift, as the native ModelSamplingSD3 node
+    sets it.
+    """
     clone = model.clone()
     sampling = _ShiftedFlow(clone.model.model_config)
     sampling.set_parameters(shift=shift, multiplier=1000)
@@ -74,18 +87,26 @@ class _ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_s
 
 def _load_vae(path: Path) -> comfy.sd.VAE:
     weights, metadata = _read(path)
-    own = {name.removeprefix(_VAE_PREFIX): value for name, value in weights.items() if name.startswith(_VAE_PREFIX)}
+    own = {
+        name.removeprefix(_VAE_PREFIX): value
+        for name, value in weights.items()
+        if name.startswith(_VAE_PREFIX)
+    }
     vae = comfy.sd.VAE(sd=own, metadata=metadata)
     vae.throw_exception_if_invalid()
     return vae
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """A file's tensors and metadata: safetensors as ComfyUI maps them, others without running what is in them."""
+    """A file's tensors and metadata: safetensors as ComfyUI maps them, others without running what
+    is in them.
+    """
     weights, metadata = {}, {}
     for shard in shards_of(path):
         if shard.suffix.lower() in SAFETENSORS_SUFFIXES:
-            tensors, extra = comfy.utils.load_torch_file(str(shard), safe_load=True, return_metadata=True)
+            tensors, extra = comfy.utils.load_torch_file(
+                str(shard), safe_load=True, return_metadata=True
+            )
             weights |= tensors
             metadata |= extra or {}
         else:

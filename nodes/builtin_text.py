@@ -25,14 +25,18 @@ def builtin_clip(name: str, disable_dynamic: bool = False) -> comfy.sd.CLIP | No
         return None
     vocabulary, weights = bundle.read_text_weights(name)
     clip = comfy.sd.CLIP(
-        comfy.supported_models_base.ClipTarget(comfy.text_encoders.wan.WanT5Tokenizer, comfy.text_encoders.wan.te()),
+        comfy.supported_models_base.ClipTarget(
+            comfy.text_encoders.wan.WanT5Tokenizer, comfy.text_encoders.wan.te()
+        ),
         parameters=sum(values.numel() for values in weights.values()),
         state_dict=[dict(weights)],
         tokenizer_data={"spiece_model": vocabulary, f"{_NAME}_min_length": config.num_tokens},
         model_options={"dtype": torch.float32, f"{_NAME}_model_config": _sizes(config, vocabulary)},
         disable_dynamic=disable_dynamic,
     )
-    bundle.require_weights(bundle.text_path(name), weights, getattr(clip.cond_stage_model, _NAME).transformer)
+    bundle.require_weights(
+        bundle.text_path(name), weights, getattr(clip.cond_stage_model, _NAME).transformer
+    )
     clip.patcher.cached_patcher_init = (_builtin_patcher, (name,))
     return clip
 

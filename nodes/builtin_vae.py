@@ -9,13 +9,15 @@ from torch import nn
 
 from ..memv2v_core.builtin.codec import Codec
 
-_PLACEHOLDER = {"pixel_space_vae": torch.tensor(1.0)}  # the smallest VAE that comfy.sd.VAE knows; replaced at once
+_PLACEHOLDER = {
+    "pixel_space_vae": torch.tensor(1.0)
+}  # the smallest VAE that comfy.sd.VAE knows; replaced at once
 _WHITENING = {16: comfy.latent_formats.Wan21, 48: comfy.latent_formats.Wan22}
 
 
 def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
-    """Wan's whitening of as many channels, with the codec's own ratios and colours: previews show what its linear part
-    decodes."""
+    """Wan's whitening of as many channels, with the codec's own ratios and colours: previews show
+    what its linear part decodes."""
     latent_format = _WHITENING[codec.ratios.channels]()
     latent_format.temporal_downscale_ratio = codec.ratios.temporal
     latent_format.spacial_downscale_ratio = codec.ratios.spatial
@@ -28,7 +30,9 @@ def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
 
 
 class _FirstStage(nn.Module):
-    """The codec in the VAE's unnormalised space: a native Wan model whitens with fixed numbers, so undo that here."""
+    """The codec in the VAE's unnormalised space: a native Wan model whitens with fixed numbers, so
+    undo that here.
+    """
 
     def __init__(self, codec: Codec) -> None:
         super().__init__()
@@ -43,7 +47,9 @@ class _FirstStage(nn.Module):
 
 
 class BuiltinVAE(comfy.sd.VAE):
-    """comfy.sd.VAE around a `Codec`: VAEEncode, VAEDecode and both tiled nodes work as with any video VAE."""
+    """comfy.sd.VAE around a `Codec`: VAEEncode, VAEDecode and both tiled nodes work as with any
+    video VAE.
+    """
 
     def __init__(self, codec: Codec) -> None:
         super().__init__(sd=_PLACEHOLDER)
@@ -56,8 +62,12 @@ class BuiltinVAE(comfy.sd.VAE):
         self.downscale_index_formula = self.upscale_index_formula = (time, space, space)
         self.working_dtypes = [torch.float32]
         self.vae_dtype = comfy.model_management.vae_dtype(self.device, self.working_dtypes)
-        self.memory_used_encode = lambda shape, dtype: 300 * shape[2] * shape[3] * shape[4] * dtype.itemsize
-        self.memory_used_decode = lambda shape, dtype: 300 * shape[2] * shape[3] * shape[4] * space**2 * dtype.itemsize
+        self.memory_used_encode = lambda shape, dtype: (
+            300 * shape[2] * shape[3] * shape[4] * dtype.itemsize
+        )
+        self.memory_used_decode = lambda shape, dtype: (
+            300 * shape[2] * shape[3] * shape[4] * space**2 * dtype.itemsize
+        )
         offload_device = comfy.model_management.vae_offload_device()
         self.first_stage_model.to(self.vae_dtype)
         self.patcher = comfy.model_patcher.CoreModelPatcher(

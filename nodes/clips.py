@@ -1,4 +1,6 @@
-"""The clip that a long edit starts from: its frames a few at a time, from a file or from memory, and its segments."""
+"""The clip that a long edit starts from: its frames a few at a time, from a file or from memory,
+and its segments.
+"""
 
 import hashlib
 import logging
@@ -14,10 +16,10 @@ import numpy
 import torch
 from comfy_api.latest import Input, InputImpl
 
+from ..memv2v_core.bases.base_info import BaseInfo
 from ..memv2v_core.cache.entry import Segment
-from ..memv2v_core.model.base_info import BaseInfo
-from ..memv2v_core.stitching.fitting import Aspect, FittingPlan, Size, fit_frames, plan_fitting
-from ..memv2v_core.stitching.segments import SegmentPlan, segment_frames
+from ..memv2v_core.clips.fitting import Aspect, FittingPlan, Size, fit_frames, plan_fitting
+from ..memv2v_core.clips.segments import SegmentPlan, segment_frames
 from .compat import trim_window
 
 FRAMES_AT_ONCE = 8
@@ -29,7 +31,9 @@ Reader = Callable[[int, int], Iterator[torch.Tensor]]  # chunks (F, C, H, W) of 
 
 @dataclass(frozen=True, eq=False)
 class ImageClip:
-    """Frames (F, H, W, C) that are in memory already, with their rate and sound (ComfyUI's AUDIO, or none)."""
+    """Frames (F, H, W, C) that are in memory already, with their rate and sound (ComfyUI's AUDIO,
+    or none).
+    """
 
     images: torch.Tensor
     frame_rate: Fraction
@@ -49,7 +53,12 @@ class ImageClip:
         def read(start: int, stop: int) -> Iterator[torch.Tensor]:
             for first in range(start, stop, FRAMES_AT_ONCE):
                 comfy.model_management.throw_exception_if_processing_interrupted()
-                chunk = self.images[first : min(first + FRAMES_AT_ONCE, stop), ..., :3].movedim(-1, 1).float().cpu()
+                chunk = (
+                    self.images[first : min(first + FRAMES_AT_ONCE, stop), ..., :3]
+                    .movedim(-1, 1)
+                    .float()
+                    .cpu()
+                )
                 yield _require_finite(chunk, first)
 
         return read
@@ -59,9 +68,9 @@ class ImageClip:
 class FileClip:
     """A video file, of which no more than a segment is ever decoded at once.
 
-    file: a path, or a file in memory. window: start and duration in seconds, 0 for all that follows. start_s: when the
-    first frame is shown, in the file's own time. drift_s: how far any frame is shown from where a steady `frame_rate`
-    would have it.
+    file: a path, or a file in memory. window: start and duration in seconds, 0 for all that
+    follows. start_s: when the first frame is shown, in the file's own time. drift_s: how far any
+    frame is shown from where a steady `frame_rate` would have it.
     """
 
     file: str | BinaryIO
@@ -73,7 +82,9 @@ class FileClip:
     drift_s: float = 0.0
 
     def reader(self) -> Reader:
-        """Gives frames whose start never goes back, as segments do: what the last call gave is kept, no more."""
+        """Gives frames whose start never goes back, as segments do: what the last call gave is
+        kept, no more.
+        """
         return _FileReader(self.file, self.window).read
 
 
@@ -84,8 +95,8 @@ Clip = ImageClip | FileClip
 class SplitVideo:
     """A clip with the plan of its segments, and how a model sees it. What MEMV2V_SEGMENTS carries.
 
-    info: of the model that it was split for. budget: rows and columns asked for; with the aspect "keep", as many pixels
-    as that in the clip's own aspect.
+    info: of the model that it was split for. budget: rows and columns asked for; with the aspect
+    "keep", as many pixels as that in the clip's own aspect.
     """
 
     clip: Clip
@@ -101,7 +112,9 @@ class SplitVideo:
 
 @dataclass(frozen=True, eq=False)
 class SegmentQuery:
-    """The segment to edit next, and what its source looks like, if anyone asks. What MEMV2V_SEGMENT carries."""
+    """The segment to edit next, and what its source looks like, if anyone asks. What MEMV2V_SEGMENT
+    carries.
+    """
 
     segment: Segment
     descriptor: torch.Tensor | None = None
@@ -110,9 +123,11 @@ class SegmentQuery:
 
 @dataclass(frozen=True, eq=False)
 class SegmentSource:
-    """A segment as the model sees it: `frames` (F, C, h, w), the last one held until the VAE takes the count.
+    """A segment as the model sees it: `frames` (F, C, h, w), the last one held until the VAE takes
+    the count.
 
-    digest: hash of the source's own frames in 8 bits and of how they were fitted; the same on every day and device.
+    digest: hash of the source's own frames in 8 bits and of how they were fitted; the same on every
+    day and device.
     """
 
     segment: Segment
@@ -144,20 +159,30 @@ def open_clip(
     audio: dict | None,
     watch: Callable[[Iterator[torch.Tensor]], None] | None = None,
 ) -> Clip:
-    """The clip that is connected. `watch` is shown all its frames once, in chunks, a file's with rougher colours.
+    """The clip that is connected. `watch` is shown all its frames once, in chunks, a file's with
+    rougher colours.
 
-    Raises: ValueError unless exactly one of `images` and `video` is given, for images without colour, for sound beside
-    a video, and for a file without frames.
+    Raises: ValueError unless exactly one of `images` and `video` is given, for images without
+    colour, for sound beside a video, and for a file without frames.
     """
     if (images is None) == (video is None):
         got = "neither" if images is None else "both"
-        raise ValueError(f"images and video got {got}, wanted exactly one of the two; connect the clip to one of them")
+        raise ValueError(
+            f"images and video got {got}, wanted exactly one of the two; connect the clip to one "
+            "of them"
+        )
     if images is not None:
         if images.shape[-1] < _RGB:
-            raise ValueError(f"images got {images.shape[-1]} channels, wanted 3; convert a mask with Mask To Image")
+            raise ValueError(
+                f"images got {images.shape[-1]} channels, wanted 3; convert a mask with Mask To "
+                "Image"
+            )
         clip = ImageClip(images, frame_rate, audio)
     elif audio is not None:
-        raise ValueError("audio got a sound beside a video, wanted one or the other; connect images, or leave it out")
+        raise ValueError(
+            "audio got a sound beside a video, wanted one or the other; connect images, or leave "
+            "it out"
+        )
     elif isinstance(video, InputImpl.VideoFromFile):
         return _open_file(video, watch)
     else:
@@ -168,7 +193,9 @@ def open_clip(
     return clip
 
 
-def _open_file(video: Input.Video, watch: Callable[[Iterator[torch.Tensor]], None] | None) -> FileClip:
+def _open_file(
+    video: Input.Video, watch: Callable[[Iterator[torch.Tensor]], None] | None
+) -> FileClip:
     file, window = video.get_stream_source(), trim_window(video)
     counted = _Counted()
     frames = counted.passing(decoded_frames(file, window))
@@ -177,9 +204,13 @@ def _open_file(video: Input.Video, watch: Callable[[Iterator[torch.Tensor]], Non
     for _ in frames:  # what nobody watched
         comfy.model_management.throw_exception_if_processing_interrupted()
     if counted.size is None:
-        raise ValueError("video got a file without frames that can be decoded, wanted a clip; load another file")
+        raise ValueError(
+            "video got a file without frames that can be decoded, wanted a clip; load another file"
+        )
     rate = Fraction(video.get_frame_rate())
-    return FileClip(file, window, counted.count, counted.size, rate, counted.start_s, counted.drift_s(rate))
+    return FileClip(
+        file, window, counted.count, counted.size, rate, counted.start_s, counted.drift_s(rate)
+    )
 
 
 class _Counted:
@@ -201,7 +232,10 @@ class _Counted:
         """How far any frame is shown from where a steady rate would have it."""
         steady = (self.start_s + float(idx / frame_rate) for idx in range(self.count))
         shown = zip(self._times_s, steady, strict=True)
-        return max((abs(time_s - steady_s) for time_s, steady_s in shown if time_s is not None), default=0.0)
+        return max(
+            (abs(time_s - steady_s) for time_s, steady_s in shown if time_s is not None),
+            default=0.0,
+        )
 
     def passing(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         for frame in frames:
@@ -212,7 +246,9 @@ class _Counted:
 
 
 class _FileReader:
-    """Frames of a file in order. The frames of the last call are kept, as the next segment may start among them."""
+    """Frames of a file in order. The frames of the last call are kept, as the next segment may
+    start among them.
+    """
 
     def __init__(self, file: str | BinaryIO, window: tuple[float, float]) -> None:
         self._file = file
@@ -222,8 +258,12 @@ class _FileReader:
         self._convert = _Converter()
 
     def read(self, start: int, stop: int) -> Iterator[torch.Tensor]:
-        """Chunks (F, C, H, W) in 0..1 of frames start..stop-1; `start` is no smaller than in the call before."""
-        assert start >= self._kept_from, f"frame {start} is gone: frames are read in order, from {self._kept_from} on"
+        """Chunks (F, C, H, W) in 0..1 of frames start..stop-1; `start` is no smaller than in the
+        call before.
+        """
+        assert start >= self._kept_from, (
+            f"frame {start} is gone: frames are read in order, from {self._kept_from} on"
+        )
         return _chunks(self._between(start, stop), self._convert)
 
     def _between(self, start: int, stop: int) -> Iterator[av.VideoFrame]:
@@ -241,21 +281,24 @@ class _FileReader:
         frame = next(self._frames, None)
         if frame is None:
             raise ValueError(
-                f"video got {idx} frames, wanted more: {self._file} changed since it was split; load it again, and let "
-                "no other program write it meanwhile"
+                f"video got {idx} frames, wanted more: {self._file} changed since it was split; "
+                "load it again, and let no other program write it meanwhile"
             )
         return frame
 
 
 def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterator[av.VideoFrame]:
-    """Every frame of a video file within the window, in order. Broken packets are passed over, as ComfyUI does.
+    """Every frame of a video file within the window, in order. Broken packets are passed over, as
+    ComfyUI does.
 
     Raises: ValueError for a file without a video stream.
     """
     rewind(file)
     with av.open(file, mode="r") as container:
         if not container.streams.video:
-            raise ValueError("video got a file without a video stream, wanted a clip; load another file")
+            raise ValueError(
+                "video got a file without a video stream, wanted a clip; load another file"
+            )
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         start = int(window[0] / stream.time_base)
@@ -272,7 +315,8 @@ def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterato
 
 
 class _Converter:
-    """Turns frames into pictures (H, W, 3) in 8 bits, upright, with colour brought to full resolution first.
+    """Turns frames into pictures (H, W, 3) in 8 bits, upright, with colour brought to full
+    resolution first.
 
     Not in floats: what PyAV makes of some widths then differs from run to run.
     """
@@ -291,7 +335,9 @@ class _Converter:
     def _build(self, frame: av.VideoFrame) -> None:
         self._graph = av.filter.Graph()
         size = {"width": frame.width, "height": frame.height}
-        self._source = self._graph.add_buffer(**size, format=frame.format.name, time_base=frame.time_base)
+        self._source = self._graph.add_buffer(
+            **size, format=frame.format.name, time_base=frame.time_base
+        )
         scale = self._graph.add("scale", "flags=bilinear+full_chroma_int+accurate_rnd")
         rgb, self._sink = self._graph.add("format", "rgb24"), self._graph.add("buffersink")
         self._source.link_to(scale)
@@ -315,8 +361,8 @@ def _require_finite(chunk: torch.Tensor, first: int) -> torch.Tensor:
     if bad:
         names = ", ".join(str(first + idx + 1) for idx in bad)
         raise ValueError(
-            f"images got NaN or infinity in frames {names}, wanted finite numbers; make these frames again, as with a "
-            "VAE in fp32"
+            f"images got NaN or infinity in frames {names}, wanted finite numbers; make these "
+            "frames again, as with a VAE in fp32"
         )
     return chunk
 

@@ -10,7 +10,9 @@ _WAN_TEMPORAL_RATIO = 4
 
 
 def shows_result() -> dict[str, Any]:
-    """Schema arguments of a node whose text stays on it when the page is loaded anew, where ComfyUI can do that."""
+    """Schema arguments of a node whose text stays on it when the page is loaded anew, where ComfyUI
+    can do that.
+    """
     name = "has_intermediate_output"
     return {name: True} if any(field.name == name for field in fields(io.Schema)) else {}
 
@@ -21,13 +23,16 @@ def temporal_ratio(latent_format: comfy.latent_formats.LatentFormat) -> int:
 
 
 def trim_window(video: Input.Video) -> tuple[float, float]:
-    """Start and duration in seconds of the part of a file that a VIDEO stands for, 0 for all that follows.
+    """Start and duration in seconds of the part of a file that a VIDEO stands for, 0 for all that
+    follows.
 
     Older ComfyUIs trim as well and have no method that says so.
     """
     if hasattr(video, "get_active_trim_window"):
         return video.get_active_trim_window()
-    start, duration = (float(getattr(video, f"_VideoFromFile__{name}")) for name in ("start_time", "duration"))
+    start, duration = (
+        float(getattr(video, f"_VideoFromFile__{name}")) for name in ("start_time", "duration")
+    )
     if start < 0:  # counted from the end
         raw = type(video)(video.get_stream_source()).get_duration()
         start = max(raw + start, 0.0)

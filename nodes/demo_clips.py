@@ -5,10 +5,11 @@ import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 
+from ..memv2v_core.synthetic.demo_clips import FRAME_RATE, demo_scenes, shot_spans
+from ..memv2v_core.synthetic.edits import TRAINED_KINDS, Edit
+from ..memv2v_core.synthetic.rendering import render_world
+from ..memv2v_core.synthetic.worlds import World
 from ..memv2v_core.training.config import EditDataConfig
-from ..memv2v_core.training.demo_clips import FRAME_RATE, demo_scenes, shot_spans
-from ..memv2v_core.training.edits import TRAINED_KINDS, Edit
-from ..memv2v_core.training.worlds import World, render
 from .io_types import CATEGORY
 
 _FRAMES_AT_ONCE = 16
@@ -24,9 +25,10 @@ class DemoLongVideo(io.ComfyNode):
             node_id="DemoLongVideo",
             display_name="Demo Long Video",
             category=CATEGORY,
-            description="Renders a long clip of named objects, of the kind that the built-in text_edit was trained on "
-            "(this one it never saw), with an instruction that leaves open what the result looks like: only memory "
-            "makes all segments agree.",
+            description="Renders a long clip of named objects, of the kind that the built-in "
+            "text_edit was trained on (this one it never saw), with an instruction "
+            "that leaves open what the result looks like: only memory makes all "
+            "segments agree.",
             inputs=[
                 io.Int.Input(
                     "seed",
@@ -36,14 +38,21 @@ class DemoLongVideo(io.ComfyNode):
                     control_after_generate=io.ControlAfterGenerate.fixed,
                     tooltip="Which objects, backgrounds and answer.",
                 ),
-                io.Int.Input("num_frames", default=240, min=1, max=10000, tooltip="Frames; 8 of them are a second."),
+                io.Int.Input(
+                    "num_frames",
+                    default=240,
+                    min=1,
+                    max=10000,
+                    tooltip="Frames; 8 of them are a second.",
+                ),
                 io.Int.Input(
                     "shots",
                     default=1,
                     min=1,
                     max=3,
-                    tooltip="1: one scene. 2: a cut to another scene. 3: another scene, then back to the first. An "
-                    "object of the same name is in both scenes, so that the instruction fits both.",
+                    tooltip="1: one scene. 2: a cut to another scene. 3: another scene, then back "
+                    "to the first. An object of the same name is in both scenes, so that "
+                    "the instruction fits both.",
                 ),
                 io.Combo.Input(
                     "instruction",
@@ -67,14 +76,16 @@ class DemoLongVideo(io.ComfyNode):
                 io.Float.Output(display_name="frame_rate", tooltip="Frames a second."),
                 io.Image.Output(
                     display_name="true_edit",
-                    tooltip="One right answer, for comparison: every scene has one look from first to last frame. A "
-                    "model may choose another.",
+                    tooltip="One right answer, for comparison: every scene has one look from first "
+                    "to last frame. A model may choose another.",
                 ),
             ],
         )
 
     @classmethod
-    def execute(cls, seed: int, num_frames: int, shots: int, instruction: str, size: int = _SIZE) -> io.NodeOutput:
+    def execute(
+        cls, seed: int, num_frames: int, shots: int, instruction: str, size: int = _SIZE
+    ) -> io.NodeOutput:
         scenes = demo_scenes(seed, shots, instruction)
         source, target = render_shots(scenes, num_frames, size)
         prompt = scenes[0][1].instruction
@@ -88,7 +99,8 @@ class DemoLongVideo(io.ComfyNode):
 def render_shots(
     scenes: tuple[tuple[World, Edit], ...], num_frames: int, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The clip and its true edit (F, H, W, 3), a few frames at a time; the run can be interrupted between them.
+    """The clip and its true edit (F, H, W, 3), a few frames at a time; the run can be interrupted
+    between them.
 
     Time runs on in a scene that is not seen.
     """
@@ -98,8 +110,10 @@ def render_shots(
         for first in span[::_FRAMES_AT_ONCE]:
             comfy.model_management.throw_exception_if_processing_interrupted()
             frames = range(first, min(first + _FRAMES_AT_ONCE, span.stop))
-            source[frames.start : frames.stop] = render(world, frames, size).movedim(1, -1)
-            target[frames.start : frames.stop] = render(world, frames, size, edit).movedim(1, -1)
+            source[frames.start : frames.stop] = render_world(world, frames, size).movedim(1, -1)
+            target[frames.start : frames.stop] = render_world(world, frames, size, edit).movedim(
+                1, -1
+            )
             progress.update(len(frames))
     return source, target
 

@@ -5,10 +5,10 @@ import numpy
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ..memv2v_core.bases.base_info import BaseInfo
 from ..memv2v_core.cache.entry import MemoryEntry
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import static_trajectory
-from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.sampling.turn import Shot, finished_entry
 from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ..memv2v_core.tokens.budget import TokenPlan
@@ -26,7 +26,9 @@ def turn_entry(
     plan: TokenPlan | None = None,
     **details: object,
 ) -> MemoryEntry:
-    """The cache entry of a finished turn, `samples` (1, C, T, H, W); `details` add to its fields or replace them."""
+    """The cache entry of a finished turn, `samples` (1, C, T, H, W); `details` add to its fields or
+    replace them.
+    """
     newest = cache.newest
     path = shot.target_path
     if path is None:  # a base without cameras: nothing is known of them
@@ -41,10 +43,14 @@ def turn_entry(
         **details,
     }
     latent = samples[0].detach().cpu()
-    return finished_entry(latent, path, model_name=info.model_name, mode=info.mode, seed=seed, **fields)
+    return finished_entry(
+        latent, path, model_name=info.model_name, mode=info.mode, seed=seed, **fields
+    )
 
 
-def segment_details(query: SegmentQuery, samples: torch.Tensor, info: BaseInfo) -> dict[str, object]:
+def segment_details(
+    query: SegmentQuery, samples: torch.Tensor, info: BaseInfo
+) -> dict[str, object]:
     """What an entry says of the segment of a long video that it edits.
 
     Raises: ValueError when the result is not as long as the segment.
@@ -53,8 +59,9 @@ def segment_details(query: SegmentQuery, samples: torch.Tensor, info: BaseInfo) 
     wanted = num_latent_frames(padded_num_frames(count, info.ratios.temporal), info.ratios.temporal)
     if samples.shape[2] != wanted:
         raise ValueError(
-            f"segment got a result of {samples.shape[2]} latent frames, wanted {wanted} for the {count} frames of "
-            f"segment {query.segment.idx + 1}; connect the frames of that very segment as source"
+            f"segment got a result of {samples.shape[2]} latent frames, wanted {wanted} for the "
+            f"{count} frames of segment {query.segment.idx + 1}; connect the frames of that very "
+            "segment as source"
         )
     return {
         "segment": query.segment,
@@ -65,7 +72,8 @@ def segment_details(query: SegmentQuery, samples: torch.Tensor, info: BaseInfo) 
 
 
 def thumbnail(model: ModelPatcher, samples: torch.Tensor) -> torch.Tensor | None:
-    """The middle latent frame in the colours of the sampler's previews, (H, W, 3) uint8; None where a model has none.
+    """The middle latent frame in the colours of the sampler's previews, (H, W, 3) uint8; None where
+    a model has none.
 
     No VAE is at hand here, and a picture to recognise a turn by needs none.
     """

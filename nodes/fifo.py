@@ -1,7 +1,8 @@
-"""FIFO-Diffusion's diagonal denoising of a whole video by a MODEL of LucyEdit's form, as one run of a sampler.
+"""FIFO-Diffusion's diagonal denoising of a whole video by a MODEL of LucyEdit's form, as one run of
+a sampler.
 
-ComfyUI sees a run over one window: it loads the model, takes its patches and prompts, and guides as ever. The window's
-source and the noise level of each frame change from call to call.
+ComfyUI sees a run over one window: it loads the model, takes its patches and prompts, and guides as
+ever. The window's source and the noise level of each frame change from call to call.
 """
 
 from collections.abc import Callable
@@ -37,37 +38,46 @@ def sample_fifo_video(
 ) -> torch.Tensor:
     """The edited video's latent (C, N, H, W), on the CPU in the VAE's space as `source_latent` is.
 
-    window: latent frames that the model sees at once. steps: noise levels, as many as the queue is long; a multiple of
-    the window makes whole partitions. callback: as ComfyUI's samplers call it, once a call of the model; previews and
-    the progress bar if None.
+    window: latent frames that the model sees at once. steps: noise levels, as many as the queue is
+    long; a multiple of the window makes whole partitions. callback: as ComfyUI's samplers call it,
+    once a call of the model; previews and the progress bar if None.
 
     Raises: ValueError for a model that does not take its source on the channel axis.
     """
     info = base_info(model)
     if info.has_source_tokens:
         raise ValueError(
-            f"model got {info.model_name}, wanted one that takes its source beside the target's channels, such as "
-            "LucyEdit: FIFO gives every frame a noise level of its own; choose another mode for this model"
+            f"model got {info.model_name}, wanted one that takes its source beside the target's "
+            "channels, such as LucyEdit: FIFO gives every frame a noise level of its own; choose "
+            "another mode for this model"
         )
     video = source_latent.unsqueeze(0)
     window = min(window, video.shape[2])
     first = {"concat_latent_image": video[:, :, :window]}
-    prompts = (node_helpers.conditioning_set_values(prompt, first) for prompt in (positive, negative))
+    prompts = (
+        node_helpers.conditioning_set_values(prompt, first) for prompt in (positive, negative)
+    )
     shape = (1, *video.shape[1:2], window, *video.shape[3:])
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+    sigmas = comfy.samplers.calculate_sigmas(
+        model.get_model_object("model_sampling"), scheduler, steps
+    )
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(*prompts)
     guider.set_cfg(cfg)
     num_calls = num_fifo_calls(video.shape[2], window, steps)
     callback = callback or latent_preview.prepare_callback(model, num_calls)
     blank = torch.zeros(shape, device=comfy.model_management.intermediate_device())
-    (edited,) = guider.sample(blank, blank, FifoSampler(video, num_calls), sigmas, callback=callback, seed=seed).cpu()
+    (edited,) = guider.sample(
+        blank, blank, FifoSampler(video, num_calls), sigmas, callback=callback, seed=seed
+    ).cpu()
     return edited
 
 
 @dataclass(eq=False)
 class FifoSampler(comfy.samplers.Sampler):
-    """Returns all of `source` (1, C, N, H, W), which is in the VAE's space, not the one window that it is given."""
+    """Returns all of `source` (1, C, N, H, W), which is in the VAE's space, not the one window that
+    it is given.
+    """
 
     source: torch.Tensor
     num_calls: int
@@ -88,7 +98,9 @@ class FifoSampler(comfy.samplers.Sampler):
         one = noise.new_ones(1)
         calls_done = 0
 
-        def velocity(x: torch.Tensor, timesteps: torch.Tensor, frames: tuple[int, ...]) -> torch.Tensor:
+        def velocity(
+            x: torch.Tensor, timesteps: torch.Tensor, frames: tuple[int, ...]
+        ) -> torch.Tensor:
             nonlocal calls_done
             comfy.model_management.throw_exception_if_processing_interrupted()
             self._show(model_wrap, frames, timesteps)
@@ -106,10 +118,14 @@ class FifoSampler(comfy.samplers.Sampler):
         frames = sample_fifo(velocity, draw, self.source.shape[2], noise.shape[2], sigmas)
         return torch.cat([frame.cpu() for frame in frames], dim=2)
 
-    def _show(self, guider: comfy.samplers.CFGGuider, frames: tuple[int, ...], timesteps: torch.Tensor) -> None:
+    def _show(
+        self, guider: comfy.samplers.CFGGuider, frames: tuple[int, ...], timesteps: torch.Tensor
+    ) -> None:
         """Put the source and the noise level of `frames` into every prompt of a run."""
         source = self.source[:, :, list(frames)].to(timesteps)
-        levels = (timesteps / NUM_TRAIN_TIMESTEPS).view(1, 1, -1, 1, 1)  # Wan2.2 averages a mask to a timestep a frame
+        levels = (timesteps / NUM_TRAIN_TIMESTEPS).view(
+            1, 1, -1, 1, 1
+        )  # Wan2.2 averages a mask to a timestep a frame
         changed = {
             "c_concat": comfy.conds.CONDNoiseShape(guider.inner_model.process_latent_in(source)),
             "denoise_mask": comfy.conds.CONDRegular(levels.expand(-1, -1, -1, *source.shape[3:])),

@@ -7,13 +7,13 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
+from ..memv2v_core.bases.base_info import BaseInfo, adapted
 from ..memv2v_core.builtin import bundle
 from ..memv2v_core.builtin.bundle import BuiltinInfo
 from ..memv2v_core.builtin.codec import Codec
-from ..memv2v_core.model.base_info import BaseInfo, adapted
-from ..memv2v_core.model.checkpoint import read_adapter
-from ..memv2v_core.model.detection import detect
-from ..memv2v_core.model.weight_files import read_header, read_weights
+from ..memv2v_core.weights.checkpoint import read_adapter
+from ..memv2v_core.weights.detection import detect
+from ..memv2v_core.weights.weight_files import read_header, read_weights
 from .adapters import load_adapter
 from .attachment import KEY, attach_adapter, base_info, with_adapter
 from .bases import load_base, with_shift
@@ -29,8 +29,10 @@ BASE_FOLDER = "diffusion_models"
 
 _USES = {
     "novel_view": "shows a clip along a camera path; takes no prompt",
-    "text_edit": "edits a clip as an instruction says, such as 'put a hat on the red box' or 'give the blue ball a new "
-    "colour'; connect clip to CLIP Text Encode",
+    "text_edit": (
+        "edits a clip as an instruction says, such as 'put a hat on the red box' or 'give "
+        "the blue ball a new colour'; connect clip to CLIP Text Encode"
+    ),
 }
 
 
@@ -43,45 +45,54 @@ class LoadMemoryV2VModel(io.ComfyNode):
             node_id="LoadMemoryV2VModel",
             display_name="Load Memory-V2V Model",
             category=CATEGORY,
-            description="Loads a model with memory and sets its flow shift: Wan2.1-T2V, ReCamMaster, Wan2.2-TI2V-5B or "
-            "LucyEdit Dev from your model folders, or a built-in demonstration that needs no download: novel_view for "
-            "new camera paths, text_edit for instructions such as 'put a hat on the red box'. Published models run in "
-            "training-free mode until a trained memory adapter is added; load their text encoder and VAE with Load "
-            "CLIP and Load VAE.",
+            description="Loads a model with memory and sets its flow shift: Wan2.1-T2V, "
+            "ReCamMaster, Wan2.2-TI2V-5B or LucyEdit Dev from your model folders, or a "
+            "built-in demonstration that needs no download: novel_view for new camera "
+            "paths, text_edit for instructions such as 'put a hat on the red box'. "
+            "Published models run in training-free mode until a trained memory adapter "
+            "is added; load their text encoder and VAE with Load CLIP and Load VAE.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=model_names(),
-                    tooltip="Which model: built in, or a file in models/diffusion_models or, marked "
-                    f"'{FOLDER_PREFIX.strip()}', models/{FOLDER}. What it is gets read from the file.",
+                    tooltip="Which model: built in, or a file in models/diffusion_models or, "
+                    f"marked '{FOLDER_PREFIX.strip()}', models/{FOLDER}. What it is gets "
+                    "read from the file.",
                 ),
                 io.Combo.Input(
                     "adapter",
                     options=[OWN_ADAPTER, *weight_files(FOLDER)],
                     default=OWN_ADAPTER,
                     optional=True,
-                    tooltip="Memory weights: those in the model's own file, if any, or a file of your own training in "
-                    f"models/{FOLDER}. A ReCamMaster checkpoint here gives its cameras alone.",
+                    tooltip="Memory weights: those in the model's own file, if any, or a file of "
+                    f"your own training in models/{FOLDER}. A ReCamMaster checkpoint here "
+                    "gives its cameras alone.",
                 ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The base with its memory adapter."),
                 io.Clip.Output(
                     display_name="clip",
-                    tooltip="The text encoder of a built-in model that reads prompts, as text_edit does. Else nothing: "
-                    "novel_view reads no prompt, published models use Load CLIP (umt5_xxl, wan).",
+                    tooltip="The text encoder of a built-in model that reads prompts, as text_edit "
+                    "does. Else nothing: novel_view reads no prompt, published models use "
+                    "Load CLIP (umt5_xxl, wan).",
                 ),
                 io.Vae.Output(
                     display_name="vae",
-                    tooltip="The VAE, if the file holds one, as the built-in models' do. Else use Load VAE: "
-                    "wan_2.1_vae for Wan2.1 and ReCamMaster, wan2.2_vae for Wan2.2 5B and LucyEdit.",
+                    tooltip="The VAE, if the file holds one, as the built-in models' do. Else use "
+                    "Load VAE: wan_2.1_vae for Wan2.1 and ReCamMaster, wan2.2_vae for "
+                    "Wan2.2 5B and LucyEdit.",
                 ),
             ],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str | None = None, adapter: str | None = OWN_ADAPTER) -> str:
-        if model_name is None or adapter is None:  # linked: not known yet, and files of the disk are no input
+    def fingerprint_inputs(
+        cls, model_name: str | None = None, adapter: str | None = OWN_ADAPTER
+    ) -> str:
+        if (
+            model_name is None or adapter is None
+        ):  # linked: not known yet, and files of the disk are no input
             return ""
         own = "" if adapter == OWN_ADAPTER else file_fingerprint(FOLDER, adapter)
         if model_name.startswith(BUILTIN_PREFIX):
@@ -114,9 +125,11 @@ def model_names() -> list[str]:
     ]
 
 
-def load_builtin_model(name: str, has_adapter: bool = True, codec: Codec | None = None) -> ModelPatcher:
-    """The MODEL of the built-in model `name`, flow shift set, its own adapter attached unless it is to get another;
-    fp32. `codec`: its VAE where the caller has read it already.
+def load_builtin_model(
+    name: str, has_adapter: bool = True, codec: Codec | None = None
+) -> ModelPatcher:
+    """The MODEL of the built-in model `name`, flow shift set, its own adapter attached unless it is
+    to get another; fp32. `codec`: its VAE where the caller has read it already.
 
     Raises: ValueError naming a file that is missing, broken or not what it should be.
     """
@@ -155,9 +168,13 @@ def _load_builtin_dit(name: str, codec: Codec, disable_dynamic: bool = False) ->
     path = bundle.dit_path(name)
     header = read_header(path)
     has_source = bundle.read_info(name).dit.has_source_channels
-    if (file := detect(header.shapes, header.metadata)).kind != ("lucyedit" if has_source else "wan2.1"):
+    if (file := detect(header.shapes, header.metadata)).kind != (
+        "lucyedit" if has_source else "wan2.1"
+    ):
         wanted = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
-        raise ValueError(f"{path.name} in {path.parent} is {file.what}, wanted {wanted}; install the pack again")
+        raise ValueError(
+            f"{path.name} in {path.parent} is {file.what}, wanted {wanted}; install the pack again"
+        )
     weights = {key: value.float() for key, value in read_weights(path).items()}
     options = {"disable_dynamic": True} if disable_dynamic else {}  # older ComfyUIs know neither
     model = comfy.sd.load_diffusion_model_state_dict(
@@ -187,7 +204,10 @@ def _describe(model: ModelPatcher, vae: comfy.sd.VAE | None, use: str | None) ->
     if info.mode == "training-free":
         lines.append("memory works through the base's own weights, nothing of it was trained")
     if vae is None:
-        lines.append(f"load its text encoder (umt5_xxl) with Load CLIP and its VAE ({_vae_name(info)}) with Load VAE")
+        lines.append(
+            f"load its text encoder (umt5_xxl) with Load CLIP and its VAE ({_vae_name(info)}) with "
+            "Load VAE"
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,6 @@
-"""The edit of a long video, segment by segment: each is on disk before the next one starts, and is never made twice."""
+"""The edit of a long video, segment by segment: each is on disk before the next one starts, and is
+never made twice.
+"""
 
 import time
 from collections.abc import Callable
@@ -17,11 +19,7 @@ from comfy.sd import VAE
 from ..memv2v_core.cache.entry import MemoryEntry, Segment
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import static_trajectory
-from ..memv2v_core.retrieval.descriptors import Descriptor
-from ..memv2v_core.retrieval.segment_picture import segment_text
-from ..memv2v_core.sampling.turn import Shot
-from ..memv2v_core.shapes import num_latent_frames
-from ..memv2v_core.stitching.progress import (
+from ..memv2v_core.long_edit.recipe import (
     Recipe,
     content_hash,
     entries_of,
@@ -31,9 +29,20 @@ from ..memv2v_core.stitching.progress import (
     state_of,
     without_segment,
 )
+from ..memv2v_core.pictures.segments import segment_text
+from ..memv2v_core.retrieval.descriptors import Descriptor
+from ..memv2v_core.sampling.turn import Shot
+from ..memv2v_core.shapes import num_latent_frames
 from ..memv2v_core.tokens.budget import TokenPlan, plan_tokens
 from .clips import Reader, SegmentQuery, SegmentSource, SplitVideo, read_segment
-from .conditioning import conditionings, empty_latent, make_shot, memories_of, prompt_or_empty, with_memory
+from .conditioning import (
+    conditionings,
+    empty_latent,
+    make_shot,
+    memories_of,
+    prompt_or_empty,
+    with_memory,
+)
 from .entries import segment_details, turn_entry
 from .fifo import sample_fifo_video
 from .keyframe import led_by_keyframe
@@ -73,14 +82,20 @@ class MemorySettings:
         return *self.retrieval.choices, self.unresponsive, self.memory_range
 
     def plan(self, cache: MemoryCache, query: SegmentQuery, split: SplitVideo) -> TokenPlan:
-        """The memories among the entries of `cache`, with the kernels and the merging that DynamicTokenize gives."""
+        """The memories among the entries of `cache`, with the kernels and the merging that
+        DynamicTokenize gives.
+        """
         retrieval = self.retrieval.retrieve(cache, query, split)
-        return plan_tokens(retrieval, unresponsive=self.unresponsive, memory_range=self.memory_range)
+        return plan_tokens(
+            retrieval, unresponsive=self.unresponsive, memory_range=self.memory_range
+        )
 
 
 @dataclass(frozen=True)
 class RedoSettings:
-    """Segments (from 0) to have anew with noise of their own, and whether what saw their old edits is redone too."""
+    """Segments (from 0) to have anew with noise of their own, and whether what saw their old edits
+    is redone too.
+    """
 
     segments: frozenset[int]
     seed: int
@@ -109,10 +124,17 @@ class LongEdit:
         settings = vars(self.sampler)
         if self.mode == FIFO:
             settings = {name: value for name, value in settings.items() if name != "sampler_name"}
-        reads_negative = self.sampler.cfg != 1 or self.model.model_options.get("disable_cfg1_optimization", False)
+        reads_negative = self.sampler.cfg != 1 or self.model.model_options.get(
+            "disable_cfg1_optimization", False
+        )
         prompts = self.positive, self.negative if reads_negative else self.positive
         return content_hash(
-            model_parts(self.model), vae_parts(self.vae), prompts, tuple(settings.values()), self.mode, modes[self.mode]
+            model_parts(self.model),
+            vae_parts(self.vae),
+            prompts,
+            tuple(settings.values()),
+            self.mode,
+            modes[self.mode],
         )
 
     def recipe(self, source: SegmentSource) -> Recipe:
@@ -123,8 +145,8 @@ class LongEdit:
 
 @dataclass(frozen=True, eq=False)
 class EditedSegment:
-    """A segment's entry, and where it comes from. memories: what it saw, in words; of a stale one `stale_for` says why
-    it is, as of a new one that saw a stale one."""
+    """A segment's entry, and where it comes from. memories: what it saw, in words; of a stale one
+    `stale_for` says why it is, as of a new one that saw a stale one."""
 
     entry: MemoryEntry
     outcome: Outcome
@@ -133,12 +155,15 @@ class EditedSegment:
     seconds: float
 
 
-def edit_segments(edit: LongEdit, cache: MemoryCache) -> tuple[MemoryCache, tuple[EditedSegment, ...]]:
+def edit_segments(
+    edit: LongEdit, cache: MemoryCache
+) -> tuple[MemoryCache, tuple[EditedSegment, ...]]:
     """The cache with every segment in it, on disk where it has a session, and what became of each.
 
     An interrupt loses the segment at work alone.
 
-    Raises: ValueError for inputs that do not fit the model, and for a cache of another model or latent size.
+    Raises: ValueError for inputs that do not fit the model, and for a cache of another model or
+    latent size.
     """
     run = _Run(edit, cache)
     read = edit.split.clip.reader()
@@ -147,13 +172,17 @@ def edit_segments(edit: LongEdit, cache: MemoryCache) -> tuple[MemoryCache, tupl
         comfy.model_management.throw_exception_if_processing_interrupted()
         started = time.monotonic()
         entry, outcome, memories, stale_for = run.edited(segment, read)
-        edited.append(EditedSegment(entry, outcome, memories, stale_for, time.monotonic() - started))
+        edited.append(
+            EditedSegment(entry, outcome, memories, stale_for, time.monotonic() - started)
+        )
     return run.cache, tuple(edited)
 
 
 @dataclass(eq=False)
 class _Run:
-    """How far one run of the loop is. finished: the entry of each segment so far. stale: ids of those kept as such."""
+    """How far one run of the loop is. finished: the entry of each segment so far. stale: ids of
+    those kept as such.
+    """
 
     edit: LongEdit
     cache: MemoryCache
@@ -166,12 +195,16 @@ class _Run:
 
     @cached_property
     def callback(self) -> Callback:
-        """One progress bar over all segments and steps, with the previews of ComfyUI's own samplers."""
+        """One progress bar over all segments and steps, with the previews of ComfyUI's own
+        samplers.
+        """
         total = self.edit.sampler.steps * len(self.edit.split.plan.segments)
         return latent_preview.prepare_callback(self.edit.model, total)
 
     def edited(self, segment: Segment, read: Reader) -> tuple[MemoryEntry, Outcome, str, str]:
-        """The segment's entry, made where none can stay, the memories that it saw, and why it is stale."""
+        """The segment's entry, made where none can stay, the memories that it saw, and why it is
+        stale.
+        """
         source = read_segment(self.edit.split, read, segment)
         recipe = self.edit.recipe(source)
         entry = entry_made_by(self.cache, segment, recipe)
@@ -197,7 +230,9 @@ class _Run:
     def _query(self, source: SegmentSource, entry: MemoryEntry | None) -> SegmentQuery:
         if self.edit.mode != MEMORY:
             return SegmentQuery(source.segment)
-        if entry is not None:  # its source is the very same, and a GPU may not repeat itself to the last bit
+        if (
+            entry is not None
+        ):  # its source is the very same, and a GPU may not repeat itself to the last bit
             return SegmentQuery(source.segment, entry.source_descriptor, entry.descriptor_name)
         return self.edit.memory.retrieval.describe(source, self.descriptor)
 
@@ -215,9 +250,13 @@ class _Run:
         recipe: Recipe,
         stale: MemoryEntry | None,
     ) -> MemoryEntry:
-        """A new entry in place of those of this segment. A stale one is repeated with its own noise."""
+        """A new entry in place of those of this segment. A stale one is repeated with its own
+        noise.
+        """
         edit, segment = self.edit, source.segment
-        seed = segment_seed(edit.sampler.seed if recipe.redo_seed is None else recipe.redo_seed, segment.idx)
+        seed = segment_seed(
+            edit.sampler.seed if recipe.redo_seed is None else recipe.redo_seed, segment.idx
+        )
         text = str(recipe)
         if stale is not None:
             seed, text = stale.seed, stale.recipe
@@ -231,7 +270,9 @@ class _Run:
         details = segment_details(query, samples, edit.split.info)
         is_pinned = any(old.is_pinned for old in entries_of(self.cache, segment.idx))
         details |= {"recipe": text, "turn": segment.idx + 1, "is_pinned": is_pinned}
-        entry = turn_entry(samples, edit.model, shot, edit.split.info, self.cache, seed, plan, **details)
+        entry = turn_entry(
+            samples, edit.model, shot, edit.split.info, self.cache, seed, plan, **details
+        )
         self.cache = replaced(self.cache, entry)
         return entry
 
@@ -251,12 +292,18 @@ class _Run:
             return "it saw an edit that was replaced since"
         if self.stale.intersection(entry.memory_ids):
             return "it saw a segment that is stale itself"
-        return f"made now it would see {_memories_text(plan) or 'none'}, as pins or other edits changed the choice"
+        return (
+            f"made now it would see {_memories_text(plan) or 'none'}, as pins or other edits "
+            "changed the choice"
+        )
 
     def _what_it_saw(self, entry: MemoryEntry) -> str:
-        names = {held.entry_id: f"segment {held.segment.idx + 1}" for held in self.finished.values()}
+        names = {
+            held.entry_id: f"segment {held.segment.idx + 1}" for held in self.finished.values()
+        }
         return ", ".join(
-            names.get(entry_id, f"an edit since replaced ({entry_id[:8]})") for entry_id in entry.memory_ids
+            names.get(entry_id, f"an edit since replaced ({entry_id[:8]})")
+            for entry_id in entry.memory_ids
         )
 
 
@@ -269,8 +316,8 @@ def encoded_shot(edit: LongEdit, source: SegmentSource, plan: TokenPlan | None) 
     wanted = num_latent_frames(len(source.frames), info.ratios.temporal)
     if shot.source_latent.shape[1] != wanted:
         raise ValueError(
-            f"vae got {len(source.frames)} frames and made {shot.source_latent.shape[1]} latent frames of them, "
-            f"wanted {wanted} as for {info.model_name}; connect that model's VAE"
+            f"vae got {len(source.frames)} frames and made {shot.source_latent.shape[1]} latent "
+            f"frames of them, wanted {wanted} as for {info.model_name}; connect that model's VAE"
         )
     return shot
 
@@ -284,7 +331,9 @@ def sample_segment(
         prompts = (prompt_or_empty(prompt, info) for prompt in (edit.positive, edit.negative))
         window, steps, cfg = edit.fifo_window, sampler.steps, sampler.cfg
         source = shot.source_latent
-        return sample_fifo_video(edit.model, *prompts, source, window, steps, cfg, seed, sampler.scheduler).unsqueeze(0)
+        return sample_fifo_video(
+            edit.model, *prompts, source, window, steps, cfg, seed, sampler.scheduler
+        ).unsqueeze(0)
     seen = led_by_keyframe(shot, plan, info, lambda keyframe: _sampled(edit, keyframe, None, seed))
     return _sampled(edit, shot, seen, seed, callback)
 
@@ -313,7 +362,9 @@ def _sampled(
 
 
 def replaced(cache: MemoryCache, entry: MemoryEntry) -> MemoryCache:
-    """The cache with `entry` in place of all earlier ones of its segment, on disk where it has a session."""
+    """The cache with `entry` in place of all earlier ones of its segment, on disk where it has a
+    session.
+    """
     grown, _ = remember(without_segment(cache, entry.segment.idx), entry)
     return grown
 
@@ -323,13 +374,17 @@ def describe_edit(edited: tuple[EditedSegment, ...]) -> str:
     lines = []
     for part in edited:
         what = {
-            "new": f"new, {part.seconds:.1f} s" + (f", and stale: {part.stale_for}" if part.stale_for else ""),
+            "new": f"new, {part.seconds:.1f} s"
+            + (f", and stale: {part.stale_for}" if part.stale_for else ""),
             "kept": "kept from an earlier run",
             "stale": f"stale: kept, but {part.stale_for}; set stale to redo to make it again",
         }[part.outcome]
         segment, entry_id = segment_text(part.entry.segment), part.entry.entry_id[:8]
         lines.append(f"{segment}, {entry_id}: {what}; memories: {part.memories or 'none'}")
-    counts = ", ".join(f"{sum(part.outcome == kind for part in edited)} {kind}" for kind in ("new", "kept", "stale"))
+    counts = ", ".join(
+        f"{sum(part.outcome == kind for part in edited)} {kind}"
+        for kind in ("new", "kept", "stale")
+    )
     seconds = sum(part.seconds for part in edited)
     return "\n".join((f"{len(edited)} segments: {counts}; {seconds:.1f} s", *lines))
 
@@ -340,8 +395,8 @@ def describe_leftovers(edited: tuple[EditedSegment, ...], cache: MemoryCache) ->
     if count == 0:
         return ()
     return (
-        f"the session also holds {count} entries of another split or mode, which are used again if you go back to it; "
-        "Memory Cache can forget them",
+        f"the session also holds {count} entries of another split or mode, which are used again if "
+        "you go back to it; Memory Cache can forget them",
     )
 
 
@@ -352,4 +407,6 @@ def _ids(plan: TokenPlan | None) -> tuple[str, ...]:
 def _memories_text(plan: TokenPlan | None) -> str:
     kernels = plan.kernels if plan is not None else ()
     pairs = zip(memories_of(plan), kernels, strict=True)
-    return ", ".join(f"segment {entry.segment.idx + 1} at 1x{kernel}x{kernel}" for entry, kernel in pairs)
+    return ", ".join(
+        f"segment {entry.segment.idx + 1} at 1x{kernel}x{kernel}" for entry, kernel in pairs
+    )

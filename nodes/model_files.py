@@ -4,20 +4,27 @@ from pathlib import Path
 
 import folder_paths
 
-from ..memv2v_core.model.weight_files import WEIGHT_SUFFIXES, is_first_of_its_file, shards_of
+from ..memv2v_core.weights.weight_files import WEIGHT_SUFFIXES, is_first_of_its_file, shards_of
 
 FOLDER = "memv2v"
 DESCRIPTOR_FOLDER = "dinov2"
 
-# ComfyUI looks for files in folders that packs have registered by the time it asks a node for its inputs.
+# ComfyUI looks for files in folders that packs have registered by the time it asks a node for its
+# inputs.
 for _folder in (FOLDER, DESCRIPTOR_FOLDER):
     folder_paths.add_model_folder_path(_folder, str(Path(folder_paths.models_dir) / _folder))
 
 
 def weight_files(folder: str) -> list[str]:
-    """Names of the files of weights in a model folder, subfolders included; a set of shards by its first."""
+    """Names of the files of weights in a model folder, subfolders included; a set of shards by its
+    first.
+    """
     names = folder_paths.get_filename_list(folder)
-    return [name for name in names if name.lower().endswith(WEIGHT_SUFFIXES) and is_first_of_its_file(Path(name).name)]
+    return [
+        name
+        for name in names
+        if name.lower().endswith(WEIGHT_SUFFIXES) and is_first_of_its_file(Path(name).name)
+    ]
 
 
 def file_path(folder: str, name: str) -> Path:

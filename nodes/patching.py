@@ -1,7 +1,8 @@
 """The patch that lets a native MODEL see memory: three wrappers around ComfyUI's sampling.
 
-Outermost, once a run: bring source and memories to the model's space and device. Before loading: tell ComfyUI how many
-tokens there will be. Innermost, every step: our forward over the live DiT in place of its own.
+Outermost, once a run: bring source and memories to the model's space and device. Before loading:
+tell ComfyUI how many tokens there will be. Innermost, every step: our forward over the live DiT in
+place of its own.
 """
 
 import math
@@ -16,8 +17,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
+from ..memv2v_core.bases.base_info import BaseInfo
 from ..memv2v_core.model.adapter import MemoryAdapter
-from ..memv2v_core.model.base_info import BaseInfo
 from ..memv2v_core.model.memory_inputs import MemoryInputs, window_inputs
 from ..memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from ..memv2v_core.model.wan_view import WanView
@@ -28,7 +29,14 @@ from .attachment import KEY, adapter_of
 
 _TIME_AXIS = 2
 # What Wan's forwards read beside the latent and the prompt; ours would pass over it in silence.
-_FOREIGN_INPUTS = ("reference_latent", "context_latents", "camera_conditions", "vace_context", "audio_embed", "control")
+_FOREIGN_INPUTS = (
+    "reference_latent",
+    "context_latents",
+    "camera_conditions",
+    "vace_context",
+    "audio_embed",
+    "control",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +63,19 @@ class MemoryPatch:
             clone.add_wrapper_with_key(kind, KEY, wrapper)
         return clone
 
-    def outer_sample(self, executor: Callable, noise: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Puts a `MemoryRun` where `diffusion_model` finds it, in options that live as long as this run.
+    def outer_sample(
+        self, executor: Callable, noise: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Puts a `MemoryRun` where `diffusion_model` finds it, in options that live as long as this
+        run.
 
         Raises: ValueError when the sampler was given another latent than ApplyMemory's.
         """
         if tuple(noise.shape[1:]) != self.latent_shape:
             raise ValueError(
-                f"the sampler's latent got {tuple(noise.shape[1:])} (channels, frames, height, width), wanted "
-                f"{self.latent_shape} as source, memories and cameras; connect the latent output of Apply Memory"
+                f"the sampler's latent got {tuple(noise.shape[1:])} (channels, frames, height, "
+                f"width), wanted {self.latent_shape} as source, memories and cameras; connect the "
+                "latent output of Apply Memory"
             )
         guider = executor.class_obj
         model, device = guider.model_patcher.model, guider.model_patcher.load_device
@@ -84,14 +96,21 @@ class MemoryPatch:
             retained_conds=tuple(getattr(windows, "cond_retain_index_list", ())),
             has_hooks="registered_hooks" in guider.model_options,
         )
-        # Innermost: our forward never calls the wrapped one, and context windows shrink the shape before we grow it.
+        # Innermost: our forward never calls the wrapped one, and context windows shrink the shape
+        # before we grow it.
         for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.PREPARE_SAMPLING):
             wrappers = options["wrappers"][kind]
             wrappers[KEY] = wrappers.pop(KEY)
         return executor(noise, *args, **kwargs)
 
     def prepare_sampling(
-        self, executor: Callable, model: ModelPatcher, noise_shape: torch.Size, conds: dict, *args: Any, **kwargs: Any
+        self,
+        executor: Callable,
+        model: ModelPatcher,
+        noise_shape: torch.Size,
+        conds: dict,
+        *args: Any,
+        **kwargs: Any,
     ) -> tuple:
         """Counts our tokens as frames of the target, so that ComfyUI frees enough memory."""
         shape = list(noise_shape)
@@ -99,7 +118,9 @@ class MemoryPatch:
         return executor(model, shape, conds, *args, **kwargs)
 
     def sequence_growth(self, num_frames: int) -> float:
-        """Tokens of the whole sequence over those of the target alone, for `num_frames` latent frames of the target."""
+        """Tokens of the whole sequence over those of the target alone, for `num_frames` latent
+        frames of the target.
+        """
         entries = self.plan.retrieval.entries if self.plan is not None else ()
         kernels = self.plan.kernels if self.plan is not None else ()
         frames = tuple(entry.latent.shape[1] for entry in entries)
@@ -112,8 +133,9 @@ class MemoryPatch:
 class MemoryRun:
     """One sampling run: inputs on their device, and the tokens of the newest context window.
 
-    retained_latents, retained_conds: places in a window that hold the whole's frame of that number, in the latent and
-    in what conditions it. has_hooks: whether prompts swap weights from call to call, so that tokens cannot be kept.
+    retained_latents, retained_conds: places in a window that hold the whole's frame of that number,
+    in the latent and in what conditions it. has_hooks: whether prompts swap weights from call to
+    call, so that tokens cannot be kept.
     """
 
     inputs: MemoryInputs
@@ -124,7 +146,9 @@ class MemoryRun:
     has_hooks: bool = False
     kept: "_WindowTokens | None" = None
 
-    def forward(self, view: WanView, x: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, view: WanView, x: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor
+    ) -> torch.Tensor:
         """The DiT's output for one step of the whole target, or of a context window of it.
 
         Raises: ValueError when another node cut the latent into pieces of another kind.
@@ -132,21 +156,28 @@ class MemoryRun:
         frames = window_frames(view.options.get("context_window"), self.latent_shape[1])
         if tuple(x.shape[2:]) != (len(frames), *self.latent_shape[2:]):
             raise ValueError(
-                f"the model got a piece {tuple(x.shape[2:])} of the latent, wanted {len(frames)} of its "
-                f"{self.latent_shape[1]} frames, each {self.latent_shape[2:]} (height, width) and whole; disconnect "
-                "area conditioning and context windows along other axes than time, or Apply Memory"
+                f"the model got a piece {tuple(x.shape[2:])} of the latent, wanted {len(frames)} "
+                f"of its {self.latent_shape[1]} frames, each {self.latent_shape[2:]} (height, "
+                "width) and whole; disconnect area conditioning and context windows along other "
+                "axes than time, or Apply Memory"
             )
         if self.kept is None or self.kept.frames != frames or self.has_hooks:
             inputs = self._inputs_of(frames)
-            self.kept = _WindowTokens(frames, inputs, tokenize_clean(view, self.adapter, inputs, x.shape))
-        out = memory_forward(view, self.adapter, view.noisy, timestep, context, self.kept.inputs, self.kept.tokens)
+            self.kept = _WindowTokens(
+                frames, inputs, tokenize_clean(view, self.adapter, inputs, x.shape)
+            )
+        out = memory_forward(
+            view, self.adapter, view.noisy, timestep, context, self.kept.inputs, self.kept.tokens
+        )
         return out[..., : x.shape[-2], : x.shape[-1]]
 
     def _inputs_of(self, frames: tuple[int, ...]) -> MemoryInputs:
         num_frames = self.latent_shape[1]
         if frames == tuple(range(num_frames)):
             return self.inputs
-        target, source = (_retain(frames, places) for places in (self.retained_latents, self.retained_conds))
+        target, source = (
+            _retain(frames, places) for places in (self.retained_latents, self.retained_conds)
+        )
         return window_inputs(self.inputs, num_frames, target, source)
 
 
@@ -160,7 +191,8 @@ class _WindowTokens:
 
 
 def window_frames(window: Any, num_frames: int) -> tuple[int, ...]:
-    """Latent frames, of `num_frames`, in a native context window over time; all of them without such a window.
+    """Latent frames, of `num_frames`, in a native context window over time; all of them without
+    such a window.
 
     ComfyUI may put the frame before a window in front of it, whose result it then throws away.
     """

@@ -18,7 +18,9 @@ class PictureAndText(ui.PreviewImage):
 
 
 class VideoAndText(ui.PreviewVideo):
-    """A video file in ComfyUI's temporary folder with lines of text below, which `web/memory_v2v.js` shows."""
+    """A video file in ComfyUI's temporary folder with lines of text below, which
+    `web/memory_v2v.js` shows.
+    """
 
     def __init__(self, path: Path, text: str) -> None:
         super().__init__([ui.SavedResult(path.name, "", io.FolderType.temp)])

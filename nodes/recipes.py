@@ -1,4 +1,6 @@
-"""What of a model and a VAE decides a result, as plain values: a rerun on another day tells by them what changed."""
+"""What of a model and a VAE decides a result, as plain values: a rerun on another day tells by them
+what changed.
+"""
 
 from collections.abc import Mapping
 
@@ -11,7 +13,9 @@ from .attachment import adapter_of, base_info
 
 
 def model_parts(model: ModelPatcher) -> tuple[object, ...]:
-    """The base by name and weights, adapter and LoRAs by their weights, noise levels, other patches by name."""
+    """The base by name and weights, adapter and LoRAs by their weights, noise levels, other patches
+    by name.
+    """
     info = base_info(model)
     return (
         info.model_name,
@@ -25,9 +29,11 @@ def model_parts(model: ModelPatcher) -> tuple[object, ...]:
 
 
 def base_parts(model: ModelPatcher) -> dict[str, object]:
-    """Of every weight of the DiT the vector, or the first row: two trainings, and a merge, share neither.
+    """Of every weight of the DiT the vector, or the first row: two trainings, and a merge, share
+    neither.
 
-    A weight that a LoRA is loaded into counts as it was before. Of quantized weights the shape alone.
+    A weight that a LoRA is loaded into counts as it was before. Of quantized weights the shape
+    alone.
     """
     parts = {}
     for name, weight in model.model.diffusion_model.named_parameters():
@@ -35,7 +41,9 @@ def base_parts(model: ModelPatcher) -> dict[str, object]:
         weight = weight if unpatched is None else unpatched.weight
         is_plain = type(weight) in (torch.Tensor, nn.Parameter) and weight.ndim
         sample = weight[:1] if is_plain and weight.ndim > 1 else weight
-        parts[name.replace("_orig_mod.", "")] = sample if is_plain else tuple(weight.shape)  # a compiled one's own name
+        parts[name.replace("_orig_mod.", "")] = (
+            sample if is_plain else tuple(weight.shape)
+        )  # a compiled one's own name
     return parts
 
 
@@ -45,11 +53,15 @@ def vae_parts(vae: VAE) -> tuple[object, ...]:
 
 
 def weight_parts(module: nn.Module | None) -> object:
-    """The vectors of a module, biases and norms, which tell two trainings apart; of larger weights the shape alone."""
+    """The vectors of a module, biases and norms, which tell two trainings apart; of larger weights
+    the shape alone.
+    """
     if module is None:
         return None
     state = module.state_dict()
-    return {name: weight if weight.ndim <= 1 else tuple(weight.shape) for name, weight in state.items()}
+    return {
+        name: weight if weight.ndim <= 1 else tuple(weight.shape) for name, weight in state.items()
+    }
 
 
 def _names(options: object) -> object:

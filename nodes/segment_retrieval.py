@@ -1,4 +1,6 @@
-"""Memories for a segment of a long video: the edits of those earlier segments whose sources look like its own."""
+"""Memories for a segment of a long video: the edits of those earlier segments whose sources look
+like its own.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -7,8 +9,8 @@ from comfy_api.latest import io
 
 from ..memv2v_core.cache.entry import Segment
 from ..memv2v_core.cache.memory_cache import MemoryCache
+from ..memv2v_core.pictures.segments import draw_segments, segment_text
 from ..memv2v_core.retrieval.descriptors import DESCRIPTOR_NAMES, LIGHT, Descriptor, load_descriptor
-from ..memv2v_core.retrieval.segment_picture import draw_segments, segment_text
 from ..memv2v_core.retrieval.segments import SegmentRetrievalConfig, retrieve_by_similarity
 from ..memv2v_core.retrieval.selection import Retrieval
 from .clips import SegmentQuery, SegmentSource, SplitVideo, read_segment
@@ -23,26 +25,29 @@ RETRIEVAL_INPUTS = [
         default=4,
         min=0,
         max=64,
-        tooltip="How many memories to use, pinned ones first, then the segment just before; 0 for none.",
+        tooltip="How many memories to use, pinned ones first, then the segment just before; 0 for "
+        "none.",
     ),
     io.Combo.Input(
         "descriptor",
         options=list(DESCRIPTOR_NAMES),
         default=LIGHT,
-        tooltip=f"What sources are compared by. dinov2-base is the paper's, from models/dinov2/dinov2-base. '{LIGHT}' "
-        "needs no download and knows colours and edges, but no objects.",
+        tooltip="What sources are compared by. dinov2-base is the paper's, from "
+        f"models/dinov2/dinov2-base. '{LIGHT}' needs no download and knows colours and "
+        "edges, but no objects.",
     ),
     io.Boolean.Input(
         "recent_first",
         default=True,
-        tooltip="The segment just before ranks first, whatever it shows, as in the paper. Its tokens are the finest "
-        "anyway.",
+        tooltip="The segment just before ranks first, whatever it shows, as in the paper. Its "
+        "tokens are the finest anyway.",
     ),
     io.Boolean.Input(
         "shot_aware",
         default=True,
-        tooltip="Segments of another shot count only where their sources are alike, so that an edit does not leak "
-        "over a cut, and a shot that comes back finds itself. Off: the paper's ranking.",
+        tooltip="Segments of another shot count only where their sources are alike, so that an "
+        "edit does not leak over a cut, and a shot that comes back finds itself. Off: the "
+        "paper's ranking.",
     ),
     io.Float.Input(
         "min_similarity",
@@ -50,7 +55,8 @@ RETRIEVAL_INPUTS = [
         min=0.0,
         max=1.0,
         step=0.01,
-        tooltip="With shot_aware: how alike the sources must be, 0 to 1. 0 is the descriptor's own value.",
+        tooltip="With shot_aware: how alike the sources must be, 0 to 1. 0 is the descriptor's own "
+        "value.",
     ),
     io.Boolean.Input(
         "allow_download",
@@ -69,23 +75,34 @@ class DinoSegmentRetrieve(io.ComfyNode):
             node_id="DinoSegmentRetrieve",
             display_name="DINO Segment Retrieve",
             category=CATEGORY,
-            description="Takes one segment of a long video and ranks the earlier ones by how alike their sources are "
-            "(the paper's Alg. 2), the one just before it first. The first segment has no memory.",
+            description="Takes one segment of a long video and ranks the earlier ones by how alike "
+            "their sources are (the paper's Alg. 2), the one just before it first. The "
+            "first segment has no memory.",
             inputs=[
                 Segments.Input("segments", tooltip="From Split Segments."),
-                io.Int.Input("index", default=1, min=1, max=100_000, tooltip="Which segment, counted from 1."),
-                Cache.Input("cache", tooltip="The segments edited so far, from the sampler of the segment before."),
+                io.Int.Input(
+                    "index", default=1, min=1, max=100_000, tooltip="Which segment, counted from 1."
+                ),
+                Cache.Input(
+                    "cache",
+                    tooltip="The segments edited so far, from the sampler of the segment before.",
+                ),
                 *RETRIEVAL_INPUTS,
             ],
             outputs=[
                 RetrievalSocket.Output(display_name="retrieval", tooltip="For Dynamic Tokenize."),
                 io.Image.Output(
                     display_name="frames",
-                    tooltip="The segment at the model's size, for VAE Encode; its last frame is held until the VAE "
-                    "takes the count.",
+                    tooltip="The segment at the model's size, for VAE Encode; its last frame is "
+                    "held until the VAE takes the count.",
                 ),
-                SegmentSocket.Output(display_name="segment", tooltip="For the sampler, which keeps it."),
-                io.Image.Output(display_name="why", tooltip="The segment, and every earlier one with its similarity."),
+                SegmentSocket.Output(
+                    display_name="segment", tooltip="For the sampler, which keeps it."
+                ),
+                io.Image.Output(
+                    display_name="why",
+                    tooltip="The segment, and every earlier one with its similarity.",
+                ),
             ],
             is_output_node=True,
         )
@@ -104,14 +121,18 @@ class DinoSegmentRetrieve(io.ComfyNode):
         allow_download: bool,
     ) -> io.NodeOutput:
         chosen = segment_at(segments, index)
-        settings = RetrievalSettings(k, descriptor, recent_first, shot_aware, min_similarity, allow_download)
+        settings = RetrievalSettings(
+            k, descriptor, recent_first, shot_aware, min_similarity, allow_download
+        )
         source = read_segment(segments, segments.clip.reader(), chosen)
         query = settings.describe(source, settings.load())
         retrieval = settings.retrieve(cache, query, segments)
         frames = source.frames.movedim(1, -1).contiguous()
         picture = draw_segments(retrieval, chosen, frames[len(frames) // 2])[None]
         text = segment_ranking_text(chosen, retrieval)
-        return io.NodeOutput(retrieval, frames, query, picture, ui=PictureAndText(picture, text, cls))
+        return io.NodeOutput(
+            retrieval, frames, query, picture, ui=PictureAndText(picture, text, cls)
+        )
 
 
 @dataclass(frozen=True)
@@ -143,9 +164,15 @@ class RetrievalSettings:
         return SegmentQuery(source.segment, descriptor(source.true_frames), descriptor.name)
 
     def retrieve(self, cache: MemoryCache, query: SegmentQuery, split: SplitVideo) -> Retrieval:
-        """The memories for the segment. A base whose source has tokens has no range of its own for the one before."""
-        config = SegmentRetrievalConfig(self.recent_first, self.shot_aware, self.min_similarity or None)
-        found = retrieve_by_similarity(cache, query.descriptor, query.descriptor_name, query.segment, self.k, config)
+        """The memories for the segment. A base whose source has tokens has no range of its own for
+        the one before.
+        """
+        config = SegmentRetrievalConfig(
+            self.recent_first, self.shot_aware, self.min_similarity or None
+        )
+        found = retrieve_by_similarity(
+            cache, query.descriptor, query.descriptor_name, query.segment, self.k, config
+        )
         if not split.info.has_source_tokens:
             return found
         ranked, rejected = (
@@ -162,7 +189,9 @@ def segment_at(split: SplitVideo, index: int) -> Segment:
     """
     segments = split.plan.segments
     if index > len(segments):
-        raise ValueError(f"index got {index}, wanted 1 to {len(segments)}, the segments of this video; lower it")
+        raise ValueError(
+            f"index got {index}, wanted 1 to {len(segments)}, the segments of this video; lower it"
+        )
     return segments[index - 1]
 
 
@@ -176,7 +205,11 @@ def segment_ranking_text(segment: Segment, retrieval: Retrieval) -> str:
             f"{verdict}: segment {found.entry.segment.idx + 1}  {found.entry.entry_id[:8]}  "
             f"similarity {found.score:.3f}{previous}"
         )
-    return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}\nno earlier segment: edited without memory"
+    return (
+        "\n".join(lines)
+        if len(lines) > 1
+        else f"{lines[0]}\nno earlier segment: edited without memory"
+    )
 
 
 NODES = [DinoSegmentRetrieve]

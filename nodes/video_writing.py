@@ -1,4 +1,6 @@
-"""Writing a video as its frames come, with the sound of the clip that it was made from. Nothing is held for long."""
+"""Writing a video as its frames come, with the sound of the clip that it was made from. Nothing is
+held for long.
+"""
 
 import itertools
 import math
@@ -11,11 +13,14 @@ from types import TracebackType
 import av
 import torch
 
-from ..memv2v_core.stitching.fitting import Size
+from ..memv2v_core.clips.fitting import Size
 from .clips import Clip, FileClip, rewind
 
 DEFAULT_CRF = 16
-_BT709, _LIMITED_RANGE = 1, 1  # written into the file, so that every player turns the same numbers into colours
+_BT709, _LIMITED_RANGE = (
+    1,
+    1,
+)  # written into the file, so that every player turns the same numbers into colours
 _COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what MP4 holds as it is
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -28,7 +33,8 @@ Packets = Generator[av.Packet, None, None]
 class VideoWriter:
     """An H.264 file in the making; use it in a `with` block. After an error no part of it is left.
 
-    size: rows and columns of the frames. Odd sides need full colour resolution (4:4:4), which some players lack.
+    size: rows and columns of the frames. Odd sides need full colour resolution (4:4:4), which some
+    players lack.
     """
 
     def __init__(self, path: Path, size: Size, clip: Clip, crf: int = DEFAULT_CRF) -> None:
@@ -46,7 +52,10 @@ class VideoWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         is_whole = False
         try:
@@ -61,7 +70,15 @@ class VideoWriter:
 
     def add(self, frames: torch.Tensor) -> None:
         """Write frames (F, C, H, W) in 0..1, and the sound up to their end."""
-        pixels = (frames.movedim(1, -1) * 255).round().clamp(0, 255).to(torch.uint8).cpu().contiguous().numpy()
+        pixels = (
+            (frames.movedim(1, -1) * 255)
+            .round()
+            .clamp(0, 255)
+            .to(torch.uint8)
+            .cpu()
+            .contiguous()
+            .numpy()
+        )
         for picture in pixels:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame = frame.reformat(format=self._video.pix_fmt, dst_colorspace=_BT709)
@@ -82,15 +99,19 @@ def require_sound(clip: Clip) -> None:
     num_channels = clip.audio["waveform"].shape[1]
     if num_channels not in _LAYOUTS:
         raise ValueError(
-            f"audio got {num_channels} channels, wanted {', '.join(map(str, _LAYOUTS))}; mix it down before"
+            f"audio got {num_channels} channels, wanted {', '.join(map(str, _LAYOUTS))}; mix it "
+            "down before"
         )
 
 
-def _video_stream(output: av.container.OutputContainer, size: Size, frame_rate: Fraction, crf: int) -> av.VideoStream:
+def _video_stream(
+    output: av.container.OutputContainer, size: Size, frame_rate: Fraction, crf: int
+) -> av.VideoStream:
     stream = output.add_stream("h264", rate=frame_rate)
     stream.height, stream.width = size
     stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-    # With mbtree, x264 reads memory that it never wrote on CPUs with AVX-512: equal frames would make unequal files.
+    # With mbtree, x264 reads memory that it never wrote on CPUs with AVX-512: equal frames would
+    # make unequal files.
     stream.options = {"crf": str(crf), "mbtree": "0"}
     context = stream.codec_context
     context.colorspace = context.color_primaries = context.color_trc = _BT709
@@ -125,9 +146,14 @@ def _silence() -> Packets:
 
 
 def _copied(
-    source: av.container.InputContainer, stream: av.AudioStream, target: av.AudioStream, start_s: float
+    source: av.container.InputContainer,
+    stream: av.AudioStream,
+    target: av.AudioStream,
+    start_s: float,
 ) -> Packets:
-    """The packets as they are, moved with the first frame, which was shown at `start_s` and now is at 0."""
+    """The packets as they are, moved with the first frame, which was shown at `start_s` and now is
+    at 0.
+    """
     with source:
         for packet in source.demux(stream):
             if packet.dts is None:  # the last one only ends the stream
@@ -142,10 +168,15 @@ def _copied(
 
 
 def _recoded(
-    source: av.container.InputContainer, stream: av.AudioStream, output: av.container.OutputContainer, clip: FileClip
+    source: av.container.InputContainer,
+    stream: av.AudioStream,
+    output: av.container.OutputContainer,
+    clip: FileClip,
 ) -> Packets:
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout
-    layout = _LAYOUTS.get(channels.nb_channels, "stereo")  # PCM does not say where its channels belong
+    layout = _LAYOUTS.get(
+        channels.nb_channels, "stereo"
+    )  # PCM does not say where its channels belong
     begins_s = float((stream.start_time or 0) * stream.time_base)
     first = round((clip.start_s - begins_s) * rate)
     wanted = math.ceil(clip.num_frames * rate / clip.frame_rate) if any(clip.window) else None
@@ -157,15 +188,21 @@ def _decoded_samples(
     source: av.container.InputContainer, stream: av.AudioStream, layout: str
 ) -> Iterator[torch.Tensor]:
     """Samples (C, n) from the file's first on."""
-    resampler = av.AudioResampler(format="fltp", layout=layout, rate=stream.codec_context.sample_rate)
+    resampler = av.AudioResampler(
+        format="fltp", layout=layout, rate=stream.codec_context.sample_rate
+    )
     with source:
         for frame in itertools.chain(source.decode(stream), (None,)):
             for piece in resampler.resample(frame):
                 yield torch.from_numpy(piece.to_ndarray())
 
 
-def _window_of(pieces: Iterator[torch.Tensor], first: int, wanted: int | None) -> Iterator[torch.Tensor]:
-    """Samples first..first+wanted-1 of all, or all from `first` on; silence where `first` is negative."""
+def _window_of(
+    pieces: Iterator[torch.Tensor], first: int, wanted: int | None
+) -> Iterator[torch.Tensor]:
+    """Samples first..first+wanted-1 of all, or all from `first` on; silence where `first` is
+    negative.
+    """
     start, stop = min(first, 0), math.inf if wanted is None else first + wanted
     for piece in pieces:
         if start < 0:
@@ -183,23 +220,36 @@ def _coded_waveform(output: av.container.OutputContainer, clip: Clip) -> Packets
     """The sound of frames in memory, cut to their length."""
     require_sound(clip)
     rate = int(clip.audio["sample_rate"])
-    waveform = clip.audio["waveform"][0, :, : math.ceil(clip.num_frames * rate / clip.frame_rate)].float().cpu()
+    waveform = (
+        clip.audio["waveform"][0, :, : math.ceil(clip.num_frames * rate / clip.frame_rate)]
+        .float()
+        .cpu()
+    )
     if not waveform.shape[1]:
         return _silence()
-    return _coded(output, rate, _LAYOUTS[len(waveform)], iter(waveform.split(rate * _SOUND_S, dim=1)))
+    return _coded(
+        output, rate, _LAYOUTS[len(waveform)], iter(waveform.split(rate * _SOUND_S, dim=1))
+    )
 
 
-def _coded(output: av.container.OutputContainer, rate: int, layout: str, pieces: Iterator[torch.Tensor]) -> Packets:
-    """AAC packets of samples (C, n). The stream is there at once, the packets as they are asked for.
+def _coded(
+    output: av.container.OutputContainer, rate: int, layout: str, pieces: Iterator[torch.Tensor]
+) -> Packets:
+    """AAC packets of samples (C, n). The stream is there at once, the packets as they are asked
+    for.
 
     A rate that AAC does not have becomes another: PyAV's encoder resamples what it gets.
     """
-    stream = output.add_stream("aac", rate=rate if rate in _AAC_RATES else _OTHER_RATE, layout=layout)
+    stream = output.add_stream(
+        "aac", rate=rate if rate in _AAC_RATES else _OTHER_RATE, layout=layout
+    )
 
     def packets() -> Packets:
         position = 0
         for piece in pieces:
-            frame = av.AudioFrame.from_ndarray(piece.contiguous().numpy(), format="fltp", layout=layout)
+            frame = av.AudioFrame.from_ndarray(
+                piece.contiguous().numpy(), format="fltp", layout=layout
+            )
             frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
             position += piece.shape[1]
             yield from stream.encode(frame)

@@ -1,7 +1,8 @@
-"""Imports the pack as ComfyUI does, under the name `memory_v2v`, and offers a real ComfyUI to tests.
+"""Imports the pack as ComfyUI does, under the name `memory_v2v`, and offers a real ComfyUI to
+tests.
 
-`memv2v_core` is an alias of `memory_v2v.memv2v_core`: the same module objects under both names, so a class
-that a node returns is the class that a core test imports.
+`memv2v_core` is an alias of `memory_v2v.memv2v_core`: the same module objects under both names, so
+a class that a node returns is the class that a core test imports.
 """
 
 import importlib
@@ -31,13 +32,17 @@ NO_COMFYUI = "no ComfyUI: run the tests with `python dev.py test`, or set COMFYU
 class _CoreAlias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Answers an import of memv2v_core[.x] with the module memory_v2v.memv2v_core[.x]."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if name != "memv2v_core" and not name.startswith("memv2v_core."):
             return None
         real = importlib.util.find_spec(f"memory_v2v.{name}")
         if real is None:
             return None
-        return importlib.util.spec_from_loader(name, self, is_package=real.submodule_search_locations is not None)
+        return importlib.util.spec_from_loader(
+            name, self, is_package=real.submodule_search_locations is not None
+        )
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(f"memory_v2v.{spec.name}")
@@ -70,7 +75,9 @@ sys.meta_path.insert(0, _CoreAlias())
 
 @dataclass(frozen=True)
 class ComfyInProcess:
-    """ComfyUI's modules imported in this process, on the CPU, with an empty base directory of their own."""
+    """ComfyUI's modules imported in this process, on the CPU, with an empty base directory of their
+    own.
+    """
 
     comfyui: Path
     base_dir: Path
@@ -78,8 +85,8 @@ class ComfyInProcess:
     folder_paths: ModuleType
 
     def run_node(self, node: type, **inputs: Any) -> Any:
-        """What a V3 node's `execute` returns when it is called as the server does: in inference mode, on a locked
-        clone of its class. A coroutine is awaited."""
+        """What a V3 node's `execute` returns when it is called as the server does: in inference
+        mode, on a locked clone of its class. A coroutine is awaited."""
         import asyncio
         import inspect
 
@@ -95,7 +102,9 @@ class ComfyInProcess:
 
 @pytest.fixture(scope="session")
 def comfy_api(tmp_path_factory: pytest.TempPathFactory) -> ComfyInProcess:
-    """ComfyUI in this process, for tests that call nodes directly; the pack's are in `memory_v2v.nodes`."""
+    """ComfyUI in this process, for tests that call nodes directly; the pack's are in
+    `memory_v2v.nodes`.
+    """
     from devtools.environment import find_environment
 
     environment = find_environment()

@@ -1,4 +1,6 @@
-"""Benchmarks take minutes and run by hand; here each is imported, so that no name it needs goes missing unseen."""
+"""Benchmarks take minutes and run by hand; here each is imported, so that no name it needs goes
+missing unseen.
+"""
 
 import importlib.util
 from pathlib import Path

@@ -50,14 +50,17 @@ def _imports(path: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _part_imported(path: Path, module: str, dots: int) -> str | None:
-    """First folder or file of the core that a relative import reaches, None for an absolute import."""
+    """First folder or file of the core that a relative import reaches, None for an absolute
+    import."""
     if dots == 0:
         return None
     package = path.parent
     for _ in range(dots - 1):
         package = package.parent
     target = package.joinpath(*module.split("."))
-    assert CORE in target.parents, f"{path.relative_to(ROOT)} imports {module} from outside the core"
+    assert CORE in target.parents, (
+        f"{path.relative_to(ROOT)} imports {module} from outside the core"
+    )
     return target.relative_to(CORE).parts[0]
 
 
@@ -72,14 +75,18 @@ def test_core_imports_only_from_its_left(path: Path) -> None:
     part = path.relative_to(CORE).with_suffix("").parts[0]
     for module, dots, line in _imports(path):
         imported = _part_imported(path, module, dots)
-        assert imported is None or _may_import(part, imported), f"line {line}: {part} must not import {imported}"
+        assert imported is None or _may_import(part, imported), (
+            f"line {line}: {part} must not import {imported}"
+        )
 
 
 @pytest.mark.parametrize("path", _ours("memv2v_core"))
 def test_core_is_relative_and_knows_no_comfyui(path: Path) -> None:
     for module, dots, line in _imports(path):
         first = module.partition(".")[0]
-        assert dots or first not in COMFY_MODULES | {"memv2v_core", "memory_v2v"}, f"line {line} imports {module}"
+        assert dots or first not in COMFY_MODULES | {"memv2v_core", "memory_v2v"}, (
+            f"line {line} imports {module}"
+        )
 
 
 def test_core_has_no_unknown_part() -> None:
@@ -88,7 +95,9 @@ def test_core_has_no_unknown_part() -> None:
 
 
 def test_core_inits_are_empty() -> None:
-    assert [str(path) for path in CORE.rglob("__init__.py") if path.read_text(encoding="utf-8").strip()] == []
+    assert [
+        str(path) for path in CORE.rglob("__init__.py") if path.read_text(encoding="utf-8").strip()
+    ] == []
 
 
 @pytest.mark.parametrize("path", _ours("memv2v_core", "nodes", "devtools", "tests", "benchmarks"))
@@ -103,7 +112,9 @@ def test_files_and_functions_are_short(path: Path) -> None:
 @pytest.mark.parametrize("path", _ours("memv2v_core", "nodes"))
 def test_library_code_never_prints(path: Path) -> None:
     calls = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
-    lines = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+    lines = [
+        call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"
+    ]
     assert lines == []
 
 
@@ -115,4 +126,6 @@ def test_sources_are_ascii(path: Path) -> None:
 @pytest.mark.parametrize("path", _ours("devtools"))
 def test_devtools_need_only_the_standard_library(path: Path) -> None:
     for module, dots, line in _imports(path):
-        assert dots or module.partition(".")[0] in sys.stdlib_module_names, f"line {line} imports {module}"
+        assert dots or module.partition(".")[0] in sys.stdlib_module_names, (
+            f"line {line} imports {module}"
+        )

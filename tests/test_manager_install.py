@@ -1,7 +1,8 @@
-"""An install as users make it: ComfyUI Manager's command line into a clean ComfyUI, and the registry's archive.
+"""An install as users make it: ComfyUI Manager's command line into a clean ComfyUI, and the
+registry's archive.
 
-Nothing of the developer's ComfyUI or git settings is touched, and no package is ever installed: a clean ComfyUI has
-all that the pack requires, so Manager works offline here.
+Nothing of the developer's ComfyUI or git settings is touched, and no package is ever installed: a
+clean ComfyUI has all that the pack requires, so Manager works offline here.
 """
 
 import json
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 URL = "https://github.com/memory-v2v/comfyui-memory-v2v"
-NOT_COPIED = ("models", "custom_nodes", "input", "output", "temp", "user", ".git", ".venv", "venv", "tests*")
+NOT_COPIED = (
+    "models",
+    "custom_nodes",
+    "input",
+    "output",
+    "temp",
+    "user",
+    ".git",
+    ".venv",
+    "venv",
+    "tests*",
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +54,12 @@ def environment() -> "Environment":
 
 
 @pytest.fixture(scope="module")
-def variables(environment: "Environment", tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The process environment of a user whose git fetches the pack's address from the working tree, committed here."""
+def variables(
+    environment: "Environment", tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The process environment of a user whose git fetches the pack's address from the working tree,
+    committed here.
+    """
     folder = tmp_path_factory.mktemp("hosts")
     organisation, repository = URL.removeprefix("https://").rsplit("/", 1)
     settings = folder / "gitconfig"
@@ -53,16 +69,33 @@ def variables(environment: "Environment", tmp_path_factory: pytest.TempPathFacto
         encoding="utf-8",
     )
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "CM_", "UV_", "PIP_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GIT_", "CM_", "UV_", "PIP_"))
     }
     home = {"HOME": str(folder), "USERPROFILE": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    git = {"GIT_CONFIG_GLOBAL": str(settings), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
-    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    git = {
+        "GIT_CONFIG_GLOBAL": str(settings),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    nowhere = {
+        name: "http://127.0.0.1:9"
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+    }
     offline = {**nowhere, "UV_OFFLINE": "1", "UV_NO_CACHE": "1", "UV_BREAK_SYSTEM_PACKAGES": "1"}
     shown = {"PYTHONIOENCODING": "utf-8", "COLUMNS": "200", "NO_COLOR": "1"}
     result = {**inherited, **home, **git, **offline, **shown, "UV_PYTHON": str(environment.python)}
-    in_repository = {**result, "GIT_DIR": str(folder / f"{repository}.git"), "GIT_WORK_TREE": str(ROOT)}
-    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "The working tree"]):
+    in_repository = {
+        **result,
+        "GIT_DIR": str(folder / f"{repository}.git"),
+        "GIT_WORK_TREE": str(ROOT),
+    }
+    for words in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--message", "The working tree"],
+    ):
         subprocess.run(["git", *words], cwd=ROOT, env=in_repository, check=True)
     return result
 
@@ -107,7 +140,9 @@ def installed_server(
     words = run(manager, {**variables, "COMFYUI_PATH": str(comfyui)}, comfyui)
     assert f"[INSTALLED] {URL}.git" in words and "error" not in words.lower(), words
     clean = Environment(environment.python, comfyui, False)
-    with running_server(clean, base_dir=comfyui, pack_dir=None, extra_args=["--disable-api-nodes"]) as server:
+    with running_server(
+        clean, base_dir=comfyui, pack_dir=None, extra_args=["--disable-api-nodes"]
+    ) as server:
         yield server
 
 
@@ -125,12 +160,20 @@ def test_manager_installs_every_node_with_its_help(installed_server: "ComfyServe
     assert set(pack_nodes(installed_server.api.object_info())) == described
 
 
-def test_the_first_workflow_of_an_installed_pack_saves_a_turn(installed_server: "ComfyServer") -> None:
+def test_the_first_workflow_of_an_installed_pack_saves_a_turn(
+    installed_server: "ComfyServer",
+) -> None:
     from devtools.api import output_files
     from devtools.server import PACK_FOLDER
     from devtools.workflow import needed_for, node_titled, with_input, workflow_to_prompt
 
-    path = installed_server.base_dir / "custom_nodes" / PACK_FOLDER / "workflows" / "multi_turn_novel_view.json"
+    path = (
+        installed_server.base_dir
+        / "custom_nodes"
+        / PACK_FOLDER
+        / "workflows"
+        / "multi_turn_novel_view.json"
+    )
     workflow = json.loads(path.read_text(encoding="utf-8"))
     prompt = workflow_to_prompt(workflow, installed_server.api.object_info())
     prompt = with_input(prompt, node_titled(prompt, "Turn A: sample"), "steps", 1)
@@ -142,16 +185,33 @@ def test_the_first_workflow_of_an_installed_pack_saves_a_turn(installed_server: 
 def test_every_file_can_lie_on_a_windows_disk(variables: dict[str, str], clone: Path) -> None:
     staged = run(["git", "ls-files", "--stage"], variables, clone).splitlines()
     modes, names = {line[:6] for line in staged}, [line.partition("\t")[2] for line in staged]
-    assert len(names) > 100 and modes <= {"100644", "100755"}  # plain files: no symbolic links, no submodules
+    assert len(names) > 100 and modes <= {
+        "100644",
+        "100755",
+    }  # plain files: no symbolic links, no submodules
     assert len({name.lower() for name in names}) == len(names)
     for name in names:
         assert name.isascii() and len(name) < 100 and not set(name) & set('<>:"\\|?*')
         for part in name.split("/"):
-            assert part.split(".")[0].lower() not in ("con", "prn", "aux", "nul") and not part.endswith((".", " "))
+            assert part.split(".")[0].lower() not in (
+                "con",
+                "prn",
+                "aux",
+                "nul",
+            ) and not part.endswith((".", " "))
 
 
-def test_the_registry_takes_the_pack(environment: "Environment", variables: dict[str, str], clone: Path) -> None:
-    comfy = [str(environment.python), "-m", "comfy_cli", "--skip-prompt", "--no-enable-telemetry", "node"]
+def test_the_registry_takes_the_pack(
+    environment: "Environment", variables: dict[str, str], clone: Path
+) -> None:
+    comfy = [
+        str(environment.python),
+        "-m",
+        "comfy_cli",
+        "--skip-prompt",
+        "--no-enable-telemetry",
+        "node",
+    ]
     findings = run([*comfy, "validate"], variables, clone)
     assert [line.strip() for line in findings.splitlines() if line.strip()] == [
         "Validating node configuration...",

@@ -34,13 +34,21 @@ def test_requirements_equal_the_declared_dependencies() -> None:
 
 def test_requirements_suit_a_line_by_line_installer() -> None:
     for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        assert line and not line.startswith("-") and "#" not in line and not line.startswith("torch")
+        assert (
+            line and not line.startswith("-") and "#" not in line and not line.startswith("torch")
+        )
 
 
 def _imported_modules() -> set[str]:
-    """First names of all modules that the pack's own code imports, wherever in a file; its own are relative."""
+    """First names of all modules that the pack's own code imports, wherever in a file; its own are
+    relative.
+    """
     names = set()
-    for path in (ROOT / "__init__.py", *(ROOT / "nodes").rglob("*.py"), *(ROOT / "memv2v_core").rglob("*.py")):
+    for path in (
+        ROOT / "__init__.py",
+        *(ROOT / "nodes").rglob("*.py"),
+        *(ROOT / "memv2v_core").rglob("*.py"),
+    ):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
@@ -50,15 +58,34 @@ def _imported_modules() -> set[str]:
 
 
 def _package_names(lines: list[str]) -> set[str]:
-    return {re.match(r"[\w.-]+", line).group().lower() for line in lines if line and not line.startswith("#")}
+    return {
+        re.match(r"[\w.-]+", line).group().lower()
+        for line in lines
+        if line and not line.startswith("#")
+    }
 
 
 def test_requirements_are_what_the_code_imports() -> None:
-    comfyui = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "latent_preview", "node_helpers", "nodes"}
-    elsewhere = {"torch", "typing_extensions"}  # no pack may install PyTorch, which brings the other
+    comfyui = {
+        "comfy",
+        "comfy_api",
+        "comfy_execution",
+        "folder_paths",
+        "latent_preview",
+        "node_helpers",
+        "nodes",
+    }
+    elsewhere = {
+        "torch",
+        "typing_extensions",
+    }  # no pack may install PyTorch, which brings the other
     modules = _imported_modules() - sys.stdlib_module_names - comfyui - elsewhere
     project = _project()["project"]
-    optional = {name for names in project["optional-dependencies"].values() for name in _package_names(names)}
+    optional = {
+        name
+        for names in project["optional-dependencies"].values()
+        for name in _package_names(names)
+    }
     packages = {"PIL": "pillow", "yaml": "pyyaml", "scenedetect": "scenedetect-headless"}
     named = {packages.get(module, module) for module in modules}
     assert named - optional == _package_names(project["dependencies"])
@@ -85,7 +112,9 @@ def test_the_registry_finds_what_it_needs() -> None:
     project, comfy = _project()["project"], _project()["tool"]["comfy"]
     assert "comfyui" not in project["name"].lower()
     assert {"Repository", "Documentation", "Issues"} <= project["urls"].keys()
-    assert (ROOT / project["license"]["file"]).read_text(encoding="utf-8").count("Apache License") >= 1
+    assert (ROOT / project["license"]["file"]).read_text(encoding="utf-8").count(
+        "Apache License"
+    ) >= 1
     assert comfy["PublisherId"] and comfy["DisplayName"] and comfy["requires-comfyui"]
     assert "web" not in comfy  # WEB_DIRECTORY says it already; both load every script twice
 

@@ -1,20 +1,23 @@
-"""The small models that ship with the pack: their files, what they are, and loading them outside ComfyUI."""
+"""The small models that ship with the pack: their files, what they are, and loading them outside
+ComfyUI.
+"""
 
 import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from ..model.adapter import MemoryAdapter
-from ..model.checkpoint import read_adapter, save_adapter, to_diffusers_names, to_native_names
 from ..model.diffusers_view import DiffusersView
-from ..model.weight_files import read_weights
+from ..vocabulary import Task
+from ..weights.checkpoint import read_adapter, save_adapter, to_diffusers_names, to_native_names
+from ..weights.weight_files import read_weights
 from .codec import Codec
 from .text_encoder import TextConfig, TextEncoder
 
@@ -57,8 +60,10 @@ class DitConfig:
 class BuiltinInfo:
     """What a built-in model was trained for; stored beside its weights as JSON.
 
-    name: as shown to users. size: pixels a side. num_frames: frames of a clip. shift and num_steps: of its sampler.
-    task: what it does. fov_deg: its lens, across, where it takes cameras. text: its text encoder, where it reads text.
+    name: as shown to users. size: pixels a side. num_frames: frames of a clip. shift and num_steps:
+    of its sampler.
+    task: what it does. fov_deg: its lens, across, where it takes cameras. text: its text encoder,
+    where it reads text.
     """
 
     name: str
@@ -67,7 +72,7 @@ class BuiltinInfo:
     shift: float
     num_steps: int
     dit: DitConfig
-    task: Literal["novel_view", "text_edit"] = "novel_view"
+    task: Task = "novel_view"
     fov_deg: float | None = None
     text: TextConfig | None = None
 
@@ -164,19 +169,24 @@ def load_text_encoder(name: str, config: TextConfig) -> TextEncoder:
     """The text encoder of the built-in model `name` in fp32."""
     vocabulary, weights = read_text_weights(name)
     encoder = TextEncoder(config, vocabulary)
-    encoder.model.load_state_dict(weights, strict=False)  # the token embedding has two names and is stored once
+    encoder.model.load_state_dict(
+        weights, strict=False
+    )  # the token embedding has two names and is stored once
     return encoder
 
 
 def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
-    """The vocabulary and the weights, in UMT5's own names, of the text encoder of the built-in model `name`.
+    """The vocabulary and the weights, in UMT5's own names, of the text encoder of the built-in
+    model `name`.
 
     Raises: ValueError naming a file that is missing, broken or has no vocabulary.
     """
     path = text_path(name)
     weights = read_weights(path)
     if VOCABULARY not in weights:
-        raise ValueError(f"{path.name} in {path.parent} got nothing for {VOCABULARY!r}; install the pack again")
+        raise ValueError(
+            f"{path.name} in {path.parent} got nothing for {VOCABULARY!r}; install the pack again"
+        )
     vocabulary = weights.pop(VOCABULARY).numpy().tobytes()
     return vocabulary, {key: value.float() for key, value in weights.items()}
 
@@ -184,7 +194,8 @@ def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
 def load_codec(name: str) -> Codec:
     """The VAE of the built-in model `name` in fp32.
 
-    Raises: ValueError naming a file that is missing, broken or not a codec, and what was found in it.
+    Raises: ValueError naming a file that is missing, broken or not a codec, and what was found in
+    it.
     """
     sizes = read_info(name).dit
     codec, weights = Codec(sizes.channels, sizes.num_used), _read(codec_path(name))
@@ -194,13 +205,15 @@ def load_codec(name: str) -> Codec:
 
 
 def require_weights(path: Path, found: dict[str, torch.Tensor], module: nn.Module) -> None:
-    """Raise ValueError unless the file's tensors, `found`, hold every weight of `module` at its size."""
+    """Raise ValueError unless the file's tensors, `found`, hold every weight of `module` at its
+    size.
+    """
     for name, tensor in module.state_dict().items():
         if name not in found or found[name].shape != tensor.shape:
             got = f"size {tuple(found[name].shape)}" if name in found else "nothing"
             raise ValueError(
-                f"{path.name} in {path.parent} got {got} for {name!r}, wanted size {tuple(tensor.shape)}; "
-                "install the pack again"
+                f"{path.name} in {path.parent} got {got} for {name!r}, wanted size "
+                f"{tuple(tensor.shape)}; install the pack again"
             )
 
 
@@ -218,10 +231,17 @@ def save_bundle(
         state = _stored(text_encoder.model.state_dict())
         state.pop("encoder.embed_tokens.weight", None)  # shared.weight under its other name
         save_file(
-            {**state, VOCABULARY: torch.frombuffer(bytearray(text_encoder.vocabulary), dtype=torch.uint8)},
+            {
+                **state,
+                VOCABULARY: torch.frombuffer(bytearray(text_encoder.vocabulary), dtype=torch.uint8),
+            },
             str(text_path(key)),
         )
-    config = {"num_heads": info.dit.num_heads, "text_dim": info.dit.text_dim, "freq_dim": info.dit.freq_dim}
+    config = {
+        "num_heads": info.dit.num_heads,
+        "text_dim": info.dit.text_dim,
+        "freq_dim": info.dit.freq_dim,
+    }
     if info.text is not None:
         config["text_len"] = info.text.num_tokens  # for estimates of cost alone
     metadata = {"config": json.dumps({"transformer": config})}
@@ -233,7 +253,9 @@ def save_bundle(
 
 
 def _stored(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().to("cpu", STORED_DTYPE).contiguous() for name, tensor in state.items()}
+    return {
+        name: tensor.detach().to("cpu", STORED_DTYPE).contiguous() for name, tensor in state.items()
+    }
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

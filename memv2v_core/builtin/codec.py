@@ -1,6 +1,7 @@
 """The built-in models' VAE: a linear encoder and a small decoder, frame by frame.
 
-One latent frame a frame, 8x smaller in space; 16 channels, as many as Wan2.1's latents have, or Wan2.2's 48.
+One latent frame a frame, 8x smaller in space; 16 channels, as many as Wan2.1's latents have, or
+Wan2.2's 48.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ def codec_ratios(channels: int) -> VaeRatios:
 
 @dataclass(frozen=True, eq=False)
 class PatchBasis:
-    """Principal components of 8 x 8 patches: directions (C, 192), mean (192,), scale (C,) of each coefficient."""
+    """Principal components of 8 x 8 patches: directions (C, 192), mean (192,), scale (C,) of each
+    coefficient.
+    """
 
     directions: torch.Tensor
     mean: torch.Tensor
@@ -32,8 +35,9 @@ class PatchBasis:
 def fit_patch_basis(frames: torch.Tensor, channels: int = 16) -> PatchBasis:
     """Basis of the 8 x 8 patches of frames (N, 3, H, W) in [-1, 1], with that many `channels`.
 
-    Coefficients are divided by the square root of their deviation, half way between equal scale (noise first) and
-    equal variance (detail drowned), and then by one number that makes their mean variance 1. Our choice.
+    Coefficients are divided by the square root of their deviation, half way between equal scale
+    (noise first) and equal variance (detail drowned), and then by one number that makes their mean
+    variance 1. Our choice.
     """
     patches = F.unfold(frames, SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)
     mean = patches.mean(0)
@@ -48,7 +52,8 @@ def fit_patch_basis(frames: torch.Tensor, channels: int = 16) -> PatchBasis:
 class Codec(nn.Module):
     """Encoder and decoder of videos (B, 3, F, H, W) in [-1, 1]; latents (B, C, F, H/8, W/8).
 
-    used: channels that carry the video, the first of all `channels`; the others are zero and are not looked at.
+    used: channels that carry the video, the first of all `channels`; the others are zero and are
+    not looked at.
     """
 
     def __init__(self, channels: int = 16, used: int | None = None) -> None:
@@ -87,7 +92,9 @@ def start_codec(codec: Codec, basis: PatchBasis) -> None:
     directions = basis.directions / basis.scale[:, None]
     codec.analysis.weight.copy_(directions.view(channels, 3, side, side))
     codec.analysis.bias.copy_(-directions @ basis.mean)
-    codec.synthesis.weight.copy_((basis.directions * basis.scale[:, None]).view(channels, 3, side, side))
+    codec.synthesis.weight.copy_(
+        (basis.directions * basis.scale[:, None]).view(channels, 3, side, side)
+    )
     mean = basis.mean.view(3, side, side)
     codec.synthesis.bias.copy_(mean.mean((1, 2)))
     nn.init.zeros_(codec.refine[-1].weight)

@@ -1,4 +1,6 @@
-"""The built-in text encoder: a small UMT5, the family that Wan reads, with a sentencepiece vocabulary of its own."""
+"""The built-in text encoder: a small UMT5, the family that Wan reads, with a sentencepiece
+vocabulary of its own.
+"""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -45,16 +47,23 @@ def train_vocabulary(sentences: Iterable[str], size: int = 160) -> bytes:
 
 
 class TextEncoder(nn.Module):
-    """Prompts to text tokens (B, L, D), zero after each prompt's end, as ComfyUI's Wan text encoder gives them."""
+    """Prompts to text tokens (B, L, D), zero after each prompt's end, as ComfyUI's Wan text encoder
+    gives them.
+    """
 
     def __init__(self, config: TextConfig, vocabulary: bytes) -> None:
         super().__init__()
         import sentencepiece
-        from transformers import UMT5Config, UMT5EncoderModel  # slow to import, and ComfyUI has its own
+        from transformers import (  # slow to import, and ComfyUI has its own
+            UMT5Config,
+            UMT5EncoderModel,
+        )
 
         self.config = config
         self.vocabulary = vocabulary
-        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=vocabulary, add_bos=False, add_eos=True)
+        self._pieces = sentencepiece.SentencePieceProcessor(
+            model_proto=vocabulary, add_bos=False, add_eos=True
+        )
         self.model = UMT5EncoderModel(
             UMT5Config(
                 vocab_size=self._pieces.get_piece_size(),
@@ -73,6 +82,8 @@ class TextEncoder(nn.Module):
         length = max(self.config.num_tokens, *map(len, pieces))
         device = self.model.shared.weight.device
         ids = torch.tensor([row + [_PAD] * (length - len(row)) for row in pieces], device=device)
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in pieces], device=device)
+        mask = torch.tensor(
+            [[1] * len(row) + [0] * (length - len(row)) for row in pieces], device=device
+        )
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         return states * mask.unsqueeze(-1).to(states)

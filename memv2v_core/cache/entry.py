@@ -18,7 +18,8 @@ _FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 class Segment:
     """Which frames of a long video an entry edits.
 
-    idx: place in the plan, from 0. start: first frame of the video. num_frames: true frames, before padding.
+    idx: place in the plan, from 0. start: first frame of the video. num_frames: true frames, before
+    padding.
     shot: number of the shot that it lies in, from 0.
 
     Raises: ValueError for negative numbers and for no frames.
@@ -33,7 +34,8 @@ class Segment:
         for name, least in (("idx", 0), ("start", 0), ("num_frames", 1), ("shot", 0)):
             if getattr(self, name) < least:
                 raise ValueError(
-                    f"{name} of a segment got {getattr(self, name)}, wanted {least} or more; plan the segments anew"
+                    f"{name} of a segment got {getattr(self, name)}, wanted {least} or more; plan "
+                    "the segments anew"
                 )
 
     @property
@@ -49,15 +51,19 @@ class MemoryEntry:
     latent: (C, T, H, W) float, in the VAE's unnormalised space, as ComfyUI's LATENT carries it.
     camera: of all pixel frames, `num_frames` of them or more where the video was padded.
     source_latent: (C, T, H, W) of the video that was edited, in the same space.
-    source_descriptor: float features of the source, of any shape; `descriptor_name` says which extractor made them.
-    model_name: of the model that made the latent; `mode` says how: trained, training-free or imported.
+    source_descriptor: float features of the source, of any shape; `descriptor_name` says which
+    extractor made them.
+    model_name: of the model that made the latent; `mode` says how: trained, training-free or
+    imported.
     turn: 1-based. created_s: seconds since 1970.
     thumbnail: (h, w, 3) uint8.
     num_frames: true pixel frames, before padding.
     segment: of a long video; None for a turn on a whole clip.
-    memory_ids: entries that the model saw when it made this one. recipe: hash of all else that decides the result.
+    memory_ids: entries that the model saw when it made this one. recipe: hash of all else that
+    decides the result.
 
-    Tensors that are slices of larger ones are copied, so that an entry never keeps a whole batch alive.
+    Tensors that are slices of larger ones are copied, so that an entry never keeps a whole batch
+    alive.
 
     Raises: ValueError for wrong shapes, types and counts.
     """
@@ -93,25 +99,34 @@ class MemoryEntry:
         if self.mode not in MODES:
             raise ValueError(f"mode got {self.mode!r}, wanted one of {', '.join(MODES)}")
         if self.turn < 1:
-            raise ValueError(f"turn got {self.turn}, wanted 1 or more; the first edit of a video is turn 1")
+            raise ValueError(
+                f"turn got {self.turn}, wanted 1 or more; the first edit of a video is turn 1"
+            )
         if not 1 <= self.num_frames <= self.camera.num_frames:
             raise ValueError(
-                f"num_frames got {self.num_frames}, wanted 1 to {self.camera.num_frames}, the cameras of this video; "
-                "make the camera path as long as the video"
+                f"num_frames got {self.num_frames}, wanted 1 to {self.camera.num_frames}, the "
+                "cameras of this video; make the camera path as long as the video"
             )
 
     @cached_property
     def entry_id(self) -> str:
-        """Hex content hash of latent and camera, the entry's name everywhere: same content, same id.
+        """Hex content hash of latent and camera, the entry's name everywhere: same content, same
+        id.
 
-        Of a segment it covers its place and how it was made too: a still video gives equal latents at two places.
+        Of a segment it covers its place and how it was made too: a still video gives equal latents
+        at two places.
         """
         digest = hashlib.sha256()
         for tensor in (self.latent, self.camera.c2w, self.camera.intrinsics):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
         if self.segment is not None:
-            place = (self.segment.idx, self.segment.start, self.segment.num_frames, self.segment.shot)
+            place = (
+                self.segment.idx,
+                self.segment.start,
+                self.segment.num_frames,
+                self.segment.shot,
+            )
             digest.update(f"{place} {self.recipe} {' '.join(self.memory_ids)};".encode())
         return digest.hexdigest()[:_ID_LENGTH]
 
@@ -136,8 +151,9 @@ def require_finite(entry: MemoryEntry) -> None:
         num_bad = int((~torch.isfinite(value)).sum())
         if num_bad:
             raise ValueError(
-                f"{name} of turn {entry.turn} got NaN or infinity in {num_bad} of {value.numel()} numbers, wanted "
-                "finite numbers; sample the turn again with another dtype (fp32 or bf16) or a lower CFG"
+                f"{name} of turn {entry.turn} got NaN or infinity in {num_bad} of {value.numel()} "
+                "numbers, wanted finite numbers; sample the turn again with another dtype (fp32 "
+                "or bf16) or a lower CFG"
             )
 
 
@@ -152,7 +168,8 @@ def _require_latent(name: str, latent: torch.Tensor | None) -> None:
         return
     if latent.ndim != 4 or latent.numel() == 0:
         raise ValueError(
-            f"{name} got shape {tuple(latent.shape)}, wanted (C, T, H, W); pass one video of the batch, not the batch"
+            f"{name} got shape {tuple(latent.shape)}, wanted (C, T, H, W); pass one video of the "
+            "batch, not the batch"
         )
     _require_float(name, latent)
 
@@ -160,7 +177,10 @@ def _require_latent(name: str, latent: torch.Tensor | None) -> None:
 def _require_float(name: str, tensor: torch.Tensor | None) -> None:
     if tensor is not None and tensor.dtype not in _FLOAT_DTYPES:
         wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _FLOAT_DTYPES)
-        raise ValueError(f"{name} got dtype {tensor.dtype}, wanted {wanted}; convert it before it enters the memory")
+        raise ValueError(
+            f"{name} got dtype {tensor.dtype}, wanted {wanted}; convert it before it enters the "
+            "memory"
+        )
 
 
 def _require_thumbnail(thumbnail: torch.Tensor | None) -> None:
@@ -168,6 +188,6 @@ def _require_thumbnail(thumbnail: torch.Tensor | None) -> None:
         return
     if thumbnail.ndim != 3 or thumbnail.shape[-1] != 3 or thumbnail.dtype != torch.uint8:
         raise ValueError(
-            f"thumbnail got {thumbnail.dtype} of shape {tuple(thumbnail.shape)}, wanted uint8 (h, w, 3); "
-            "scale the picture to 0..255 and convert it"
+            f"thumbnail got {thumbnail.dtype} of shape {tuple(thumbnail.shape)}, wanted uint8 (h, "
+            "w, 3); scale the picture to 0..255 and convert it"
         )

@@ -1,4 +1,5 @@
-"""One entry as one safetensors file, its name the content hash. Nothing in a file is ever executed."""
+"""One entry as one safetensors file, its name the content hash. Nothing in a file is ever
+executed."""
 
 import json
 from pathlib import Path
@@ -7,14 +8,16 @@ import safetensors
 import safetensors.torch
 import torch
 
+from ..atomic_files import read_file, write_atomically
 from ..cameras.trajectory import CameraTrajectory
-from .atomic_files import read_file, write_atomically
 from .entry import MemoryEntry, Segment, is_entry_id, require_finite
 
 ENTRY_SUFFIX = ".safetensors"
 _FORMAT_VERSION = 1
 _METADATA_KEY = "memory_v2v_entry"
-_SEGMENT_KEY = "memory_v2v_segment"  # a header entry of its own, which older versions of the pack pass over
+_SEGMENT_KEY = (
+    "memory_v2v_segment"  # a header entry of its own, which older versions of the pack pass over
+)
 _NUM_AXES = {"latent": 4, "c2w": 3, "intrinsics": 3}
 _OPTIONAL_TENSORS = ("source_latent", "source_descriptor", "thumbnail")
 _PLAIN_FIELDS = {
@@ -28,7 +31,12 @@ _PLAIN_FIELDS = {
     "is_pinned": bool,
 }
 _PLACE_FIELDS = ("idx", "start", "num_frames", "shot")
-_SEGMENT_FIELDS = {"segment": (dict, type(None)), "memory_ids": list, "recipe": str, "descriptor_name": str}
+_SEGMENT_FIELDS = {
+    "segment": (dict, type(None)),
+    "memory_ids": list,
+    "recipe": str,
+    "descriptor_name": str,
+}
 
 
 def entry_path(folder: Path, entry_id: str) -> Path:
@@ -37,17 +45,26 @@ def entry_path(folder: Path, entry_id: str) -> Path:
 
 
 def write_entry(folder: Path, entry: MemoryEntry) -> None:
-    """Write the entry unless its file is already there whole. Tensors keep their dtype, so they return bit-equal."""
+    """Write the entry unless its file is already there whole. Tensors keep their dtype, so they
+    return bit-equal.
+    """
     path = entry_path(folder, entry.entry_id)
     if is_whole(path):
         return
-    tensors = {"latent": entry.latent, "c2w": entry.camera.c2w, "intrinsics": entry.camera.intrinsics}
+    tensors = {
+        "latent": entry.latent,
+        "c2w": entry.camera.c2w,
+        "intrinsics": entry.camera.intrinsics,
+    }
     for name in _OPTIONAL_TENSORS:
         value = getattr(entry, name)
         if value is not None:
             tensors[name] = value
     # Cloned because safetensors refuses tensors that share memory, as a latent and its source may.
-    tensors = {name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    tensors = {
+        name: value.cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
     metadata = {_METADATA_KEY: json.dumps(_metadata(entry)), **_segment_metadata(entry)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
@@ -55,26 +72,35 @@ def write_entry(folder: Path, entry: MemoryEntry) -> None:
 def read_entry(path: Path) -> MemoryEntry:
     """The entry in this file.
 
-    Raises: ValueError with the reason when the file is broken, foreign, or not the content that its name says.
+    Raises: ValueError with the reason when the file is broken, foreign, or not the content that its
+    name says.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
         fields = {**_fields(header), **_segment_fields(header)}
-        # Copied, not mapped: a mapped file cannot be deleted on Windows, and breaks its readers when it shrinks.
+        # Copied, not mapped: a mapped file cannot be deleted on Windows, and breaks its readers
+        # when it shrinks.
         tensors = safetensors.torch.load(read_file(path))
     except safetensors.SafetensorError as error:
-        raise ValueError(f"not a whole safetensors file ({error}); delete it and make its turn again") from error
-    wrong = [name for name, num in _NUM_AXES.items() if name not in tensors or tensors[name].ndim != num]
+        raise ValueError(
+            f"not a whole safetensors file ({error}); delete it and make its turn again"
+        ) from error
+    wrong = [
+        name for name, num in _NUM_AXES.items() if name not in tensors or tensors[name].ndim != num
+    ]
     if wrong:
-        raise ValueError(f"lacks the tensors {', '.join(wrong)}, or their axes; delete it and make its turn again")
+        raise ValueError(
+            f"lacks the tensors {', '.join(wrong)}, or their axes; delete it and make its turn "
+            "again"
+        )
     camera = CameraTrajectory(tensors["c2w"], tensors["intrinsics"], fields.pop("is_assumed"))
     optional = {name: tensors.get(name) for name in _OPTIONAL_TENSORS}
     entry = MemoryEntry(latent=tensors["latent"], camera=camera, **optional, **fields)
     if entry.entry_id != path.stem:
         raise ValueError(
-            f"holds content {entry.entry_id}, wanted {path.stem}: it was renamed or its bytes changed; "
-            "restore it from a backup, or delete it and make its turn again"
+            f"holds content {entry.entry_id}, wanted {path.stem}: it was renamed or its bytes "
+            "changed; restore it from a backup, or delete it and make its turn again"
         )
     require_finite(entry)
     return entry
@@ -100,29 +126,42 @@ def _metadata(entry: MemoryEntry) -> dict[str, object]:
 
 
 def _fields(header_metadata: dict[str, str]) -> dict:
-    """Keyword arguments of MemoryEntry, and is_assumed, out of a file's metadata, every type checked."""
+    """Keyword arguments of MemoryEntry, and is_assumed, out of a file's metadata, every type
+    checked.
+    """
     if _METADATA_KEY not in header_metadata:
-        raise ValueError("not a Memory-V2V entry: its header has no such metadata; move it out of the session's folder")
+        raise ValueError(
+            "not a Memory-V2V entry: its header has no such metadata; move it out of the session's "
+            "folder"
+        )
     fields = json.loads(header_metadata[_METADATA_KEY])
     version = fields.pop("version", None) if isinstance(fields, dict) else None
     if version != _FORMAT_VERSION:
-        raise ValueError(f"has entry format {version!r}, wanted {_FORMAT_VERSION}; update the node pack")
+        raise ValueError(
+            f"has entry format {version!r}, wanted {_FORMAT_VERSION}; update the node pack"
+        )
     kinds = {**_PLAIN_FIELDS, "is_assumed": bool, "parent_id": (str, type(None))}
     wrong = [name for name, kind in kinds.items() if not isinstance(fields.get(name), kind)]
     unknown = sorted(fields.keys() - kinds.keys())
     if wrong or unknown:
         raise ValueError(
-            f"has metadata with wrong or missing [{', '.join(wrong)}] and unknown [{', '.join(unknown)}]; "
-            "delete it and make its turn again"
+            f"has metadata with wrong or missing [{', '.join(wrong)}] and unknown "
+            f"[{', '.join(unknown)}]; delete it and make its turn again"
         )
     return fields
 
 
 def _segment_metadata(entry: MemoryEntry) -> dict[str, str]:
-    """What only long videos have, in a header entry of its own; nothing where there is nothing to say."""
+    """What only long videos have, in a header entry of its own; nothing where there is nothing to
+    say.
+    """
     if entry.segment is None and not (entry.memory_ids or entry.recipe or entry.descriptor_name):
         return {}
-    place = None if entry.segment is None else {name: int(getattr(entry.segment, name)) for name in _PLACE_FIELDS}
+    place = (
+        None
+        if entry.segment is None
+        else {name: int(getattr(entry.segment, name)) for name in _PLACE_FIELDS}
+    )
     fields = {
         "segment": place,
         "memory_ids": list(entry.memory_ids),
@@ -133,12 +172,17 @@ def _segment_metadata(entry: MemoryEntry) -> dict[str, str]:
 
 
 def _segment_fields(header_metadata: dict[str, str]) -> dict:
-    """Keyword arguments of MemoryEntry that tell its place in a long video, every type checked; none in other files."""
+    """Keyword arguments of MemoryEntry that tell its place in a long video, every type checked;
+    none in other files.
+    """
     if _SEGMENT_KEY not in header_metadata:
         return {}
     fields = json.loads(header_metadata[_SEGMENT_KEY])
     if not isinstance(fields, dict) or fields.keys() != _SEGMENT_FIELDS.keys():
-        raise ValueError(f"has segment metadata {fields!r}, wanted {', '.join(_SEGMENT_FIELDS)}; update the node pack")
+        raise ValueError(
+            f"has segment metadata {fields!r}, wanted {', '.join(_SEGMENT_FIELDS)}; update the "
+            "node pack"
+        )
     wrong = [name for name, kind in _SEGMENT_FIELDS.items() if not isinstance(fields[name], kind)]
     place, memory_ids = fields["segment"], fields["memory_ids"]
     is_place = isinstance(place, dict) and place.keys() == set(_PLACE_FIELDS)
@@ -147,6 +191,9 @@ def _segment_fields(header_metadata: dict[str, str]) -> dict:
     if isinstance(memory_ids, list) and not all(is_entry_id(text) for text in memory_ids):
         wrong.append("memory_ids")
     if wrong:
-        raise ValueError(f"has segment metadata with wrong [{', '.join(wrong)}]; delete it and make its turn again")
+        raise ValueError(
+            f"has segment metadata with wrong [{', '.join(wrong)}]; delete it and make its turn "
+            "again"
+        )
     segment = None if place is None else Segment(**place)
     return {**fields, "segment": segment, "memory_ids": tuple(memory_ids)}

@@ -1,4 +1,6 @@
-"""The small JSON file of a session: which entries it has, in which order, which are pinned, which were forgotten."""
+"""The small JSON file of a session: which entries it has, in which order, which are pinned, which
+were forgotten.
+"""
 
 import json
 import math
@@ -6,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic_files import read_file, write_atomically
+from ..atomic_files import read_file, write_atomically
 from .entry import MemoryEntry, is_entry_id
 from .memory_cache import MemoryCache, require_same_latent, require_same_model
 
@@ -17,7 +19,9 @@ _FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class EntryRecord:
-    """What the manifest says of one entry. Only order and pins are read back; the rest lies in the entry's own file."""
+    """What the manifest says of one entry. Only order and pins are read back; the rest lies in the
+    entry's own file.
+    """
 
     entry_id: str
     turn: int
@@ -28,7 +32,9 @@ class EntryRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A session on disk: `records` oldest first, and for each forgotten id the newest `created_s` that it covers."""
+    """A session on disk: `records` oldest first, and for each forgotten id the newest `created_s`
+    that it covers.
+    """
 
     model_name: str | None
     latent_shape: tuple[int, int, int] | None
@@ -48,11 +54,14 @@ def rebuilt(entries: Iterable[MemoryEntry]) -> Manifest:
     ordered = sorted(entries, key=lambda entry: (entry.turn, entry.created_s))
     if not ordered:
         return EMPTY
-    return Manifest(ordered[0].model_name, ordered[0].latent_shape, tuple(_record(entry) for entry in ordered))
+    return Manifest(
+        ordered[0].model_name, ordered[0].latent_shape, tuple(_record(entry) for entry in ordered)
+    )
 
 
 def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
-    """What the session is after this cache is saved over `disk`: nothing of either is lost but what was forgotten.
+    """What the session is after this cache is saved over `disk`: nothing of either is lost but what
+    was forgotten.
 
     New entries follow those on disk. A pin on disk stays unless this cache changed it.
 
@@ -63,12 +72,17 @@ def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
         forgotten[old.entry_id] = max(old.created_s, forgotten.get(old.entry_id, -math.inf))
     union = Manifest(None, None, (), tuple(forgotten.items()))
     held = {entry.entry_id: entry for entry in cache.entries}
-    on_disk = [record for record in disk.records if not union.covers(record.entry_id, record.created_s)]
+    on_disk = [
+        record for record in disk.records if not union.covers(record.entry_id, record.created_s)
+    ]
     if on_disk and cache.entries:
         label = f"session {session!r} on disk"
         require_same_model(label, disk.model_name, cache.entries[0].model_name)
         require_same_latent(label, disk.latent_shape, cache.entries[0].latent_shape)
-    records = [_record(held[old.entry_id]) if old.entry_id in cache.changed_pins else old for old in on_disk]
+    records = [
+        _record(held[old.entry_id]) if old.entry_id in cache.changed_pins else old
+        for old in on_disk
+    ]
     known = {record.entry_id for record in records}
     for entry in cache.entries:
         if entry.entry_id not in known and not union.covers(entry.entry_id, entry.created_s):
@@ -89,7 +103,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "model_name": manifest.model_name,
         "latent_shape": manifest.latent_shape,
         "entries": [vars(record) for record in manifest.records],
-        "forgotten": [{"entry_id": entry_id, "created_s": created_s} for entry_id, created_s in manifest.forgotten],
+        "forgotten": [
+            {"entry_id": entry_id, "created_s": created_s}
+            for entry_id, created_s in manifest.forgotten
+        ],
     }
     write_atomically(folder / MANIFEST_NAME, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -110,7 +127,9 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
         return None, f"{MANIFEST_NAME} is not a Memory-V2V manifest"
     version = content.get("version")
     if isinstance(version, int) and version > _FORMAT_VERSION:
-        raise ValueError(f"{path} has format {version}, wanted at most {_FORMAT_VERSION}; update the node pack")
+        raise ValueError(
+            f"{path} has format {version}, wanted at most {_FORMAT_VERSION}; update the node pack"
+        )
     try:
         return _parsed(content), None
     except (KeyError, TypeError, ValueError) as error:
@@ -147,4 +166,6 @@ def _parsed_id(raw: dict) -> str:
 
 
 def _record(entry: MemoryEntry) -> EntryRecord:
-    return EntryRecord(entry.entry_id, entry.turn, entry.created_s, entry.is_pinned, entry.parent_id)
+    return EntryRecord(
+        entry.entry_id, entry.turn, entry.created_s, entry.is_pinned, entry.parent_id
+    )

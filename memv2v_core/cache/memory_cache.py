@@ -1,4 +1,6 @@
-"""All stored videos of one session, as a value that never changes: every method returns a new cache."""
+"""All stored videos of one session, as a value that never changes: every method returns a new
+cache.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +10,9 @@ from .entry import MemoryEntry, require_finite
 
 @dataclass(frozen=True)
 class Forgotten:
-    """An entry that was removed on purpose. The same content made again later (a larger `created_s`) is a new entry."""
+    """An entry that was removed on purpose. The same content made again later (a larger
+    `created_s`) is a new entry.
+    """
 
     entry_id: str
     created_s: float
@@ -18,9 +22,11 @@ class Forgotten:
 class MemoryCache:
     """The entries, oldest first. Caches share entries, so branches and undo cost nothing.
 
-    model_name: of the model that made every entry; None while the cache is empty and open to any model.
+    model_name: of the model that made every entry; None while the cache is empty and open to any
+    model.
     session: its name on disk, None when it lives in memory alone.
-    forgotten, changed_pins: what this cache did to its session, so that storage can merge it with another writer's.
+    forgotten, changed_pins: what this cache did to its session, so that storage can merge it with
+    another writer's.
     """
 
     model_name: str | None = None
@@ -34,7 +40,9 @@ class MemoryCache:
 
     @property
     def latent_shape(self) -> tuple[int, int, int] | None:
-        """(C, H, W) shared by all entries, None while the cache is empty; the number of latent frames may differ."""
+        """(C, H, W) shared by all entries, None while the cache is empty; the number of latent
+        frames may differ.
+        """
         return self.entries[0].latent_shape if self.entries else None
 
     @property
@@ -48,12 +56,15 @@ class MemoryCache:
         return max((entry.turn for entry in self.entries), default=0) + 1
 
     def require_fit(self, model_name: str, latent_shape: tuple[int, int, int]) -> None:
-        """Raise ValueError unless latents (C, H, W) of this model can live in this cache; an empty cache takes any."""
+        """Raise ValueError unless latents (C, H, W) of this model can live in this cache; an empty
+        cache takes any.
+        """
         require_same_model(self._label, self.model_name, model_name)
         require_same_latent(self._label, self.latent_shape, latent_shape)
 
     def append(self, entry: MemoryEntry) -> "MemoryCache":
-        """This cache and the entry after all others. Content that it already holds changes nothing: same cache back.
+        """This cache and the entry after all others. Content that it already holds changes nothing:
+        same cache back.
 
         Raises: ValueError for another model, another latent size, and latents that are not finite.
         """
@@ -62,7 +73,9 @@ class MemoryCache:
         if any(held.entry_id == entry.entry_id for held in self.entries):
             return self
         forgotten = tuple(old for old in self.forgotten if old.entry_id != entry.entry_id)
-        return replace(self, model_name=entry.model_name, entries=(*self.entries, entry), forgotten=forgotten)
+        return replace(
+            self, model_name=entry.model_name, entries=(*self.entries, entry), forgotten=forgotten
+        )
 
     def get(self, entry_id: str) -> MemoryEntry:
         """The entry of this id, or of this unique beginning of an id.
@@ -74,7 +87,8 @@ class MemoryCache:
     def of_turn(self, turn: int) -> MemoryEntry:
         """The entry with this 1-based turn number.
 
-        Raises: ValueError when none has it, or several do, as after two graphs went on from the same turn.
+        Raises: ValueError when none has it, or several do, as after two graphs went on from the
+        same turn.
         """
         matches = [entry for entry in self.entries if entry.turn == turn]
         if len(matches) == 1:
@@ -82,9 +96,12 @@ class MemoryCache:
         if matches:
             ids = ", ".join(entry.entry_id[:8] for entry in matches)
             raise ValueError(
-                f"turn {turn} got {len(matches)} entries in {self._label}, wanted one; use the id of {ids}"
+                f"turn {turn} got {len(matches)} entries in {self._label}, wanted one; use the id "
+                f"of {ids}"
             )
-        raise ValueError(f"turn {turn} is not in {self._label}, which holds {self._listed()}; use one of these")
+        raise ValueError(
+            f"turn {turn} is not in {self._label}, which holds {self._listed()}; use one of these"
+        )
 
     def pin(self, entry_id: str, is_pinned: bool = True) -> "MemoryCache":
         """The cache with this entry pinned (always retrieved) or not."""
@@ -92,11 +109,17 @@ class MemoryCache:
         entry = self.entries[idx]
         if entry.is_pinned == is_pinned:
             return self
-        entries = (*self.entries[:idx], replace(entry, is_pinned=is_pinned), *self.entries[idx + 1 :])
+        entries = (
+            *self.entries[:idx],
+            replace(entry, is_pinned=is_pinned),
+            *self.entries[idx + 1 :],
+        )
         return replace(self, entries=entries, changed_pins=self.changed_pins | {entry.entry_id})
 
     def forget(self, entry_id: str) -> "MemoryCache":
-        """The cache without this entry, pinned or not. Saving it removes the entry from its session on disk."""
+        """The cache without this entry, pinned or not. Saving it removes the entry from its session
+        on disk.
+        """
         entry = self.get(entry_id)
         entries = tuple(held for held in self.entries if held is not entry)
         return replace(
@@ -108,9 +131,11 @@ class MemoryCache:
         )
 
     def branch(self, entry_id: str, session: str | None = None) -> "MemoryCache":
-        """The cache as it stood after this entry, to continue from there under its own session name or in memory alone.
+        """The cache as it stood after this entry, to continue from there under its own session name
+        or in memory alone.
 
-        It leaves the old session: saved there it would be merged with the turns that it left behind.
+        It leaves the old session: saved there it would be merged with the turns that it left
+        behind.
         """
         entries = self.entries[: self._idx_of(entry_id) + 1]
         return MemoryCache(model_name=self.model_name, entries=entries, session=session)
@@ -120,22 +145,35 @@ class MemoryCache:
         return "the cache" if self.session is None else f"the cache of session {self.session!r}"
 
     def _idx_of(self, entry_id: str) -> int:
-        matches = [i for i, entry in enumerate(self.entries) if entry_id and entry.entry_id.startswith(entry_id)]
+        matches = [
+            i
+            for i, entry in enumerate(self.entries)
+            if entry_id and entry.entry_id.startswith(entry_id)
+        ]
         if len(matches) == 1:
             return matches[0]
         if matches:
             ids = ", ".join(self.entries[i].entry_id for i in matches)
-            raise ValueError(f"entry id {entry_id!r} got {len(matches)} entries, wanted one of {ids}; write more of it")
+            raise ValueError(
+                f"entry id {entry_id!r} got {len(matches)} entries, wanted one of {ids}; write "
+                "more of it"
+            )
         raise ValueError(
-            f"entry id {entry_id!r} is not in {self._label}, which holds {self._listed()}; use one of these"
+            f"entry id {entry_id!r} is not in {self._label}, which holds {self._listed()}; use one "
+            "of these"
         )
 
     def _listed(self) -> str:
-        return ", ".join(f"{entry.entry_id[:8]} (turn {entry.turn})" for entry in self.entries) or "none, it is empty"
+        return (
+            ", ".join(f"{entry.entry_id[:8]} (turn {entry.turn})" for entry in self.entries)
+            or "none, it is empty"
+        )
 
 
 def require_same_model(label: str, held: str | None, offered: str) -> None:
-    """Raise ValueError unless `offered` is the model that `label` holds latents of, or it holds none."""
+    """Raise ValueError unless `offered` is the model that `label` holds latents of, or it holds
+    none.
+    """
     if held is not None and held != offered:
         raise ValueError(
             f"{label} holds latents of model {held!r}, got one of {offered!r}; "
@@ -143,7 +181,9 @@ def require_same_model(label: str, held: str | None, offered: str) -> None:
         )
 
 
-def require_same_latent(label: str, held: tuple[int, int, int] | None, offered: tuple[int, int, int]) -> None:
+def require_same_latent(
+    label: str, held: tuple[int, int, int] | None, offered: tuple[int, int, int]
+) -> None:
     """Raise ValueError unless the latent sizes (C, H, W) agree, or `label` holds none."""
     if held is not None and tuple(held) != tuple(offered):
         raise ValueError(
@@ -158,6 +198,8 @@ def _size(shape: tuple[int, int, int]) -> str:
 
 
 def preferred(entries: Sequence[MemoryEntry]) -> MemoryEntry | None:
-    """Which of several takes of one thing, oldest first, stands for it: the newest pinned one, else the newest."""
+    """Which of several takes of one thing, oldest first, stands for it: the newest pinned one, else
+    the newest.
+    """
     pinned = [entry for entry in entries if entry.is_pinned]
     return next(reversed(pinned or entries), None)

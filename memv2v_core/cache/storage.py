@@ -1,27 +1,42 @@
 """A cache on disk: one folder per session, one safetensors file per entry, one manifest.
 
-Every file is written beside itself and renamed, so that a crash at any moment leaves the old or the new state.
-A broken or foreign file is named and skipped, and costs nothing else.
+Every file is written beside itself and renamed, so that a crash at any moment leaves the old or the
+new state. A broken or foreign file is named and skipped, and costs nothing else.
 """
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .atomic_files import BREAKER_NAME, LOCK_NAME, FolderLock, is_temp, remove_file
+from ..atomic_files import BREAKER_NAME, LOCK_NAME, FolderLock, is_temp, remove_file
 from .entry import MemoryEntry
 from .entry_file import ENTRY_SUFFIX, entry_path, read_entry, write_entry
 from .manifest import EMPTY, MANIFEST_NAME, Manifest, merged, read_manifest, rebuilt, write_manifest
 from .memory_cache import MemoryCache
 
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-_WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
-_EXPECTED_NAMES = {MANIFEST_NAME, LOCK_NAME, BREAKER_NAME, "thumbs.db", "desktop.ini", ".ds_store"}  # ours, systems'
+_WINDOWS_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{i}" for port in ("com", "lpt") for i in range(10)),
+}
+_EXPECTED_NAMES = {
+    MANIFEST_NAME,
+    LOCK_NAME,
+    BREAKER_NAME,
+    "thumbs.db",
+    "desktop.ini",
+    ".ds_store",
+}  # ours, systems'
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedSession:
-    """A session from disk. `skipped` names each file that was left out and why; `notices` says what was repaired."""
+    """A session from disk. `skipped` names each file that was left out and why; `notices` says what
+    was repaired.
+    """
 
     cache: MemoryCache
     skipped: tuple[str, ...] = ()
@@ -36,32 +51,49 @@ def session_folder(root: Path, name: str) -> Path:
     is_device = name.split(".")[0].lower() in _WINDOWS_DEVICES
     if not _SESSION_NAME.fullmatch(name) or name.endswith(".") or is_device:
         raise ValueError(
-            f"session name got {name!r}, wanted 1 to 64 of the letters A-Z a-z, digits, '-', '_' and '.', with no '.' "
-            "at either end, and no Windows device such as 'con'; choose a name like 'kitchen_01'"
+            f"session name got {name!r}, wanted 1 to 64 of the letters A-Z a-z, digits, '-', '_' "
+            "and '.', with no '.' at either end, and no Windows device such as 'con'; choose a "
+            "name like 'kitchen_01'"
         )
     return root / name
 
 
 def list_sessions(root: Path) -> tuple[str, ...]:
-    """Names of the sessions under `root`, sorted: every folder with a manifest or an entry in it."""
+    """Names of the sessions under `root`, sorted: every folder with a manifest or an entry in
+    it."""
     if not root.is_dir():
         return ()
-    folders = [folder for folder in root.iterdir() if folder.is_dir() and _SESSION_NAME.fullmatch(folder.name)]
-    return tuple(sorted(path.name for path in folders if (path / MANIFEST_NAME).exists() or _entry_files(path)))
+    folders = [
+        folder
+        for folder in root.iterdir()
+        if folder.is_dir() and _SESSION_NAME.fullmatch(folder.name)
+    ]
+    return tuple(
+        sorted(
+            path.name for path in folders if (path / MANIFEST_NAME).exists() or _entry_files(path)
+        )
+    )
 
 
 def save_session(cache: MemoryCache, folder: Path) -> tuple[str, ...]:
-    """Merge the cache into its session on disk; returns what had to be repaired or left out, normally nothing.
+    """Merge the cache into its session on disk; returns what had to be repaired or left out,
+    normally nothing.
 
-    Entries that are already there are not rewritten, entries of other writers stay, entries forgotten by anyone go.
+    Entries that are already there are not rewritten, entries of other writers stay, entries
+    forgotten by anyone go.
 
-    Raises: ValueError for a session of another model or latent size. TimeoutError when another writer hangs.
+    Raises: ValueError for a session of another model or latent size. TimeoutError when another
+    writer hangs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FolderLock(folder) as lock:
         disk, notices = _manifest_to_merge(folder)
-        if notices:  # The manifest's pins are lost, so those of this cache are the best that there are.
-            cache = replace(cache, changed_pins=frozenset(entry.entry_id for entry in cache.entries))
+        if (
+            notices
+        ):  # The manifest's pins are lost, so those of this cache are the best that there are.
+            cache = replace(
+                cache, changed_pins=frozenset(entry.entry_id for entry in cache.entries)
+            )
         manifest = merged(disk, cache, folder.name)
         live = {record.entry_id for record in manifest.records}
         for entry in cache.entries:
@@ -70,8 +102,8 @@ def save_session(cache: MemoryCache, folder: Path) -> tuple[str, ...]:
                 lock.refresh()
             else:
                 notices.append(
-                    f"turn {entry.turn} ({entry.entry_id[:8]}) was forgotten in session {folder.name!r} "
-                    "and is not saved; make it again to have it back"
+                    f"turn {entry.turn} ({entry.entry_id[:8]}) was forgotten in session "
+                    f"{folder.name!r} and is not saved; make it again to have it back"
                 )
         write_manifest(folder, manifest)
         _remove_dead_files(folder, manifest)
@@ -79,7 +111,8 @@ def save_session(cache: MemoryCache, folder: Path) -> tuple[str, ...]:
 
 
 def load_session(folder: Path) -> LoadedSession:
-    """The session in this folder; an absent folder is a session that starts empty, and `notices` says so.
+    """The session in this folder; an absent folder is a session that starts empty, and `notices`
+    says so.
 
     Raises: ValueError when a newer version of the pack wrote it.
     """
@@ -92,22 +125,34 @@ def load_session(folder: Path) -> LoadedSession:
     notices = []
     if manifest is None:
         manifest = rebuilt(found.values())
-        notices.append(f"{problem}; order and pins of {len(found)} entries were rebuilt from their own files")
+        notices.append(
+            f"{problem}; order and pins of {len(found)} entries were rebuilt from their own files"
+        )
     skipped += [
-        f"{record.entry_id}{ENTRY_SUFFIX}: the file of turn {record.turn} is missing; restore it or make the turn again"
+        f"{record.entry_id}{ENTRY_SUFFIX}: the file of turn {record.turn} is missing; restore it "
+        "or make the turn again"
         for record in manifest.records
         if not entry_path(folder, record.entry_id).exists()
     ]
     orphans = _orphans(manifest, found)
-    notices += [f"turn {orphan.turn} ({orphan.entry_id[:8]}) was not in {MANIFEST_NAME}; added" for orphan in orphans]
+    notices += [
+        f"turn {orphan.turn} ({orphan.entry_id[:8]}) was not in {MANIFEST_NAME}; added"
+        for orphan in orphans
+    ]
     pins = {record.entry_id: record.is_pinned for record in manifest.records}
-    listed = [replace(found[entry_id], is_pinned=pin) for entry_id, pin in pins.items() if entry_id in found]
+    listed = [
+        replace(found[entry_id], is_pinned=pin)
+        for entry_id, pin in pins.items()
+        if entry_id in found
+    ]
     cache, refused = _appended(MemoryCache(session=folder.name), [*listed, *orphans])
     return LoadedSession(cache, (*skipped, *refused), tuple(notices))
 
 
 def _manifest_to_merge(folder: Path) -> tuple[Manifest, list[str]]:
-    """The manifest on disk, rebuilt from the entry files where it cannot be read, and a notice when it was."""
+    """The manifest on disk, rebuilt from the entry files where it cannot be read, and a notice when
+    it was.
+    """
     manifest, problem = read_manifest(folder)
     if manifest is not None:
         return manifest, []
@@ -159,9 +204,11 @@ def _strangers(folder: Path) -> list[str]:
 
 
 def _remove_dead_files(folder: Path, manifest: Manifest) -> None:
-    """Delete entries that were forgotten and what killed writers left. Only the holder of the lock may.
+    """Delete entries that were forgotten and what killed writers left. Only the holder of the lock
+    may.
 
-    A file that another program has open stays until a later save; the manifest knows that it was forgotten.
+    A file that another program has open stays until a later save; the manifest knows that it was
+    forgotten.
     """
     live = {record.entry_id for record in manifest.records}
     for entry_id, _ in manifest.forgotten:

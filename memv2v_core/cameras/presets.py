@@ -1,9 +1,10 @@
 """Camera paths made from a name, an amplitude and an easing. Every path starts at the identity.
 
-Directions are those of the viewer behind the camera, in OpenCV axes (+X right, +Y down, +Z forward):
-pan_left turns the view towards -X, tilt_up towards -Y; roll_left tips the camera's top towards -X, so the picture
-turns clockwise; orbit_left moves the camera towards -X while it keeps looking at a point ahead; dolly_in moves it
-towards +Z. sweep pans left by the amplitude, then right past the start to the amplitude on the other side.
+Directions are those of the viewer behind the camera, in OpenCV axes (+X right, +Y down, +Z
+forward): pan_left turns the view towards -X, tilt_up towards -Y; roll_left tips the camera's top
+towards -X, so the picture turns clockwise; orbit_left moves the camera towards -X while it keeps
+looking at a point ahead; dolly_in moves it towards +Z. sweep pans left by the amplitude, then right
+past the start to the amplitude on the other side.
 """
 
 import bisect
@@ -69,7 +70,10 @@ class PresetConfig:
         _require_one_of("motion", self.motion, MOTIONS)
         _require_one_of("easing", self.easing, EASINGS)
         if self.num_frames < 1:
-            raise ValueError(f"num_frames got {self.num_frames}, wanted at least 1; use the frame count of the video")
+            raise ValueError(
+                f"num_frames got {self.num_frames}, wanted at least 1; use the frame count of the "
+                "video"
+            )
         if not (math.isfinite(self.amplitude) and self.amplitude >= 0):
             raise ValueError(
                 f"amplitude got {self.amplitude}, wanted a finite number of at least 0; "
@@ -81,7 +85,9 @@ class PresetConfig:
 
 
 def make_preset(config: PresetConfig, intrinsics: torch.Tensor | None = None) -> CameraTrajectory:
-    """The path that `config` describes, starting at the identity; one lens (3, 3), the default lens if None."""
+    """The path that `config` describes, starting at the identity; one lens (3, 3), the default lens
+    if None.
+    """
     amounts = torch.tensor(preset_progress(config), dtype=torch.float64) * config.amplitude
     c2w = torch.eye(4, dtype=torch.float64).repeat(config.num_frames, 1, 1)
     if config.motion in _ROTATION_AXES:
@@ -93,12 +99,17 @@ def make_preset(config: PresetConfig, intrinsics: torch.Tensor | None = None) ->
         c2w[:, :3, 3] = ahead - c2w[:, :3, :3] @ ahead
     elif config.motion in _DOLLY_SIGNS:
         c2w[:, 2, 3] = _DOLLY_SIGNS[config.motion] * amounts
-    lens = default_intrinsics(config.num_frames) if intrinsics is None else intrinsics.expand(config.num_frames, 3, 3)
+    lens = (
+        default_intrinsics(config.num_frames)
+        if intrinsics is None
+        else intrinsics.expand(config.num_frames, 3, 3)
+    )
     return CameraTrajectory(c2w, lens.clone())
 
 
 def combine_paths(first: CameraTrajectory, second: CameraTrajectory) -> CameraTrajectory:
-    """Both moves at once: `second` as seen from the moving camera of `first`, frame by frame; lens of `first`.
+    """Both moves at once: `second` as seen from the moving camera of `first`, frame by frame; lens
+    of `first`.
 
     Raises: ValueError when the lengths differ.
     """
@@ -116,7 +127,10 @@ def preset_progress(config: PresetConfig) -> tuple[float, ...]:
         waypoints = (*waypoints, 0.0)
     ease = _EASINGS[config.easing]
     leg_ends = _leg_ends(waypoints, (config.num_frames - 1) / config.speed)
-    later = (_progress_at(frame_idx, waypoints, leg_ends, ease) for frame_idx in range(1, config.num_frames))
+    later = (
+        _progress_at(frame_idx, waypoints, leg_ends, ease)
+        for frame_idx in range(1, config.num_frames)
+    )
     return (waypoints[0], *later)
 
 
@@ -124,12 +138,18 @@ def _leg_ends(waypoints: Sequence[float], num_steps: float) -> tuple[float, ...]
     """Frame index at which each waypoint is reached, legs lasting in proportion to their length."""
     lengths = [abs(b - a) for a, b in zip(waypoints, waypoints[1:], strict=False)]
     total = sum(lengths) or 1.0
-    inner = [min(float(round(num_steps * sum(lengths[:i]) / total)), num_steps) for i in range(len(lengths))]
+    inner = [
+        min(float(round(num_steps * sum(lengths[:i]) / total)), num_steps)
+        for i in range(len(lengths))
+    ]
     return (*inner, num_steps)
 
 
 def _progress_at(
-    frame_idx: int, waypoints: Sequence[float], leg_ends: Sequence[float], ease: Callable[[float], float]
+    frame_idx: int,
+    waypoints: Sequence[float],
+    leg_ends: Sequence[float],
+    ease: Callable[[float], float],
 ) -> float:
     leg = bisect.bisect_right(leg_ends, frame_idx) - 1
     if leg >= len(waypoints) - 1:

@@ -1,7 +1,8 @@
 """World, camera and image space, and exact warps between views that share a centre.
 
-F frames, G observing frames, H W rows and columns, N points. Image coordinates are divided by image size: (0, 0)
-is the outer corner of the first pixel, (1, 1) the outer corner of the last, pixel centres lie at +0.5.
+F frames, G observing frames, H W rows and columns, N points. Image coordinates are divided by image
+size: (0, 0) is the outer corner of the first pixel, (1, 1) the outer corner of the last, pixel
+centres lie at +0.5.
 """
 
 import torch
@@ -15,14 +16,17 @@ SUPPORT_TOLERANCE_PX = 1e-6
 
 
 def pixel_centres(height: int, width: int) -> torch.Tensor:
-    """Homogeneous image coordinates (H, W, 3) float64 of all pixel centres: x, y in (0, 1) and 1."""
+    """Homogeneous image coordinates (H, W, 3) float64 of all pixel centres: x, y in (0, 1) and
+    1."""
     y = (torch.arange(height, dtype=torch.float64) + 0.5) / height
     x = (torch.arange(width, dtype=torch.float64) + 0.5) / width
     y, x = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
-def pixel_rays(c2w: torch.Tensor, intrinsics: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def pixel_rays(
+    c2w: torch.Tensor, intrinsics: torch.Tensor, height: int, width: int
+) -> torch.Tensor:
     """Unit directions (..., H, W, 3) in world space through all pixel centres.
 
     c2w (..., 4, 4), intrinsics (..., 3, 3) normalised; the rays start at c2w[..., :3, 3].
@@ -38,7 +42,8 @@ def project_points(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Image coordinates (..., N, 2) and depths (..., N) of world points (..., N, 3).
 
-    Depth is the camera-space z; where it is not positive the coordinates mean nothing (see `inside_image`).
+    Depth is the camera-space z; where it is not positive the coordinates mean nothing (see
+    `inside_image`).
     """
     points_camera = (points - c2w[..., None, :3, 3]) @ c2w[..., :3, :3]  # row vectors: R^T (p - t)
     return _camera_to_image(points_camera, intrinsics)
@@ -47,23 +52,29 @@ def project_points(
 def project_directions(
     directions: torch.Tensor, c2w: torch.Tensor, intrinsics: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `project_points` for points infinitely far away in world `directions` (..., N, 3): centres play no part."""
+    """As `project_points` for points infinitely far away in world `directions` (..., N, 3): centres
+    play no part.
+    """
     return _camera_to_image(directions @ c2w[..., :3, :3], intrinsics)
 
 
-def _camera_to_image(points_camera: torch.Tensor, intrinsics: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _camera_to_image(
+    points_camera: torch.Tensor, intrinsics: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     depth = points_camera[..., 2]
     homogeneous = (points_camera / depth[..., None]) @ intrinsics.transpose(-1, -2)
     return homogeneous[..., :2], depth
 
 
 def inside_image(coordinates: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
-    """True (..., N) where a projected point is visible: both coordinates in [0, 1), depth positive."""
+    """True (..., N) where a projected point is visible: both coordinates in [0, 1), depth
+    positive."""
     return (coordinates >= 0).all(-1) & (coordinates < 1).all(-1) & (depth > 0)
 
 
 def rotation_homography(from_camera: CameraTrajectory, to_camera: CameraTrajectory) -> torch.Tensor:
-    """Matrices (F, 3, 3) taking image coordinates in `to_camera` to those in `from_camera`: K1 R1^T R2 K2^-1.
+    """Matrices (F, 3, 3) taking image coordinates in `to_camera` to those in `from_camera`: K1 R1^T
+    R2 K2^-1.
 
     Exact because both share their centre in every frame; centres that differ are an error.
 
@@ -74,8 +85,9 @@ def rotation_homography(from_camera: CameraTrajectory, to_camera: CameraTrajecto
     if (distance > SHARED_CENTRE_TOLERANCE).any():
         frame_idx = int(distance.argmax())
         raise ValueError(
-            f"camera centres got {float(distance[frame_idx]):.4g} pose units apart in frame {frame_idx}, wanted 0; "
-            "a warp without depth is exact only between cameras that rotate about one point"
+            f"camera centres got {float(distance[frame_idx]):.4g} pose units apart in frame "
+            f"{frame_idx}, wanted 0; a warp without depth is exact only between cameras that "
+            "rotate about one point"
         )
     rotation = from_camera.c2w[:, :3, :3].transpose(-1, -2) @ to_camera.c2w[:, :3, :3]
     return from_camera.intrinsics @ rotation @ torch.linalg.inv(to_camera.intrinsics)
@@ -84,17 +96,21 @@ def rotation_homography(from_camera: CameraTrajectory, to_camera: CameraTrajecto
 def warp_by_rotation(
     video: torch.Tensor, from_camera: CameraTrajectory, to_camera: CameraTrajectory
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `to_camera` would see of a video (F, 3, H, W) filmed by `from_camera`, and where it is known.
+    """What `to_camera` would see of a video (F, 3, H, W) filmed by `from_camera`, and where it is
+    known.
 
-    Returns the warped video (F, 3, H, W), bilinear, zero where unknown, and a bool mask (F, 1, H, W) that is true where
-    all pixels which the interpolation needs exist. Frame f is made of frame f alone.
+    Returns the warped video (F, 3, H, W), bilinear, zero where unknown, and a bool mask (F, 1, H,
+    W) that is true where all pixels which the interpolation needs exist. Frame f is made of frame f
+    alone.
 
     Raises: ValueError when frame counts differ or the cameras do not share their centres.
     """
     num_frames, _, height, width = video.shape
     require_length(from_camera, num_frames, "video to warp")
     homography = rotation_homography(from_camera, to_camera).to(video.device)
-    points = torch.einsum("fij,hwj->fhwi", homography, pixel_centres(height, width).to(video.device))
+    points = torch.einsum(
+        "fij,hwj->fhwi", homography, pixel_centres(height, width).to(video.device)
+    )
     in_front = points[..., 2] > 0
     size = torch.tensor([width, height], dtype=torch.float64, device=video.device)
     x_y_px = points[..., :2] / points[..., 2:] * size - 0.5  # pixel centres at integers
@@ -107,23 +123,30 @@ def warp_by_rotation(
     return torch.where(is_known, warped, 0.0), is_known
 
 
-def seen_mask(viewer: CameraTrajectory, observers: CameraTrajectory, height: int, width: int) -> torch.Tensor:
-    """True (F, 1, H, W) at pixels of each frame of `viewer` that lie in the view of ANY frame of `observers`.
+def seen_mask(
+    viewer: CameraTrajectory, observers: CameraTrajectory, height: int, width: int
+) -> torch.Tensor:
+    """True (F, 1, H, W) at pixels of each frame of `viewer` that lie in the view of ANY frame of
+    `observers`.
 
-    Both paths are in one world space. Pixels are taken as directions: exact when all cameras share a centre.
+    Both paths are in one world space. Pixels are taken as directions: exact when all cameras share
+    a centre.
     """
     observing = unique_cameras(observers)
     masks = [
         _seen_directions(rays.reshape(-1, 3), observing).reshape(1, height, width)
         for rays in (
-            pixel_rays(c2w, lens, height, width) for c2w, lens in zip(viewer.c2w, viewer.intrinsics, strict=True)
+            pixel_rays(c2w, lens, height, width)
+            for c2w, lens in zip(viewer.c2w, viewer.intrinsics, strict=True)
         )
     ]
     return torch.stack(masks)
 
 
 def _seen_directions(directions: torch.Tensor, observing: CameraTrajectory) -> torch.Tensor:
-    """True (N,) for directions (N, 3) inside any frame of `observing`; each is tested until it is first seen."""
+    """True (N,) for directions (N, 3) inside any frame of `observing`; each is tested until it is
+    first seen.
+    """
     seen = torch.zeros(len(directions), dtype=torch.bool)
     for c2w, lens in zip(observing.c2w, observing.intrinsics, strict=True):
         unseen_idx = (~seen).nonzero()[:, 0]
@@ -134,7 +157,9 @@ def _seen_directions(directions: torch.Tensor, observing: CameraTrajectory) -> t
 
 
 def unique_cameras(trajectory: CameraTrajectory) -> CameraTrajectory:
-    """The path without frames that repeat an earlier camera bit for bit, in order of first appearance."""
+    """The path without frames that repeat an earlier camera bit for bit, in order of first
+    appearance.
+    """
     rows = torch.cat([trajectory.c2w.flatten(1), trajectory.intrinsics.flatten(1)], dim=1)
     first_idx: dict[tuple[float, ...], int] = {}
     for frame_idx, row in enumerate(rows.tolist()):

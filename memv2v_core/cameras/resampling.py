@@ -14,15 +14,18 @@ from .trajectory import CameraTrajectory
 
 
 def resample_trajectory(trajectory: CameraTrajectory, num_frames: int) -> CameraTrajectory:
-    """The same move in `num_frames` frames: first and last frame stay, rotations turn at constant speed in between.
+    """The same move in `num_frames` frames: first and last frame stay, rotations turn at constant
+    speed in between.
 
-    Frames that fall on an old frame keep its matrix bit for bit. Only rotations relative to the previous frame are
-    interpolated, so mirrored worlds (determinant -1) come out as they went in.
+    Frames that fall on an old frame keep its matrix bit for bit. Only rotations relative to the
+    previous frame are interpolated, so mirrored worlds (determinant -1) come out as they went in.
 
     Raises: ValueError when `num_frames` is below 1.
     """
     if num_frames < 1:
-        raise ValueError(f"num_frames got {num_frames}, wanted at least 1; use the frame count of the video")
+        raise ValueError(
+            f"num_frames got {num_frames}, wanted at least 1; use the frame count of the video"
+        )
     last_idx = trajectory.num_frames - 1
     positions = torch.arange(num_frames, dtype=torch.float64) * last_idx / max(num_frames - 1, 1)
     before = positions.floor().long()
@@ -31,15 +34,21 @@ def resample_trajectory(trajectory: CameraTrajectory, num_frames: int) -> Camera
     c2w = trajectory.c2w[before].clone()
     moved = share[:, 0] > 0
     c2w[moved] = _between(c2w[moved], trajectory.c2w[after[moved]], share[moved])
-    intrinsics = torch.lerp(trajectory.intrinsics[before], trajectory.intrinsics[after], share[..., None])
+    intrinsics = torch.lerp(
+        trajectory.intrinsics[before], trajectory.intrinsics[after], share[..., None]
+    )
     return replace(trajectory, c2w=c2w, intrinsics=intrinsics)
 
 
 def _between(start: torch.Tensor, end: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Poses (F, 4, 4) at `share` (F, 1) of the way: rotation along the shorter arc, translation on a line."""
+    """Poses (F, 4, 4) at `share` (F, 1) of the way: rotation along the shorter arc, translation on
+    a line.
+    """
     turn = start[:, :3, :3].transpose(1, 2) @ end[:, :3, :3]
     axis_angle = share * quaternion_to_axis_angle(rotation_matrix_to_quaternion(turn))
     result = start.clone()
-    result[:, :3, :3] = start[:, :3, :3] @ quaternion_to_rotation_matrix(axis_angle_to_quaternion(axis_angle))
+    result[:, :3, :3] = start[:, :3, :3] @ quaternion_to_rotation_matrix(
+        axis_angle_to_quaternion(axis_angle)
+    )
     result[:, :3, 3] = torch.lerp(start[:, :3, 3], end[:, :3, 3], share)
     return result

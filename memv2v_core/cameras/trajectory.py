@@ -1,25 +1,31 @@
 """The camera convention of the whole project, and the value that carries a camera path.
 
-OpenCV camera-to-world: +X right, +Y down, +Z forward; radians; intrinsics divided by image size, so that
-resizing a video leaves its cameras alone; pixel centres at +0.5. `formats.py` converts everything else.
+OpenCV camera-to-world: +X right, +Y down, +Z forward; radians; intrinsics divided by image size, so
+that resizing a video leaves its cameras alone; pixel centres at +0.5. `formats.py` converts
+everything else.
 """
 
 from dataclasses import dataclass, replace
 
 import torch
 
-# 24 mm on a 23.76 mm wide sensor cropped to 832 x 480. Our choice: the paper fixes one matrix of its training set.
+# 24 mm on a 23.76 mm wide sensor cropped to 832 x 480. Our choice: the paper fixes one matrix of
+# its training set.
 DEFAULT_FX = 24 / 23.76
 DEFAULT_FY = DEFAULT_FX * 832 / 480
 
 
 def default_intrinsics(num_frames: int) -> torch.Tensor:
-    """Normalised intrinsics (F, 3, 3) float64 used where none are known: fx 1.010, fy 1.751, centred."""
+    """Normalised intrinsics (F, 3, 3) float64 used where none are known: fx 1.010, fy 1.751,
+    centred.
+    """
     return intrinsics_matrix(DEFAULT_FX, DEFAULT_FY, 0.5, 0.5).expand(num_frames, 3, 3).clone()
 
 
 def intrinsics_matrix(fx: float, fy: float, cx: float = 0.5, cy: float = 0.5) -> torch.Tensor:
-    """One normalised intrinsic matrix (3, 3) float64; focal lengths and centre in image widths and heights."""
+    """One normalised intrinsic matrix (3, 3) float64; focal lengths and centre in image widths and
+    heights.
+    """
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
@@ -42,12 +48,13 @@ class CameraTrajectory:
         num_frames = self.c2w.shape[0]
         if self.c2w.ndim != 3 or self.c2w.shape[1:] != (4, 4) or num_frames == 0:
             raise ValueError(
-                f"c2w got shape {tuple(self.c2w.shape)}, wanted (F, 4, 4) with F >= 1; pass one matrix a frame"
+                f"c2w got shape {tuple(self.c2w.shape)}, wanted (F, 4, 4) with F >= 1; pass one "
+                "matrix a frame"
             )
         if self.intrinsics.shape != (num_frames, 3, 3):
             raise ValueError(
-                f"intrinsics got shape {tuple(self.intrinsics.shape)}, wanted ({num_frames}, 3, 3); "
-                "pass one matrix a frame"
+                f"intrinsics got shape {tuple(self.intrinsics.shape)}, wanted ({num_frames}, 3, "
+                "3); pass one matrix a frame"
             )
         object.__setattr__(self, "c2w", self.c2w.to(torch.float64))
         object.__setattr__(self, "intrinsics", self.intrinsics.to(torch.float64))
@@ -55,7 +62,8 @@ class CameraTrajectory:
             bad = (~torch.isfinite(value)).flatten(1).any(1).nonzero().flatten().tolist()
             if bad:
                 raise ValueError(
-                    f"{name} got NaN or infinity in frame {bad[0]}, wanted finite numbers; repair the camera file"
+                    f"{name} got NaN or infinity in frame {bad[0]}, wanted finite numbers; repair "
+                    "the camera file"
                 )
 
     @property
@@ -69,23 +77,31 @@ class CameraTrajectory:
         """
         if max(indices) >= self.num_frames:
             raise ValueError(
-                f"the camera path got {self.num_frames} frames, wanted at least {max(indices) + 1}; "
-                "make the path as long as the video or resample it"
+                f"the camera path got {self.num_frames} frames, wanted at least "
+                f"{max(indices) + 1}; make the path as long as the video or resample it"
             )
         idx = list(indices)
         return replace(self, c2w=self.c2w[idx], intrinsics=self.intrinsics[idx])
 
     def relative_to(self, reference: "CameraTrajectory") -> "CameraTrajectory":
-        """This path seen from the first camera of `reference`: inverse(reference[0]) @ c2w, frame by frame."""
+        """This path seen from the first camera of `reference`: inverse(reference[0]) @ c2w, frame
+        by frame.
+        """
         return replace(self, c2w=torch.linalg.inv(reference.c2w[0]) @ self.c2w)
 
 
 def static_trajectory(
     num_frames: int, intrinsics: torch.Tensor | None = None, is_assumed: bool = False
 ) -> CameraTrajectory:
-    """A camera that never moves, at the origin; `intrinsics` (3, 3) normalised, the default lens if None."""
+    """A camera that never moves, at the origin; `intrinsics` (3, 3) normalised, the default lens if
+    None.
+    """
     c2w = torch.eye(4, dtype=torch.float64).repeat(num_frames, 1, 1)
-    lens = default_intrinsics(num_frames) if intrinsics is None else intrinsics.expand(num_frames, 3, 3).clone()
+    lens = (
+        default_intrinsics(num_frames)
+        if intrinsics is None
+        else intrinsics.expand(num_frames, 3, 3).clone()
+    )
     return CameraTrajectory(c2w, lens, is_assumed)
 
 
@@ -93,16 +109,17 @@ def require_length(trajectory: CameraTrajectory, num_frames: int, what: str) -> 
     """Raise ValueError unless the path has exactly `num_frames` cameras."""
     if trajectory.num_frames != num_frames:
         raise ValueError(
-            f"the camera path of the {what} got {trajectory.num_frames} frames, wanted {num_frames}; "
-            f"set num_frames of the path to {num_frames}"
+            f"the camera path of the {what} got {trajectory.num_frames} frames, wanted "
+            f"{num_frames}; set num_frames of the path to {num_frames}"
         )
 
 
 def pose_vectors(trajectory: CameraTrajectory, reference: CameraTrajectory) -> torch.Tensor:
-    """The 12 numbers [R|t], row by row, of every frame relative to the first frame of `reference`, (F, 12) float32.
+    """The 12 numbers [R|t], row by row, of every frame relative to the first frame of `reference`,
+    (F, 12) float32.
 
-    Source: App. D.1, arXiv:2601.16296v2; ReCamMaster's get_relative_pose. Our choice: the reference is the
-    *source* video's first frame, as ReCamMaster trains.
+    Source: App. D.1, arXiv:2601.16296v2; ReCamMaster's get_relative_pose. Our choice: the reference
+    is the *source* video's first frame, as ReCamMaster trains.
     """
     relative = trajectory.relative_to(reference).c2w
     return relative[:, :3, :].reshape(-1, 12).to(torch.float32)

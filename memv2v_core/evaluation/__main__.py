@@ -2,7 +2,8 @@
 
 import argparse
 
-from . import long_video_run, run
+from .long_video import run as long_video_run
+from .novel_view import run
 
 _TASKS = {"novel_view": run, "long": long_video_run}
 

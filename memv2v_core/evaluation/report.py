@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .claims import Claim
+from .novel_view.claims import Claim
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _VERDICTS = {True: "pass", False: "FAIL", None: ""}
@@ -21,8 +21,13 @@ def table(claims: Sequence[Claim]) -> str:
     header = ("claim", "bar", "value", "95 % interval", "scenes", "")
     lines = [header, *(_cells(claim) for claim in claims)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    rendered = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join(line.rstrip() for line in [rendered[0], "-" * len(rendered[0].rstrip()), *rendered[1:]])
+    rendered = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    ]
+    return "\n".join(
+        line.rstrip() for line in [rendered[0], "-" * len(rendered[0].rstrip()), *rendered[1:]]
+    )
 
 
 def markdown_table(claims: Sequence[Claim]) -> str:

@@ -40,7 +40,10 @@ def ratio_estimate(numerators: torch.Tensor, denominators: torch.Tensor) -> Esti
 
 def pearson(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Linear correlation (B,) of the rows of two tensors (B, n)."""
-    a, b = a.double() - a.double().mean(1, keepdim=True), b.double() - b.double().mean(1, keepdim=True)
+    a, b = (
+        a.double() - a.double().mean(1, keepdim=True),
+        b.double() - b.double().mean(1, keepdim=True),
+    )
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
 
 
@@ -60,14 +63,20 @@ def _ranks(values: torch.Tensor) -> torch.Tensor:
 
 
 def _bootstrap_rows(num_scenes: int) -> torch.Tensor:
-    """Which scenes each resample holds, (NUM_RESAMPLES, scenes): the same for all measures of as many scenes."""
+    """Which scenes each resample holds, (NUM_RESAMPLES, scenes): the same for all measures of as
+    many scenes.
+    """
     if num_scenes < 2:
-        raise ValueError(f"the number of scenes got {num_scenes}, wanted at least 2 for an interval; raise it")
+        raise ValueError(
+            f"the number of scenes got {num_scenes}, wanted at least 2 for an interval; raise it"
+        )
     generator = torch.Generator().manual_seed(BOOTSTRAP_SEED)
     return torch.randint(num_scenes, (NUM_RESAMPLES, num_scenes), generator=generator)
 
 
 def _estimate(value: torch.Tensor, resampled: torch.Tensor, num_scenes: int) -> Estimate:
     tail = (1 - CONFIDENCE) / 2
-    low, high = torch.quantile(resampled, torch.tensor([tail, 1 - tail], dtype=resampled.dtype)).tolist()
+    low, high = torch.quantile(
+        resampled, torch.tensor([tail, 1 - tail], dtype=resampled.dtype)
+    ).tolist()
     return Estimate(value.item(), low, high, num_scenes)

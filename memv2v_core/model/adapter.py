@@ -1,4 +1,6 @@
-"""The parameters that memory adds to a base DiT, in one module and one file beside the base's checkpoint."""
+"""The parameters that memory adds to a base DiT, in one module and one file beside the base's
+checkpoint.
+"""
 
 from dataclasses import dataclass
 from types import ModuleType
@@ -15,14 +17,19 @@ from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES
 class AdapterConfig:
     """Shape of a `MemoryAdapter`; stored in its file's metadata.
 
-    dim, num_blocks, in_channels: the base's. has_rays: per-token rays beside poses (departs from the paper).
-    has_tokenizers, has_merging: learned coarse tokenizers and merging convolutions; without them both are averages.
-    clean_timestep: what clean tokens are told, "zero" or the "target"'s, as the weights were trained.
-    camera_conditioning: whose camera clean tokens are told, see `MemoryInputs`, as the weights were trained.
+    dim, num_blocks, in_channels: the base's. has_rays: per-token rays beside poses (departs from
+    the paper).
+    has_tokenizers, has_merging: learned coarse tokenizers and merging convolutions; without them
+    both are averages.
+    clean_timestep: what clean tokens are told, "zero" or the "target"'s, as the weights were
+    trained.
+    camera_conditioning: whose camera clean tokens are told, see `MemoryInputs`, as the weights were
+    trained.
     has_cameras: camera encoders and projectors; an adapter for text-guided editing has none.
     memory_order: temporal order of memories in training, see `temporal_indices`.
-    has_keyframe: whether a segment that sees no memory is led by a keyframe, see `sampling.keyframe`; for editors whose
-    latent frames are one frame each, trained with memories of few frames.
+    has_keyframe: whether a segment that sees no memory is led by a keyframe, see
+    `sampling.keyframe`; for editors whose latent frames are one frame each, trained with memories
+    of few frames.
     """
 
     dim: int
@@ -48,7 +55,9 @@ class AdapterBlock(nn.Module):
         super().__init__()
         self.cam_encoder = ops.Linear(NUM_POSE_VALUES, config.dim)
         self.projector = ops.Linear(config.dim, config.dim)
-        self.ray_encoder = ops.Linear(NUM_RAY_FEATURES, config.dim, bias=False) if config.has_rays else None
+        self.ray_encoder = (
+            ops.Linear(NUM_RAY_FEATURES, config.dim, bias=False) if config.has_rays else None
+        )
 
 
 class MemoryAdapter(nn.Module):
@@ -66,14 +75,20 @@ class MemoryAdapter(nn.Module):
         if config.has_tokenizers:
             for kernel in COARSE_KERNELS:
                 shape = (1, kernel, kernel)
-                self.tokenizers[str(kernel)] = ops.Conv3d(config.in_channels, config.dim, shape, stride=shape)
+                self.tokenizers[str(kernel)] = ops.Conv3d(
+                    config.in_channels, config.dim, shape, stride=shape
+                )
         self.mergers = nn.ModuleList()
         if config.has_merging:
             for _ in range(2):
-                self.mergers.append(ops.Conv2d(config.dim, config.dim, REDUCTION_SIDE, stride=REDUCTION_SIDE))
+                self.mergers.append(
+                    ops.Conv2d(config.dim, config.dim, REDUCTION_SIDE, stride=REDUCTION_SIDE)
+                )
 
     def tokenize(self, latent: torch.Tensor, kernel: int) -> torch.Tensor | None:
-        """Coarse tokens (B, D, T, rows, columns) of `latent`, or None when this adapter learned no such tokenizer."""
+        """Coarse tokens (B, D, T, rows, columns) of `latent`, or None when this adapter learned no
+        such tokenizer.
+        """
         if str(kernel) not in self.tokenizers:
             return None
         return self.tokenizers[str(kernel)](pad_to_kernel(latent, kernel))
@@ -89,8 +104,11 @@ class MemoryAdapter(nn.Module):
 
 
 @torch.no_grad()
-def start_from_base(adapter: MemoryAdapter, patch_weight: torch.Tensor, patch_bias: torch.Tensor) -> None:
-    """Set a fresh adapter to leave the base unchanged: zero cameras, identity projector, averaging everywhere else.
+def start_from_base(
+    adapter: MemoryAdapter, patch_weight: torch.Tensor, patch_bias: torch.Tensor
+) -> None:
+    """Set a fresh adapter to leave the base unchanged: zero cameras, identity projector, averaging
+    everywhere else.
 
     patch_weight: (D, C, 1, 2, 2) and patch_bias: (D,), the base's patch embedding.
     """

@@ -10,13 +10,17 @@ import torch
 
 
 class Backbone(Protocol):
-    """A Wan-style DiT seen through its own modules. `rope` values are opaque: only the view reads them."""
+    """A Wan-style DiT seen through its own modules. `rope` values are opaque: only the view reads
+    them.
+    """
 
     num_blocks: int
     patch_kernel: int
 
     def patchify(self, latent: torch.Tensor) -> torch.Tensor:
-        """Tokens (B, D, T, rows, columns) of a latent (B, C, T, H, W) whose sizes divide by the kernel."""
+        """Tokens (B, D, T, rows, columns) of a latent (B, C, T, H, W) whose sizes divide by the
+        kernel.
+        """
         ...
 
     def unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
@@ -52,7 +56,9 @@ class Backbone(Protocol):
         ...
 
     def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
-        """The block's norm1 (before attention) or norm2 (before the feed-forward), as Wan's checkpoints name them."""
+        """The block's norm1 (before attention) or norm2 (before the feed-forward), as Wan's
+        checkpoints name them.
+        """
         ...
 
     def self_attention(self, block_idx: int, x: torch.Tensor, rope: Any) -> torch.Tensor: ...
@@ -79,7 +85,9 @@ class Backbone(Protocol):
 
 
 def expand_time(values: torch.Tensor, num_tokens: int) -> torch.Tensor:
-    """Per-timestep values (B, n, D) for `num_tokens` tokens: as they are for n = 1, else repeated frame by frame."""
+    """Per-timestep values (B, n, D) for `num_tokens` tokens: as they are for n = 1, else repeated
+    frame by frame.
+    """
     num_times = values.shape[1]
     if num_times == 1:
         return values

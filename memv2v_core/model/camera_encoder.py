@@ -1,7 +1,7 @@
 """What a token is told about its camera.
 
-Poses: 12 numbers [R|t] a frame, for the linear encoder of ReCamMaster and the paper. Rays: an option of ours, the
-direction of every single token.
+Poses: 12 numbers [R|t] a frame, for the linear encoder of ReCamMaster and the paper. Rays: an
+option of ours, the direction of every single token.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,20 @@ NUM_RAY_FEATURES = 3 * (1 + 2 * len(RAY_FREQUENCIES)) + 6 + 3
 
 @dataclass(frozen=True, eq=False)
 class FrameCameras:
-    """Cameras of the latent frames of one video for every row of a batch, relative to the source's first frame.
+    """Cameras of the latent frames of one video for every row of a batch, relative to the source's
+    first frame.
 
-    c2w: (B, T, 4, 4), intrinsics: (B, T, 3, 3) normalised; float32, B may be 1 and is then shared by all rows.
+    c2w: (B, T, 4, 4), intrinsics: (B, T, 3, 3) normalised; float32, B may be 1 and is then shared
+    by all rows.
     """
 
     c2w: torch.Tensor
     intrinsics: torch.Tensor
 
     @classmethod
-    def from_trajectory(cls, trajectory: CameraTrajectory, reference: CameraTrajectory) -> "FrameCameras":
+    def from_trajectory(
+        cls, trajectory: CameraTrajectory, reference: CameraTrajectory
+    ) -> "FrameCameras":
         """Cameras (1, T, ...) of a path that has one camera a latent frame."""
         relative = trajectory.relative_to(reference)
         return cls(relative.c2w[None].float(), relative.intrinsics[None].float())
@@ -47,12 +51,15 @@ class FrameCameras:
         return FrameCameras(self.c2w.to(device), self.intrinsics.to(device))
 
 
-def ray_features(cameras: FrameCameras, rows: int, columns: int, kernel: int, height: int, width: int) -> torch.Tensor:
+def ray_features(
+    cameras: FrameCameras, rows: int, columns: int, kernel: int, height: int, width: int
+) -> torch.Tensor:
     """Features of the ray through every token of a video, (B, T * rows * columns, 42).
 
-    Sines and cosines of the unit direction through the token's centre, the change of direction across one base
-    token to the right and downwards, and the moment (camera centre x direction). `height` and `width` are the
-    latent's; padded tokens lie outside the image and keep their exact ray.
+    Sines and cosines of the unit direction through the token's centre, the change of direction
+    across one base token to the right and downwards, and the moment (camera centre x direction).
+    `height` and `width` are the latent's; padded tokens lie outside the image and keep their exact
+    ray.
 
     Departs from the paper: it tells each token its video's and frame's pose alone (Eq. 17).
     """
@@ -60,8 +67,12 @@ def ray_features(cameras: FrameCameras, rows: int, columns: int, kernel: int, he
     centre_x = (torch.arange(columns) + 0.5) * kernel / width
     y, x = torch.meshgrid(centre_y, centre_x, indexing="ij")
     image = torch.stack((x, y, torch.ones_like(x)), dim=-1).reshape(-1, 3).to(cameras.c2w)
-    step = torch.tensor([BASE_KERNEL / width, BASE_KERNEL / height], dtype=image.dtype, device=image.device)
-    to_world = (cameras.c2w[..., :3, :3] @ torch.linalg.inv(cameras.intrinsics)).mT.unsqueeze(2)  # (B, T, 1, 3, 3)
+    step = torch.tensor(
+        [BASE_KERNEL / width, BASE_KERNEL / height], dtype=image.dtype, device=image.device
+    )
+    to_world = (cameras.c2w[..., :3, :3] @ torch.linalg.inv(cameras.intrinsics)).mT.unsqueeze(
+        2
+    )  # (B, T, 1, 3, 3)
     direction = _directions(image, to_world)
     right = _directions(image + F.pad(step[:1], (0, 2)), to_world) - direction
     down = _directions(image + F.pad(step[1:], (1, 1)), to_world) - direction

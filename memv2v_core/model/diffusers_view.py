@@ -1,7 +1,7 @@
 """diffusers' WanTransformer3DModel as a `Backbone`: training and command-line use without ComfyUI.
 
-A model loaded in half precision keeps its time embedding, modulations and norms in fp32; tokens have the precision of
-its patch embedding.
+A model loaded in half precision keeps its time embedding, modulations and norms in fp32; tokens
+have the precision of its patch embedding.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,13 @@ Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class DiffusersView:
-    """Walks the modules of a WanTransformer3DModel. attend: of query, key and value (B, heads, L, d)."""
+    """Walks the modules of a WanTransformer3DModel. attend: of query, key and value (B, heads, L,
+    d).
+    """
 
-    def __init__(self, model: "WanTransformer3DModel", attend: Attend = F.scaled_dot_product_attention) -> None:
+    def __init__(
+        self, model: "WanTransformer3DModel", attend: Attend = F.scaled_dot_product_attention
+    ) -> None:
         self.model = model
         self.attend = attend
         self.num_blocks = len(model.blocks)
@@ -47,9 +51,13 @@ class DiffusersView:
         embedder = self.model.condition_embedder
         rows = timestep.shape[0]
         sinusoid = embedder.timesteps_proj(timestep.flatten().float())
-        embedding = embedder.time_embedder(sinusoid.to(embedder.time_embedder.linear_1.weight.dtype)).to(self.dtype)
+        embedding = embedder.time_embedder(
+            sinusoid.to(embedder.time_embedder.linear_1.weight.dtype)
+        ).to(self.dtype)
         modulation = embedder.time_proj(embedder.act_fn(embedding))
-        return embedding.unflatten(0, (rows, -1)), modulation.unflatten(0, (rows, -1)).unflatten(-1, (6, -1))
+        return embedding.unflatten(0, (rows, -1)), modulation.unflatten(0, (rows, -1)).unflatten(
+            -1, (6, -1)
+        )
 
     def embed_text(self, context: torch.Tensor) -> torch.Tensor:
         return self.model.condition_embedder.text_embedder(context.to(self.dtype))
@@ -58,7 +66,9 @@ class DiffusersView:
         side = 2 * (self.head_dim // 6)
         angles = []
         for axis, width in enumerate((self.head_dim - 2 * side, side, side)):
-            exponent = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
+            exponent = (
+                torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
+            )
             angles.append(positions[..., axis, None].double() / 10000.0**exponent)
         angle = torch.cat(angles, dim=-1).unsqueeze(2)  # (B, L, 1, d / 2)
         return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
@@ -75,7 +85,11 @@ class DiffusersView:
         return run(x)
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (self.model.blocks[block_idx].scale_shift_table.unsqueeze(0) + time).to(self.dtype).unbind(2)
+        return (
+            (self.model.blocks[block_idx].scale_shift_table.unsqueeze(0) + time)
+            .to(self.dtype)
+            .unbind(2)
+        )
 
     def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
         block = self.model.blocks[block_idx]
@@ -83,7 +97,10 @@ class DiffusersView:
 
     def self_attention(self, block_idx: int, x: torch.Tensor, rope: Rope) -> torch.Tensor:
         attention = self.model.blocks[block_idx].attn1
-        query, key = self.rotate(self.query(block_idx, x), rope), self.rotate(self.key(block_idx, x), rope)
+        query, key = (
+            self.rotate(self.query(block_idx, x), rope),
+            self.rotate(self.key(block_idx, x), rope),
+        )
         value = attention.to_v(x).unflatten(-1, (self.num_heads, -1))
         return attention.to_out[0](self._attend(query, key, value))
 
@@ -103,7 +120,9 @@ class DiffusersView:
         block = self.model.blocks[block_idx]
         attention = block.attn2
         value = attention.to_v(text)
-        if text.shape[1] == 1:  # softmax over one token is 1: every query receives that token's value
+        if (
+            text.shape[1] == 1
+        ):  # softmax over one token is 1: every query receives that token's value
             return x + attention.to_out[0](value)
         heads = (self.num_heads, -1)
         query = attention.norm_q(attention.to_q(block.norm2(x))).unflatten(-1, heads)  # Wan's norm3
@@ -114,8 +133,12 @@ class DiffusersView:
         return self.model.blocks[block_idx].ffn(x)
 
     def head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        shift, scale = (self.model.scale_shift_table.unsqueeze(0) + time.unsqueeze(2)).to(self.dtype).unbind(2)
-        x = self.model.norm_out(x) * (1 + expand_time(scale, x.shape[1])) + expand_time(shift, x.shape[1])
+        shift, scale = (
+            (self.model.scale_shift_table.unsqueeze(0) + time.unsqueeze(2)).to(self.dtype).unbind(2)
+        )
+        x = self.model.norm_out(x) * (1 + expand_time(scale, x.shape[1])) + expand_time(
+            shift, x.shape[1]
+        )
         return self.model.proj_out(x)
 
     def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

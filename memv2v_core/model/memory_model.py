@@ -1,6 +1,7 @@
 """One forward pass of a DiT with memory: target, source and memories in one sequence.
 
-B rows, L tokens, D width, T latent frames, n timesteps a row. The DiT is not ours: `Backbone` is a view of it.
+B rows, L tokens, D width, T latent frames, n timesteps a row. The DiT is not ours: `Backbone` is a
+view of it.
 """
 
 from collections.abc import Callable
@@ -34,8 +35,9 @@ from .memory_inputs import ConditioningStream, MemoryInputs
 class CleanTokens:
     """Tokens of source and memories, made once a run: they depend neither on noise nor on the step.
 
-    tokens: (1 or B, Lc, D). positions: (Lc, 3). poses: (1 or B, frames, 12) of all frames, the target's first, or
-    None. pose_of_token: (L,) number of each token's frame, the target's tokens first. rays: (1 or B, L, 42) or None.
+    tokens: (1 or B, Lc, D). positions: (Lc, 3). poses: (1 or B, frames, 12) of all frames, the
+    target's first, or None. pose_of_token: (L,) number of each token's frame, the target's tokens
+    first. rays: (1 or B, L, 42) or None.
     """
 
     tokens: torch.Tensor | None
@@ -79,8 +81,8 @@ def memory_forward(
     """The DiT's output (B, C, T, H, W) for a noisy `latent` (B, Cin, T, H, W) that sees `inputs`.
 
     timestep: (B,) or (B, T) in [0, 1000]. context: what the backbone embeds as text.
-    clean: from `tokenize_clean`, to make it once a run. on_merge is told every merge plan, probe every block's
-    attention input and the tokens, for measurements.
+    clean: from `tokenize_clean`, to make it once a run. on_merge is told every merge plan, probe
+    every block's attention input and the tokens, for measurements.
 
     Source: Sec. 3.3-3.4 and App. D.1, arXiv:2601.16296v2.
     """
@@ -92,9 +94,13 @@ def memory_forward(
     time, modulation = _embed_time(backbone, inputs, timestep, has_clean=clean.tokens is not None)
     text = backbone.embed_text(context)
     rope = backbone.rope(sequence.positions)
-    merge_at = merge_blocks(backbone.num_blocks) if will_merge(sequence.layout, inputs.merging) else ()
+    merge_at = (
+        merge_blocks(backbone.num_blocks) if will_merge(sequence.layout, inputs.merging) else ()
+    )
     for i in range(backbone.num_blocks):
-        block = _Block(backbone, adapter, i, modulation, clean.poses, sequence.layout.num_target_tokens)
+        block = _Block(
+            backbone, adapter, i, modulation, clean.poses, sequence.layout.num_target_tokens
+        )
         if probe is not None:
             probe(i, block.attention_input(sequence), sequence)
         if i in merge_at:
@@ -103,16 +109,23 @@ def memory_forward(
             rope = backbone.rope(sequence.positions)
             if on_merge is not None:
                 on_merge(i, plan)
-        x = backbone.around_block(i, sequence.x, modulation.target, text, rope, block.run(sequence, rope, text))
+        x = backbone.around_block(
+            i, sequence.x, modulation.target, text, rope, block.run(sequence, rope, text)
+        )
         sequence = replace(sequence, x=x)
     out = backbone.head(sequence.x[:, : sequence.layout.num_target_tokens], time)
     return backbone.unpatchify(out, grid)[..., :height, :width]
 
 
 def tokenize_clean(
-    backbone: Backbone, adapter: MemoryAdapter | None, inputs: MemoryInputs, target_shape: torch.Size
+    backbone: Backbone,
+    adapter: MemoryAdapter | None,
+    inputs: MemoryInputs,
+    target_shape: torch.Size,
 ) -> CleanTokens:
-    """Tokens, positions and cameras of all streams, for a target latent of `target_shape` (B, C, T, H, W)."""
+    """Tokens, positions and cameras of all streams, for a target latent of `target_shape` (B, C, T,
+    H, W).
+    """
     _, _, num_frames, height, width = target_shape
     streams = sorted(inputs.streams, key=lambda stream: (stream.role != "source", stream.kernel))
     tokens, positions, shapes = [], [], []
@@ -147,14 +160,28 @@ def tokenize_clean(
 
 def _exact(device: torch.device | None) -> AbstractContextManager:
     """Keeps autocast, if it is on, away from cameras' geometry."""
-    if torch.compiler.is_compiling() or device is None or not torch.amp.is_autocast_available(device.type):
+    if (
+        torch.compiler.is_compiling()
+        or device is None
+        or not torch.amp.is_autocast_available(device.type)
+    ):
         return nullcontext()
-    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+    return (
+        torch.autocast(device.type, enabled=False)
+        if torch.is_autocast_enabled(device.type)
+        else nullcontext()
+    )
 
 
-def _tokenize(backbone: Backbone, adapter: MemoryAdapter | None, stream: ConditioningStream) -> torch.Tensor:
+def _tokenize(
+    backbone: Backbone, adapter: MemoryAdapter | None, stream: ConditioningStream
+) -> torch.Tensor:
     learned = adapter.tokenize(stream.latent, stream.kernel) if adapter is not None else None
-    return backbone.patchify(pool_for_base(stream.latent, stream.kernel)) if learned is None else learned
+    return (
+        backbone.patchify(pool_for_base(stream.latent, stream.kernel))
+        if learned is None
+        else learned
+    )
 
 
 def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Tensor | None:
@@ -164,13 +191,18 @@ def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Ten
     return torch.cat(_same_rows([told.poses() for told in cameras]), dim=1)
 
 
-def _rays(inputs: MemoryInputs, streams: list[ConditioningStream], height: int, width: int) -> torch.Tensor | None:
+def _rays(
+    inputs: MemoryInputs, streams: list[ConditioningStream], height: int, width: int
+) -> torch.Tensor | None:
     if inputs.target_cameras is None:
         return None
     videos = [(inputs.target_cameras, BASE_KERNEL)] + [
         (inputs.cameras_told(stream), stream.kernel) for stream in streams
     ]
-    rays = [ray_features(cameras, *token_grid(height, width, k), k, height, width) for cameras, k in videos]
+    rays = [
+        ray_features(cameras, *token_grid(height, width, k), k, height, width)
+        for cameras, k in videos
+    ]
     return torch.cat(_same_rows(rays), dim=1)
 
 
@@ -195,7 +227,11 @@ def _join(target: torch.Tensor, clean: CleanTokens) -> Sequence:
     device = target.device
     rays = clean.rays.to(device) if clean.rays is not None else None
     return Sequence(
-        x, clean.positions[None].to(device), clean.pose_of_token[None, :, None].to(device), rays, clean.layout
+        x,
+        clean.positions[None].to(device),
+        clean.pose_of_token[None, :, None].to(device),
+        rays,
+        clean.layout,
     )
 
 
@@ -205,13 +241,20 @@ def _embed_time(
     time, target = backbone.embed_time(timestep)
     if not has_clean or (inputs.clean_timestep == "target" and target.shape[1] == 1):
         return time, Modulation(target, None)
-    clean_time = timestep.reshape(len(timestep), -1).amax(1)  # the sampler's: noise masks only ever lower a frame's
-    _, clean = backbone.embed_time(clean_time if inputs.clean_timestep == "target" else torch.zeros_like(clean_time))
+    clean_time = timestep.reshape(len(timestep), -1).amax(
+        1
+    )  # the sampler's: noise masks only ever lower a frame's
+    _, clean = backbone.embed_time(
+        clean_time if inputs.clean_timestep == "target" else torch.zeros_like(clean_time)
+    )
     return time, Modulation(target, clean)
 
 
-def score_frames(backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig) -> torch.Tensor:
-    """Responsiveness (B, frames) of every frame that may be merged before block `i`, whose attention sees `h`.
+def score_frames(
+    backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig
+) -> torch.Tensor:
+    """Responsiveness (B, frames) of every frame that may be merged before block `i`, whose
+    attention sees `h`.
 
     Source: Eq. 4-5, arXiv:2601.16296v2.
     """
@@ -220,7 +263,9 @@ def score_frames(backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence
     return frame_responsiveness(query, key, pool_groups(sequence.layout, config), first)
 
 
-def _plan(backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig) -> MergePlan:
+def _plan(
+    backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig
+) -> MergePlan:
     return plan_merge(sequence.layout, config, score_frames(backbone, i, h, sequence, config))
 
 
@@ -235,12 +280,16 @@ def _query_and_key(
     return query, key
 
 
-def _merge(adapter: MemoryAdapter | None, merger_idx: int, sequence: Sequence, plan: MergePlan) -> Sequence:
+def _merge(
+    adapter: MemoryAdapter | None, merger_idx: int, sequence: Sequence, plan: MergePlan
+) -> Sequence:
     rows = sequence.x.shape[0]
     learned = adapter is not None and len(adapter.mergers) > 0
     merge_tokens = (lambda grid: adapter.merge(grid, merger_idx)) if learned else merge_average
 
-    def carry(values: torch.Tensor | None, merge: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor | None:
+    def carry(
+        values: torch.Tensor | None, merge: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor | None:
         return None if values is None else plan.apply(values.expand(rows, -1, -1), merge)
 
     return Sequence(
@@ -254,7 +303,9 @@ def _merge(adapter: MemoryAdapter | None, merger_idx: int, sequence: Sequence, p
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One block of the walk: Wan's block with the camera before attention and the projector after it."""
+    """One block of the walk: Wan's block with the camera before attention and the projector after
+    it.
+    """
 
     backbone: Backbone
     adapter: MemoryAdapter | None
@@ -263,7 +314,9 @@ class _Block:
     poses: torch.Tensor | None
     num_target: int
 
-    def run(self, sequence: Sequence, rope: Any, text: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    def run(
+        self, sequence: Sequence, rope: Any, text: torch.Tensor
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
             backbone, i = self.backbone, self.block_idx
             h = backbone.self_attention(i, self.attention_input(replace(sequence, x=x)), rope)

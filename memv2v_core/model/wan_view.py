@@ -1,7 +1,7 @@
 """ComfyUI's native WanModel as a `Backbone`, without importing ComfyUI.
 
-Only submodules are called and raw parameters go through `cast`, so that offloaded, quantised and LoRA-patched
-weights work; ComfyUI's own block patches are replicated.
+Only submodules are called and raw parameters go through `cast`, so that offloaded, quantised and
+LoRA-patched weights work; ComfyUI's own block patches are replicated.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,9 @@ def _sinusoid(dim: int, position: torch.Tensor) -> torch.Tensor:
 class WanView:
     """Walks the modules of one live WanModel for one call.
 
-    cast(tensor, dtype=..., device=...) and apply_rope(x, rotations) are ComfyUI's; transformer_options is the dict of
-    this call. noisy: the target as the DiT itself would see it, padded to its patches.
+    cast(tensor, dtype=..., device=...) and apply_rope(x, rotations) are ComfyUI's;
+    transformer_options is the dict of this call. noisy: the target as the DiT itself would see it,
+    padded to its patches.
     """
 
     def __init__(
@@ -67,13 +68,18 @@ class WanView:
         return self.model.text_embedding(context)
 
     def rope(self, positions: torch.Tensor) -> torch.Tensor:
-        """Rotations for indices (B or 1, L, 3), which ComfyUI's rope options scale and shift as they do natively.
+        """Rotations for indices (B or 1, L, 3), which ComfyUI's rope options scale and shift as
+        they do natively.
 
-        Our choice: one map for all tokens, so that every video stays where it was beside the target.
+        Our choice: one map for all tokens, so that every video stays where it was beside the
+        target.
         """
         options = self.options.get("rope_options")
         if options is not None:
-            scale, shift = ([options.get(f"{kind}_{axis}", none) for axis in "tyx"] for kind, none in _ROPE_OPTIONS)
+            scale, shift = (
+                [options.get(f"{kind}_{axis}", none) for axis in "tyx"]
+                for kind, none in _ROPE_OPTIONS
+            )
             positions = positions * positions.new_tensor(scale) + positions.new_tensor(shift)
         return self.model.rope_embedder(positions).movedim(1, 2)
 
@@ -86,21 +92,41 @@ class WanView:
         rope: torch.Tensor,
         run: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
-        """run(x) with ComfyUI's block replacements (skip-layer guidance) and "double_block" patches."""
+        """run(x) with ComfyUI's block replacements (skip-layer guidance) and "double_block"
+        patches.
+        """
         self.options["block_index"] = block_idx
-        replace = self.options.get("patches_replace", {}).get("dit", {}).get(("double_block", block_idx))
+        replace = (
+            self.options.get("patches_replace", {}).get("dit", {}).get(("double_block", block_idx))
+        )
         if replace is None:
             x = run(x)
         else:
-            arguments = {"img": x, "txt": text, "vec": time, "pe": rope, "transformer_options": self.options}
-            x = replace(arguments, {"original_block": lambda args: {"img": run(args["img"])}})["img"]
+            arguments = {
+                "img": x,
+                "txt": text,
+                "vec": time,
+                "pe": rope,
+                "transformer_options": self.options,
+            }
+            x = replace(arguments, {"original_block": lambda args: {"img": run(args["img"])}})[
+                "img"
+            ]
         for patch in self.options.get("patches", {}).get("double_block", ()):
-            given = {"img": x, "x": self.noisy, "vec": self.target_time, "block_index": block_idx, "img_offset": 0}
+            given = {
+                "img": x,
+                "x": self.noisy,
+                "vec": self.target_time,
+                "block_index": block_idx,
+                "img_offset": 0,
+            }
             x = patch({**given, "transformer_options": self.options})["img"]
         return x
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        own = self.cast(self.model.blocks[block_idx].modulation, dtype=time.dtype, device=time.device)
+        own = self.cast(
+            self.model.blocks[block_idx].modulation, dtype=time.dtype, device=time.device
+        )
         return (own.unsqueeze(0) + time).unbind(2)
 
     def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
@@ -123,7 +149,9 @@ class WanView:
     def cross_attend(self, block_idx: int, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """x with the text's update, then ComfyUI's "attn2_patch" patches."""
         block = self.model.blocks[block_idx]
-        x = x + block.cross_attn(block.norm3(x), text, context_img_len=None, transformer_options=self.options)
+        x = x + block.cross_attn(
+            block.norm3(x), text, context_img_len=None, transformer_options=self.options
+        )
         for patch in self.options.get("patches", {}).get("attn2_patch", ()):
             x = patch({"x": x, "transformer_options": self.options})
         return x
@@ -136,4 +164,6 @@ class WanView:
         own = self.cast(head.modulation, dtype=x.dtype, device=x.device).unsqueeze(0)
         shift, scale = (own + time.unsqueeze(2)).unbind(2)
         num = x.shape[1]
-        return head.head(torch.addcmul(expand_time(shift, num), head.norm(x), 1 + expand_time(scale, num)))
+        return head.head(
+            torch.addcmul(expand_time(shift, num), head.norm(x), 1 + expand_time(scale, num))
+        )

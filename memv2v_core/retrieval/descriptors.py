@@ -1,4 +1,5 @@
-"""One vector for what a clip shows, so that segments of a long video can be compared by their sources.
+"""One vector for what a clip shows, so that segments of a long video can be compared by their
+sources.
 
 F frames, C channels, H W rows and columns, D width of the descriptor.
 """
@@ -32,7 +33,9 @@ _PART_WEIGHTS = (1.0, 0.2, 0.2)  # shares of the cosine: which colours, where, w
 
 
 class Descriptor(Protocol):
-    """What makes descriptors: frames (F, C, H, W) in 0..1 to (D,) float32; `name` is kept with every descriptor."""
+    """What makes descriptors: frames (F, C, H, W) in 0..1 to (D,) float32; `name` is kept with
+    every descriptor.
+    """
 
     name: str
 
@@ -40,7 +43,8 @@ class Descriptor(Protocol):
 
 
 class LightDescriptor:
-    """`light_descriptor` under its name: needs no download, knows colours and edges but no objects."""
+    """`light_descriptor` under its name: needs no download, knows colours and edges but no
+    objects."""
 
     name = LIGHT
 
@@ -50,7 +54,8 @@ class LightDescriptor:
 
 
 class DinoDescriptor:
-    """DINOv2's CLS embedding, averaged over all frames of a clip. `source` is a folder, or a name to download.
+    """DINOv2's CLS embedding, averaged over all frames of a clip. `source` is a folder, or a name
+    to download.
 
     Raises: ValueError for a folder that holds no DINOv2 model, or not all of one.
     Source: App. C.2 and Alg. 2, arXiv:2601.16296v2.
@@ -63,7 +68,8 @@ class DinoDescriptor:
         config = AutoConfig.from_pretrained(source, local_files_only=is_local)
         if config.model_type != "dinov2":
             raise ValueError(
-                f"{source} holds a {config.model_type!r} model, wanted 'dinov2'; download facebook/dinov2-base into it"
+                f"{source} holds a {config.model_type!r} model, wanted 'dinov2'; download "
+                "facebook/dinov2-base into it"
             )
         self.name = _DINO_WIDTHS.get(config.hidden_size, f"dinov2-{config.hidden_size}")
         self.device = torch.device(device)
@@ -76,16 +82,21 @@ class DinoDescriptor:
             output_loading_info=True,
         )
         # transformers would make up what is missing; the mask is of the training alone.
-        wrong = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])} - {_MASK_KEY}
+        wrong = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])} - {
+            _MASK_KEY
+        }
         if wrong:
             raise ValueError(
-                f"{source} lacks {len(wrong)} weights of the DINOv2 that its config.json describes, {min(wrong)} "
-                "among them; put both files of the same model there, from facebook/dinov2-base"
+                f"{source} lacks {len(wrong)} weights of the DINOv2 that its config.json "
+                f"describes, {min(wrong)} among them; put both files of the same model there, from "
+                "facebook/dinov2-base"
             )
         self.model = model.to(self.device).eval().requires_grad_(False)
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
-        """The clip's descriptor (D,) on the CPU; frames (F, C, H, W) in 0..1 pass through the model a few at a time."""
+        """The clip's descriptor (D,) on the CPU; frames (F, C, H, W) in 0..1 pass through the model
+        a few at a time.
+        """
         total = torch.zeros(self.model.config.hidden_size, dtype=torch.float64)
         for piece in frames.split(_FRAMES_AT_ONCE):
             hidden = self.model(pixel_values=dino_pixels(piece.to(self.device))).last_hidden_state
@@ -94,9 +105,13 @@ class DinoDescriptor:
 
 
 def load_descriptor(
-    name: str, folders: Sequence[Path], device: torch.device | str = "cpu", may_download: bool = False
+    name: str,
+    folders: Sequence[Path],
+    device: torch.device | str = "cpu",
+    may_download: bool = False,
 ) -> Descriptor:
-    """The descriptor of this name. DINOv2 is looked for in each of `folders`, in a folder of its name.
+    """The descriptor of this name. DINOv2 is looked for in each of `folders`, in a folder of its
+    name.
 
     may_download: take missing weights from huggingface.co, into its usual cache.
 
@@ -110,40 +125,55 @@ def load_descriptor(
     found = next((path for path in _dino_folders(name, folders) if _is_dino_folder(path)), None)
     if found is None and not may_download:
         raise ValueError(
-            f"{name} is missing; put {' and '.join(reversed(_DINO_FILES))} of https://huggingface.co/{repo} into "
-            f"{_wanted_folder(name, folders)}, allow the download, or choose {LIGHT!r}"
+            f"{name} is missing; put {' and '.join(reversed(_DINO_FILES))} of "
+            f"https://huggingface.co/{repo} into {_wanted_folder(name, folders)}, allow the "
+            f"download, or choose {LIGHT!r}"
         )
     try:
         descriptor = DinoDescriptor(repo if found is None else found, device)
     except (OSError, ValueError, SafetensorError) as error:
         where = f"https://huggingface.co/{repo}" if found is None else str(found)
         raise ValueError(
-            f"{name} could not be read from {where} ({error}); put {' and '.join(reversed(_DINO_FILES))} of "
-            f"https://huggingface.co/{repo} into {_wanted_folder(name, folders)}"
+            f"{name} could not be read from {where} ({error}); put "
+            f"{' and '.join(reversed(_DINO_FILES))} of https://huggingface.co/{repo} into "
+            f"{_wanted_folder(name, folders)}"
         ) from error
     if descriptor.name != name:
-        raise ValueError(f"{found} holds {descriptor.name}, wanted {name}; rename the folder or replace its files")
+        raise ValueError(
+            f"{found} holds {descriptor.name}, wanted {name}; rename the folder or replace its "
+            "files"
+        )
     return descriptor
 
 
 def default_min_similarity(descriptor_name: str) -> float:
     """The cosine from which on two clips count as views of one place.
 
-    Light: of pieces of 53 realistic clips 97 % of those from one clip lie above it, 1 % of those from two. DINOv2, our
-    choice, not measured: CLS embeddings of unrelated pictures are mostly below 0.3, of one place mostly above 0.6.
+    Light: of pieces of 53 realistic clips 97 % of those from one clip lie above it, 1 % of those
+    from two. DINOv2, our choice, not measured: CLS embeddings of unrelated pictures are mostly
+    below 0.3, of one place mostly above 0.6.
     """
     return _LIGHT_MIN_SIMILARITY if descriptor_name == LIGHT else _DINO_MIN_SIMILARITY
 
 
 def light_descriptor(frames: torch.Tensor) -> torch.Tensor:
-    """Which colours a clip has, where, and which edges: (D,) float32 of length 1. Frames (F, 3, H, W) in 0..1, of any
-    size; the mean of all."""
+    """Which colours a clip has, where, and which edges: (D,) float32 of length 1. Frames (F, 3, H,
+    W) in 0..1, of any size; the mean of all."""
     totals: list[torch.Tensor] | None = None
     for piece in frames.split(_FRAMES_AT_ONCE):
         size = (_LIGHT_PX, _LIGHT_PX)
-        small = F.interpolate(piece.float(), size, mode="bilinear", antialias=True, align_corners=False).clamp_(0, 1)
-        parts = [part.sum(dim=0) for part in (_colour_histogram(small), _colour_layout(small), _edge_histogram(small))]
-        totals = parts if totals is None else [total + part for total, part in zip(totals, parts, strict=True)]
+        small = F.interpolate(
+            piece.float(), size, mode="bilinear", antialias=True, align_corners=False
+        ).clamp_(0, 1)
+        parts = [
+            part.sum(dim=0)
+            for part in (_colour_histogram(small), _colour_layout(small), _edge_histogram(small))
+        ]
+        totals = (
+            parts
+            if totals is None
+            else [total + part for total, part in zip(totals, parts, strict=True)]
+        )
     histogram, layout, edges = (total / frames.shape[0] for total in totals)
     edges = edges.sqrt() - edges.sqrt().mean()
     weighted = [
@@ -193,11 +223,15 @@ def _edge_histogram(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def dino_pixels(frames: torch.Tensor) -> torch.Tensor:
-    """Frames (F, 3, H, W) in 0..1 as DINOv2 takes them: shortest side 256, centre 224x224, ImageNet's statistics."""
+    """Frames (F, 3, H, W) in 0..1 as DINOv2 takes them: shortest side 256, centre 224x224,
+    ImageNet's statistics.
+    """
     rows, columns = frames.shape[-2:]
     shortest = min(rows, columns)
     size = (_DINO_SHORTEST_PX * rows // shortest, _DINO_SHORTEST_PX * columns // shortest)
-    resized = F.interpolate(frames.float(), size, mode="bicubic", antialias=True, align_corners=False).clamp_(0, 1)
+    resized = F.interpolate(
+        frames.float(), size, mode="bicubic", antialias=True, align_corners=False
+    ).clamp_(0, 1)
     top, left = (size[0] - _DINO_CROP_PX) // 2, (size[1] - _DINO_CROP_PX) // 2
     cropped = resized[..., top : top + _DINO_CROP_PX, left : left + _DINO_CROP_PX]
     mean, std = cropped.new_tensor(_IMAGENET_MEAN), cropped.new_tensor(_IMAGENET_STD)

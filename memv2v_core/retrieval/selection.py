@@ -11,10 +11,11 @@ from .video_fov import VideoFovConfig, video_fov_scores
 
 @dataclass(frozen=True, eq=False)
 class RankedEntry:
-    """An entry and why it ranks where it does; `overlap` and `contain` only where VideoFOV made the score.
+    """An entry and why it ranks where it does; `overlap` and `contain` only where VideoFOV made the
+    score.
 
-    is_previous: the segment of a long video that ends where the next one starts; it ranks first and gets the finest
-    tokens and a temporal range of its own (App. D.2).
+    is_previous: the segment of a long video that ends where the next one starts; it ranks first and
+    gets the finest tokens and a temporal range of its own (App. D.2).
     """
 
     entry: MemoryEntry
@@ -44,7 +45,8 @@ class Retrieval:
 def retrieve_by_fov(
     cache: MemoryCache, query: CameraTrajectory, k: int, config: VideoFovConfig | None = None
 ) -> Retrieval:
-    """The `k` entries that saw most of what the query will see; an empty cache gives an empty retrieval.
+    """The `k` entries that saw most of what the query will see; an empty cache gives an empty
+    retrieval.
 
     Only an entry's true frames count, not those that padded it. See `choose` for ties and pins.
 
@@ -70,8 +72,11 @@ def retrieve_recent(cache: MemoryCache, k: int) -> Retrieval:
     return Retrieval(None, *choose(candidates, k))
 
 
-def choose(candidates: Sequence[RankedEntry], k: int) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
-    """Candidates (oldest first) split into the chosen `k` and the rest, each best first, as `take` does.
+def choose(
+    candidates: Sequence[RankedEntry], k: int
+) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
+    """Candidates (oldest first) split into the chosen `k` and the rest, each best first, as `take`
+    does.
 
     Of equal scores the newer ranks first.
 
@@ -81,11 +86,13 @@ def choose(candidates: Sequence[RankedEntry], k: int) -> tuple[tuple[RankedEntry
     return take([candidates[idx] for idx in order], k)
 
 
-def take(order: Sequence[RankedEntry], k: int) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
+def take(
+    order: Sequence[RankedEntry], k: int
+) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
     """Candidates (best first) split into the chosen `k` and the rest.
 
-    Pinned entries are always chosen and take places of the `k`, more than `k` if there are more of them. A pin changes
-    who is chosen, not the order.
+    Pinned entries are always chosen and take places of the `k`, more than `k` if there are more of
+    them. A pin changes who is chosen, not the order.
 
     Raises: ValueError when k is negative.
     """

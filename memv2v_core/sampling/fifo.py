@@ -1,13 +1,16 @@
-"""Diagonal denoising of a video of any length by a base with a short window and no memory: the baseline of task two.
+"""Diagonal denoising of a video of any length by a base with a short window and no memory: the
+baseline of task two.
 
-A queue holds consecutive latent frames, each noisier than the one before it. Every round brings all of them one noise
-level down; the first is then finished and leaves, and a frame of pure noise enters behind the last. S noise levels, a
-window of T latent frames, a video of N; frames are numbered from the start of the video.
+A queue holds consecutive latent frames, each noisier than the one before it. Every round brings all
+of them one noise level down; the first is then finished and leaves, and a frame of pure noise
+enters behind the last. S noise levels, a window of T latent frames, a video of N; frames are
+numbered from the start of the video.
 
-Source: Kim et al. 2024, FIFO-Diffusion, arXiv:2405.11473: diagonal denoising, latent partitioning (a queue of S frames
-is seen through S / T windows) and lookahead denoising (windows overlap by half, and only the noisier half of each moves
-on). Departs from it: the ends of the queue are frames of the video and never copies of its first frame or frames beyond
-its last, so that every frame has its own source; S need not be a multiple of T.
+Source: Kim et al. 2024, FIFO-Diffusion, arXiv:2405.11473: diagonal denoising, latent partitioning
+(a queue of S frames is seen through S / T windows) and lookahead denoising (windows overlap by
+half, and only the noisier half of each moves on). Departs from it: the ends of the queue are frames
+of the video and never copies of its first frame or frames beyond its last, so that every frame has
+its own source; S need not be a multiple of T.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +26,9 @@ Noise = Callable[[int], torch.Tensor]
 
 @dataclass(frozen=True)
 class FifoWindow:
-    """Frames start..start+T-1 that the model sees at once, of which first..stop-1 move to their next noise level."""
+    """Frames start..start+T-1 that the model sees at once, of which first..stop-1 move to their
+    next noise level.
+    """
 
     start: int
     first: int
@@ -32,17 +37,23 @@ class FifoWindow:
 
 @dataclass(frozen=True)
 class FifoRound:
-    """One pass over the queue, whose first frame is `head`; below 0 while the queue is not yet full."""
+    """One pass over the queue, whose first frame is `head`; below 0 while the queue is not yet
+    full.
+    """
 
     head: int
     windows: tuple[FifoWindow, ...]
 
     def noise_level(self, frame: int, num_steps: int) -> int:
-        """Place in S + 1 falling sigmas that a frame has before this round: S - 1 at the head, S where finished."""
+        """Place in S + 1 falling sigmas that a frame has before this round: S - 1 at the head, S
+        where finished.
+        """
         return num_steps - 1 - (frame - self.head) if frame >= self.head else num_steps
 
 
-def fifo_rounds(num_frames: int, window: int, num_steps: int, has_lookahead: bool = True) -> Iterator[FifoRound]:
+def fifo_rounds(
+    num_frames: int, window: int, num_steps: int, has_lookahead: bool = True
+) -> Iterator[FifoRound]:
     """Every round after the first window was sampled, for a video longer than that window.
 
     A window reaches back into finished frames where the queue is shorter than it.
@@ -53,7 +64,9 @@ def fifo_rounds(num_frames: int, window: int, num_steps: int, has_lookahead: boo
         windows = []
         while stop > lowest:
             start = max(stop - window, 0)
-            first = max(stop - moved, lowest) if start else lowest  # the first window of the video shows all before
+            first = (
+                max(stop - moved, lowest) if start else lowest
+            )  # the first window of the video shows all before
             windows.append(FifoWindow(start, first, stop))
             stop = first
         yield FifoRound(head, tuple(windows))
@@ -76,12 +89,14 @@ def sample_fifo(
     sigmas: torch.Tensor,
     has_lookahead: bool = True,
 ) -> Iterator[torch.Tensor]:
-    """The finished latent frames (B, C, 1, H, W) of a video of `num_frames`, in order; only the queue is kept.
+    """The finished latent frames (B, C, 1, H, W) of a video of `num_frames`, in order; only the
+    queue is kept.
 
-    velocity(x (B, C, T, H, W), timesteps (B, T) in [0, 1000], frames) predicts noise - x0 of the frames that x shows;
-    whoever gives it puts the source of those frames beside them. noise(n) draws fresh noise (B, C, n, H, W).
-    sigmas: (S + 1,) from 1 to 0. The queue starts from an ordinary sample of the first window, noised anew frame by
-    frame; a video no longer than the window is that sample.
+    velocity(x (B, C, T, H, W), timesteps (B, T) in [0, 1000], frames) predicts noise - x0 of the
+    frames that x shows; whoever gives it puts the source of those frames beside them. noise(n)
+    draws fresh noise (B, C, n, H, W).
+    sigmas: (S + 1,) from 1 to 0. The queue starts from an ordinary sample of the first window,
+    noised anew frame by frame; a video no longer than the window is that sample.
 
     Raises: ValueError for a window or a video without frames.
     """
@@ -95,7 +110,10 @@ def sample_fifo(
     num_steps, levels = len(sigmas) - 1, sigmas.to(first_window)
     begun = FifoRound(window - num_steps, ())
     told = levels[_places(begun, 0, window, num_steps)].view(-1, 1, 1)
-    offset, queue = 0, torch.lerp(first_window, noise(window), told)  # queue[:, :, i] is frame offset + i
+    offset, queue = (
+        0,
+        torch.lerp(first_window, noise(window), told),
+    )  # queue[:, :, i] is frame offset + i
     for i in range(begun.head):
         yield queue[:, :, i : i + 1].clone()
     for planned in fifo_rounds(num_frames, window, num_steps, has_lookahead):
@@ -120,7 +138,12 @@ def _first_window(velocity: Velocity, noise: torch.Tensor, sigmas: torch.Tensor)
 
 
 def _advance(
-    velocity: Velocity, queue: torch.Tensor, offset: int, planned: FifoRound, window: int, sigmas: torch.Tensor
+    velocity: Velocity,
+    queue: torch.Tensor,
+    offset: int,
+    planned: FifoRound,
+    window: int,
+    sigmas: torch.Tensor,
 ) -> torch.Tensor:
     """The queue one noise level further: every window sees it as it was before the round."""
     num_steps = len(sigmas) - 1

@@ -11,25 +11,30 @@ NUM_TRAIN_TIMESTEPS = 1000
 
 
 def shifted_sigmas(num_steps: int, shift: float) -> torch.Tensor:
-    """Noise levels (num_steps + 1,) float64 from 1 to 0, evenly spaced, then moved towards noise by `shift`.
+    """Noise levels (num_steps + 1,) float64 from 1 to 0, evenly spaced, then moved towards noise by
+    `shift`.
 
-    These are ReCamMaster's, and ComfyUI's "simple" schedule of a flow model with that shift where num_steps divides
-    1000; elsewhere "simple" lands on the nearest of its 1000 levels below, within 0.003 at shift 5. Its other schedules
-    differ by more than 0.01.
+    These are ReCamMaster's, and ComfyUI's "simple" schedule of a flow model with that shift where
+    num_steps divides 1000; elsewhere "simple" lands on the nearest of its 1000 levels below, within
+    0.003 at shift 5. Its other schedules differ by more than 0.01.
 
     Raises: ValueError for fewer than 1 step or a shift that is not positive.
     """
     if num_steps < 1:
         raise ValueError(f"num_steps got {num_steps}, wanted at least 1; raise it")
     if shift <= 0:
-        raise ValueError(f"shift got {shift}, wanted more than 0; 3 suits the built-in model, 5 ReCamMaster")
+        raise ValueError(
+            f"shift got {shift}, wanted more than 0; 3 suits the built-in model, 5 ReCamMaster"
+        )
     even = torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)
     return shift * even / (1 + (shift - 1) * even)
 
 
 @torch.no_grad()
 def sample_euler(
-    velocity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], noise: torch.Tensor, sigmas: torch.Tensor
+    velocity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    noise: torch.Tensor,
+    sigmas: torch.Tensor,
 ) -> torch.Tensor:
     """The sample x0 that Euler's method reaches from `noise` (B, C, T, H, W).
 

@@ -4,28 +4,23 @@ Source: Sec. 3.3 and Fig. 9, arXiv:2601.16296v2.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ..retrieval.selection import Retrieval
 from ..shapes import token_grid
+from ..vocabulary import CameraChoice, MemoryRange, Pool, Unresponsive
 from .layout import SequenceLayout, build_layout
 from .merging import (
     MAX_SHARE,
     MIN_SHARE,
     REDUCTION_SIDE,
     MergeConfig,
-    Pool,
-    Unresponsive,
     merge_blocks,
     merged_layout,
     pool_groups,
     share_for,
     will_merge,
 )
-from .positions import MemoryRange
 from .tokenizers import BASE_KERNEL
-
-CameraConditioning = Literal["as_trained", "per_video", "target"]
 
 NUM_TOP_RANKS = 3
 KERNELS = (2, 4, 8)
@@ -35,7 +30,8 @@ KERNELS = (2, 4, 8)
 class BudgetConfig:
     """Kernels by rank: the first `num_top` memories get `top_kernel`, the others `rest_kernel`.
 
-    The segment before the target gets `previous_kernel` and counts for no rank. Our choice: the paper is silent.
+    The segment before the target gets `previous_kernel` and counts for no rank. Our choice: the
+    paper is silent.
     """
 
     num_top: int = NUM_TOP_RANKS
@@ -47,7 +43,8 @@ class BudgetConfig:
         for name in ("top_kernel", "rest_kernel", "previous_kernel"):
             if getattr(self, name) not in KERNELS:
                 raise ValueError(
-                    f"{name} got {getattr(self, name)}, wanted one of {KERNELS}; choose a trained tokenizer"
+                    f"{name} got {getattr(self, name)}, wanted one of {KERNELS}; choose a trained "
+                    "tokenizer"
                 )
 
 
@@ -55,15 +52,17 @@ class BudgetConfig:
 class TokenPlan:
     """Retrieved memories with the kernel of each, and how their tokens are treated inside the DiT.
 
-    kernels: one a ranked entry. merging: None leaves every frame whole. memory_range: see `positions`.
-    camera_conditioning: Eq. 17 or Eq. 16, see `MemoryInputs`, or as the base's weights were trained.
+    kernels: one a ranked entry. merging: None leaves every frame whole. memory_range: see
+    `positions`.
+    camera_conditioning: Eq. 17 or Eq. 16, see `MemoryInputs`, or as the base's weights were
+    trained.
     """
 
     retrieval: Retrieval
     kernels: tuple[int, ...]
     merging: MergeConfig | None = None
     memory_range: MemoryRange = "own"
-    camera_conditioning: CameraConditioning = "as_trained"
+    camera_conditioning: CameraChoice = "as_trained"
 
 
 def plan_tokens(
@@ -73,9 +72,10 @@ def plan_tokens(
     share: float = 0.0,
     pool: Pool = "conditioning",
     memory_range: MemoryRange = "own",
-    camera_conditioning: CameraConditioning = "as_trained",
+    camera_conditioning: CameraChoice = "as_trained",
 ) -> TokenPlan:
-    """The plan for retrieved memories: kernels by rank, and of the frames a share merged, discarded or all kept.
+    """The plan for retrieved memories: kernels by rank, and of the frames a share merged, discarded
+    or all kept.
 
     share: 0 for the one that suits the number of videos (`share_for`).
 
@@ -86,8 +86,8 @@ def plan_tokens(
     if unresponsive != "keep":
         if share != 0 and not MIN_SHARE <= share <= MAX_SHARE:
             raise ValueError(
-                f"share got {share:g}, wanted 0 for automatic or {MIN_SHARE} to {MAX_SHARE}, the range of the paper's "
-                "training; to merge nothing set unresponsive to keep"
+                f"share got {share:g}, wanted 0 for automatic or {MIN_SHARE} to {MAX_SHARE}, the "
+                "range of the paper's training; to merge nothing set unresponsive to keep"
             )
         merging = MergeConfig(share or share_for(len(kernels) + 1), pool, unresponsive)
     return TokenPlan(retrieval, kernels, merging, memory_range, camera_conditioning)
@@ -97,7 +97,8 @@ def plan_tokens(
 class DitShape:
     """The sizes of a Wan DiT that decide its cost.
 
-    has_adapter: whether camera encoders and projectors run in its blocks. has_mergers: whether merging is learned.
+    has_adapter: whether camera encoders and projectors run in its blocks. has_mergers: whether
+    merging is learned.
     """
 
     dim: int
@@ -111,8 +112,8 @@ class DitShape:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one forward pass, one row: tokens entering the first block and leaving the last, multiplies and adds counted
-    separately, and bytes of activations at the fullest moment."""
+    """Of one forward pass, one row: tokens entering the first block and leaving the last,
+    multiplies and adds counted separately, and bytes of activations at the fullest moment."""
 
     tokens_in: int
     tokens_out: int
@@ -125,19 +126,34 @@ def kernels_by_rank(num_entries: int, config: BudgetConfig) -> tuple[int, ...]:
 
     Source: Sec. 3.3, arXiv:2601.16296v2: 1x4x4 for the top three, 1x8x8 for the rest.
     """
-    return tuple(config.top_kernel if rank < config.num_top else config.rest_kernel for rank in range(num_entries))
+    return tuple(
+        config.top_kernel if rank < config.num_top else config.rest_kernel
+        for rank in range(num_entries)
+    )
 
 
 def retrieval_kernels(retrieval: Retrieval, config: BudgetConfig) -> tuple[int, ...]:
     """Kernel of every ranked entry: by rank, the previous segment of a long video aside."""
-    by_rank = iter(kernels_by_rank(sum(not ranked.is_previous for ranked in retrieval.ranked), config))
-    return tuple(config.previous_kernel if ranked.is_previous else next(by_rank) for ranked in retrieval.ranked)
+    by_rank = iter(
+        kernels_by_rank(sum(not ranked.is_previous for ranked in retrieval.ranked), config)
+    )
+    return tuple(
+        config.previous_kernel if ranked.is_previous else next(by_rank)
+        for ranked in retrieval.ranked
+    )
 
 
 def plan_layout(
-    num_frames: int, height: int, width: int, has_source: bool, memory_frames: tuple[int, ...], kernels: tuple[int, ...]
+    num_frames: int,
+    height: int,
+    width: int,
+    has_source: bool,
+    memory_frames: tuple[int, ...],
+    kernels: tuple[int, ...],
 ) -> SequenceLayout:
-    """The layout of one forward for a target of `num_frames` x `height` x `width` latents, memories by kernel."""
+    """The layout of one forward for a target of `num_frames` x `height` x `width` latents, memories
+    by kernel.
+    """
     rows, columns = token_grid(height, width, BASE_KERNEL)
     shapes = [("target", BASE_KERNEL, num_frames, rows, columns)]
     if has_source:
@@ -151,7 +167,9 @@ def plan_layout(
 def forward_cost(
     layout: SequenceLayout, shape: DitShape, merging: MergeConfig | None, bytes_per_value: int = 2
 ) -> Cost:
-    """Cost of one forward: attentions, feed-forward, projector and camera encoder; no embeddings, no head."""
+    """Cost of one forward: attentions, feed-forward, projector and camera encoder; no embeddings,
+    no head.
+    """
     flops, tokens_in = 0, layout.num_tokens
     merge_at = merge_blocks(shape.num_blocks) if will_merge(layout, merging) else ()
     num_poses = sum(group.num_frames for group in layout.groups)
@@ -170,9 +188,10 @@ def _peak_bytes(num_tokens: int, shape: DitShape, bytes_per_value: int) -> int:
 
     It comes in the first blocks, before anything is merged, and is one of two:
     - in a feed-forward, whose inside lives twice, before and after its activation;
-    - while RoPE turns the keys, whose query is kept and whose values are copied to fp32 a few times.
-    Beside either there are five values a token and channel (the tokens as they were made, the block's input and state,
-    attention's result, what the layer reads) and RoPE's rotations: a 2x2 matrix of fp32 for each pair of channels.
+    - while RoPE turns the keys, whose query is kept and whose values are copied to fp32 a few
+      times. Beside either there are five values a token and channel (the tokens as they were made,
+      the block's input and state, attention's result, what the layer reads) and RoPE's rotations: a
+      2x2 matrix of fp32 for each pair of channels.
     """
     beside = 5 * shape.dim * bytes_per_value + 4 * 2 * shape.head_dim
     feed_forward = 2 * shape.ffn_dim * bytes_per_value

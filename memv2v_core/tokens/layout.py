@@ -1,16 +1,18 @@
-"""Which tokens of the sequence belong to which video and frame. Slices are recorded, order is never assumed."""
+"""Which tokens of the sequence belong to which video and frame. Slices are recorded, order is never
+assumed.
+"""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Role = Literal["target", "source", "memory"]
+from ..vocabulary import Role
 
 
 @dataclass(frozen=True)
 class FrameGroup:
     """Consecutive tokens of frames that share a role, a kernel and a token grid.
 
-    start: offset of the first token. num_frames x rows x columns tokens follow, frame by frame, row by row.
+    start: offset of the first token. num_frames x rows x columns tokens follow, frame by frame, row
+    by row.
     is_merged: True once the frames of this group went through the merging convolution.
     """
 
@@ -55,7 +57,9 @@ class SequenceLayout:
 
 
 def build_layout(shapes: list[tuple[Role, int, int, int, int]]) -> SequenceLayout:
-    """Layout of videos given as (role, kernel, num_frames, rows, columns), in sequence order, target first."""
+    """Layout of videos given as (role, kernel, num_frames, rows, columns), in sequence order,
+    target first.
+    """
     groups, start = [], 0
     for role, kernel, num_frames, rows, columns in shapes:
         group = FrameGroup(role, kernel, start, num_frames, rows, columns)

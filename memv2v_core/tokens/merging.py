@@ -1,7 +1,7 @@
 """Responsiveness of conditioning frames, and adaptive merging of the least responsive ones.
 
-Decide once (`plan_merge`), then apply to whatever a token carries (`MergePlan`): hidden states through the learned
-convolution, positions and rays through averages, frame numbers by gathering.
+Decide once (`plan_merge`), then apply to whatever a token carries (`MergePlan`): hidden states
+through the learned convolution, positions and rays through averages, frame numbers by gathering.
 
 Source: Sec. 3.4 and Eq. 4-6, arXiv:2601.16296v2.
 """
@@ -9,16 +9,13 @@ Source: Sec. 3.4 and Eq. 4-6, arXiv:2601.16296v2.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
 from ..shapes import token_grid
+from ..vocabulary import Pool, Unresponsive
 from .layout import FrameGroup, SequenceLayout
-
-Pool = Literal["conditioning", "memory"]
-Unresponsive = Literal["merge", "discard", "keep"]
 
 REDUCTION_SIDE = 2  # 2 x 2 tokens become one: r = 4 of Eq. 6. Our choice.
 MIN_SHARE, MAX_SHARE = 0.3, 0.7
@@ -45,13 +42,16 @@ def share_for(num_conditioning_videos: int) -> float:
     """Share of frames merged for that many conditioning videos (source included).
 
     One half up to four videos, growing linearly to 0.7 at eleven and more.
-    Our choice: the paper says "we scale r proportionally to the number of conditional videos" inside [0.3, 0.7].
+    Our choice: the paper says "we scale r proportionally to the number of conditional videos"
+    inside [0.3, 0.7].
     """
     return min(MAX_SHARE, 0.5 + 0.2 * max(0, num_conditioning_videos - 4) / 7)
 
 
 def merge_blocks(num_blocks: int) -> tuple[int, int]:
-    """Blocks (from 0) before whose attention frames are merged: one third and two thirds; 10 and 20 of 30."""
+    """Blocks (from 0) before whose attention frames are merged: one third and two thirds; 10 and 20
+    of 30.
+    """
     return num_blocks // 3, 2 * num_blocks // 3
 
 
@@ -60,15 +60,17 @@ def frame_responsiveness(
 ) -> torch.Tensor:
     """R_t of every frame of `groups`, (B, frames) in group order.
 
-    query: (B, Lq, heads, d) of the target. key: (B, Lk, heads, d) of the tokens that start at `first_token`.
-    Per head, averaged over heads, for each row of the batch by itself.
+    query: (B, Lq, heads, d) of the target. key: (B, Lk, heads, d) of the tokens that start at
+    `first_token`. Per head, averaged over heads, for each row of the batch by itself.
 
     Source: Eq. 4-5, arXiv:2601.16296v2. Our choice: D is the head's width.
     """
     means = []
     for group in groups:
         tokens = key[:, group.start - first_token : group.start - first_token + group.num_tokens]
-        means.append(tokens.unflatten(1, (group.num_frames, group.tokens_per_frame)).float().mean(2))
+        means.append(
+            tokens.unflatten(1, (group.num_frames, group.tokens_per_frame)).float().mean(2)
+        )
     mean_key = torch.cat(means, dim=1)  # (B, frames, heads, d)
     best = None
     for chunk in query.split(_QUERY_CHUNK, dim=1):
@@ -80,7 +82,8 @@ def frame_responsiveness(
 
 @dataclass(frozen=True, eq=False)
 class GroupSplit:
-    """What happens to one group: frame numbers kept and merged, each (B, n), both in frame order."""
+    """What happens to one group: frame numbers kept and merged, each (B, n), both in frame
+    order."""
 
     group: FrameGroup
     kept: torch.Tensor
@@ -89,21 +92,29 @@ class GroupSplit:
 
 @dataclass(frozen=True, eq=False)
 class MergePlan:
-    """The decision for one merging block: untouched groups, split groups, and the layout that results."""
+    """The decision for one merging block: untouched groups, split groups, and the layout that
+    results.
+    """
 
     pieces: tuple[FrameGroup | GroupSplit, ...]
     layout: SequenceLayout
     discards: bool
 
-    def apply(self, values: torch.Tensor, merge: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """`values` (B, L, D) in the new layout; `merge` maps grids (B, n, rows, columns, D) to coarser grids."""
+    def apply(
+        self, values: torch.Tensor, merge: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """`values` (B, L, D) in the new layout; `merge` maps grids (B, n, rows, columns, D) to
+        coarser grids.
+        """
         parts = []
         for piece in self.pieces:
             if isinstance(piece, FrameGroup):
                 parts.append(values[:, piece.tokens])
                 continue
             group = piece.group
-            frames = values[:, group.tokens].unflatten(1, (group.num_frames, group.rows, group.columns))
+            frames = values[:, group.tokens].unflatten(
+                1, (group.num_frames, group.rows, group.columns)
+            )
             parts.append(_take_frames(frames, piece.kept).flatten(1, 3))
             if not self.discards:
                 parts.append(merge(_take_frames(frames, piece.merged)).flatten(1, 3))
@@ -113,12 +124,18 @@ class MergePlan:
 def pool_groups(layout: SequenceLayout, config: MergeConfig) -> tuple[FrameGroup, ...]:
     """Groups whose frames are still whole and may be merged."""
     roles = ("source", "memory") if config.pool == "conditioning" else ("memory",)
-    return tuple(group for group in layout.conditioning if group.role in roles and not group.is_merged)
+    return tuple(
+        group for group in layout.conditioning if group.role in roles and not group.is_merged
+    )
 
 
 def will_merge(layout: SequenceLayout, config: MergeConfig | None) -> bool:
     """Whether a forward with `layout` treats any frame as unresponsive."""
-    return config is not None and config.unresponsive != "keep" and len(pool_groups(layout, config)) > 0
+    return (
+        config is not None
+        and config.unresponsive != "keep"
+        and len(pool_groups(layout, config)) > 0
+    )
 
 
 def merged_layout(layout: SequenceLayout, config: MergeConfig) -> SequenceLayout:
@@ -135,11 +152,13 @@ def merged_layout(layout: SequenceLayout, config: MergeConfig) -> SequenceLayout
     return SequenceLayout(tuple(groups))
 
 
-def plan_merge(layout: SequenceLayout, config: MergeConfig, responsiveness: torch.Tensor) -> MergePlan:
+def plan_merge(
+    layout: SequenceLayout, config: MergeConfig, responsiveness: torch.Tensor
+) -> MergePlan:
     """Choose the least responsive frames of every pooled group, a fixed share of each.
 
-    responsiveness: (B, frames) in the order of `pool_groups`. Groups are one role and kernel size each, so token
-    counts never depend on content and every row of a batch may merge its own frames.
+    responsiveness: (B, frames) in the order of `pool_groups`. Groups are one role and kernel size
+    each, so token counts never depend on content and every row of a batch may merge its own frames.
     """
     pool = pool_groups(layout, config)
     counts = dict(zip(pool, merged_counts(pool, config.share), strict=True))
@@ -158,7 +177,9 @@ def plan_merge(layout: SequenceLayout, config: MergeConfig, responsiveness: torc
 
 
 def merged_counts(pool: Sequence[FrameGroup], share: float) -> list[int]:
-    """Frames merged of each group, so that the pool as a whole loses its share: running totals, rounded half up."""
+    """Frames merged of each group, so that the pool as a whole loses its share: running totals,
+    rounded half up.
+    """
     counts, frames, done = [], 0, 0
     for group in pool:
         frames += group.num_frames
@@ -169,14 +190,18 @@ def merged_counts(pool: Sequence[FrameGroup], share: float) -> list[int]:
 
 
 def merge_average(grid: torch.Tensor) -> torch.Tensor:
-    """2 x 2 averages of (B, n, rows, columns, D); odd grids repeat their border. For positions and rays."""
+    """2 x 2 averages of (B, n, rows, columns, D); odd grids repeat their border. For positions and
+    rays.
+    """
     batch, num_frames = grid.shape[:2]
     images = pad_grid(grid.flatten(0, 1).movedim(-1, 1))
     return F.avg_pool2d(images, REDUCTION_SIDE).movedim(1, -1).unflatten(0, (batch, num_frames))
 
 
 def pad_grid(images: torch.Tensor) -> torch.Tensor:
-    """Images (N, D, rows, columns) grown to even sizes by repeating the border: 15 x 26 becomes 16 x 26."""
+    """Images (N, D, rows, columns) grown to even sizes by repeating the border: 15 x 26 becomes 16
+    x 26.
+    """
     padding = (0, images.shape[-1] % REDUCTION_SIDE, 0, images.shape[-2] % REDUCTION_SIDE)
     return F.pad(images, padding, mode="replicate") if any(padding) else images
 

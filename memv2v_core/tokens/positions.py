@@ -4,41 +4,49 @@ Source: Eq. 11-14 and App. D.1, arXiv:2601.16296v2.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
-MemoryRange = Literal["own", "source"]
-MemoryOrder = Literal["forward", "reversed"]
+from ..vocabulary import MemoryOrder, MemoryRange, Role
 
 
 def temporal_indices(
-    role: str,
+    role: Role,
     num_target_frames: int,
     num_frames: int,
     memory_range: MemoryRange = "own",
     memory_order: MemoryOrder = "forward",
 ) -> tuple[int, ...]:
-    """Temporal index of every latent frame of a video: target 0..T-1, source T..2T-1, memories 2T..3T-1.
+    """Temporal index of every latent frame of a video: target 0..T-1, source T..2T-1, memories
+    2T..3T-1.
 
-    All memories share one range, so that their number may grow without indices never seen in training. Of a long video
-    the segment before the target, `role` "previous", has T..2T-1, where other tasks have the source.
-    memory_range "source": memories share the source's range T..2T-1, for bases that never saw indices beyond 2T
-    (our choice, training-free mode). T is the target's `num_target_frames`.
-    memory_order "reversed": frame f of a previous segment gets T+(T-1-f), of a memory 2T+(T-1-f), for weights trained
-    on memories that came after the target; ranges stay as they are (Fig. 16c).
+    All memories share one range, so that their number may grow without indices never seen in
+    training. Of a long video the segment before the target, `role` "previous", has T..2T-1, where
+    other tasks have the source. memory_range "source": memories share the source's range T..2T-1,
+    for bases that never saw indices beyond 2T (our choice, training-free mode). T is the target's
+    `num_target_frames`. memory_order "reversed": frame f of a previous segment gets T+(T-1-f), of a
+    memory 2T+(T-1-f), for weights trained on memories that came after the target; ranges stay as
+    they are (Fig. 16c).
 
     Source: Eq. 11-13, App. D.2 and Fig. 16, arXiv:2601.16296v2.
     """
-    starts = {"target": 0, "source": 1, "previous": 1, "memory": 2 if memory_range == "own" else 1}
+    starts: dict[Role, int] = {
+        "target": 0,
+        "source": 1,
+        "previous": 1,
+        "memory": 2 if memory_range == "own" else 1,
+    }
     offset = starts[role] * num_target_frames
     indices = range(offset, offset + num_frames)
     is_reversed = memory_order == "reversed" and role in ("previous", "memory")
     return tuple(reversed(indices) if is_reversed else indices)
 
 
-def token_positions(frame_indices: Sequence[int], rows: int, columns: int, kernel: int) -> torch.Tensor:
-    """RoPE indices (t, y, x) of every token of one video, (L, 3) float32, in units of the base's 1x2x2 tokens.
+def token_positions(
+    frame_indices: Sequence[int], rows: int, columns: int, kernel: int
+) -> torch.Tensor:
+    """RoPE indices (t, y, x) of every token of one video, (L, 3) float32, in units of the base's
+    1x2x2 tokens.
 
     A k x k token sits at the centre of the base tokens that it covers: i * k/2 + (k/2 - 1)/2.
     Our choice: the paper does not place coarse tokens.

@@ -20,7 +20,7 @@ from .export import export_run
 from .trainer import train
 from .warm_start import start_from_builtin
 
-CONFIGS = Path(__file__).parents[1] / "builtin"
+CONFIGS = Path(__file__).parent / "configs"
 NAMES = {
     "novel_view": "Memory-V2V novel view (rotating cameras)",
     "text_edit": "Memory-V2V text-guided editing (rendered clips)",
@@ -29,14 +29,30 @@ NAMES = {
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=NAMES, default="novel_view", help="whose configuration, folder and key")
-    parser.add_argument("--config", type=Path, help="instead of the task's own in memv2v_core/builtin")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--task", choices=NAMES, default="novel_view", help="whose configuration, folder and key"
+    )
+    parser.add_argument(
+        "--config", type=Path, help="instead of the task's own in memv2v_core/training/configs"
+    )
     parser.add_argument("--folder", type=Path, help="of the run; .dev/training/TASK if not given")
-    parser.add_argument("--key", help="name of the files that the pack loads; the task's if not given")
-    parser.add_argument("--start-from", choices=builtin_names(), help="train this built-in model on, in a new folder")
+    parser.add_argument(
+        "--key", help="name of the files that the pack loads; the task's if not given"
+    )
+    parser.add_argument(
+        "--start-from",
+        choices=builtin_names(),
+        help="train this built-in model on, in a new folder",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only-export", action="store_true", help="write the last checkpoint's weights, train nothing")
+    parser.add_argument(
+        "--only-export",
+        action="store_true",
+        help="write the last checkpoint's weights, train nothing",
+    )
     arguments = parser.parse_args()
     config = load_config(arguments.config or CONFIGS / f"{arguments.task}.yaml")
     folder = arguments.folder or Path(".dev/training") / config.task

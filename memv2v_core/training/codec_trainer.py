@@ -1,4 +1,6 @@
-"""Trains the decoder's refinement; the linear encoder stays as it was fitted, so latents never change."""
+"""Trains the decoder's refinement; the linear encoder stays as it was fitted, so latents never
+change.
+"""
 
 import json
 import logging
@@ -11,7 +13,7 @@ import torch.nn.functional as F
 
 from ..builtin.codec import Codec
 from .config import TrainConfig
-from .tasks import examples_of
+from .data.tasks import examples_of
 from .trainer import CODEC_FILE, fit_codec
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,9 @@ GRADIENT_WEIGHT = 1.0
 
 
 def train_codec(config: TrainConfig, folder: Path, device: torch.device) -> None:
-    """Fit the codec of a run and train its decoder for `config.codec_seconds`, unless `folder` already holds it."""
+    """Fit the codec of a run and train its decoder for `config.codec_seconds`, unless `folder`
+    already holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CODEC_FILE
     if path.exists():
@@ -38,8 +42,9 @@ def train_codec(config: TrainConfig, folder: Path, device: torch.device) -> None
 def train_decoder(codec: Codec, run: TrainConfig, log_path: Path) -> None:
     """Train `codec.refine` in place on frames of endless scenes.
 
-    Latents carry a little noise, as sampled ones do. The loss is the squared error plus the absolute error of
-    differences between neighbouring pixels, which keeps edges sharp and patch seams out.
+    Latents carry a little noise, as sampled ones do. The loss is the squared error plus the
+    absolute error of differences between neighbouring pixels, which keeps edges sharp and patch
+    seams out.
     """
     seconds = run.codec_seconds
     device = next(codec.parameters()).device

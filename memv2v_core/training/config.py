@@ -3,20 +3,21 @@
 import dataclasses
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
 
 from ..builtin.bundle import DitConfig
-from .edits import TRAINED_KINDS, EditKind
-from .scenes import SceneConfig
-from .worlds import WorldConfig
+from ..synthetic.edits import TRAINED_KINDS, EditKind
+from ..synthetic.panoramas import SceneConfig
+from ..synthetic.worlds import WorldConfig
+from ..vocabulary import Task
 
 
 @dataclass(frozen=True)
 class ModelConfig(DitConfig):
-    """Sizes of the DiT, whether its adapter has cameras, and rays beside poses (departs from the paper), and whether a
-    text encoder as wide as `text_dim` is trained with it.
+    """Sizes of the DiT, whether its adapter has cameras, and rays beside poses (departs from the
+    paper), and whether a text encoder as wide as `text_dim` is trained with it.
     """
 
     has_rays: bool = True
@@ -28,8 +29,8 @@ class ModelConfig(DitConfig):
 class DataConfig:
     """Examples: pixel size, frames of a full video, and what a step draws.
 
-    Steps may draw a few frames of every video, each with its true temporal index: frames of one video look alike,
-    so more scenes of fewer frames teach more.
+    Steps may draw a few frames of every video, each with its true temporal index: frames of one
+    video look alike, so more scenes of fewer frames teach more.
     """
 
     size: int = 128
@@ -52,13 +53,15 @@ class DataConfig:
 class EditDataConfig:
     """Examples of the second task: segments of rendered clips, before and after an edit.
 
-    kinds: of edits. memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of the steps with memory,
-    those whose first memory is the segment before the target. irrelevant_share: of the memories, those of another shot,
-    with the same instruction and another answer. fault_share: of the memories of hats, those whose hat is faint and
-    mixed with another, as a model may have drawn it. own_share: of the steps with memory, those whose memories the
-    model draws itself. named_share: of new colours and hats, those that the instruction names. empty_share: of the
-    rows, those with the empty prompt, which asks for no change. away_share: of the clips, those whose edited object
-    leaves and returns. edit_weight: of the error where the edit changes a latent or one next to it, against 1.
+    kinds: of edits. memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of
+    the steps with memory, those whose first memory is the segment before the target.
+    irrelevant_share: of the memories, those of another shot, with the same instruction and another
+    answer. fault_share: of the memories of hats, those whose hat is faint and mixed with another,
+    as a model may have drawn it. own_share: of the steps with memory, those whose memories the
+    model draws itself. named_share: of new colours and hats, those that the instruction names.
+    empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of
+    the clips, those whose edited object leaves and returns. edit_weight: of the error where the
+    edit changes a latent or one next to it, against 1.
     """
 
     size: int = 96
@@ -86,11 +89,13 @@ class EditDataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed sessions, or in
-    `steps` where that is given (a busy machine then changes nothing).
+    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed
+    sessions, or in `steps` where that is given (a busy machine then changes nothing).
 
-    A share `full_frames_share` of the steps draws whole clips, and every step after the part `full_frames_from`.
-    has_bfloat16: matrices are multiplied in bfloat16, for processors with units for it; weights stay in fp32.
+    A share `full_frames_share` of the steps draws whole clips, and every step after the part
+    `full_frames_from`.
+    has_bfloat16: matrices are multiplied in bfloat16, for processors with units for it; weights
+    stay in fp32.
     """
 
     batch_size: int = 8
@@ -112,8 +117,8 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class Phase:
-    """How a run begins or ends, with other examples and another optimisation. `optim.seconds` counts from the run's
-    beginning, so a phase ends where they are reached."""
+    """How a run begins or ends, with other examples and another optimisation. `optim.seconds`
+    counts from the run's beginning, so a phase ends where they are reached."""
 
     edits: EditDataConfig = field(default_factory=EditDataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -121,12 +126,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run: the task, the model, its data, the optimiser, seconds for the codec, and the seed of everything random.
+    """One run: the task, the model, its data, the optimiser, seconds for the codec, and the seed of
+    everything random.
 
-    Of `data` and `edits`, the task's own is read. first, last: how the run begins and ends, if otherwise.
+    Of `data` and `edits`, the task's own is read. first, last: how the run begins and ends, if
+    otherwise.
     """
 
-    task: Literal["novel_view", "text_edit"] = "novel_view"
+    task: Task = "novel_view"
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     edits: EditDataConfig = field(default_factory=EditDataConfig)
@@ -141,7 +148,9 @@ class TrainConfig:
         """The run as configurations to train one after another."""
         rest = replace(self, first=None, last=None)
         parts = (self.first, self, self.last)
-        return tuple(replace(rest, edits=part.edits, optim=part.optim) for part in parts if part is not None)
+        return tuple(
+            replace(rest, edits=part.edits, optim=part.optim) for part in parts if part is not None
+        )
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -156,12 +165,19 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise ValueError(f"{where} got the key {unknown[0]!r}, wanted one of {sorted(fields)}; correct its spelling")
+        raise ValueError(
+            f"{where} got the key {unknown[0]!r}, wanted one of {sorted(fields)}; correct its "
+            "spelling"
+        )
     arguments = {}
     for name, value in values.items():
         possible = (fields[name].type, *get_args(fields[name].type))  # T, or T | None
-        nested = next((t for t in possible if isinstance(t, type) and dataclasses.is_dataclass(t)), None)
-        arguments[name] = _as_tuple(value) if nested is None else _build(nested, value, f"{where}: {name}")
+        nested = next(
+            (t for t in possible if isinstance(t, type) and dataclasses.is_dataclass(t)), None
+        )
+        arguments[name] = (
+            _as_tuple(value) if nested is None else _build(nested, value, f"{where}: {name}")
+        )
     return kind(**arguments)
 
 

@@ -15,13 +15,17 @@ NUM_SAMPLER_STEPS = 12
 
 
 def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
-    """Write the averaged weights of the run in `folder` as the built-in model `key`, shown to users as `name`."""
+    """Write the averaged weights of the run in `folder` as the built-in model `key`, shown to users
+    as `name`.
+    """
     network = build_network(config.model, run_vocabulary(folder))
     state = torch.load(folder / CHECKPOINT_FILE, weights_only=True, map_location="cpu")
     network.load_state_dict(state["average"])
     codec = load_run_codec(folder, config.model)
     text_encoder = network["text"] if config.model.has_text else None
-    save_bundle(builtin_info(config, name), key, network["dit"], network["adapter"], codec, text_encoder)
+    save_bundle(
+        builtin_info(config, name), key, network["dit"], network["adapter"], codec, text_encoder
+    )
 
 
 def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
@@ -37,5 +41,7 @@ def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
         text=TextConfig(dim=model.text_dim) if model.has_text else None,
         shift=config.optim.shift,
         num_steps=NUM_SAMPLER_STEPS,
-        dit=DitConfig(**{field.name: getattr(model, field.name) for field in dataclasses.fields(DitConfig)}),
+        dit=DitConfig(
+            **{field.name: getattr(model, field.name) for field in dataclasses.fields(DitConfig)}
+        ),
     )

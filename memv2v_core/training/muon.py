@@ -1,7 +1,7 @@
 """Muon: momentum whose matrices are orthogonalised by five Newton-Schulz steps.
 
-Own code because torch.optim.Muon computes in bfloat16, which CPUs without bfloat16 units emulate slowly; the
-iteration and its coefficients are Keller Jordan's.
+Own code because torch.optim.Muon computes in bfloat16, which CPUs without bfloat16 units emulate
+slowly; the iteration and its coefficients are Keller Jordan's.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,11 @@ class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum and decoupled weight decay, for 2-D parameters only."""
 
     def __init__(
-        self, parameters: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
@@ -23,7 +27,9 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
             for shape in {p.shape for p in group["params"]}:
-                self._step_shape([p for p in group["params"] if p.shape == shape and p.grad is not None], group)
+                self._step_shape(
+                    [p for p in group["params"] if p.shape == shape and p.grad is not None], group
+                )
 
     def _step_shape(self, parameters: list[torch.Tensor], group: dict) -> None:
         if not parameters:

@@ -10,17 +10,17 @@ from torch import nn
 from ..builtin.bundle import build_dit
 from ..builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
 from ..model.adapter import AdapterConfig, MemoryAdapter, start_from_base
+from ..synthetic.edits import all_instructions
+from ..synthetic.outlines import KINDS
 from .config import ModelConfig
-from .edits import all_instructions
-from .worlds import KINDS
 
 CONSTANT = 4.0  # in the half of an editor's width that carries no video, whose deviation is about 1
 
 
 def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.ModuleDict:
-    """A fresh DiT (`dit`, Wan's shape), its adapter (`adapter`) and, where the task has text, a text encoder (`text`)
-    with what helps it to be read (`locator`), started for quick learning. vocabulary: of the text encoder; one of all
-    instructions if None."""
+    """A fresh DiT (`dit`, Wan's shape), its adapter (`adapter`) and, where the task has text, a
+    text encoder (`text`) with what helps it to be read (`locator`), started for quick learning.
+    vocabulary: of the text encoder; one of all instructions if None."""
     dit = build_dit(config)
     adapter = MemoryAdapter(
         AdapterConfig(
@@ -51,11 +51,15 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
 
 @torch.no_grad()
 def _start_for_copying(dit: WanTransformer3DModel) -> None:
-    """Keys equal queries, so that tokens with like rays find each other at once; the head undoes the embedding."""
+    """Keys equal queries, so that tokens with like rays find each other at once; the head undoes
+    the embedding.
+    """
     patch = dit.patch_embedding.weight
     nn.init.orthogonal_(patch.view(patch.shape[0], -1))
     nn.init.zeros_(dit.patch_embedding.bias)
-    values = patch.view(patch.shape[0], patch.shape[1], -1).transpose(1, 2).reshape(patch.shape[0], -1)
+    values = (
+        patch.view(patch.shape[0], patch.shape[1], -1).transpose(1, 2).reshape(patch.shape[0], -1)
+    )
     dit.proj_out.weight.copy_(values.T * (values.shape[1] / values.shape[0]) ** 0.5)
     nn.init.zeros_(dit.proj_out.bias)
     nn.init.zeros_(dit.scale_shift_table)
@@ -70,19 +74,22 @@ def _start_for_copying(dit: WanTransformer3DModel) -> None:
 
 @torch.no_grad()
 def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
-    """The fresh DiT predicts x_t - source, and tokens find those of like sources; blocks have yet to say anything.
+    """The fresh DiT predicts x_t - source, and tokens find those of like sources; blocks have yet
+    to say anything.
 
-    Half of the width is a constant so large that LayerNorm divides every token by nearly the same number and keeps how
-    large its content is; modulations take the constant away and undo the division. Channels that carry nothing start
-    at zero and, as they are zero in training, stay there.
+    Half of the width is a constant so large that LayerNorm divides every token by nearly the same
+    number and keeps how large its content is; modulations take the constant away and undo the
+    division. Channels that carry nothing start at zero and, as they are zero in training, stay
+    there.
     """
     patch = dit.patch_embedding.weight  # (D, 2 C, 1, 2, 2)
     dim, num_px = patch.shape[0], patch[0, 0].numel()
     used = [stream * config.channels + i for stream in (0, 1) for i in range(config.num_used)]
     if len(used) * num_px > dim:
         raise ValueError(
-            f"used_channels got {config.num_used}, wanted at most {dim // (2 * num_px)} for a DiT {dim} wide, which "
-            "carries target and source beside each other; lower it or widen the DiT"
+            f"used_channels got {config.num_used}, wanted at most {dim // (2 * num_px)} for a DiT "
+            f"{dim} wide, which carries target and source beside each other; lower it or widen the "
+            "DiT"
         )
     basis = nn.init.orthogonal_(torch.empty(dim, dim))
     content, rest = basis[:, : len(used) * num_px], basis[:, len(used) * num_px :]
@@ -100,7 +107,9 @@ def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
     of_source = content[:, content.shape[1] // 2 :]
     for block in dit.blocks:
         turned = nn.init.orthogonal_(torch.empty(dim, dim))
-        finds = turned @ (of_source @ of_source.T) + 0.2 * nn.init.orthogonal_(torch.empty(dim, dim))
+        finds = turned @ (of_source @ of_source.T) + 0.2 * nn.init.orthogonal_(
+            torch.empty(dim, dim)
+        )
         for linear in (block.attn1.to_q, block.attn1.to_k):
             linear.weight.copy_(finds)
             nn.init.zeros_(linear.bias)

@@ -1,6 +1,7 @@
 """The rectified-flow loss.
 
-x_t = (1 - sigma) x0 + sigma noise, t = 1000 sigma, and the network predicts noise - x0 as Wan and ReCamMaster do.
+x_t = (1 - sigma) x0 + sigma noise, t = 1000 sigma, and the network predicts noise - x0 as Wan and
+ReCamMaster do.
 Departs from the paper: Eq. 8 prints the opposite sign.
 """
 
@@ -11,20 +12,23 @@ from torch import nn
 from ..model.adapter import MemoryAdapter
 from ..model.backbone import Backbone
 from ..model.memory_model import Sequence, memory_forward
-from .dataset import Example
+from .data.novel_view import Example
 
 LOCATE_WEIGHT = 0.5
 NAMED_WEIGHT = 4.0  # of a token that shows what the prompt names; about one in ten does
 
 
 def draw_sigmas(count: int, shift: float, generator: torch.Generator) -> torch.Tensor:
-    """Noise levels (count,): logit-normal, then shifted towards noise as the sampler's schedule is."""
+    """Noise levels (count,): logit-normal, then shifted towards noise as the sampler's schedule
+    is."""
     uniform = torch.sigmoid(torch.randn(count, generator=generator))
     return shift * uniform / (1 + (shift - 1) * uniform)
 
 
 def draw_noise(latent: torch.Tensor, num_used: int, generator: torch.Generator) -> torch.Tensor:
-    """Noise like `latent` (B, C, T, H, W), zero after the first `num_used` channels, which alone carry the video."""
+    """Noise like `latent` (B, C, T, H, W), zero after the first `num_used` channels, which alone
+    carry the video.
+    """
     noise = torch.randn(latent.shape, generator=generator).to(latent)
     noise[:, num_used:] = 0
     return noise
@@ -39,11 +43,13 @@ def flow_matching_loss(
     noise: torch.Tensor,
     locator: nn.Module | None = None,
 ) -> torch.Tensor:
-    """Mean squared velocity error of a batch. `context` (B, Lt, text width); `sigmas` (B,); `noise` like the target.
+    """Mean squared velocity error of a batch. `context` (B, Lt, text width); `sigmas` (B,); `noise`
+    like the target.
 
-    A source on the channel axis is clean beside the noisy target. Weights are relative to their mean. A `locator` reads
-    what the prompt names from the target's tokens (B, L, D) two thirds down the DiT, and its mean cross-entropy is
-    added: an aid to training, of which the trained model keeps nothing.
+    A source on the channel axis is clean beside the noisy target. Weights are relative to their
+    mean. A `locator` reads what the prompt names from the target's tokens (B, L, D) two thirds down
+    the DiT, and its mean cross-entropy is added: an aid to training, of which the trained model
+    keeps nothing.
 
     Source: Eq. 8, arXiv:2601.16296v2.
     """
@@ -57,7 +63,9 @@ def flow_matching_loss(
             seen.append(sequence.x[:, : sequence.layout.num_target_tokens])
 
     probe = None if locator is None else watch
-    velocity = memory_forward(backbone, adapter, given, 1000 * sigmas, context, example.inputs, probe=probe)
+    velocity = memory_forward(
+        backbone, adapter, given, 1000 * sigmas, context, example.inputs, probe=probe
+    )
     error = (velocity - (noise - example.target)).square()
     if example.weight is None:
         loss = error.mean()
@@ -67,5 +75,7 @@ def flow_matching_loss(
     if locator is None or example.named is None:
         return loss
     rare = torch.tensor(NAMED_WEIGHT, device=loss.device)
-    located = F.binary_cross_entropy_with_logits(locator(seen[0]).squeeze(-1), example.named, pos_weight=rare)
+    located = F.binary_cross_entropy_with_logits(
+        locator(seen[0]).squeeze(-1), example.named, pos_weight=rare
+    )
     return loss + LOCATE_WEIGHT * located

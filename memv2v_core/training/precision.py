@@ -1,4 +1,5 @@
-"""Training in bfloat16: matrices are multiplied in it, weights, sums and optimisers stay in fp32."""
+"""Training in bfloat16: matrices are multiplied in it, weights, sums and optimisers stay in
+fp32."""
 
 from contextlib import AbstractContextManager
 
@@ -15,11 +16,19 @@ def computing(config: OptimConfig, device: torch.device) -> AbstractContextManag
 
 
 def attention_for(config: OptimConfig, device: torch.device) -> Attend:
-    """torch's attention, but in bfloat16 on a CPU, where its backward pass is slower than in fp32, matrix products."""
-    return attention_by_products if config.has_bfloat16 and device.type == "cpu" else F.scaled_dot_product_attention
+    """torch's attention, but in bfloat16 on a CPU, where its backward pass is slower than in fp32,
+    matrix products.
+    """
+    return (
+        attention_by_products
+        if config.has_bfloat16 and device.type == "cpu"
+        else F.scaled_dot_product_attention
+    )
 
 
-def attention_by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def attention_by_products(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
     """Attention (B, heads, L, d) written out."""
     weights = (query * query.shape[-1] ** -0.5) @ key.mT
     return weights.softmax(dim=-1) @ value

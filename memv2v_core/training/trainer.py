@@ -16,12 +16,12 @@ from ..model.diffusers_view import DiffusersView
 from ..model.memory_inputs import MemoryInputs
 from ..model.memory_model import memory_forward
 from .config import ModelConfig, OptimConfig, TrainConfig
+from .data.own_memories import Editor
+from .data.tasks import Examples, examples_of
 from .muon import Muon
 from .network import build_network
 from .objective import draw_noise, draw_sigmas, flow_matching_loss
-from .own_memories import Editor
 from .precision import attention_for, computing
-from .tasks import Examples, examples_of
 
 log = logging.getLogger(__name__)
 CODEC_VIDEOS = 40
@@ -41,13 +41,26 @@ class Run:
     seconds: float = 0.0
 
 
-def build_optimizers(network: nn.ModuleDict, config: OptimConfig) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices inside blocks, AdamW for everything else, and for cross-attention where nothing is read."""
+def build_optimizers(
+    network: nn.ModuleDict, config: OptimConfig
+) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices inside blocks, AdamW for everything else, and for cross-attention where
+    nothing is read.
+    """
     matrices, others = [], []
     for name, parameter in network.named_parameters():
-        inside = ".blocks." in name and parameter.ndim == 2 and "cam_encoder" not in name and "ray_encoder" not in name
-        (matrices if inside and ("attn2" not in name or "text" in network) else others).append(parameter)
-    adam = torch.optim.AdamW(others, lr=config.adam_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True)
+        inside = (
+            ".blocks." in name
+            and parameter.ndim == 2
+            and "cam_encoder" not in name
+            and "ray_encoder" not in name
+        )
+        (matrices if inside and ("attn2" not in name or "text" in network) else others).append(
+            parameter
+        )
+    adam = torch.optim.AdamW(
+        others, lr=config.adam_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+    )
     return Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay), adam
 
 
@@ -57,7 +70,9 @@ def progress_of(run: Run, config: OptimConfig) -> float:
 
 
 def schedule(progress: float, step: int, config: OptimConfig) -> float:
-    """Factor of the learning rates: warm-up by steps, constant, then a linear fall over the last `cooldown`."""
+    """Factor of the learning rates: warm-up by steps, constant, then a linear fall over the last
+    `cooldown`.
+    """
     warm = min(1.0, (step + 1) / config.warmup_steps)
     return warm * min(1.0, max(0.02, (1 - progress) / config.cooldown))
 
@@ -71,7 +86,9 @@ def fit_codec(config: TrainConfig, generator: torch.Generator) -> Codec:
 
 
 def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
-    """Train to the end of `config.optim`'s seconds or steps, writing `checkpoint.pt` and `log.jsonl` into `folder`."""
+    """Train to the end of `config.optim`'s seconds or steps, writing `checkpoint.pt` and
+    `log.jsonl` into `folder`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     codec = load_run_codec(folder, config.model).to(device)
     torch.manual_seed(config.seed)
@@ -115,7 +132,9 @@ def editor_of(network: nn.ModuleDict, view: DiffusersView, config: OptimConfig) 
         given: torch.Tensor, timesteps: torch.Tensor, prompts: tuple[str, ...], inputs: MemoryInputs
     ) -> torch.Tensor:
         with computing(config, given.device):
-            return memory_forward(view, network["adapter"], given, timesteps, network["text"](prompts), inputs)
+            return memory_forward(
+                view, network["adapter"], given, timesteps, network["text"](prompts), inputs
+            )
 
     return velocity
 
@@ -148,7 +167,9 @@ def _step(
             context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
         else:
             context = run.network["text"](example.prompts)
-        loss = flow_matching_loss(view, run.network["adapter"], example, context, sigmas, noise, locator)
+        loss = flow_matching_loss(
+            view, run.network["adapter"], example, context, sigmas, noise, locator
+        )
     loss.backward()
     nn.utils.clip_grad_norm_(run.network.parameters(), optim.clip)
     with computing(optim, device):
@@ -164,7 +185,9 @@ def _step(
 
 
 def save_checkpoint(run: Run, path: Path) -> None:
-    """Everything needed to go on, written beside and renamed, so that a stop in mid-write loses nothing."""
+    """Everything needed to go on, written beside and renamed, so that a stop in mid-write loses
+    nothing.
+    """
     state = {
         "network": run.network.state_dict(),
         "average": run.average.state_dict(),
@@ -195,7 +218,8 @@ def load_run_codec(folder: Path, config: ModelConfig) -> Codec:
     path = folder / CODEC_FILE
     if not path.exists():
         raise ValueError(
-            f"{folder} holds no {CODEC_FILE}, wanted the run's codec; run `python dev.py train`, which trains it first"
+            f"{folder} holds no {CODEC_FILE}, wanted the run's codec; run `python dev.py train`, "
+            "which trains it first"
         )
     codec = Codec(config.channels, config.num_used).eval().requires_grad_(False)
     codec.load_state_dict(torch.load(path, weights_only=True))

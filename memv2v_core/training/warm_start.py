@@ -12,20 +12,26 @@ from .trainer import CHECKPOINT_FILE, CODEC_FILE, VOCABULARY_FILE, save_checkpoi
 
 
 def start_from_builtin(config: TrainConfig, folder: Path, name: str) -> None:
-    """Put the built-in model `name` into a new run's `folder`, to be trained on: its weights as the checkpoint of step
-    0, its codec and its vocabulary. A folder that holds a checkpoint stays as it is.
+    """Put the built-in model `name` into a new run's `folder`, to be trained on: its weights as the
+    checkpoint of step 0, its codec and its vocabulary. A folder that holds a checkpoint stays as it
+    is.
 
-    Raises: ValueError for a model of another task or of other sizes than `config` has, naming the first that differs.
+    Raises: ValueError for a model of another task or of other sizes than `config` has, naming the
+    first that differs.
     """
     if (folder / CHECKPOINT_FILE).exists():
         return
     info = read_info(name)
     sizes = [field.name for field in dataclasses.fields(DitConfig)]
     pairs = [("task", info.task, config.task)]
-    pairs += [(f"model.{size}", getattr(info.dit, size), getattr(config.model, size)) for size in sizes]
+    pairs += [
+        (f"model.{size}", getattr(info.dit, size), getattr(config.model, size)) for size in sizes
+    ]
     for what, got, wanted in pairs:
         if got != wanted:
-            raise ValueError(f"{name} got {what} {got}, wanted {wanted} as configured; set {what} to {got}")
+            raise ValueError(
+                f"{name} got {what} {got}, wanted {wanted} as configured; set {what} to {got}"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     bundle = load_bundle(name)
     vocabulary = None if bundle.text_encoder is None else bundle.text_encoder.vocabulary

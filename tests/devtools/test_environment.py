@@ -32,7 +32,11 @@ def _comfyui(folder: Path, version: str) -> Path:
 
 
 def test_extract_takes_one_folder_and_no_links(tmp_path: Path) -> None:
-    members = {"pack/vendor/ComfyUI/main.py": b"1", "pack/vendor/ComfyUI/app/x.py": b"2", "pack/setup.py": b"3"}
+    members = {
+        "pack/vendor/ComfyUI/main.py": b"1",
+        "pack/vendor/ComfyUI/app/x.py": b"2",
+        "pack/setup.py": b"3",
+    }
     archive = _archive(tmp_path / "a.tar.gz", members, link="pack/vendor/ComfyUI/link")
     extract_folder(archive, "pack/vendor/ComfyUI/", tmp_path / "out")
     out = tmp_path / "out"
@@ -48,7 +52,9 @@ def test_extract_refuses_names_outside(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.rglob("evil.py"))
 
 
-def test_own_comfyui_is_used_with_the_python_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_comfyui_is_used_with_the_python_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     comfyui = _comfyui(tmp_path / "ComfyUI", "0.31.2")
     python = environment._venv_python(comfyui / ".venv")
     python.parent.mkdir(parents=True)
@@ -56,12 +62,18 @@ def test_own_comfyui_is_used_with_the_python_beside_it(tmp_path: Path, monkeypat
     monkeypatch.setenv("COMFYUI_PATH", str(comfyui))
     monkeypatch.delenv("COMFYUI_PYTHON", raising=False)
     found = find_environment()
-    assert (found.comfyui, found.python, found.is_private) == (comfyui.resolve(), python.resolve(), False)
+    assert (found.comfyui, found.python, found.is_private) == (
+        comfyui.resolve(),
+        python.resolve(),
+        False,
+    )
     monkeypatch.setenv("COMFYUI_PYTHON", sys.executable)
     assert find_environment().python == Path(sys.executable)
 
 
-def test_own_comfyui_must_be_one_and_new_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_comfyui_must_be_one_and_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
     with pytest.raises(SetupError, match=r"holds no ComfyUI \(main\.py and comfy/\)"):
         find_environment()
@@ -70,18 +82,24 @@ def test_own_comfyui_must_be_one_and_new_enough(tmp_path: Path, monkeypatch: pyt
         find_environment()
 
 
-def test_missing_modules_of_an_own_python_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_modules_of_an_own_python_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COMFYUI_PATH", str(_comfyui(tmp_path / "ComfyUI", "0.30.0")))
     monkeypatch.setenv("COMFYUI_PYTHON", sys.executable)
     with pytest.raises(SetupError, match="cannot import no_such_module;"):
         prepare_environment(("json", "no_such_module"))
 
 
-def test_setup_key_follows_the_requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_key_follows_the_requirements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("a")
     monkeypatch.setattr(environment, "_requirement_files", lambda: (requirements,))
-    newest, oldest = (environment.RELEASES[v] for v in (environment.COMFYUI_VERSION, environment.OLDEST_COMFYUI))
+    newest, oldest = (
+        environment.RELEASES[v] for v in (environment.COMFYUI_VERSION, environment.OLDEST_COMFYUI)
+    )
     before = environment._setup_key(newest)
     assert environment._setup_key(newest) == before != environment._setup_key(oldest)
     requirements.write_text("b")
@@ -90,10 +108,18 @@ def test_setup_key_follows_the_requirements(tmp_path: Path, monkeypatch: pytest.
 
 def test_each_private_comfyui_has_an_environment_of_its_own() -> None:
     pairs = [environment._private_environment(release) for release in environment.RELEASES.values()]
-    assert len({pair.python for pair in pairs}) == len({pair.comfyui for pair in pairs}) == len(environment.RELEASES)
+    assert (
+        len({pair.python for pair in pairs})
+        == len({pair.comfyui for pair in pairs})
+        == len(environment.RELEASES)
+    )
 
 
-def test_an_own_comfyui_and_a_private_one_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_own_comfyui_and_a_private_one_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COMFYUI_PATH", str(_comfyui(tmp_path / "ComfyUI", "0.30.0")))
-    with pytest.raises(SetupError, match=r"--comfyui asked for a private 0\.16\.3; unset COMFYUI_PATH"):
+    with pytest.raises(
+        SetupError, match=r"--comfyui asked for a private 0\.16\.3; unset COMFYUI_PATH"
+    ):
         prepare_environment(("json",), environment.OLDEST_COMFYUI)

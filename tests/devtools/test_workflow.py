@@ -2,7 +2,14 @@
 
 import pytest
 
-from devtools.workflow import needed_for, node_titled, nodes_of_type, with_input, without_input, workflow_to_prompt
+from devtools.workflow import (
+    needed_for,
+    node_titled,
+    nodes_of_type,
+    with_input,
+    without_input,
+    workflow_to_prompt,
+)
 
 OBJECT_INFO = {
     "Load": {
@@ -20,7 +27,10 @@ OBJECT_INFO = {
             },
             "optional": {"image": ["IMAGE", {}], "note": ["STRING", {"default": "none"}]},
         },
-        "input_order": {"required": ["model", "seed", "steps", "sampler"], "optional": ["image", "note"]},
+        "input_order": {
+            "required": ["model", "seed", "steps", "sampler"],
+            "optional": ["image", "note"],
+        },
     },
     "Resize": {
         "display_name": "Resize",
@@ -31,8 +41,16 @@ OBJECT_INFO = {
                     "COMFY_DYNAMICCOMBO_V3",
                     {
                         "options": [
-                            {"key": "by factor", "inputs": {"required": {"factor": ["FLOAT", {"default": 1.0}]}}},
-                            {"key": "to size", "inputs": {"required": {"width": ["INT", {}], "height": ["INT", {}]}}},
+                            {
+                                "key": "by factor",
+                                "inputs": {"required": {"factor": ["FLOAT", {"default": 1.0}]}},
+                            },
+                            {
+                                "key": "to size",
+                                "inputs": {
+                                    "required": {"width": ["INT", {}], "height": ["INT", {}]}
+                                },
+                            },
                         ]
                     },
                 ],
@@ -40,15 +58,32 @@ OBJECT_INFO = {
             }
         },
     },
-    "Filter": {"display_name": "Filter", "input": {"required": {"image": ["IMAGE", {}], "gain": ["FLOAT", {}]}}},
+    "Filter": {
+        "display_name": "Filter",
+        "input": {"required": {"image": ["IMAGE", {}], "gain": ["FLOAT", {}]}},
+    },
 }
 
 
-def _node(node_id: int, kind: str, inputs: tuple = (), values: object = (), mode: int = 0, outputs: tuple = ()) -> dict:
+def _node(
+    node_id: int,
+    kind: str,
+    inputs: tuple = (),
+    values: object = (),
+    mode: int = 0,
+    outputs: tuple = (),
+) -> dict:
     slots = [{"name": name, "type": kind_, "link": link} for name, kind_, link in inputs]
     widgets = dict(values) if isinstance(values, dict) else list(values)
     outs = [{"name": name, "type": name} for name in outputs]
-    return {"id": node_id, "type": kind, "inputs": slots, "outputs": outs, "widgets_values": widgets, "mode": mode}
+    return {
+        "id": node_id,
+        "type": kind,
+        "inputs": slots,
+        "outputs": outs,
+        "widgets_values": widgets,
+        "mode": mode,
+    }
 
 
 def _workflow(nodes: list[dict], links: list) -> dict:
@@ -63,16 +98,29 @@ def test_a_seed_without_its_control_is_refused_as_the_editor_would_read_it_wrong
 def test_seed_control_is_skipped_and_links_become_references() -> None:
     nodes = [
         _node(1, "Load", values=["a.mp4", "image"], outputs=("IMAGE",)),
-        _node(2, "Sample", [("model", "MODEL", None), ("image", "IMAGE", 7)], [11, "randomize", 4, "heun", "hello"]),
+        _node(
+            2,
+            "Sample",
+            [("model", "MODEL", None), ("image", "IMAGE", 7)],
+            [11, "randomize", 4, "heun", "hello"],
+        ),
     ]
     prompt = workflow_to_prompt(_workflow(nodes, [[7, 1, 0, 2, 1, "IMAGE"]]), OBJECT_INFO)
     assert prompt["1"]["inputs"] == {"file": "a.mp4"}
-    assert prompt["2"]["inputs"] == {"seed": 11, "steps": 4, "sampler": "heun", "note": "hello", "image": ["1", 0]}
+    assert prompt["2"]["inputs"] == {
+        "seed": 11,
+        "steps": 4,
+        "sampler": "heun",
+        "note": "hello",
+        "image": ["1", 0],
+    }
     assert prompt["2"]["_meta"] == {"title": "Sampler"}
 
 
 def test_missing_widget_values_take_the_schema_default() -> None:
-    prompt = workflow_to_prompt(_workflow([_node(2, "Sample", values=[11, "fixed"])], []), OBJECT_INFO)
+    prompt = workflow_to_prompt(
+        _workflow([_node(2, "Sample", values=[11, "fixed"])], []), OBJECT_INFO
+    )
     assert prompt["2"]["inputs"] == {"seed": 11, "steps": 20, "note": "none"}
 
 
@@ -80,7 +128,9 @@ def test_linked_widget_keeps_its_place_among_the_values() -> None:
     node = _node(2, "Sample", values=[11, "fixed", 4, "heun", "x"])
     node["inputs"] = [{"name": "steps", "type": "INT", "link": 3, "widget": {"name": "steps"}}]
     nodes = [_node(1, "Load", values=["a.mp4"], outputs=("INT",)), node]
-    prompt = workflow_to_prompt(_workflow(nodes, [{"id": 3, "origin_id": 1, "origin_slot": 0}]), OBJECT_INFO)
+    prompt = workflow_to_prompt(
+        _workflow(nodes, [{"id": 3, "origin_id": 1, "origin_slot": 0}]), OBJECT_INFO
+    )
     assert prompt["2"]["inputs"] == {"seed": 11, "steps": ["1", 0], "sampler": "heun", "note": "x"}
 
 
@@ -104,7 +154,9 @@ def test_bypassed_nodes_pass_on_and_muted_ones_vanish(mode: int, expected: list 
         _node(2, "Sample", [("image", "IMAGE", 2)], [1, "fixed", 2, "euler", ""]),
         _node(9, "Note", values=["read me"]),
     ]
-    prompt = workflow_to_prompt(_workflow(nodes, [[1, 1, 0, 4, 0, "IMAGE"], [2, 4, 0, 2, 0, "IMAGE"]]), OBJECT_INFO)
+    prompt = workflow_to_prompt(
+        _workflow(nodes, [[1, 1, 0, 4, 0, "IMAGE"], [2, 4, 0, 2, 0, "IMAGE"]]), OBJECT_INFO
+    )
     assert prompt["2"]["inputs"].get("image") == expected
     assert ("4" in prompt) == (mode == 0)
     assert "9" not in prompt
@@ -118,7 +170,9 @@ def test_unknown_type_and_subgraph_are_named() -> None:
 
 
 def test_inputs_change_on_a_copy() -> None:
-    prompt = workflow_to_prompt(_workflow([_node(2, "Sample", values=[11, "fixed"])], []), OBJECT_INFO)
+    prompt = workflow_to_prompt(
+        _workflow([_node(2, "Sample", values=[11, "fixed"])], []), OBJECT_INFO
+    )
     assert with_input(prompt, "2", "steps", 3)["2"]["inputs"]["steps"] == 3
     assert "note" not in without_input(prompt, "2", "note")["2"]["inputs"]
     assert prompt["2"]["inputs"] == {"seed": 11, "steps": 20, "note": "none"}

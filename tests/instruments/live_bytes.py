@@ -1,4 +1,5 @@
-"""Counts the bytes of tensors that live at once in a forward on meta tensors: a peak without a GPU."""
+"""Counts the bytes of tensors that live at once in a forward on meta tensors: a peak without a
+GPU."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,11 +20,17 @@ class LiveBytes(TorchDispatchMode):
     def __init__(self, *weights: nn.Module) -> None:
         super().__init__()
         self.now = self.peak = 0
-        tensors = [tensor for module in weights for tensor in (*module.parameters(), *module.buffers())]
+        tensors = [
+            tensor for module in weights for tensor in (*module.parameters(), *module.buffers())
+        ]
         self.known = {tensor.untyped_storage()._cdata for tensor in tensors}
 
     def __torch_dispatch__(
-        self, func: Callable, types: tuple[type, ...], args: tuple = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable,
+        types: tuple[type, ...],
+        args: tuple = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in tree_leaves(result):
@@ -48,7 +55,11 @@ class FusedAttention(TorchFunctionMode):
     """Runs attention as CUDA's fused kernel does, without a matrix of scores."""
 
     def __torch_function__(
-        self, func: Callable, types: tuple[type, ...], args: tuple = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable,
+        types: tuple[type, ...],
+        args: tuple = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func is F.scaled_dot_product_attention:
             return torch.ops.aten._scaled_dot_product_flash_attention(*args[:3])[0]
@@ -57,6 +68,8 @@ class FusedAttention(TorchFunctionMode):
 
 @contextmanager
 def count_live_bytes(*weights: nn.Module) -> Iterator[LiveBytes]:
-    """Counts inside a `with` block; the parameters of `weights` are not activations and do not count."""
+    """Counts inside a `with` block; the parameters of `weights` are not activations and do not
+    count.
+    """
     with torch.no_grad(), FusedAttention(), LiveBytes(*weights) as counter:
         yield counter

@@ -16,7 +16,9 @@ ALL = [0, 1, 2, 3]
 def scene(seed: int, num_frames: int) -> torch.Tensor:
     """Frames (F, SIDE, SIDE, 3) of smooth noise that drifts."""
     noise = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    wide = torch.nn.functional.interpolate(noise[None], (SIDE, SIDE + num_frames), mode="bilinear")[0]
+    wide = torch.nn.functional.interpolate(noise[None], (SIDE, SIDE + num_frames), mode="bilinear")[
+        0
+    ]
     return torch.stack([wide[:, :, i : i + SIDE] for i in range(num_frames)]).movedim(1, -1)
 
 
@@ -54,9 +56,14 @@ class Result:
         return torch.stack([entry.latent for entry in entries])
 
     def seen(self) -> list[list[int]]:
-        """Segments that each segment saw, as numbers from 0, best first; nothing for what was replaced since."""
+        """Segments that each segment saw, as numbers from 0, best first; nothing for what was
+        replaced since.
+        """
         entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
-        return [[self.ids.index(held) for held in entry.memory_ids if held in self.ids] for entry in entries]
+        return [
+            [self.ids.index(held) for held in entry.memory_ids if held in self.ids]
+            for entry in entries
+        ]
 
     def outcomes(self) -> list[str]:
         lines = [line for line in self.report.splitlines() if line.startswith("segment ")]

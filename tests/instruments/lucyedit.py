@@ -4,17 +4,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, LucyEditPipeline, WanTransformer3DModel
+from diffusers import (
+    AutoencoderKLWan,
+    FlowMatchEulerDiscreteScheduler,
+    LucyEditPipeline,
+    WanTransformer3DModel,
+)
 
-from memv2v_core.model.checkpoint import to_diffusers_names
+from memv2v_core.weights.checkpoint import to_diffusers_names
 
 from . import tiny_wan
 
 
 @dataclass(frozen=True, eq=False)
 class LucyEditRun:
-    """One run: the pipeline's DiT and VAE, the video (1, F, 3, h, w) it edited, and every call of its DiT as (keyword
-    arguments, output)."""
+    """One run: the pipeline's DiT and VAE, the video (1, F, 3, h, w) it edited, and every call of
+    its DiT as (keyword arguments, output)."""
 
     dit: WanTransformer3DModel
     vae: AutoencoderKLWan
@@ -23,8 +28,8 @@ class LucyEditRun:
 
 
 def run_pipeline() -> LucyEditRun:
-    """Two guided steps of the real pipeline on 9 frames of 64 x 96, with the DiT of `tiny_wan.wan_weights(96, 48)` and
-    a small random VAE of Wan2.2's shape."""
+    """Two guided steps of the real pipeline on 9 frames of 64 x 96, with the DiT of
+    `tiny_wan.wan_weights(96, 48)` and a small random VAE of Wan2.2's shape."""
     dit = WanTransformer3DModel(
         num_attention_heads=tiny_wan.DIM // 128,
         in_channels=96,
@@ -51,9 +56,13 @@ def run_pipeline() -> LucyEditRun:
             latents_std=torch.linspace(0.5, 2, 48).tolist(),
         )
     calls = []
-    dit.register_forward_hook(lambda _, args, inputs, output: calls.append((inputs, output[0])), with_kwargs=True)
+    dit.register_forward_hook(
+        lambda _, args, inputs, output: calls.append((inputs, output[0])), with_kwargs=True
+    )
     scheduler = FlowMatchEulerDiscreteScheduler(shift=5.0)
-    pipeline = LucyEditPipeline(None, None, vae.eval(), scheduler, dit.eval(), expand_timesteps=True)
+    pipeline = LucyEditPipeline(
+        None, None, vae.eval(), scheduler, dit.eval(), expand_timesteps=True
+    )
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
     video = torch.rand(1, 9, 3, 64, 96, generator=generator)

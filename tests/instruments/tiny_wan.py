@@ -9,10 +9,17 @@ DIM, FFN_DIM, NUM_BLOCKS, TEXT_DIM, FREQ_DIM = 256, 512, 3, 4096, 256
 _ATTENTIONS = ("self_attn", "cross_attn")
 
 
-def wan_weights(in_channels: int = 16, out_channels: int = 16, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A DiT of 3 blocks of 256 in fp32: 16 to 16 channels is Wan2.1, 48 to 48 Wan2.2, 96 to 48 LucyEdit."""
+def wan_weights(
+    in_channels: int = 16, out_channels: int = 16, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """A DiT of 3 blocks of 256 in fp32: 16 to 16 channels is Wan2.1, 48 to 48 Wan2.2, 96 to 48
+    LucyEdit.
+    """
     generator = torch.Generator().manual_seed(seed)
-    return {name: _random(name, shape, generator) for name, shape in _shapes(in_channels, out_channels).items()}
+    return {
+        name: _random(name, shape, generator)
+        for name, shape in _shapes(in_channels, out_channels).items()
+    }
 
 
 def lora_weights(rank: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
@@ -22,8 +29,12 @@ def lora_weights(rank: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
     for name, shape in _shapes(16, 16).items():
         if name.startswith("blocks.") and name.endswith(".weight") and len(shape) == 2:
             key = "diffusion_model." + name.removesuffix(".weight")
-            lora[f"{key}.lora_A.weight"] = torch.randn(rank, shape[1], generator=generator) / shape[1] ** 0.5
-            lora[f"{key}.lora_B.weight"] = torch.randn(shape[0], rank, generator=generator) / rank**0.5
+            lora[f"{key}.lora_A.weight"] = (
+                torch.randn(rank, shape[1], generator=generator) / shape[1] ** 0.5
+            )
+            lora[f"{key}.lora_B.weight"] = (
+                torch.randn(shape[0], rank, generator=generator) / rank**0.5
+            )
     return lora
 
 
@@ -52,7 +63,11 @@ def _shapes(in_channels: int, out_channels: int) -> dict[str, tuple[int, ...]]:
 
 
 def _block_shapes() -> dict[str, tuple[int, ...]]:
-    shapes = {**_linear("ffn.0", DIM, FFN_DIM), **_linear("ffn.2", FFN_DIM, DIM), "modulation": (1, 6, DIM)}
+    shapes = {
+        **_linear("ffn.0", DIM, FFN_DIM),
+        **_linear("ffn.2", FFN_DIM, DIM),
+        "modulation": (1, 6, DIM),
+    }
     for attention in _ATTENTIONS:
         for layer in "qkvo":
             shapes |= _linear(f"{attention}.{layer}", DIM, DIM)

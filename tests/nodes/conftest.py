@@ -1,4 +1,5 @@
-"""A model of a few thousand weights with everything a real one has, and example inputs that fit it."""
+"""A model of a few thousand weights with everything a real one has, and example inputs that fit
+it."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -40,28 +41,45 @@ class Examples:
     model_name: str = "built-in: tiny"
     num_frames: int = NUM_FRAMES
 
-    def path(self, motion: str, amplitude: float = 30.0, num_frames: int = NUM_FRAMES) -> CameraTrajectory:
+    def path(
+        self, motion: str, amplitude: float = 30.0, num_frames: int = NUM_FRAMES
+    ) -> CameraTrajectory:
         lens = intrinsics_matrix(0.866, 0.866)
-        return make_preset(PresetConfig(motion=motion, amplitude=amplitude, num_frames=num_frames), lens)
+        return make_preset(
+            PresetConfig(motion=motion, amplitude=amplitude, num_frames=num_frames), lens
+        )
 
     def latent(self, seed: int, side: int = SIDE) -> torch.Tensor:
-        return torch.randn(1, 16, NUM_FRAMES, side, side, generator=torch.Generator().manual_seed(seed))
+        return torch.randn(
+            1, 16, NUM_FRAMES, side, side, generator=torch.Generator().manual_seed(seed)
+        )
 
     def entry(self, seed: int, side: int = SIDE) -> MemoryEntry:
         camera = self.path(("pan_left", "pan_right", "tilt_up", "tilt_down")[seed % 4])
         latent = self.latent(seed, side)[0]
-        return MemoryEntry(latent, camera, self.model_name, NUM_FRAMES, turn=seed, created_s=float(seed))
+        return MemoryEntry(
+            latent, camera, self.model_name, NUM_FRAMES, turn=seed, created_s=float(seed)
+        )
 
     def plan(
-        self, kernels: tuple[int, ...] = (4, 8), merging: MergeConfig | None = None, side: int = SIDE
+        self,
+        kernels: tuple[int, ...] = (4, 8),
+        merging: MergeConfig | None = None,
+        side: int = SIDE,
     ) -> TokenPlan:
-        ranked = tuple(RankedEntry(self.entry(i + 1, side), 1.0 - i / 10) for i in range(len(kernels)))
+        ranked = tuple(
+            RankedEntry(self.entry(i + 1, side), 1.0 - i / 10) for i in range(len(kernels))
+        )
         return TokenPlan(Retrieval(self.path("pan_left"), ranked), kernels, merging)
 
 
 @pytest.fixture(autouse=True)
-def own_output_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test that runs nodes in this process writes into a folder of its own: sessions of one name never meet."""
+def own_output_folder(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each test that runs nodes in this process writes into a folder of its own: sessions of one
+    name never meet.
+    """
     if "comfy_api" in request.fixturenames:
         comfy_api = request.getfixturevalue("comfy_api")
         monkeypatch.setattr(comfy_api.folder_paths, "output_directory", str(tmp_path / "output"))
@@ -82,7 +100,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    info = bundle.BuiltinInfo("Tiny", size=128, num_frames=NUM_FRAMES, fov_deg=60.0, shift=3.0, num_steps=2, dit=DIT)
+    info = bundle.BuiltinInfo(
+        "Tiny", size=128, num_frames=NUM_FRAMES, fov_deg=60.0, shift=3.0, num_steps=2, dit=DIT
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle, "WEIGHTS", folder)
         bundle.save_bundle(info, "tiny", network["dit"], network["adapter"], codec)
@@ -100,19 +120,26 @@ def tiny_model(comfy_api, tiny_weights: Path) -> "ModelPatcher":
 
 @pytest.fixture(scope="module")
 def edit_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of built-in models, holding only one, `text_edit`, of the shipped one's sizes and random weights."""
+    """The folder of built-in models, holding only one, `text_edit`, of the shipped one's sizes and
+    random weights.
+    """
     folder = tmp_path_factory.mktemp("edit_weights")
     config = load_config(TEXT_EDIT)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        network, codec = build_network(config.model), Codec(config.model.channels, config.model.num_used)
+        network, codec = (
+            build_network(config.model),
+            Codec(config.model.channels, config.model.num_used),
+        )
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.03 * torch.randn_like(parameter))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle, "WEIGHTS", folder)
         info = builtin_info(config, "Random")
-        bundle.save_bundle(info, "text_edit", network["dit"], network["adapter"], codec, network["text"])
+        bundle.save_bundle(
+            info, "text_edit", network["dit"], network["adapter"], codec, network["text"]
+        )
         yield folder
 
 
@@ -137,7 +164,9 @@ def prompt(comfy_api, edit_loaded) -> Callable[[str], list]:
 
 @pytest.fixture
 def sampled(comfy_api, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Seeds of all runs of ComfyUI's sampler, in order, but those of keyframes, which are one frame long."""
+    """Seeds of all runs of ComfyUI's sampler, in order, but those of keyframes, which are one frame
+    long.
+    """
     import comfy.sample
 
     seeds, sample = [], comfy.sample.sample
@@ -154,7 +183,9 @@ def sampled(comfy_api, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def run(comfy_api, edit_loaded, prompt, sampled: list[int]) -> Callable[..., "Result"]:
-    """EditLongVideo on a clip of four segments, its widgets at their defaults; `changes` replace inputs."""
+    """EditLongVideo on a clip of four segments, its widgets at their defaults; `changes` replace
+    inputs.
+    """
     from instruments.long_video import LENGTH, NUM_FRAMES, SIDE, STEPS, Result, defaults, scene
 
     from memory_v2v.nodes.long_video import EditLongVideo
@@ -188,8 +219,17 @@ def run(comfy_api, edit_loaded, prompt, sampled: list[int]) -> Callable[..., "Re
 def ksampler(comfy_api):
     """Latents that the native KSampler makes in 2 steps."""
 
-    def sample(model: "ModelPatcher", positive: list, negative: list, latent: dict, **settings) -> torch.Tensor:
-        settings = {"seed": 5, "steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", **settings}
+    def sample(
+        model: "ModelPatcher", positive: list, negative: list, latent: dict, **settings
+    ) -> torch.Tensor:
+        settings = {
+            "seed": 5,
+            "steps": 2,
+            "cfg": 1.0,
+            "sampler_name": "euler",
+            "scheduler": "simple",
+            **settings,
+        }
         with torch.inference_mode():
             (result,) = comfy_api.nodes.common_ksampler(
                 model=model, positive=positive, negative=negative, latent=latent, **settings
@@ -212,15 +252,19 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class TinyWan:
-    """Small random weights in Wan's key layout that ComfyUI's own loaders load, and turns that fit them.
+    """Small random weights in Wan's key layout that ComfyUI's own loaders load, and turns that fit
+    them.
 
-    Latents are 8 x 16, 3 latent frames (9 frames) where not said otherwise; the adapter has every part, rays too.
+    Latents are 8 x 16, 3 latent frames (9 frames) where not said otherwise; the adapter has every
+    part, rays too.
     """
 
     comfy_api: Any
     adapter: Any
 
-    def save(self, weights: dict[str, torch.Tensor], name: str, folder: str = "diffusion_models") -> str:
+    def save(
+        self, weights: dict[str, torch.Tensor], name: str, folder: str = "diffusion_models"
+    ) -> str:
         """`name`, after the weights were written under it into a model folder."""
         from safetensors.torch import save_file
 
@@ -229,7 +273,9 @@ class TinyWan:
         save_file(weights, str(path))
         return name
 
-    def load(self, name: str = "tiny_wan.safetensors", weight_dtype: str = "default") -> "ModelPatcher":
+    def load(
+        self, name: str = "tiny_wan.safetensors", weight_dtype: str = "default"
+    ) -> "ModelPatcher":
         """The MODEL that the native UNETLoader makes of a file in models/diffusion_models."""
         with torch.inference_mode():
             (model,) = self.comfy_api.nodes.UNETLoader().load_unet(name, weight_dtype)
@@ -276,12 +322,18 @@ class TinyWan:
         for i, motion in enumerate(motions[: len(kernels)]):
             camera = self.path(motion, num_latent)
             latent = self.video(10 + i, num_latent)
-            entries.append(MemoryEntry(latent, camera, name, camera.num_frames, turn=i + 1, created_s=float(i)))
+            entries.append(
+                MemoryEntry(latent, camera, name, camera.num_frames, turn=i + 1, created_s=float(i))
+            )
         ranked = tuple(RankedEntry(entry, 1.0 - i / 10) for i, entry in enumerate(entries))
-        return TokenPlan(Retrieval(self.path("pan_left", num_latent), ranked), kernels, merging, **changes)
+        return TokenPlan(
+            Retrieval(self.path("pan_left", num_latent), ranked), kernels, merging, **changes
+        )
 
     def turn(self, model: "ModelPatcher", num_latent: int = 3, **changes: Any) -> Turn:
-        """`model` after ApplyMemory with a source, two memories, cameras and merging; `changes` replace inputs."""
+        """`model` after ApplyMemory with a source, two memories, cameras and merging; `changes`
+        replace inputs.
+        """
         from memory_v2v.nodes.conditioning import ApplyMemory
 
         inputs = {
@@ -297,17 +349,34 @@ class TinyWan:
             inputs["plan"] = self.plan(model, num_latent=num_latent)
         return Turn(*self.comfy_api.run_node(ApplyMemory, model=model, **inputs).result, inputs)
 
-    def sample(self, turn: Turn, model: "ModelPatcher | None" = None, **settings: Any) -> torch.Tensor:
-        """Latents of the native KSampler in the DiT's space, 2 steps; one step gives the model's first prediction."""
-        settings = {"seed": 5, "steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", **settings}
+    def sample(
+        self, turn: Turn, model: "ModelPatcher | None" = None, **settings: Any
+    ) -> torch.Tensor:
+        """Latents of the native KSampler in the DiT's space, 2 steps; one step gives the model's
+        first prediction.
+        """
+        settings = {
+            "seed": 5,
+            "steps": 2,
+            "cfg": 1.0,
+            "sampler_name": "euler",
+            "scheduler": "simple",
+            **settings,
+        }
         model, latent = model or turn.model, settings.pop("latent", turn.latent)
         with torch.inference_mode():
             (result,) = self.comfy_api.nodes.common_ksampler(
-                model=model, positive=turn.positive, negative=turn.negative, latent=latent, **settings
+                model=model,
+                positive=turn.positive,
+                negative=turn.negative,
+                latent=latent,
+                **settings,
             )
             return model.model.process_latent_in(result["samples"])
 
-    def predict(self, turn: Turn, noise: torch.Tensor, model: "ModelPatcher | None" = None) -> torch.Tensor:
+    def predict(
+        self, turn: Turn, noise: torch.Tensor, model: "ModelPatcher | None" = None
+    ) -> torch.Tensor:
         """The model's first prediction for a given noise."""
         import comfy.sample
         import comfy.samplers
@@ -333,9 +402,14 @@ class TinyWan:
         return (with_memory - without).abs().max().item() > 1e-2
 
     def windows(
-        self, model: "ModelPatcher", context_length: int = 9, context_overlap: int = 0, **changes: Any
+        self,
+        model: "ModelPatcher",
+        context_length: int = 9,
+        context_overlap: int = 0,
+        **changes: Any,
     ) -> "ModelPatcher":
-        """`model` with the native Wan Context Windows: 3 latent frames, one window after the other."""
+        """`model` with the native Wan Context Windows: 3 latent frames, one window after the
+        other."""
         settings = {
             "context_schedule": "batched",
             "context_stride": 1,
@@ -345,14 +419,28 @@ class TinyWan:
             **changes,
         }
         node = self.extra("nodes_context_windows", "WanContextWindowsManualNode")
-        return self.run(node, model=model, context_length=context_length, context_overlap=context_overlap, **settings)
+        return self.run(
+            node,
+            model=model,
+            context_length=context_length,
+            context_overlap=context_overlap,
+            **settings,
+        )
 
     def scale_rope(self, model: "ModelPatcher", **options: float) -> "ModelPatcher":
         """`model` with the native Scale RoPE; what is not named stays neutral."""
-        neutral = {f"{kind}_{axis}": value for kind, value in (("scale", 1.0), ("shift", 0.0)) for axis in "xyt"}
-        return self.run(self.extra("nodes_rope", "ScaleROPE"), model=model, **{**neutral, **options})
+        neutral = {
+            f"{kind}_{axis}": value
+            for kind, value in (("scale", 1.0), ("shift", 0.0))
+            for axis in "xyt"
+        }
+        return self.run(
+            self.extra("nodes_rope", "ScaleROPE"), model=model, **{**neutral, **options}
+        )
 
-    def with_attention(self, model: "ModelPatcher", override: Callable[..., torch.Tensor]) -> "ModelPatcher":
+    def with_attention(
+        self, model: "ModelPatcher", override: Callable[..., torch.Tensor]
+    ) -> "ModelPatcher":
         """`model` whose every attention goes through `override`."""
         clone = model.clone()
         clone.model_options["transformer_options"]["optimized_attention_override"] = override
@@ -361,7 +449,9 @@ class TinyWan:
 
 @pytest.fixture(scope="session")
 def tiny_wan(comfy_api) -> TinyWan:
-    """Random Wan2.1 weights at models/diffusion_models/tiny_wan.safetensors, and an adapter for them."""
+    """Random Wan2.1 weights at models/diffusion_models/tiny_wan.safetensors, and an adapter for
+    them.
+    """
     from instruments.tiny_wan import DIM, NUM_BLOCKS, wan_weights
 
     from memory_v2v.nodes.attachment import LoadedAdapter

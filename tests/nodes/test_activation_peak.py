@@ -1,4 +1,6 @@
-"""What ComfyUI's own WanModel holds at most in a full-size forward with memory, against the cost shown beforehand."""
+"""What ComfyUI's own WanModel holds at most in a full-size forward with memory, against the cost
+shown beforehand.
+"""
 
 import pytest
 import torch
@@ -9,14 +11,22 @@ from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
 from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.model.wan_view import WanView
-from memv2v_core.tokens.budget import BudgetConfig, DitShape, forward_cost, kernels_by_rank, plan_layout
+from memv2v_core.tokens.budget import (
+    BudgetConfig,
+    DitShape,
+    forward_cost,
+    kernels_by_rank,
+    plan_layout,
+)
 from memv2v_core.tokens.merging import MergeConfig
 from memv2v_core.tokens.positions import temporal_indices
 
 NUM_FRAMES = 21  # of latents: 81 frames
 
 
-def meta_model(shape: DitShape, in_channels: int, out_channels: int) -> tuple[torch.nn.Module, MemoryAdapter]:
+def meta_model(
+    shape: DitShape, in_channels: int, out_channels: int
+) -> tuple[torch.nn.Module, MemoryAdapter]:
     import comfy.ops
     from comfy.ldm.wan.model import WanModel
 
@@ -59,19 +69,34 @@ def test_estimated_activations_are_what_the_native_model_holds(
     shape = DitShape(dim, ffn_dim, num_blocks=3)
     dit, adapter = meta_model(shape, in_channels, out_channels)
     kernels = kernels_by_rank(num_memories, BudgetConfig())
-    roles = [("source", 2)] * (in_channels == out_channels) + [("memory", kernel) for kernel in kernels]
+    roles = [("source", 2)] * (in_channels == out_channels) + [
+        ("memory", kernel) for kernel in kernels
+    ]
     with torch.device("meta"):
         cameras = FrameCameras(torch.empty(1, NUM_FRAMES, 4, 4), torch.empty(1, NUM_FRAMES, 3, 3))
         latent = torch.empty(1, in_channels, NUM_FRAMES, height, width, dtype=torch.bfloat16)
         context, timestep = torch.empty(1, 512, 4096, dtype=torch.bfloat16), torch.empty(1)
     streams = tuple(
-        ConditioningStream(role, kernel, latent, temporal_indices(role, NUM_FRAMES, NUM_FRAMES), cameras)
+        ConditioningStream(
+            role, kernel, latent, temporal_indices(role, NUM_FRAMES, NUM_FRAMES), cameras
+        )
         for role, kernel in roles
     )
     options = {"optimized_attention_override": fused_attention}
-    view = WanView(dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, options, latent)
+    view = WanView(
+        dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, options, latent
+    )
     with count_live_bytes(dit, adapter) as counter:
-        memory_forward(view, adapter, latent, timestep, context, MemoryInputs(streams, cameras, merging=merging))
+        memory_forward(
+            view,
+            adapter,
+            latent,
+            timestep,
+            context,
+            MemoryInputs(streams, cameras, merging=merging),
+        )
     has_source, frames = in_channels == out_channels, (NUM_FRAMES,) * num_memories
     layout = plan_layout(NUM_FRAMES, height, width, has_source, frames, kernels)
-    assert counter.peak == pytest.approx(forward_cost(layout, shape, merging).activation_bytes, rel=0.02)
+    assert counter.peak == pytest.approx(
+        forward_cost(layout, shape, merging).activation_bytes, rel=0.02
+    )

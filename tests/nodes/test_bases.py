@@ -9,12 +9,12 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import save_file
 
+from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
-from memv2v_core.model.base_info import BaseInfo
-from memv2v_core.model.checkpoint import save_adapter, to_native_names
-from memv2v_core.model.convert import convert
+from memv2v_core.weights.checkpoint import save_adapter, to_native_names
+from memv2v_core.weights.convert import convert
 
 Weights = dict[str, torch.Tensor]
 DIM, NUM_BLOCKS = 128, 2
@@ -54,7 +54,9 @@ def recammaster(wan21: Weights) -> Weights:
     for i in range(NUM_BLOCKS):
         weights[f"blocks.{i}.cam_encoder.weight"] = torch.randn(DIM, 12).bfloat16()
         weights[f"blocks.{i}.cam_encoder.bias"] = torch.randn(DIM).bfloat16()
-        weights[f"blocks.{i}.projector.weight"] = (torch.eye(DIM) + 0.02 * torch.randn(DIM, DIM)).bfloat16()
+        weights[f"blocks.{i}.projector.weight"] = (
+            torch.eye(DIM) + 0.02 * torch.randn(DIM, DIM)
+        ).bfloat16()
         weights[f"blocks.{i}.projector.bias"] = torch.randn(DIM).bfloat16()
     return weights
 
@@ -112,7 +114,9 @@ def save_shards(folder: Path, weights: Weights, count: int = 2) -> None:
     names = sorted(weights)
     for i in range(count):
         part = {name: weights[name] for name in names[i::count]}
-        save_file(part, str(folder / f"diffusion_pytorch_model-{i + 1:05d}-of-{count:05d}.safetensors"))
+        save_file(
+            part, str(folder / f"diffusion_pytorch_model-{i + 1:05d}-of-{count:05d}.safetensors")
+        )
 
 
 def save_trained_adapter(path: Path, dim: int = DIM, in_channels: int = 16) -> None:
@@ -131,17 +135,23 @@ def weights_in(model) -> Weights:
 
 
 def same(found: Weights, wanted: Weights) -> bool:
-    return set(found) == set(wanted) and all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+    return set(found) == set(wanted) and all(
+        torch.equal(found[name], tensor) for name, tensor in wanted.items()
+    )
 
 
-def test_built_in_models_come_first_then_files_that_may_be_bases(loader, bases: Path, adapters: Path) -> None:
+def test_built_in_models_come_first_then_files_that_may_be_bases(
+    loader, bases: Path, adapters: Path
+) -> None:
     save_shards(bases / "Lucy" / "transformer", {"x": torch.zeros(1), "y": torch.zeros(1)})
     for name in ("wan.safetensors", "notes.txt", "wan.bin", "old.pth"):
         (bases / name).touch()
     (adapters / "step20000.ckpt").touch()
     (adapters / "readme.md").touch()
     model_name, adapter = loader.define_schema().inputs
-    shard = os.path.join("Lucy", "transformer", "diffusion_pytorch_model-00001-of-00002.safetensors")
+    shard = os.path.join(
+        "Lucy", "transformer", "diffusion_pytorch_model-00001-of-00002.safetensors"
+    )
     assert model_name.options == [
         "built-in: novel_view",
         "built-in: text_edit",
@@ -153,13 +163,19 @@ def test_built_in_models_come_first_then_files_that_may_be_bases(loader, bases: 
     assert adapter.options == ["the model's own", "step20000.ckpt"]
 
 
-def test_wan21_runs_memory_without_training_and_without_cameras(comfy_api, loader, bases: Path, wan21: Weights) -> None:
+def test_wan21_runs_memory_without_training_and_without_cameras(
+    comfy_api, loader, bases: Path, wan21: Weights
+) -> None:
     save_file(wan21, str(bases / "wan.safetensors"))
     output = comfy_api.run_node(loader, model_name="wan.safetensors")
     model, clip, vae = output.result
     assert (clip, vae, adapter_of(model)) == (None, None, None)
     info = info_of(model)
-    assert (info.model_name, info.mode, info.has_cameras) == (f"Wan2.1 T2V {SIZES}, wan", "training-free", False)
+    assert (info.model_name, info.mode, info.has_cameras) == (
+        f"Wan2.1 T2V {SIZES}, wan",
+        "training-free",
+        False,
+    )
     assert (info.source_placement, info.ratios.channels, info.ratios.spatial) == ("sequence", 16, 8)
     assert model.get_model_object("model_sampling").shift == 8.0
     assert "training-free mode" in output.ui.as_dict()["text"][0]
@@ -172,7 +188,9 @@ def test_the_dtype_is_comfyuis_choice(
     from comfy.cli_args import args
 
     monkeypatch.setattr(args, "bf16_unet", True)  # --bf16-unet
-    save_file({name: value.float() for name, value in wan21.items()}, str(bases / "wan.safetensors"))
+    save_file(
+        {name: value.float() for name, value in wan21.items()}, str(bases / "wan.safetensors")
+    )
     model = comfy_api.run_node(loader, model_name="wan.safetensors").result[0]
     (native,) = comfy_api.nodes.UNETLoader().load_unet("wan.safetensors", "default")
     dtypes = {name: value.dtype for name, value in weights_in(model).items()}
@@ -181,7 +199,9 @@ def test_the_dtype_is_comfyuis_choice(
 
 
 @pytest.mark.parametrize("form", ["ckpt", "converted", "prefixed"])
-def test_recammaster_is_a_base_with_cameras(comfy_api, loader, bases: Path, recammaster: Weights, form: str) -> None:
+def test_recammaster_is_a_base_with_cameras(
+    comfy_api, loader, bases: Path, recammaster: Weights, form: str
+) -> None:
     torch.save(recammaster, bases / "step20000.ckpt")
     name = "step20000.ckpt"
     if form == "converted":
@@ -189,16 +209,31 @@ def test_recammaster_is_a_base_with_cameras(comfy_api, loader, bases: Path, reca
         convert(bases / "step20000.ckpt", bases / name)
     elif form == "prefixed":
         name = "prefixed.safetensors"
-        save_file({"model.diffusion_model." + key: value for key, value in recammaster.items()}, str(bases / name))
+        save_file(
+            {"model.diffusion_model." + key: value for key, value in recammaster.items()},
+            str(bases / name),
+        )
     model = comfy_api.run_node(loader, model_name=name).result[0]
     info = info_of(model)
-    assert (info.mode, info.has_cameras, info.camera_conditioning) == ("training-free", True, "target")
+    assert (info.mode, info.has_cameras, info.camera_conditioning) == (
+        "training-free",
+        True,
+        "target",
+    )
     assert info.clean_timestep == "target"
     assert info.model_name == f"ReCamMaster (Wan2.1 {SIZES}), {Path(name).stem}"
     assert model.get_model_object("model_sampling").shift == 5.0
-    cameras = {key: value for key, value in recammaster.items() if "cam_encoder" in key or "projector" in key}
-    assert same({key: value.bfloat16() for key, value in adapter_of(model).state_dict().items()}, cameras)
-    assert same(weights_in(model), {key: value for key, value in recammaster.items() if key not in cameras})
+    cameras = {
+        key: value
+        for key, value in recammaster.items()
+        if "cam_encoder" in key or "projector" in key
+    }
+    assert same(
+        {key: value.bfloat16() for key, value in adapter_of(model).state_dict().items()}, cameras
+    )
+    assert same(
+        weights_in(model), {key: value for key, value in recammaster.items() if key not in cameras}
+    )
 
 
 @pytest.mark.parametrize("form", ["native", "diffusers", "folder"])
@@ -207,13 +242,19 @@ def test_lucyedit_takes_its_source_on_the_channel_axis(
 ) -> None:
     name = "lucy.safetensors"
     if form == "folder":
-        name = os.path.join("Lucy", "transformer", "diffusion_pytorch_model-00001-of-00002.safetensors")
+        name = os.path.join(
+            "Lucy", "transformer", "diffusion_pytorch_model-00001-of-00002.safetensors"
+        )
         save_shards(bases / "Lucy" / "transformer", lucy)
     else:
         save_file(to_native_names(lucy) if form == "native" else lucy, str(bases / name))
     model = comfy_api.run_node(loader, model_name=name).result[0]
     info = info_of(model)
-    assert (info.mode, info.has_cameras, info.source_placement) == ("training-free", False, "channels")
+    assert (info.mode, info.has_cameras, info.source_placement) == (
+        "training-free",
+        False,
+        "channels",
+    )
     assert (info.ratios.channels, info.ratios.spatial, info.latent_size) == (48, 16, (30, 52))
     assert info.model_name.startswith(f"LucyEdit (Wan2.2 {SIZES}), ")
     assert model.get_model_object("model_sampling").shift == 5.0
@@ -227,7 +268,9 @@ def test_wan22_5b_in_diffusers_names(comfy_api, loader, bases: Path) -> None:
     assert model.get_model_object("model_sampling").shift == 5.0
 
 
-def test_files_in_the_packs_own_folder_are_bases_too(comfy_api, loader, adapters: Path, recammaster: Weights) -> None:
+def test_files_in_the_packs_own_folder_are_bases_too(
+    comfy_api, loader, adapters: Path, recammaster: Weights
+) -> None:
     torch.save(recammaster, adapters / "step20000.ckpt")
     model = comfy_api.run_node(loader, model_name="memv2v: step20000.ckpt").result[0]
     assert info_of(model).has_cameras
@@ -236,14 +279,22 @@ def test_files_in_the_packs_own_folder_are_bases_too(comfy_api, loader, adapters
 def test_a_second_copy_of_a_base_is_the_same(comfy_api, loader, bases: Path, lucy: Weights) -> None:
     save_file(lucy, str(bases / "lucy.safetensors"))
     model = comfy_api.run_node(loader, model_name="lucy.safetensors").result[0]
-    load, arguments = model.cached_patcher_init  # what ComfyUI calls for torch.compile and for a second GPU
+    load, arguments = (
+        model.cached_patcher_init
+    )  # what ComfyUI calls for torch.compile and for a second GPU
     assert same(weights_in(load(*arguments, disable_dynamic=True)), weights_in(model))
 
 
 def test_a_vae_inside_the_file_comes_out(comfy_api, loader, bases: Path, wan21: Weights) -> None:
     from comfy.ldm.wan.vae import WanVAE
 
-    sizes = {"dim": 16, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_scales": []}
+    sizes = {
+        "dim": 16,
+        "z_dim": 16,
+        "dim_mult": [1, 2, 4, 4],
+        "num_res_blocks": 2,
+        "attn_scales": [],
+    }
     vae = WanVAE(**sizes, temperal_downsample=[False, True, True], dropout=0.0).state_dict()
     weights = {"model.diffusion_model." + name: value for name, value in wan21.items()}
     weights |= {"vae." + name: torch.randn_like(value).contiguous() for name, value in vae.items()}
@@ -256,10 +307,22 @@ def test_a_vae_inside_the_file_comes_out(comfy_api, loader, bases: Path, wan21: 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"decoder.middle.0.residual.0.gamma": torch.zeros(1)}, "is a VAE, wanted a Wan DiT: .*Load VAE"),
-        ({"shared.weight": torch.zeros(1), "a.SelfAttention.q.weight": torch.zeros(1)}, "is a text encoder, .*CLIP"),
-        ({"diffusion_model.x.lora_up.weight": torch.zeros(1)}, "is a LoRA, .*ReCamMaster .step20000.ckpt.*"),
-        ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)}, "is a Stable Diffusion checkpoint"),
+        (
+            {"decoder.middle.0.residual.0.gamma": torch.zeros(1)},
+            "is a VAE, wanted a Wan DiT: .*Load VAE",
+        ),
+        (
+            {"shared.weight": torch.zeros(1), "a.SelfAttention.q.weight": torch.zeros(1)},
+            "is a text encoder, .*CLIP",
+        ),
+        (
+            {"diffusion_model.x.lora_up.weight": torch.zeros(1)},
+            "is a LoRA, .*ReCamMaster .step20000.ckpt.*",
+        ),
+        (
+            {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)},
+            "is a Stable Diffusion checkpoint",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_and_so_is_the_right_one(
@@ -272,12 +335,19 @@ def test_a_wrong_file_is_named_and_so_is_the_right_one(
 
 def test_our_adapter_as_a_model_is_refused(comfy_api, loader, adapters: Path) -> None:
     save_trained_adapter(adapters / "mine.safetensors")
-    with pytest.raises(ValueError, match="mine.safetensors in .* is a memory adapter, .*; choose it as the adapter"):
+    with pytest.raises(
+        ValueError, match="mine.safetensors in .* is a memory adapter, .*; choose it as the adapter"
+    ):
         comfy_api.run_node(loader, model_name="memv2v: mine.safetensors")
 
 
-def test_spacetimepilot_and_other_wans_are_refused(comfy_api, loader, bases: Path, recammaster: Weights) -> None:
-    times = {f"blocks.{i}.frame_time_embedding.0.weight": torch.zeros(DIM, 256) for i in range(NUM_BLOCKS)}
+def test_spacetimepilot_and_other_wans_are_refused(
+    comfy_api, loader, bases: Path, recammaster: Weights
+) -> None:
+    times = {
+        f"blocks.{i}.frame_time_embedding.0.weight": torch.zeros(DIM, 256)
+        for i in range(NUM_BLOCKS)
+    }
     torch.save(recammaster | times, bases / "SpacetimePilot_1.3B_v1.ckpt")
     with pytest.raises(ValueError, match="SpaceTimePilot, .*no playback time, so use ReCamMaster"):
         comfy_api.run_node(loader, model_name="SpacetimePilot_1.3B_v1.ckpt")
@@ -286,19 +356,29 @@ def test_spacetimepilot_and_other_wans_are_refused(comfy_api, loader, bases: Pat
         comfy_api.run_node(loader, model_name="i2v.safetensors")
 
 
-def test_a_base_that_is_not_whole_is_refused(comfy_api, loader, bases: Path, wan21: Weights) -> None:
-    weights = {name: value for name, value in wan21.items() if name != "blocks.1.self_attn.norm_k.weight"}
+def test_a_base_that_is_not_whole_is_refused(
+    comfy_api, loader, bases: Path, wan21: Weights
+) -> None:
+    weights = {
+        name: value for name, value in wan21.items() if name != "blocks.1.self_attn.norm_k.weight"
+    }
     save_file(weights, str(bases / "cut.safetensors"))
-    with pytest.raises(ValueError, match="without 1 of its weights, the first 'blocks.1.self_attn.norm_k.weight'"):
+    with pytest.raises(
+        ValueError, match="without 1 of its weights, the first 'blocks.1.self_attn.norm_k.weight'"
+    ):
         comfy_api.run_node(loader, model_name="cut.safetensors")
 
 
-def test_a_base_without_cameras_refuses_camera_work(comfy_api, loader, bases: Path, wan21: Weights) -> None:
+def test_a_base_without_cameras_refuses_camera_work(
+    comfy_api, loader, bases: Path, wan21: Weights
+) -> None:
     from memory_v2v.nodes.conditioning import ApplyMemory
 
     save_file(wan21, str(bases / "wan.safetensors"))
     model = comfy_api.run_node(loader, model_name="wan.safetensors").result[0]
-    with pytest.raises(ValueError, match="target_camera got a path, but Wan2.1 T2V .* has no camera weights"):
+    with pytest.raises(
+        ValueError, match="target_camera got a path, but Wan2.1 T2V .* has no camera weights"
+    ):
         comfy_api.run_node(ApplyMemory, model=model, target_camera=path_of("pan_left"))
 
 
@@ -307,25 +387,37 @@ def test_an_adapter_file_goes_on_top_of_any_base(
 ) -> None:
     torch.save(recammaster, bases / "step20000.ckpt")
     save_trained_adapter(adapters / "mine.safetensors")
-    model = comfy_api.run_node(loader, model_name="step20000.ckpt", adapter="mine.safetensors").result[0]
+    model = comfy_api.run_node(
+        loader, model_name="step20000.ckpt", adapter="mine.safetensors"
+    ).result[0]
     info = info_of(model)
-    assert (info.mode, info.clean_timestep, info.camera_conditioning) == ("trained", "zero", "per_video")
+    assert (info.mode, info.clean_timestep, info.camera_conditioning) == (
+        "trained",
+        "zero",
+        "per_video",
+    )
     assert info.model_name == f"ReCamMaster (Wan2.1 {SIZES}), step20000 with mine"
     assert adapter_of(model).config.has_tokenizers
     assert not adapter_of(model).blocks[0].cam_encoder.weight.any()  # the file's, not ReCamMaster's
 
 
-def test_an_adapter_of_another_base_is_refused(comfy_api, loader, bases: Path, adapters: Path, lucy: Weights) -> None:
+def test_an_adapter_of_another_base_is_refused(
+    comfy_api, loader, bases: Path, adapters: Path, lucy: Weights
+) -> None:
     save_file(lucy, str(bases / "lucy.safetensors"))
     save_trained_adapter(adapters / "mine.safetensors")
     with pytest.raises(ValueError, match="in_channels got 16, wanted 96 of this base model"):
         comfy_api.run_node(loader, model_name="lucy.safetensors", adapter="mine.safetensors")
 
 
-def test_fingerprint_follows_every_shard_and_the_adapter(loader, bases: Path, adapters: Path, lucy: Weights) -> None:
+def test_fingerprint_follows_every_shard_and_the_adapter(
+    loader, bases: Path, adapters: Path, lucy: Weights
+) -> None:
     save_shards(bases / "Lucy", lucy)
     save_trained_adapter(adapters / "mine.safetensors")
-    chosen = {"model_name": os.path.join("Lucy", "diffusion_pytorch_model-00001-of-00002.safetensors")}
+    chosen = {
+        "model_name": os.path.join("Lucy", "diffusion_pytorch_model-00001-of-00002.safetensors")
+    }
     seen = {loader.fingerprint_inputs(**chosen)}
     assert seen == {loader.fingerprint_inputs(**chosen)}
     os.utime(bases / "Lucy" / "diffusion_pytorch_model-00002-of-00002.safetensors", ns=(1, 1))
@@ -352,10 +444,19 @@ def test_cameras_on_a_model_of_another_loader_equal_the_whole_checkpoint(
     (adapter,) = comfy_api.run_node(adapter_loader, adapter_name="step20000.ckpt").result
     prompt = [[torch.randn(1, 4, 4096), {}]]
     source = {"samples": torch.randn(1, 16, 2, 4, 4)}
-    shot = {"positive": prompt, "negative": prompt, "source": source, "target_camera": path_of("pan_left")}
+    shot = {
+        "positive": prompt,
+        "negative": prompt,
+        "source": source,
+        "target_camera": path_of("pan_left"),
+    }
     results = [
         ksampler(*comfy_api.run_node(ApplyMemory, model=model, **shot, **extra).result)
-        for model, extra in ((whole, {}), (plain, {"adapter": adapter}), (plain, {"adapter": adapter}))
+        for model, extra in (
+            (whole, {}),
+            (plain, {"adapter": adapter}),
+            (plain, {"adapter": adapter}),
+        )
     ]
     assert torch.equal(results[0], results[1])
     other = {**shot, "target_camera": path_of("pan_right")}
@@ -369,7 +470,11 @@ def test_recammasters_cameras_alone_are_labelled_so(
     torch.save(recammaster, adapters / "step20000.ckpt")
     output = comfy_api.run_node(adapter_loader, adapter_name="step20000.ckpt")
     (adapter,) = output.result
-    assert (adapter.name, adapter.mode, len(adapter.state)) == ("step20000", "training-free", 4 * NUM_BLOCKS)
+    assert (adapter.name, adapter.mode, len(adapter.state)) == (
+        "step20000",
+        "training-free",
+        4 * NUM_BLOCKS,
+    )
     shown = output.ui.as_dict()["text"][0]
     assert "camera weights alone" in shown and "self-attention stays in its checkpoint" in shown
 
@@ -378,7 +483,11 @@ def test_a_trained_adapter_is_labelled_so(comfy_api, adapter_loader, adapters: P
     save_trained_adapter(adapters / "mine.safetensors")
     assert adapter_loader.define_schema().inputs[0].options == ["mine.safetensors"]
     (adapter,) = comfy_api.run_node(adapter_loader, adapter_name="mine.safetensors").result
-    assert (adapter.name, adapter.mode, adapter.config.clean_timestep) == ("mine", "trained", "zero")
+    assert (adapter.name, adapter.mode, adapter.config.clean_timestep) == (
+        "mine",
+        "trained",
+        "zero",
+    )
     before = adapter_loader.fingerprint_inputs(adapter_name="mine.safetensors")
     os.utime(adapters / "mine.safetensors", ns=(1, 1))
     assert adapter_loader.fingerprint_inputs(adapter_name="mine.safetensors") != before
@@ -387,8 +496,15 @@ def test_a_trained_adapter_is_labelled_so(comfy_api, adapter_loader, adapters: P
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"x.lora_up.weight": torch.zeros(1)}, "is a LoRA, wanted a memory adapter or a ReCamMaster checkpoint"),
-        (None, "is Wan2.1 T2V .*, wanted a memory adapter or a ReCamMaster checkpoint .*; choose it as the model"),
+        (
+            {"x.lora_up.weight": torch.zeros(1)},
+            "is a LoRA, wanted a memory adapter or a ReCamMaster checkpoint",
+        ),
+        (
+            None,
+            "is Wan2.1 T2V .*, wanted a memory adapter or a ReCamMaster checkpoint .*; choose it "
+            "as the model",
+        ),
     ],
 )
 def test_a_file_that_is_no_adapter_is_named(

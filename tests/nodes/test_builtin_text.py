@@ -34,7 +34,9 @@ def encode(comfy_api, edit_loaded):
 
     def run(prompt: str, clip=None) -> torch.Tensor:
         with torch.inference_mode():
-            (conditioning,) = comfy_api.nodes.CLIPTextEncode().encode(clip or edit_loaded[1], prompt)
+            (conditioning,) = comfy_api.nodes.CLIPTextEncode().encode(
+                clip or edit_loaded[1], prompt
+            )
         return conditioning[0][0]
 
     return run
@@ -59,7 +61,9 @@ def test_what_follows_a_prompt_is_zero(encode) -> None:
 
 
 def test_words_can_be_weighted(encode) -> None:
-    plain, heavy, neutral = (encode(f"put a {word} on the box") for word in ("hat", "(hat:1.4)", "(hat:1.0)"))
+    plain, heavy, neutral = (
+        encode(f"put a {word} on the box") for word in ("hat", "(hat:1.4)", "(hat:1.0)")
+    )
     assert plain.shape == heavy.shape and (plain - heavy).abs().max() > 1e-3
     assert neutral.shape == plain.shape
 
@@ -67,13 +71,17 @@ def test_words_can_be_weighted(encode) -> None:
 def test_a_clone_and_a_second_copy_encode_alike(encode, edit_loaded) -> None:
     clip = edit_loaded[1]
     assert torch.equal(encode("put a hat on the box", clip.clone()), encode("put a hat on the box"))
-    load, arguments = clip.patcher.cached_patcher_init  # what ComfyUI calls for torch.compile and for a second GPU
+    load, arguments = (
+        clip.patcher.cached_patcher_init
+    )  # what ComfyUI calls for torch.compile and for a second GPU
     again = load(*arguments, disable_dynamic=True)
     wanted = clip.patcher.model.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in again.model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["spiece_model", "encoder.block.1.layer.0.SelfAttention.q.weight", "shared.weight"])
+@pytest.mark.parametrize(
+    "name", ["spiece_model", "encoder.block.1.layer.0.SelfAttention.q.weight", "shared.weight"]
+)
 def test_a_part_that_is_missing_is_named(
     comfy_api, edit_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -86,5 +94,7 @@ def test_a_part_that_is_missing_is_named(
     weights = load_file(str(path))
     del weights[name]
     save_file(weights, str(path))
-    with pytest.raises(ValueError, match=f"text_edit_text.safetensors in .* got nothing for '{name}'"):
+    with pytest.raises(
+        ValueError, match=f"text_edit_text.safetensors in .* got nothing for '{name}'"
+    ):
         builtin_clip("text_edit")

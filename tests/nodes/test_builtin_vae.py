@@ -31,7 +31,9 @@ def latent_format(comfy_api, codec: Codec):
     return builtin_format(codec)
 
 
-def test_what_the_dit_sees_equals_codec_latents(comfy_api, codec: Codec, vae, latent_format) -> None:
+def test_what_the_dit_sees_equals_codec_latents(
+    comfy_api, codec: Codec, vae, latent_format
+) -> None:
     frames = torch.rand(3, 64, 48, 3)
     (encoded,) = comfy_api.nodes.VAEEncode().encode(vae, frames)
     wanted = codec.encode(frames.movedim(-1, 0)[None] * 2 - 1)
@@ -53,8 +55,12 @@ def test_decoding_equals_the_codec(comfy_api, codec: Codec, vae, latent_format) 
 def test_encoding_in_tiles_equals_encoding_whole(comfy_api, codec: Codec, vae) -> None:
     frames = torch.rand(20, 128, 192, 3)
     (whole,) = comfy_api.nodes.VAEEncode().encode(vae, frames)
-    (tiled,) = comfy_api.nodes.VAEEncodeTiled().encode(vae, frames, 64, 16, temporal_size=8, temporal_overlap=4)
-    assert tiled["samples"].shape == whole["samples"].shape == (1, codec.ratios.channels, 20, 16, 24)
+    (tiled,) = comfy_api.nodes.VAEEncodeTiled().encode(
+        vae, frames, 64, 16, temporal_size=8, temporal_overlap=4
+    )
+    assert (
+        tiled["samples"].shape == whole["samples"].shape == (1, codec.ratios.channels, 20, 16, 24)
+    )
     assert (tiled["samples"] - whole["samples"]).abs().max() <= 1e-4
 
 
@@ -62,12 +68,16 @@ def test_decoding_in_tiles_has_the_same_frames(comfy_api, codec: Codec, vae) -> 
     latent = {"samples": torch.randn(1, codec.ratios.channels, 20, 16, 24)}
     with torch.inference_mode():
         (whole,) = comfy_api.nodes.VAEDecode().decode(vae, latent)
-        (tiled,) = comfy_api.nodes.VAEDecodeTiled().decode(vae, latent, 64, 32, temporal_size=8, temporal_overlap=4)
+        (tiled,) = comfy_api.nodes.VAEDecodeTiled().decode(
+            vae, latent, 64, 32, temporal_size=8, temporal_overlap=4
+        )
     assert tiled.shape == whole.shape == (20, 128, 192, 3)
     assert (tiled - whole).abs().mean() <= 0.01  # the decoder sees 6 pixels beyond a tile's border
 
 
-def test_frames_that_8_does_not_divide_are_cropped_by_the_native_node(comfy_api, codec: Codec, vae) -> None:
+def test_frames_that_8_does_not_divide_are_cropped_by_the_native_node(
+    comfy_api, codec: Codec, vae
+) -> None:
     (encoded,) = comfy_api.nodes.VAEEncode().encode(vae, torch.rand(2, 71, 66, 3))
     assert encoded["samples"].shape == (1, codec.ratios.channels, 2, 8, 8)
 
@@ -86,4 +96,7 @@ def test_previews_have_the_colours_of_the_codec(comfy_api, codec: Codec, latent_
 
 def test_the_format_names_the_codecs_sizes(codec: Codec, latent_format) -> None:
     assert (latent_format.spacial_downscale_ratio, latent_format.temporal_downscale_ratio) == (8, 1)
-    assert latent_format.latent_channels == codec.ratios.channels and latent_format.taesd_decoder_name is None
+    assert (
+        latent_format.latent_channels == codec.ratios.channels
+        and latent_format.taesd_decoder_name is None
+    )

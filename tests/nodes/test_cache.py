@@ -29,13 +29,19 @@ def latent(seed: int, num_latent: int = 3, batch: int = 1) -> dict:
     return {"samples": torch.randn(batch, 16, num_latent, 16, 16, generator=generator)}
 
 
-def run(comfy_api, session: str = "", action: str = "none", entry: str = "", **inputs) -> tuple[MemoryCache, str]:
+def run(
+    comfy_api, session: str = "", action: str = "none", entry: str = "", **inputs
+) -> tuple[MemoryCache, str]:
     from memory_v2v.nodes.cache import MemoryCacheNode
 
-    return comfy_api.run_node(MemoryCacheNode, session=session, action=action, entry=entry, **inputs).args
+    return comfy_api.run_node(
+        MemoryCacheNode, session=session, action=action, entry=entry, **inputs
+    ).args
 
 
-def recall(comfy_api, cache: MemoryCache, turn: int = 0, entry: str = "") -> tuple[dict, CameraTrajectory, str]:
+def recall(
+    comfy_api, cache: MemoryCache, turn: int = 0, entry: str = ""
+) -> tuple[dict, CameraTrajectory, str]:
     from memory_v2v.nodes.cache import RecallTurn
 
     return comfy_api.run_node(RecallTurn, cache=cache, turn=turn, entry=entry).args
@@ -76,7 +82,9 @@ def test_appending_leaves_the_old_cache_unchanged(comfy_api, model) -> None:
 def test_a_named_session_is_there_again(comfy_api, model) -> None:
     made = appended(comfy_api, model, "kitchen")
     loaded, contents = run(comfy_api, "kitchen")
-    assert [entry.entry_id for entry in loaded.entries] == [entry.entry_id for entry in made.entries]
+    assert [entry.entry_id for entry in loaded.entries] == [
+        entry.entry_id for entry in made.entries
+    ]
     assert torch.equal(loaded.entries[1].latent, made.entries[1].latent)
     assert contents.startswith("session 'kitchen': 2 turns of built-in: novel_view")
     assert made.entries[0].entry_id[:8] in contents
@@ -116,7 +124,9 @@ def test_branch_goes_on_from_an_earlier_turn_and_leaves_the_session(comfy_api, m
     grown, _ = run(comfy_api, cache=named, latent=latent(9), camera=path(), model=model)
     assert len(grown) == 2
     assert len(run(comfy_api, "trunk")[0]) == 2
-    assert {entry.entry_id for entry in run(comfy_api, "twig")[0].entries} == {e.entry_id for e in grown.entries}
+    assert {entry.entry_id for entry in run(comfy_api, "twig")[0].entries} == {
+        e.entry_id for e in grown.entries
+    }
 
 
 def test_a_broken_file_is_named_and_the_rest_loads(comfy_api, model) -> None:
@@ -132,7 +142,9 @@ def test_a_session_that_changed_on_disk_is_loaded_again(comfy_api, model) -> Non
     from memory_v2v.nodes.cache import MemoryCacheNode
 
     def state(**inputs) -> str:
-        return MemoryCacheNode.fingerprint_inputs(session="watched", action="none", entry="", **inputs)
+        return MemoryCacheNode.fingerprint_inputs(
+            session="watched", action="none", entry="", **inputs
+        )
 
     absent = state()
     cache = appended(comfy_api, model, "watched", count=1)
@@ -160,7 +172,9 @@ def test_a_turn_needs_its_model_and_camera(comfy_api, model) -> None:
         run(comfy_api, latent=latent(0), model=model)
     with pytest.raises(ValueError, match="camera got 5 frames, wanted 3"):
         run(comfy_api, latent=latent(0), camera=path(5), model=model)
-    with pytest.raises(ValueError, match=r"latent got shape \(2, 16, 3, 16, 16\), wanted one video"):
+    with pytest.raises(
+        ValueError, match=r"latent got shape \(2, 16, 3, 16, 16\), wanted one video"
+    ):
         run(comfy_api, latent=latent(0, batch=2), camera=path(), model=model)
 
 
@@ -186,7 +200,9 @@ def test_a_turn_is_recalled_from_disk_bit_equal(comfy_api, model) -> None:
         recalled, camera, info = recall(comfy_api, cache, turn)
         assert torch.equal(recalled["samples"], latent(seed)["samples"])
         assert torch.equal(camera.c2w, path().c2w)
-        assert info.startswith(f"turn {turn or 3}  {cache.entries[seed].entry_id[:8]}  seed 0  3 frames  trained")
+        assert info.startswith(
+            f"turn {turn or 3}  {cache.entries[seed].entry_id[:8]}  seed 0  3 frames  trained"
+        )
     by_id, _, _ = recall(comfy_api, cache, entry=cache.entries[1].entry_id[:8])
     assert torch.equal(by_id["samples"], latent(1)["samples"])
 

@@ -47,7 +47,9 @@ def test_preset_has_the_lens_that_was_asked_for(comfy_api) -> None:
     path = made(comfy_api)
     focal = 0.5 / math.tan(math.radians(30))
     assert path.num_frames == 9
-    assert path.intrinsics[0, 0, 0] == pytest.approx(focal) and path.intrinsics[0, 1, 1] == pytest.approx(focal)
+    assert path.intrinsics[0, 0, 0] == pytest.approx(focal) and path.intrinsics[
+        0, 1, 1
+    ] == pytest.approx(focal)
     wide = made(comfy_api, aspect=2.0)
     assert wide.intrinsics[0, 1, 1] == pytest.approx(2 * focal)
 
@@ -72,7 +74,9 @@ def test_import_reads_both_formats_at_the_length_asked_for(comfy_api) -> None:
     save_transforms(path, input_file(comfy_api, "transforms.json"), height=128, width=128)
     recam = imported(comfy_api, "recam.json", camera="cam03")
     nerf = imported(comfy_api, "transforms.json")
-    assert torch.allclose(recam.c2w, path.c2w, atol=1e-9) and torch.allclose(nerf.c2w, path.c2w, atol=1e-9)
+    assert torch.allclose(recam.c2w, path.c2w, atol=1e-9) and torch.allclose(
+        nerf.c2w, path.c2w, atol=1e-9
+    )
     assert torch.allclose(nerf.intrinsics, path.intrinsics)
     longer = imported(comfy_api, "transforms.json", num_frames=17)
     assert longer.num_frames == 17 and torch.allclose(longer.c2w[::2], path.c2w, atol=1e-9)
@@ -89,7 +93,9 @@ def test_import_starts_at_the_source_unless_told_otherwise(comfy_api) -> None:
 
 def test_import_names_the_cameras_of_the_file(comfy_api) -> None:
     save_recammaster({"cam03": made(comfy_api)}, input_file(comfy_api, "recam.json"))
-    with pytest.raises(ValueError, match="recam.json got in frame0 cameras cam03, wanted camera 'cam01'"):
+    with pytest.raises(
+        ValueError, match="recam.json got in frame0 cameras cam03, wanted camera 'cam01'"
+    ):
         imported(comfy_api, "recam.json")
 
 
@@ -128,7 +134,9 @@ def test_a_changed_file_is_read_again(comfy_api) -> None:
 def test_preview_is_an_image_with_text(comfy_api) -> None:
     from memory_v2v.nodes.cameras import PreviewCameraTrajectory
 
-    output = comfy_api.run_node(PreviewCameraTrajectory, camera=made(comfy_api), source_camera=static_trajectory(9))
+    output = comfy_api.run_node(
+        PreviewCameraTrajectory, camera=made(comfy_api), source_camera=static_trajectory(9)
+    )
     (picture,) = output.args
     assert picture.ndim == 4 and picture.shape[0] == 1 and picture.shape[-1] == 3
     shown = output.ui.as_dict()

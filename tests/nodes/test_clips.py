@@ -19,7 +19,11 @@ M_PERTURB = -6  # of glibc's mallopt
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     """Frames (F, H, W, 3), each of a grey of its own beside a picture that moves."""
-    frames = torch.linspace(0.1, 0.9, NUM_FRAMES)[:, None, None, None].expand(-1, HEIGHT, WIDTH, 3).clone()
+    frames = (
+        torch.linspace(0.1, 0.9, NUM_FRAMES)[:, None, None, None]
+        .expand(-1, HEIGHT, WIDTH, 3)
+        .clone()
+    )
     for i in range(NUM_FRAMES):
         frames[i, 10:30, i : i + 20] = torch.tensor((0.8, 0.3, 0.2))
     return frames
@@ -29,12 +33,16 @@ def images() -> torch.Tensor:
 def sound() -> dict:
     """A second of two rising tones: what is shifted against it is unlike it."""
     seconds = torch.arange(SOUND_HZ) / SOUND_HZ
-    tones = [torch.sin(2 * math.pi * (hertz * seconds + 300 * seconds**2)) / 2 for hertz in (200, 300)]
+    tones = [
+        torch.sin(2 * math.pi * (hertz * seconds + 300 * seconds**2)) / 2 for hertz in (200, 300)
+    ]
     return {"waveform": torch.stack(tones)[None], "sample_rate": SOUND_HZ}
 
 
 @pytest.fixture(scope="module")
-def file(comfy_api, images: torch.Tensor, sound: dict, tmp_path_factory: pytest.TempPathFactory) -> str:
+def file(
+    comfy_api, images: torch.Tensor, sound: dict, tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """The clip in an MP4 file with sound, as ComfyUI's own Save Video writes it."""
     from comfy_api.latest import InputImpl, Types
 
@@ -58,13 +66,15 @@ def frames_of(clip, start: int = 0, stop: int | None = None) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "window", [{}, {"start_time": 0.25}, {"start_time": 0.25, "duration": 0.25}, {"start_time": -0.25}]
+    "window",
+    [{}, {"start_time": 0.25}, {"start_time": 0.25, "duration": 0.25}, {"start_time": -0.25}],
 )
 def test_a_file_has_the_frames_that_comfyui_reads_in_it(comfy_api, file: str, window: dict) -> None:
     parts, clip = opened(file, **window)
     assert (clip.num_frames, clip.size, clip.frame_rate) == (len(parts.images), (HEIGHT, WIDTH), 24)
     difference = (frames_of(clip) - parts.images.movedim(-1, 1)).abs()
-    # Measured 0.0036 and 0.102 where the square's edge lies between two values of colour; ComfyUI 0.16.3 is rougher.
+    # Measured 0.0036 and 0.102 where the square's edge lies between two values of colour; ComfyUI
+    # 0.16.3 is rougher.
     assert difference.mean() < 0.005 and difference.max() < 0.25
 
 
@@ -87,12 +97,17 @@ def test_the_watcher_sees_every_frame_once(comfy_api, file: str, images: torch.T
     def watch(chunks) -> None:
         seen.append(torch.cat(list(chunks)))
 
-    for given in ({"images": images, "video": None}, {"images": None, "video": InputImpl.VideoFromFile(file)}):
+    for given in (
+        {"images": images, "video": None},
+        {"images": None, "video": InputImpl.VideoFromFile(file)},
+    ):
         frames = frames_of(open_clip(frame_rate=RATE, audio=None, watch=watch, **given))
         assert seen[-1].shape == frames.shape and (seen[-1] - frames).abs().mean() < 0.01
 
 
-def test_wrong_connections_are_named(comfy_api, file: str, images: torch.Tensor, sound: dict, tmp_path: Path) -> None:
+def test_wrong_connections_are_named(
+    comfy_api, file: str, images: torch.Tensor, sound: dict, tmp_path: Path
+) -> None:
     import av
     from comfy_api.latest import InputImpl
 
@@ -107,7 +122,9 @@ def test_wrong_connections_are_named(comfy_api, file: str, images: torch.Tensor,
         open_clip(None, video, RATE, sound)
     with av.open(str(tmp_path / "sound.m4a"), "w", format="mp4") as output:
         stream = output.add_stream("aac", rate=SOUND_HZ, layout="stereo")
-        frame = av.AudioFrame.from_ndarray(sound["waveform"][0].numpy(), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            sound["waveform"][0].numpy(), format="fltp", layout="stereo"
+        )
         frame.sample_rate = SOUND_HZ
         output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
@@ -123,7 +140,9 @@ def sound_of(path: str | Path) -> torch.Tensor | None:
         if not container.streams.audio:
             return None
         resampler = av.AudioResampler(format="fltp")
-        frames = [piece for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
+        frames = [
+            piece for frame in container.decode(audio=0) for piece in resampler.resample(frame)
+        ]
     return torch.cat([torch.from_numpy(frame.to_ndarray()) for frame in frames], dim=1)
 
 
@@ -147,7 +166,9 @@ def test_a_copied_sound_is_the_very_same(comfy_api, file: str, tmp_path: Path) -
 
 
 def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Correlation of two sounds; measured 0.9999 of a coded one, and 0.95 where it is three samples late."""
+    """Correlation of two sounds; measured 0.9999 of a coded one, and 0.95 where it is three samples
+    late.
+    """
     count = min(one.shape[-1], other.shape[-1])
     return float(torch.corrcoef(torch.stack([one[0, :count], other[0, :count]]))[0, 1])
 
@@ -158,8 +179,12 @@ def test_the_sound_of_a_trimmed_file_is_trimmed(comfy_api, file: str, tmp_path: 
     assert len(result.images) == len(parts.images) == 6
     heard = sound_of(tmp_path / "result.mp4")
     assert abs(heard.shape[-1] - SOUND_HZ / 4) <= 1024  # whole AAC frames
-    start = 1024  # an AAC frame: the coder needs it to find into a sound that begins at full strength
-    assert likeness(heard[:, start : SOUND_HZ // 4], sound_of(file)[:, SOUND_HZ // 4 + start :]) > 0.99
+    start = (
+        1024  # an AAC frame: the coder needs it to find into a sound that begins at full strength
+    )
+    assert (
+        likeness(heard[:, start : SOUND_HZ // 4], sound_of(file)[:, SOUND_HZ // 4 + start :]) > 0.99
+    )
 
 
 def test_a_sound_that_mp4_cannot_hold_is_coded_anew(
@@ -169,7 +194,10 @@ def test_a_sound_that_mp4_cannot_hold_is_coded_anew(
 
     path = tmp_path / "pcm.mkv"
     with av.open(str(path), "w") as output:
-        video, audio = output.add_stream("mpeg4", rate=24), output.add_stream("pcm_s16le", rate=SOUND_HZ, layout="mono")
+        video, audio = (
+            output.add_stream("mpeg4", rate=24),
+            output.add_stream("pcm_s16le", rate=SOUND_HZ, layout="mono"),
+        )
         video.height, video.width, video.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         for picture in (images * 255).byte().numpy():
             output.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
@@ -207,7 +235,10 @@ def test_sound_and_picture_that_begin_apart_stay_together(
     sound = torch.zeros(1, 48000)
     sound[:, 28800:33600] = torch.sin(torch.arange(4800) / 10) * 0.9
     with av.open(str(path), "w") as output:
-        video, audio = output.add_stream("mpeg4", rate=24), output.add_stream(codec, rate=48000, layout="mono")
+        video, audio = (
+            output.add_stream("mpeg4", rate=24),
+            output.add_stream(codec, rate=48000, layout="mono"),
+        )
         video.height, video.width, video.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         video.codec_context.time_base = Fraction(1, 240)
         for i, picture in enumerate((images * 255).byte().numpy()):
@@ -232,7 +263,10 @@ def test_a_rate_that_aac_lacks_becomes_another(
     from memory_v2v.nodes.clips import open_clip
 
     tone = torch.sin(2 * math.pi * 440 * torch.arange(hertz) / hertz).expand(1, channels, -1) / 2
-    written(open_clip(images, None, RATE, {"waveform": tone, "sample_rate": hertz}), tmp_path / "result.mp4")
+    written(
+        open_clip(images, None, RATE, {"waveform": tone, "sample_rate": hertz}),
+        tmp_path / "result.mp4",
+    )
     heard = sound_of(tmp_path / "result.mp4")
     assert heard.shape[-1] / 48000 == pytest.approx(float(NUM_FRAMES / RATE), abs=0.03)
     crossings = int((heard[0, 4800:28800].diff(n=1).sign().diff() != 0).sum())
@@ -273,16 +307,23 @@ def test_what_was_in_memory_before_changes_no_frame(
     results = []
     for byte in (0, 77, 200):
         fill_new_memory(byte)
-        results.append(written(open_clip(clouds, None, RATE, None), tmp_path / f"{byte}.mp4").images)
+        results.append(
+            written(open_clip(clouds, None, RATE, None), tmp_path / f"{byte}.mp4").images
+        )
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-def test_a_writer_that_fails_leaves_no_file(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+def test_a_writer_that_fails_leaves_no_file(
+    comfy_api, images: torch.Tensor, tmp_path: Path
+) -> None:
     from memory_v2v.nodes.clips import open_clip
     from memory_v2v.nodes.video_writing import VideoWriter
 
     clip = open_clip(images, None, RATE, None)
-    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "result.mp4", clip.size, clip) as writer:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        VideoWriter(tmp_path / "result.mp4", clip.size, clip) as writer,
+    ):
         for _ in range(8):  # more than the encoder holds back
             writer.add(frames_of(clip))
         assert (tmp_path / "result.mp4").exists()
@@ -290,7 +331,9 @@ def test_a_writer_that_fails_leaves_no_file(comfy_api, images: torch.Tensor, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_frame_rate_that_varies_is_measured(comfy_api, file: str, images: torch.Tensor, tmp_path: Path) -> None:
+def test_a_frame_rate_that_varies_is_measured(
+    comfy_api, file: str, images: torch.Tensor, tmp_path: Path
+) -> None:
     import av
 
     assert opened(file)[1].drift_s < 0.001
@@ -301,7 +344,9 @@ def test_a_frame_rate_that_varies_is_measured(comfy_api, file: str, images: torc
         video.codec_context.time_base = Fraction(1, 1000)
         for i, picture in enumerate((images * 255).byte().numpy()):
             frame = av.VideoFrame.from_ndarray(picture)
-            frame.pts, frame.time_base = (i * 1000 // 24, Fraction(1, 1000)) if i < 12 else (i * 100, Fraction(1, 1000))
+            frame.pts, frame.time_base = (
+                (i * 1000 // 24, Fraction(1, 1000)) if i < 12 else (i * 100, Fraction(1, 1000))
+            )
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
     clip = opened(str(path))[1]
@@ -310,7 +355,9 @@ def test_a_frame_rate_that_varies_is_measured(comfy_api, file: str, images: torc
     assert clip.drift_s == pytest.approx(max(drifts), abs=0.005) and clip.drift_s > 0.1
 
 
-def test_a_file_that_changed_since_it_was_opened_is_named(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+def test_a_file_that_changed_since_it_was_opened_is_named(
+    comfy_api, images: torch.Tensor, tmp_path: Path
+) -> None:
     from comfy_api.latest import InputImpl, Types
 
     path = str(tmp_path / "clip.mp4")
@@ -319,7 +366,9 @@ def test_a_file_that_changed_since_it_was_opened_is_named(comfy_api, images: tor
         InputImpl.VideoFromComponents(parts).save_to(path)
         if count == NUM_FRAMES:
             clip = opened(path)[1]
-    with pytest.raises(ValueError, match=r"video got 5 frames, wanted more: .*clip.mp4 changed since it was split"):
+    with pytest.raises(
+        ValueError, match=r"video got 5 frames, wanted more: .*clip.mp4 changed since it was split"
+    ):
         frames_of(clip)
 
 
@@ -351,7 +400,9 @@ def test_frames_in_memory_keep_their_exact_rate_and_sound(
     assert sound_of(tmp_path / "silent.mp4") is None
 
 
-def test_a_written_video_keeps_size_and_colours(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+def test_a_written_video_keeps_size_and_colours(
+    comfy_api, images: torch.Tensor, tmp_path: Path
+) -> None:
     from memory_v2v.nodes.clips import open_clip
 
     for rows, columns in ((HEIGHT, WIDTH), (HEIGHT - 1, WIDTH), (HEIGHT - 1, WIDTH - 1)):
@@ -359,12 +410,18 @@ def test_a_written_video_keeps_size_and_colours(comfy_api, images: torch.Tensor,
         result = written(clip, tmp_path / f"{rows}x{columns}.mp4")
         assert result.images.shape == (NUM_FRAMES, rows, columns, 3)
         shift = (result.images - clip.images).mean((0, 1, 2))
-        assert float(shift.abs().max()) < 0.005  # measured 0.002; a wrong matrix gives 0.03 and more
+        assert (
+            float(shift.abs().max()) < 0.005
+        )  # measured 0.002; a wrong matrix gives 0.03 and more
 
 
-def test_three_channels_of_sound_are_refused(comfy_api, images: torch.Tensor, tmp_path: Path) -> None:
+def test_three_channels_of_sound_are_refused(
+    comfy_api, images: torch.Tensor, tmp_path: Path
+) -> None:
     from memory_v2v.nodes.clips import open_clip
 
-    clip = open_clip(images, None, RATE, {"waveform": torch.zeros(1, 3, SOUND_HZ), "sample_rate": SOUND_HZ})
+    clip = open_clip(
+        images, None, RATE, {"waveform": torch.zeros(1, 3, SOUND_HZ), "sample_rate": SOUND_HZ}
+    )
     with pytest.raises(ValueError, match="audio got 3 channels, wanted 1, 2, 6"):
         written(clip, tmp_path / "result.mp4")

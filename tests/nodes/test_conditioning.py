@@ -57,7 +57,9 @@ def bare(comfy_api, tiny_model):
     return model
 
 
-def test_our_walk_of_the_native_dit_is_bit_equal_to_its_own(tiny_model, bare, ksampler, prompt) -> None:
+def test_our_walk_of_the_native_dit_is_bit_equal_to_its_own(
+    tiny_model, bare, ksampler, prompt
+) -> None:
     from memory_v2v.nodes.attachment import base_info
     from memory_v2v.nodes.patching import MemoryPatch
 
@@ -69,29 +71,47 @@ def test_our_walk_of_the_native_dit_is_bit_equal_to_its_own(tiny_model, bare, ks
 
 
 def test_nothing_connected_is_bit_equal_on_the_server(comfy_server, tmp_path: Path) -> None:
-    sampler = {"seed": 5, "steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+    sampler = {
+        "seed": 5,
+        "steps": 2,
+        "cfg": 1.0,
+        "sampler_name": "euler",
+        "scheduler": "simple",
+        "denoise": 1.0,
+    }
     given = {"positive": ["2", 1], "negative": ["2", 2], "latent_image": ["2", 3]}
-    model_name = comfy_server.api.object_info()["LoadMemoryV2VModel"]["input"]["required"]["model_name"][1]["options"][
-        0
-    ]
+    model_name = comfy_server.api.object_info()["LoadMemoryV2VModel"]["input"]["required"][
+        "model_name"
+    ][1]["options"][0]
     workflow = {
         "1": {"class_type": "LoadMemoryV2VModel", "inputs": {"model_name": model_name}},
         "2": {"class_type": "ApplyMemory", "inputs": {"model": ["1", 0], "batch_size": 1}},
         "3": {"class_type": "KSampler", "inputs": {"model": ["1", 0], **given, **sampler}},
         "4": {"class_type": "KSampler", "inputs": {"model": ["2", 0], **given, **sampler}},
-        "5": {"class_type": "SaveLatent", "inputs": {"samples": ["3", 0], "filename_prefix": "plain"}},
-        "6": {"class_type": "SaveLatent", "inputs": {"samples": ["4", 0], "filename_prefix": "patched"}},
+        "5": {
+            "class_type": "SaveLatent",
+            "inputs": {"samples": ["3", 0], "filename_prefix": "plain"},
+        },
+        "6": {
+            "class_type": "SaveLatent",
+            "inputs": {"samples": ["4", 0], "filename_prefix": "patched"},
+        },
     }
-    saved = {file.node_id: file for file in output_files(comfy_server.api.run(workflow, timeout_s=120))}
+    saved = {
+        file.node_id: file for file in output_files(comfy_server.api.run(workflow, timeout_s=120))
+    }
     plain, patched = (
-        load_file(str(comfy_server.api.download(saved[node], tmp_path / node)))["latent_tensor"] for node in "56"
+        load_file(str(comfy_server.api.download(saved[node], tmp_path / node)))["latent_tensor"]
+        for node in "56"
     )
     assert plain.abs().max() > 0.1
     assert torch.equal(plain, patched)
 
 
 @pytest.mark.parametrize("left_out", ["source", "plan", "target_camera"])
-def test_source_memories_and_path_all_matter(apply, ksampler, one_turn, examples, left_out: str) -> None:
+def test_source_memories_and_path_all_matter(
+    apply, ksampler, one_turn, examples, left_out: str
+) -> None:
     changed = {**one_turn, left_out: None}
     if left_out == "target_camera":
         changed[left_out] = examples.path("tilt_up")
@@ -115,7 +135,9 @@ def test_a_second_apply_memory_replaces_the_first(apply, ksampler, one_turn, exa
     alone, positive, negative, latent = apply(**one_turn)
     other = apply(**{**one_turn, "target_camera": examples.path("tilt_up")})[0]
     twice = apply(**{**one_turn, "model": other})[0]
-    assert torch.equal(ksampler(twice, positive, negative, latent), ksampler(alone, positive, negative, latent))
+    assert torch.equal(
+        ksampler(twice, positive, negative, latent), ksampler(alone, positive, negative, latent)
+    )
 
 
 def test_wrappers_added_downstream_still_run(apply, ksampler, one_turn) -> None:
@@ -141,7 +163,9 @@ def test_a_weight_patch_reaches_the_memory_forward(apply, ksampler, one_turn) ->
     lora = patched.clone()
     weight = patched.model.diffusion_model.blocks[0].ffn[0].weight
     assert lora.add_patches({key: ("diff", (torch.randn_like(weight),))}) == [key]
-    assert not torch.equal(ksampler(lora, positive, negative, latent), ksampler(patched, positive, negative, latent))
+    assert not torch.equal(
+        ksampler(lora, positive, negative, latent), ksampler(patched, positive, negative, latent)
+    )
 
 
 def test_clean_tokens_are_made_once_a_run(apply, ksampler, one_turn, monkeypatch) -> None:
@@ -156,7 +180,9 @@ def test_clean_tokens_are_made_once_a_run(apply, ksampler, one_turn, monkeypatch
     assert len(calls) == 2
 
 
-def test_memory_estimate_counts_our_tokens(apply, ksampler, one_turn, tiny_model, monkeypatch) -> None:
+def test_memory_estimate_counts_our_tokens(
+    apply, ksampler, one_turn, tiny_model, monkeypatch
+) -> None:
     shapes = []
     real = type(tiny_model.model).memory_required
     monkeypatch.setattr(
@@ -177,7 +203,9 @@ def test_two_variants_have_their_own_noise(apply, ksampler, one_turn) -> None:
     assert first.shape == SHAPE and not torch.allclose(first, second, atol=1e-2)
 
 
-def test_length_comes_from_the_path_and_size_from_memory_without_a_source(apply, ksampler, examples) -> None:
+def test_length_comes_from_the_path_and_size_from_memory_without_a_source(
+    apply, ksampler, examples
+) -> None:
     path = examples.path("pan_left", num_frames=5)
     patched, positive, negative, latent = apply(plan=examples.plan(side=12), target_camera=path)
     assert latent["samples"].shape == (1, 16, 5, 12, 12)
@@ -185,7 +213,9 @@ def test_length_comes_from_the_path_and_size_from_memory_without_a_source(apply,
 
 
 def test_a_first_turn_without_memory_needs_no_plan(apply, ksampler, one_turn) -> None:
-    empty_plan = replace(one_turn["plan"], retrieval=replace(one_turn["plan"].retrieval, ranked=()), kernels=())
+    empty_plan = replace(
+        one_turn["plan"], retrieval=replace(one_turn["plan"].retrieval, ranked=()), kernels=()
+    )
     results = []
     for plan in (None, empty_plan):
         patched, positive, negative, latent = apply(**{**one_turn, "plan": plan})
@@ -212,16 +242,23 @@ def test_the_node_says_mode_memories_and_an_assumed_camera(comfy_api, tiny_model
 def test_prompts_pass_through_and_are_read(apply, ksampler, one_turn, prompt) -> None:
     model, positive, negative, latent = apply(**one_turn, positive=prompt)
     assert positive is prompt and negative[0][0].abs().max() == 0
-    assert not torch.equal(ksampler(model, prompt, negative, latent), ksampler(model, negative, negative, latent))
+    assert not torch.equal(
+        ksampler(model, prompt, negative, latent), ksampler(model, negative, negative, latent)
+    )
 
 
 def test_a_base_that_reads_prompts_asks_for_them(apply, bare) -> None:
-    with pytest.raises(ValueError, match="got nothing, but .* reads prompts; connect CLIP Text Encode"):
+    with pytest.raises(
+        ValueError, match="got nothing, but .* reads prompts; connect CLIP Text Encode"
+    ):
         apply(model=bare)
 
 
 def test_a_base_without_camera_weights_takes_no_path(apply, bare, prompt, one_turn) -> None:
-    with pytest.raises(ValueError, match="source_camera got a path, but WAN21 of 3 blocks of 64 has no camera weights"):
+    with pytest.raises(
+        ValueError,
+        match="source_camera got a path, but WAN21 of 3 blocks of 64 has no camera weights",
+    ):
         apply(model=bare, positive=prompt, negative=prompt, **one_turn)
 
 
@@ -233,41 +270,56 @@ def test_a_source_without_a_path_for_the_turn_is_refused(apply, one_turn) -> Non
 @pytest.mark.parametrize("which", ["source", "target"])
 def test_a_path_of_another_length_is_refused(apply, one_turn, examples, which: str) -> None:
     longer = examples.path("pan_left", num_frames=4)
-    with pytest.raises(ValueError, match=f"path of the {which} got 4 frames, wanted 3; set num_frames"):
+    with pytest.raises(
+        ValueError, match=f"path of the {which} got 4 frames, wanted 3; set num_frames"
+    ):
         apply(**{**one_turn, f"{which}_camera": longer})
 
 
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (torch.zeros(1, 4, 16, 16), r"source got a latent of shape \(1, 4, 16, 16\), wanted \(1, 16, frames"),
+        (
+            torch.zeros(1, 4, 16, 16),
+            r"source got a latent of shape \(1, 4, 16, 16\), wanted \(1, 16, frames",
+        ),
         (torch.zeros(2, 16, 3, 16, 16), "source got 2 videos, wanted 1"),
         (torch.full((1, 16, 3, 16, 16), math.nan), "source got NaN or infinity, wanted finite"),
     ],
 )
-def test_a_source_that_is_not_one_finite_video_is_refused(apply, one_turn, samples, message: str) -> None:
+def test_a_source_that_is_not_one_finite_video_is_refused(
+    apply, one_turn, samples, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         apply(**{**one_turn, "source": {"samples": samples}})
 
 
 def test_memories_of_another_size_or_model_are_refused(apply, one_turn, examples) -> None:
-    with pytest.raises(ValueError, match=r"has latents of \(16, 24, 24\) .* wanted \(16, 16, 16\) as the source"):
+    with pytest.raises(
+        ValueError, match=r"has latents of \(16, 24, 24\) .* wanted \(16, 16, 16\) as the source"
+    ):
         apply(**{**one_turn, "plan": examples.plan(side=24)})
     foreign = replace(examples, model_name="Wan2.1")
-    with pytest.raises(ValueError, match="made by 'Wan2.1', wanted 'built-in: tiny'.*start a new cache"):
+    with pytest.raises(
+        ValueError, match="made by 'Wan2.1', wanted 'built-in: tiny'.*start a new cache"
+    ):
         apply(**{**one_turn, "plan": foreign.plan()})
 
 
 def test_another_latent_at_the_sampler_is_refused(apply, ksampler, one_turn) -> None:
     patched, positive, negative, _ = apply(**one_turn)
-    with pytest.raises(ValueError, match=r"sampler's latent got \(16, 3, 24, 24\) .* wanted \(16, 3, 16, 16\)"):
+    with pytest.raises(
+        ValueError, match=r"sampler's latent got \(16, 3, 24, 24\) .* wanted \(16, 3, 16, 16\)"
+    ):
         ksampler(patched, positive, negative, {"samples": torch.zeros(1, 16, 3, 24, 24)})
 
 
 def test_area_conditioning_is_refused(apply, ksampler, one_turn) -> None:
     patched, positive, negative, latent = apply(**one_turn)
     area = [[positive[0][0], {"area": (8, 8, 0, 0), "strength": 1.0}]]
-    with pytest.raises(ValueError, match="got a piece .*disconnect area conditioning and context windows"):
+    with pytest.raises(
+        ValueError, match="got a piece .*disconnect area conditioning and context windows"
+    ):
         ksampler(patched, area, negative, latent)
 
 
@@ -298,11 +350,19 @@ def test_an_adapter_beside_a_bare_base_equals_the_model_that_holds_it(
     held = adapter_of(tiny_model)
     state = {name: value.clone() for name, value in held.state_dict().items()}
     adapter = LoadedAdapter("mine", held.config, state)
-    foreign = {**one_turn, "plan": replace(examples, model_name=f"{base_info(bare).model_name} with mine").plan()}
+    foreign = {
+        **one_turn,
+        "plan": replace(examples, model_name=f"{base_info(bare).model_name} with mine").plan(),
+    }
     native = replace(examples, model_name=base_info(tiny_model).model_name).plan()
     results = []
-    for model, given in ((bare, {**foreign, "adapter": adapter}), (tiny_model, {**one_turn, "plan": native})):
-        patched, *conditioning, latent = apply(model=model, positive=prompt, negative=prompt, **given)
+    for model, given in (
+        (bare, {**foreign, "adapter": adapter}),
+        (tiny_model, {**one_turn, "plan": native}),
+    ):
+        patched, *conditioning, latent = apply(
+            model=model, positive=prompt, negative=prompt, **given
+        )
         results.append(ksampler(patched, *conditioning, latent))
     assert results[0].abs().max() > 0.1
     assert torch.equal(*results)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from memv2v_core.builtin import bundle
-from memv2v_core.training.demo_clips import demo_scenes
-from memv2v_core.training.edits import AMBIGUOUS, COLOURS, TRAINED_KINDS
-from memv2v_core.training.worlds import KINDS
+from memv2v_core.synthetic.demo_clips import demo_scenes
+from memv2v_core.synthetic.edits import AMBIGUOUS, TRAINED_KINDS
+from memv2v_core.synthetic.outlines import COLOURS, KINDS
 
 CUT = 0.06  # mean change of a pixel from frame to frame; what moves on its own stays far below
 
@@ -17,7 +17,14 @@ def clip(comfy_api):
     from memory_v2v.nodes.demo_clips import DemoLongVideo
 
     def run(**changes):
-        given = {"seed": 3, "num_frames": 24, "shots": 1, "instruction": "hat", "size": 48, **changes}
+        given = {
+            "seed": 3,
+            "num_frames": 24,
+            "shots": 1,
+            "instruction": "hat",
+            "size": 48,
+            **changes,
+        }
         return comfy_api.run_node(DemoLongVideo, **given)
 
     return run
@@ -44,7 +51,10 @@ def test_the_true_edit_changes_the_object_and_nothing_else(clip, kind: str) -> N
     share = changed.float().mean((1, 2))
     assert (share > 0.003).all() and (share < 0.25).all()
     assert prompt in {
-        text.format(f"{colour} {name}") for text in AMBIGUOUS[kind] for colour in COLOURS for name in KINDS
+        text.format(f"{colour} {name}")
+        for text in AMBIGUOUS[kind]
+        for colour in COLOURS
+        for name in KINDS
     }
 
 
@@ -66,7 +76,11 @@ def test_a_scene_that_returns_keeps_its_answer_and_the_other_has_its_own() -> No
 
 def test_the_clip_is_the_same_whatever_the_instruction(clip) -> None:
     hat, colour = (clip(shots=2, instruction=kind).result for kind in ("hat", "recolour"))
-    assert torch.equal(hat[0], colour[0]) and hat[1] != colour[1] and not torch.equal(hat[3], colour[3])
+    assert (
+        torch.equal(hat[0], colour[0])
+        and hat[1] != colour[1]
+        and not torch.equal(hat[3], colour[3])
+    )
 
 
 def test_pieces_make_no_difference(clip) -> None:
@@ -76,7 +90,9 @@ def test_pieces_make_no_difference(clip) -> None:
 
 def test_the_same_seed_gives_the_same_clip_and_another_another(clip) -> None:
     first, again, other = clip().result, clip().result, clip(seed=4).result
-    assert torch.equal(first[0], again[0]) and torch.equal(first[3], again[3]) and first[1] == again[1]
+    assert (
+        torch.equal(first[0], again[0]) and torch.equal(first[3], again[3]) and first[1] == again[1]
+    )
     assert (first[0] - other[0]).abs().mean() > 0.02
 
 

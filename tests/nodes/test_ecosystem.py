@@ -1,7 +1,7 @@
 """Native Wan tools on a patched MODEL: each works beside source, memories, cameras and merging.
 
-Weights are small and random, in the real key layout and loaded by ComfyUI's own loaders. Results are compared in the
-DiT's space; one step gives the model's first prediction.
+Weights are small and random, in the real key layout and loaded by ComfyUI's own loaders. Results
+are compared in the DiT's space; one step gives the model's first prediction.
 """
 
 from dataclasses import replace
@@ -16,7 +16,9 @@ def distance(first: torch.Tensor, second: torch.Tensor) -> float:
     return (first - second).abs().max().item()
 
 
-def test_source_memories_cameras_and_merging_all_reach_the_result(tiny_wan, wan_model, plain) -> None:
+def test_source_memories_cameras_and_merging_all_reach_the_result(
+    tiny_wan, wan_model, plain
+) -> None:
     changes = [
         {"source": {"samples": tiny_wan.video(99)[None]}},
         {"plan": tiny_wan.plan(wan_model, kernels=(4,))},
@@ -35,8 +37,12 @@ def test_a_context_window_over_everything_equals_no_windows(tiny_wan, wan_model,
 
 
 @pytest.mark.parametrize("conditioning", ["per_video", "target"])
-def test_each_context_window_equals_a_run_on_its_slice(tiny_wan, wan_model, conditioning: str) -> None:
-    """Six latent frames in windows 0-2 and 3-5; ComfyUI puts frame 2 before the second and drops its result."""
+def test_each_context_window_equals_a_run_on_its_slice(
+    tiny_wan, wan_model, conditioning: str
+) -> None:
+    """Six latent frames in windows 0-2 and 3-5; ComfyUI puts frame 2 before the second and drops
+    its result.
+    """
     memories = tiny_wan.plan(wan_model, num_latent=3, camera_conditioning=conditioning)
     if conditioning == "target":
         memories = replace(memories, retrieval=replace(memories.retrieval, ranked=()), kernels=())
@@ -62,14 +68,19 @@ def test_a_context_window_sees_its_own_source_frames_and_every_memory(tiny_wan, 
     noise = tiny_wan.video(8, 6)[None]
 
     def result(last_source: float, last_memory: float) -> torch.Tensor:
-        source, memories = tiny_wan.video(3, 6), tiny_wan.plan(wan_model, kernels=(4,), merging=None, num_latent=6)
+        source, memories = (
+            tiny_wan.video(3, 6),
+            tiny_wan.plan(wan_model, kernels=(4,), merging=None, num_latent=6),
+        )
         source[:, 5] += last_source
         entry = memories.retrieval.ranked[0].entry
         latent = entry.latent.clone()
         latent[:, 5] += last_memory
         ranked = (replace(memories.retrieval.ranked[0], entry=replace(entry, latent=latent)),)
         memories = replace(memories, retrieval=replace(memories.retrieval, ranked=ranked))
-        turn = tiny_wan.turn(wan_model, num_latent=6, plan=memories, source={"samples": source[None]})
+        turn = tiny_wan.turn(
+            wan_model, num_latent=6, plan=memories, source={"samples": source[None]}
+        )
         return tiny_wan.predict(turn, noise, tiny_wan.windows(turn.model))
 
     before, other_source, other_memory = result(0, 0), result(5, 0), result(0, 5)
@@ -89,34 +100,48 @@ def test_overlapping_windows_of_the_node_s_defaults_run_with_guidance(tiny_wan, 
     assert distance(result, tiny_wan.sample(without, patched, cfg=2.0)) > 1e-2
 
 
-def test_windows_and_memories_are_both_in_the_memory_estimate(tiny_wan, wan_model, monkeypatch) -> None:
+def test_windows_and_memories_are_both_in_the_memory_estimate(
+    tiny_wan, wan_model, monkeypatch
+) -> None:
     import comfy.sampler_helpers
 
     seen, estimate = [], comfy.sampler_helpers.estimate_memory
     monkeypatch.setattr(
-        comfy.sampler_helpers, "estimate_memory", lambda m, shape, c: seen.append(shape[2]) or estimate(m, shape, c)
+        comfy.sampler_helpers,
+        "estimate_memory",
+        lambda m, shape, c: seen.append(shape[2]) or estimate(m, shape, c),
     )
     turn = tiny_wan.turn(wan_model, num_latent=6)
     tiny_wan.sample(turn, steps=1)
     tiny_wan.sample(turn, tiny_wan.windows(turn.model), steps=1)
     tiny_wan.sample(tiny_wan.turn(tiny_wan.windows(wan_model), num_latent=6), steps=1)
-    # source as long as the target; memories of 6 frames at a quarter and a sixteenth of its tokens: 1.875 frames
+    # source as long as the target; memories of 6 frames at a quarter and a sixteenth of its tokens:
+    # 1.875 frames
     assert seen == [6 + 6 + 2, 3 + 3 + 2, 3 + 3 + 2]
 
 
 def test_windows_over_another_axis_are_refused(tiny_wan, wan_model) -> None:
     turn = tiny_wan.turn(wan_model)
-    settings = {"context_schedule": "batched", "context_stride": 1, "closed_loop": False, "fuse_method": "flat"}
+    settings = {
+        "context_schedule": "batched",
+        "context_stride": 1,
+        "closed_loop": False,
+        "fuse_method": "flat",
+    }
     node = tiny_wan.extra("nodes_context_windows", "ContextWindowsManualNode")
     settings |= {"context_length": 8, "context_overlap": 0, "dim": 4, "freenoise": False}
-    with pytest.raises(ValueError, match=r"piece \(3, 8, 8\) of the latent, wanted 3 of its 3 frames"):
+    with pytest.raises(
+        ValueError, match=r"piece \(3, 8, 8\) of the latent, wanted 3 of its 3 frames"
+    ):
         tiny_wan.sample(turn, tiny_wan.run(node, model=turn.model, **settings))
 
 
 def skip_layers(wan: Any, model: Any, layers: str, scale: float = 2.0) -> Any:
     node = wan.extra("nodes_slg", "SkipLayerGuidanceDiT")
     percents = {"start_percent": 0.0, "end_percent": 1.0}
-    return wan.run(node, model=model, scale=scale, double_layers=layers, single_layers="", **percents)
+    return wan.run(
+        node, model=model, scale=scale, double_layers=layers, single_layers="", **percents
+    )
 
 
 def test_skip_layer_guidance_skips_a_layer_of_the_memory_forward(tiny_wan, wan_model) -> None:
@@ -178,7 +203,9 @@ def test_model_sampling_sd3_before_and_after_are_one(tiny_wan, wan_model, plain)
     after = tiny_wan.sample(turn, tiny_wan.run(node, turn.model, 3.0))
     assert torch.equal(before, after)
     assert distance(before, plain) > 1e-2
-    assert torch.equal(tiny_wan.sample(turn, tiny_wan.run(node, turn.model, 8.0)), plain)  # Wan's own shift
+    assert torch.equal(
+        tiny_wan.sample(turn, tiny_wan.run(node, turn.model, 8.0)), plain
+    )  # Wan's own shift
 
 
 def test_sampler_custom_advanced_equals_ksampler(tiny_wan, wan_model) -> None:
@@ -199,7 +226,9 @@ def test_sampler_custom_advanced_equals_ksampler(tiny_wan, wan_model) -> None:
     assert torch.equal(turn.model.model.process_latent_in(sampled["samples"]), expected)
 
 
-def test_a_batch_and_prompts_run_together_or_apart(tiny_wan, wan_model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_and_prompts_run_together_or_apart(
+    tiny_wan, wan_model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turn = tiny_wan.turn(wan_model, batch_size=2)
     together = tiny_wan.sample(turn, cfg=2.0)
     for row in range(2):
@@ -209,8 +238,12 @@ def test_a_batch_and_prompts_run_together_or_apart(tiny_wan, wan_model, monkeypa
     assert distance(tiny_wan.sample(turn, cfg=2.0), together) < 1e-4
 
 
-def test_a_lora_hook_on_one_prompt_leaves_the_other_prompt_s_tokens_alone(tiny_wan, wan_model) -> None:
-    """The LoRA changes how latents become tokens, so tokens made under it may not serve the other prompt."""
+def test_a_lora_hook_on_one_prompt_leaves_the_other_prompt_s_tokens_alone(
+    tiny_wan, wan_model
+) -> None:
+    """The LoRA changes how latents become tokens, so tokens made under it may not serve the other
+    prompt.
+    """
     import comfy.hooks
     from instruments.tiny_wan import patch_embedding_lora
 
@@ -230,7 +263,9 @@ def test_a_lora_hook_on_one_prompt_leaves_the_other_prompt_s_tokens_alone(tiny_w
 def test_attention_overrides_take_part_in_every_attention(tiny_wan, wan_model, plain) -> None:
     lengths: list[tuple[int, int]] = []
 
-    def look(attend: Any, query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def look(
+        attend: Any, query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         lengths.append((query.shape[1], key.shape[1]))
         return attend(query, key, *args, **kwargs)
 
@@ -241,7 +276,9 @@ def test_attention_overrides_take_part_in_every_attention(tiny_wan, wan_model, p
 
     merged = tiny_wan.turn(wan_model)
     assert torch.equal(tiny_wan.sample(merged, tiny_wan.with_attention(merged.model, look)), plain)
-    halved = tiny_wan.with_attention(merged.model, lambda attend, *args, **kwargs: attend(*args, **kwargs) / 2)
+    halved = tiny_wan.with_attention(
+        merged.model, lambda attend, *args, **kwargs: attend(*args, **kwargs) / 2
+    )
     assert distance(tiny_wan.sample(merged, halved), plain) > 1e-2
 
 
@@ -249,15 +286,30 @@ def test_rope_options_move_conditioning_tokens_along(tiny_wan, wan_model, plain)
     turn = tiny_wan.turn(wan_model)
     assert torch.equal(tiny_wan.sample(turn, tiny_wan.scale_rope(turn.model)), plain)
     shifted = tiny_wan.scale_rope(turn.model, shift_t=5.0, shift_x=3.0)
-    assert distance(tiny_wan.sample(turn, shifted), plain) < 1e-3  # only differences of positions count
-    assert distance(tiny_wan.sample(turn, tiny_wan.scale_rope(turn.model, scale_t=2.0)), plain) > 1e-2
+    assert (
+        distance(tiny_wan.sample(turn, shifted), plain) < 1e-3
+    )  # only differences of positions count
+    assert (
+        distance(tiny_wan.sample(turn, tiny_wan.scale_rope(turn.model, scale_t=2.0)), plain) > 1e-2
+    )
 
 
-def test_target_conditioning_tells_every_video_the_target_s_pose_and_rays(tiny_wan, wan_model, plain) -> None:
+def test_target_conditioning_tells_every_video_the_target_s_pose_and_rays(
+    tiny_wan, wan_model, plain
+) -> None:
     memories = tiny_wan.plan(wan_model, camera_conditioning="target")
     target = tiny_wan.path("pan_left")
     told = tiny_wan.sample(tiny_wan.turn(wan_model, plan=memories, source_camera=target))
-    ranked = tuple(replace(item, entry=replace(item.entry, camera=target)) for item in memories.retrieval.ranked)
-    own = replace(memories, retrieval=replace(memories.retrieval, ranked=ranked), camera_conditioning="per_video")
-    assert torch.equal(told, tiny_wan.sample(tiny_wan.turn(wan_model, plan=own, source_camera=target)))
+    ranked = tuple(
+        replace(item, entry=replace(item.entry, camera=target))
+        for item in memories.retrieval.ranked
+    )
+    own = replace(
+        memories,
+        retrieval=replace(memories.retrieval, ranked=ranked),
+        camera_conditioning="per_video",
+    )
+    assert torch.equal(
+        told, tiny_wan.sample(tiny_wan.turn(wan_model, plan=own, source_camera=target))
+    )
     assert distance(told, plain) > 1e-3

@@ -1,4 +1,6 @@
-"""Bases beside Wan2.1: Wan2.2 with a timestep a frame, and LucyEdit with its source on the channel axis."""
+"""Bases beside Wan2.1: Wan2.2 with a timestep a frame, and LucyEdit with its source on the channel
+axis.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -28,8 +30,11 @@ def lucy(tiny_wan) -> Any:
     return tiny_wan.load(tiny_wan.save(wan_weights(96, 48), "tiny_lucy.safetensors"))
 
 
-def bare_turn(wan: Any, model: Any, kernels: tuple[int, ...] = (4, 8), source: torch.Tensor | None = None) -> Any:
-    """A turn without adapter and cameras: latents of 48 channels, memories that know their source."""
+def bare_turn(
+    wan: Any, model: Any, kernels: tuple[int, ...] = (4, 8), source: torch.Tensor | None = None
+) -> Any:
+    """A turn without adapter and cameras: latents of 48 channels, memories that know their
+    source."""
     source = wan.video(3, 3, 48) if source is None else source
     plan = None
     if kernels:
@@ -39,11 +44,17 @@ def bare_turn(wan: Any, model: Any, kernels: tuple[int, ...] = (4, 8), source: t
         name = base_info(model).model_name
         entries = [
             replace(
-                item.entry, model_name=name, latent=wan.video(20 + i, 3, 48), source_latent=wan.video(30 + i, 3, 48)
+                item.entry,
+                model_name=name,
+                latent=wan.video(20 + i, 3, 48),
+                source_latent=wan.video(30 + i, 3, 48),
             )
             for i, item in enumerate(plan.retrieval.ranked)
         ]
-        ranked = tuple(replace(item, entry=entry) for item, entry in zip(plan.retrieval.ranked, entries, strict=True))
+        ranked = tuple(
+            replace(item, entry=entry)
+            for item, entry in zip(plan.retrieval.ranked, entries, strict=True)
+        )
         plan = replace(plan, retrieval=replace(plan.retrieval, ranked=ranked))
     cameras = {"source_camera": None, "target_camera": None, "adapter": None}
     return wan.turn(model, plan=plan, source={"samples": source[None]}, **cameras)
@@ -65,14 +76,20 @@ def test_wan22_noise_masks_give_frames_their_own_time(tiny_wan, wan22) -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 16), (7, 9)], ids=["even", "odd"])
-def test_lucy_edit_without_memories_is_native_bit_for_bit(tiny_wan, lucy, size: tuple[int, int]) -> None:
-    turn = bare_turn(tiny_wan, lucy, kernels=(), source=tiny_wan.video(3, 3, 48)[..., : size[0], : size[1]])
+def test_lucy_edit_without_memories_is_native_bit_for_bit(
+    tiny_wan, lucy, size: tuple[int, int]
+) -> None:
+    turn = bare_turn(
+        tiny_wan, lucy, kernels=(), source=tiny_wan.video(3, 3, 48)[..., : size[0], : size[1]]
+    )
     assert turn.latent["samples"].shape[3:] == size
     assert type(lucy.model).__name__ == "WAN22" and lucy.model.diffusion_model.in_dim == 96
     assert turn.model is not lucy
     ours, native = tiny_wan.sample(turn, cfg=2.0), tiny_wan.sample(turn, lucy, cfg=2.0)
     assert torch.equal(ours, native)
-    other = replace(turn, positive=tiny_wan.prompt(1), negative=tiny_wan.prompt(2))  # without the source's channels
+    other = replace(
+        turn, positive=tiny_wan.prompt(1), negative=tiny_wan.prompt(2)
+    )  # without the source's channels
     assert distance(native, tiny_wan.sample(other, lucy, cfg=2.0)) > 1e-2
 
 
@@ -99,7 +116,9 @@ def test_context_windows_cut_the_source_of_lucy_edit(tiny_wan, lucy) -> None:
 
 
 def test_rope_options_move_the_target_as_they_do_natively(tiny_wan, lucy) -> None:
-    turn = bare_turn(tiny_wan, lucy, kernels=())  # sees its source, and yet has no tokens but the target's
+    turn = bare_turn(
+        tiny_wan, lucy, kernels=()
+    )  # sees its source, and yet has no tokens but the target's
     for options in ({}, {"scale_t": 1.5, "scale_y": 0.5, "scale_x": 2.0, "shift_t": 4.0}):
         ours = tiny_wan.sample(turn, tiny_wan.scale_rope(turn.model, **options), steps=1)
         native = tiny_wan.sample(turn, tiny_wan.scale_rope(lucy, **options), steps=1)

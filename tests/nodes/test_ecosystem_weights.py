@@ -1,7 +1,7 @@
 """Native ways to store, change and place a model's weights, under a MODEL with memory.
 
-Weights are small and random, in the real key layout and loaded by ComfyUI's own loaders. Results are compared in the
-DiT's space; one step gives the model's first prediction.
+Weights are small and random, in the real key layout and loaded by ComfyUI's own loaders. Results
+are compared in the DiT's space; one step gives the model's first prediction.
 """
 
 import importlib
@@ -24,7 +24,9 @@ def distance(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("loader", ["LoraLoaderModelOnly", "LoraLoaderBypassModelOnly"])
-def test_lora_before_and_after_apply_memory_are_one(tiny_wan, comfy_api, wan_model, plain, loader: str) -> None:
+def test_lora_before_and_after_apply_memory_are_one(
+    tiny_wan, comfy_api, wan_model, plain, loader: str
+) -> None:
     from instruments.tiny_wan import lora_weights, patch_embedding_lora
 
     weights = lora_weights() if "Bypass" in loader else {**lora_weights(), **patch_embedding_lora()}
@@ -41,12 +43,21 @@ def test_lora_before_and_after_apply_memory_are_one(tiny_wan, comfy_api, wan_mod
     assert torch.equal(tiny_wan.sample(tiny_wan.turn(wan_model)), plain)  # the LoRA leaves no trace
 
 
-@pytest.mark.parametrize(("dtype", "weight_dtype"), [(FP8, "fp8_e4m3fn"), (torch.bfloat16, "default")], ids=str)
-def test_stored_precision_costs_only_the_weights_rounding(tiny_wan, plain, dtype: torch.dtype, weight_dtype) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "weight_dtype"), [(FP8, "fp8_e4m3fn"), (torch.bfloat16, "default")], ids=str
+)
+def test_stored_precision_costs_only_the_weights_rounding(
+    tiny_wan, plain, dtype: torch.dtype, weight_dtype
+) -> None:
     from instruments.tiny_wan import wan_weights
 
-    stored = {name: values if "patch_emb" in name else values.to(dtype) for name, values in wan_weights().items()}
-    rounded = tiny_wan.load(tiny_wan.save({n: v.float() for n, v in stored.items()}, "rounded.safetensors"))
+    stored = {
+        name: values if "patch_emb" in name else values.to(dtype)
+        for name, values in wan_weights().items()
+    }
+    rounded = tiny_wan.load(
+        tiny_wan.save({n: v.float() for n, v in stored.items()}, "rounded.safetensors")
+    )
     small = tiny_wan.load(tiny_wan.save(stored, "stored.safetensors"), weight_dtype)
     kept = small.model.diffusion_model.blocks[0].self_attn.q.weight.dtype
     assert kept == (FP8 if dtype == FP8 else torch.float32)  # a CPU is given bf16 files in fp32
@@ -64,14 +75,20 @@ def test_bf16_computation_is_close_to_fp32(tiny_wan, wan_model) -> None:
     plain = tiny_wan.sample(tiny_wan.turn(wan_model), **once)
     before = tiny_wan.sample(tiny_wan.turn(tiny_wan.run(node, wan_model, "bf16")), **once)
     turn = tiny_wan.turn(wan_model)
-    assert torch.equal(before, tiny_wan.sample(turn, tiny_wan.run(node, turn.model, "bf16"), **once))
+    assert torch.equal(
+        before, tiny_wan.sample(turn, tiny_wan.run(node, turn.model, "bf16"), **once)
+    )
     file = tiny_wan.comfy_api.base_dir / "models" / "diffusion_models" / "tiny_wan.safetensors"
-    bf16 = tiny_wan.run(node, comfy.sd.load_diffusion_model(str(file), {"dtype": torch.bfloat16}), "bf16")
+    bf16 = tiny_wan.run(
+        node, comfy.sd.load_diffusion_model(str(file), {"dtype": torch.bfloat16}), "bf16"
+    )
     stored = tiny_wan.sample(tiny_wan.turn(bf16), **once)
     assert bf16.model.diffusion_model.blocks[0].self_attn.q.weight.dtype == torch.bfloat16
     for result in (before, stored):
         assert 0 < (result - plain).norm() / plain.norm() < 0.02
-    assert (result - tiny_wan.sample(tiny_wan.turn(wan_model, plan=None), **once)).norm() / plain.norm() > 0.02
+    assert (
+        result - tiny_wan.sample(tiny_wan.turn(wan_model, plan=None), **once)
+    ).norm() / plain.norm() > 0.02
 
 
 def write_gguf(path: Path) -> dict[str, torch.Tensor]:
@@ -83,7 +100,9 @@ def write_gguf(path: Path) -> dict[str, torch.Tensor]:
     writer = gguf.GGUFWriter(str(path), "wan")
     for name, values in wan_weights().items():
         data = values.numpy()
-        if name == "patch_embedding.weight":  # GGUF knows no five axes: the shape is stored beside the values
+        if (
+            name == "patch_embedding.weight"
+        ):  # GGUF knows no five axes: the shape is stored beside the values
             writer.add_array(f"comfy.gguf.orig_shape.{name}", list(data.shape))
             data = data.reshape(len(data), -1)
         if data.ndim == 2 and name.endswith("weight") and "patch" not in name:
@@ -108,7 +127,9 @@ def gguf_pack() -> Any:
     pytest.importorskip("gguf")
     if "comfyui_gguf" not in sys.modules:
         init = Path(named) / "__init__.py"
-        spec = importlib.util.spec_from_file_location("comfyui_gguf", init, submodule_search_locations=[named])
+        spec = importlib.util.spec_from_file_location(
+            "comfyui_gguf", init, submodule_search_locations=[named]
+        )
         sys.modules["comfyui_gguf"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["comfyui_gguf"])
     return importlib.import_module("comfyui_gguf.nodes")
@@ -120,7 +141,9 @@ def test_a_gguf_file_gives_what_its_dequantised_weights_give(tiny_wan, comfy_api
     pack = gguf_pack()
     held = write_gguf(comfy_api.base_dir / "models" / "diffusion_models" / "tiny_wan_q8.gguf")
     model = tiny_wan.run(pack.UnetLoaderGGUF, unet_name="tiny_wan_q8.gguf")
-    whole = tiny_wan.sample(tiny_wan.turn(tiny_wan.load(tiny_wan.save(held, "dequantised.safetensors"))))
+    whole = tiny_wan.sample(
+        tiny_wan.turn(tiny_wan.load(tiny_wan.save(held, "dequantised.safetensors")))
+    )
     result = tiny_wan.sample(tiny_wan.turn(model))
     assert distance(result, whole) < 2e-2  # by default the pack dequantises to fp16
     assert 1e-4 < distance(result, plain) < 1.0
@@ -129,12 +152,16 @@ def test_a_gguf_file_gives_what_its_dequantised_weights_give(tiny_wan, comfy_api
     lora = tiny_wan.save(lora_weights(), "gguf_lora.safetensors", "loras")
     loader = comfy_api.nodes.LoraLoaderModelOnly
     before = tiny_wan.sample(tiny_wan.turn(tiny_wan.run(loader, model, lora, 0.6)))
-    after = tiny_wan.sample(tiny_wan.turn(model), tiny_wan.run(loader, tiny_wan.turn(model).model, lora, 0.6))
+    after = tiny_wan.sample(
+        tiny_wan.turn(model), tiny_wan.run(loader, tiny_wan.turn(model).model, lora, 0.6)
+    )
     assert torch.equal(before, after)
     assert distance(before, result) > 1e-2
 
     settings = {"unet_name": "tiny_wan_q8.gguf", "dequant_dtype": "float32", "patch_dtype": None}
-    exact = tiny_wan.run(pack.UnetLoaderGGUFAdvanced, **settings, patch_on_device=False)  # for all its models
+    exact = tiny_wan.run(
+        pack.UnetLoaderGGUFAdvanced, **settings, patch_on_device=False
+    )  # for all its models
     assert distance(tiny_wan.sample(tiny_wan.turn(exact)), whole) < 1e-4
 
 
@@ -142,7 +169,9 @@ def test_a_gguf_file_gives_what_its_dequantised_weights_give(tiny_wan, comfy_api
 def test_weights_left_outside_a_small_memory_change_nothing(
     tiny_wan, comfy_api, wan_model, plain, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    """ComfyUI is told that its device is a card with room for a part of the weights; the device is the CPU still."""
+    """ComfyUI is told that its device is a card with room for a part of the weights; the device is
+    the CPU still.
+    """
     import comfy.model_management as management
     from comfy.patcher_extension import CallbacksMP
     from instruments.tiny_wan import lora_weights
@@ -157,10 +186,14 @@ def test_weights_left_outside_a_small_memory_change_nothing(
     monkeypatch.setattr(management, "minimum_inference_memory", lambda: 0)
     monkeypatch.setattr(management, "MIN_WEIGHT_MEMORY_RATIO", share)
     free = turn.model.model_size()
-    monkeypatch.setattr(management, "get_free_memory", lambda device, both=False: (free, free) if both else free)
+    monkeypatch.setattr(
+        management, "get_free_memory", lambda device, both=False: (free, free) if both else free
+    )
     monkeypatch.setattr(type(model.model), "memory_required", lambda *args, **kwargs: 1e12)
     loaded = []
-    turn.model.add_callback(CallbacksMP.ON_LOAD, lambda patcher, *args: loaded.append(patcher.loaded_size() / free))
+    turn.model.add_callback(
+        CallbacksMP.ON_LOAD, lambda patcher, *args: loaded.append(patcher.loaded_size() / free)
+    )
     tight = tiny_wan.sample(turn)
     assert model.model.model_lowvram and model.model.lowvram_patch_counter > 0
     assert loaded and loaded[-1] <= share
@@ -172,9 +205,11 @@ def test_weights_left_outside_a_small_memory_change_nothing(
 
 @pytest.mark.parametrize("backend", ["eager", "inductor"])
 def test_a_compiled_model_is_close_to_the_plain_one(tiny_wan, wan_model, backend: str) -> None:
-    """The native node offers inductor, which compiles for minutes here; "eager" traces the forward as it does.
+    """The native node offers inductor, which compiles for minutes here; "eager" traces the forward
+    as it does.
 
-    Attention is PyTorch's, as on cards: what ComfyUI takes on a CPU reads the free memory, which nothing can trace.
+    Attention is PyTorch's, as on cards: what ComfyUI takes on a CPU reads the free memory, which
+    nothing can trace.
     """
     from comfy.ldm.modules.attention import attention_pytorch
 
@@ -185,8 +220,14 @@ def test_a_compiled_model_is_close_to_the_plain_one(tiny_wan, wan_model, backend
     turn = tiny_wan.turn(wan_model)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    model = tiny_wan.with_attention(turn.model, lambda attend, *args, **kwargs: attention_pytorch(*args, **kwargs))
-    compiled = tiny_wan.run(tiny_wan.extra("nodes_torch_compile", "TorchCompileModel"), model=model, backend=backend)
+    model = tiny_wan.with_attention(
+        turn.model, lambda attend, *args, **kwargs: attention_pytorch(*args, **kwargs)
+    )
+    compiled = tiny_wan.run(
+        tiny_wan.extra("nodes_torch_compile", "TorchCompileModel"), model=model, backend=backend
+    )
     result = tiny_wan.sample(turn, compiled, steps=1)
     assert distance(result, tiny_wan.sample(turn, steps=1)) < 1e-4
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # nothing in it falls out of the graph
+    assert (
+        torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    )  # nothing in it falls out of the graph

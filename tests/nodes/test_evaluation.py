@@ -11,7 +11,7 @@ from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix, static_trajectory
-from memv2v_core.training.scenes import Scene, SceneConfig, make_scene, render
+from memv2v_core.synthetic.panoramas import Scene, SceneConfig, make_scene, render_panorama
 
 LENS = intrinsics_matrix(0.8660254, 0.8660254)
 NUM_FRAMES, SIDE = 3, 64
@@ -27,7 +27,9 @@ def vae(comfy_api):
 
 @lru_cache
 def scene(seed: int) -> Scene:
-    return make_scene(SceneConfig(num_shapes=16, panorama_width=256), torch.Generator().manual_seed(seed))
+    return make_scene(
+        SceneConfig(num_shapes=16, panorama_width=256), torch.Generator().manual_seed(seed)
+    )
 
 
 def path(motion: str, amplitude: float) -> CameraTrajectory:
@@ -35,10 +37,12 @@ def path(motion: str, amplitude: float) -> CameraTrajectory:
 
 
 def images(seed: int, camera: CameraTrajectory) -> torch.Tensor:
-    return render(scene(seed), camera, SIDE, SIDE).movedim(1, -1)
+    return render_panorama(scene(seed), camera, SIDE, SIDE).movedim(1, -1)
 
 
-def turn(vae, seed: int, camera: CameraTrajectory, number: int, num_frames: int = NUM_FRAMES) -> MemoryEntry:
+def turn(
+    vae, seed: int, camera: CameraTrajectory, number: int, num_frames: int = NUM_FRAMES
+) -> MemoryEntry:
     with torch.inference_mode():
         latent = vae.encode(images(seed, camera))[0].clone()
     return MemoryEntry(latent, camera, "m", num_frames, number, float(number))
@@ -54,7 +58,9 @@ def cache_of(*entries: MemoryEntry) -> MemoryCache:
 def run(comfy_api, vae, cache: MemoryCache, **inputs):
     from memory_v2v.nodes.evaluation import ConsistencyReport
 
-    return comfy_api.run_node(ConsistencyReport, cache=cache, vae=vae, source_camera=SOURCE, **inputs)
+    return comfy_api.run_node(
+        ConsistencyReport, cache=cache, vae=vae, source_camera=SOURCE, **inputs
+    )
 
 
 def test_views_of_one_scene_agree_and_of_two_scenes_do_not(comfy_api, vae) -> None:
@@ -72,7 +78,11 @@ def test_views_of_one_scene_agree_and_of_two_scenes_do_not(comfy_api, vae) -> No
 def test_all_pairs_are_compared(comfy_api, vae) -> None:
     entries = [turn(vae, 1, path("pan_right", 30 + 5 * i), i + 1) for i in range(3)]
     report = json.loads(run(comfy_api, vae, cache_of(*entries))[0])
-    assert [row["pair"] for row in report["pairs"]] == ["turn 1 and turn 2", "turn 1 and turn 3", "turn 2 and turn 3"]
+    assert [row["pair"] for row in report["pairs"]] == [
+        "turn 1 and turn 2",
+        "turn 1 and turn 3",
+        "turn 2 and turn 3",
+    ]
     assert (report["model"], report["mode"]) == ("m", "training-free")
     assert report["mae"] == pytest.approx(sum(row["mae"] for row in report["pairs"]) / 3, abs=2e-5)
 
@@ -94,8 +104,13 @@ def test_moving_cameras_are_left_out_by_name(comfy_api, vae) -> None:
     entries = turn(vae, 1, a, 1), turn(vae, 1, b, 2), turn(vae, 1, c, 3)
     report = json.loads(run(comfy_api, vae, cache_of(*entries))[0])
     assert len(report["pairs"]) == 1
-    assert [note.split(" were")[0] for note in report["notes"]] == ["turn 1 and turn 3", "turn 2 and turn 3"]
-    with pytest.raises(ValueError, match="0 of 1 pairs of turns can be compared; turn 1 and turn 2 were left out"):
+    assert [note.split(" were")[0] for note in report["notes"]] == [
+        "turn 1 and turn 3",
+        "turn 2 and turn 3",
+    ]
+    with pytest.raises(
+        ValueError, match="0 of 1 pairs of turns can be compared; turn 1 and turn 2 were left out"
+    ):
         run(comfy_api, vae, cache_of(turn(vae, 1, a, 1), turn(vae, 1, c, 2)))
 
 
@@ -116,5 +131,7 @@ def test_turns_that_share_no_region_say_so(comfy_api, vae) -> None:
 
 def test_padding_frames_are_not_compared(comfy_api, vae) -> None:
     a, b = path("pan_right", 40), path("pan_right", 35)
-    report = json.loads(run(comfy_api, vae, cache_of(turn(vae, 1, a, 1), turn(vae, 1, b, 2, num_frames=2)))[0])
+    report = json.loads(
+        run(comfy_api, vae, cache_of(turn(vae, 1, a, 1), turn(vae, 1, b, 2, num_frames=2)))[0]
+    )
     assert report["notes"] == ["turn 1 and turn 2 have 3 and 2 frames; the first 2 are compared"]

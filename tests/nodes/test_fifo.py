@@ -15,7 +15,9 @@ def lucy(tiny_wan):
 
 
 @torch.inference_mode()
-def fifo(model, tiny_wan, num_frames: int = NUM_FRAMES, cfg: float = 2.0, **settings) -> torch.Tensor:
+def fifo(
+    model, tiny_wan, num_frames: int = NUM_FRAMES, cfg: float = 2.0, **settings
+) -> torch.Tensor:
     from memory_v2v.nodes.fifo import sample_fifo_video
 
     source = tiny_wan.video(3, num_frames, channels=48)
@@ -45,7 +47,9 @@ def by_hand(model, tiny_wan, num_frames: int, cfg: float) -> torch.Tensor:
     def noise(count: int) -> torch.Tensor:
         return torch.randn(1, 48, count, *source.shape[3:], generator=generator)
 
-    return base.process_latent_out(torch.cat(list(sample_fifo(velocity, noise, num_frames, WINDOW, sigmas)), dim=2))[0]
+    return base.process_latent_out(
+        torch.cat(list(sample_fifo(velocity, noise, num_frames, WINDOW, sigmas)), dim=2)
+    )[0]
 
 
 @pytest.mark.parametrize("num_frames", [NUM_FRAMES, 2])
@@ -64,7 +68,9 @@ def test_every_frame_sees_its_own_source(lucy, tiny_wan):
     other[:, -1] += 5  # seen by the queue only from the round on in which the last frame enters
     prompts = tiny_wan.prompt(1), tiny_wan.prompt(2)
     with torch.inference_mode():
-        plain, changed = (sample_fifo_video(lucy, *prompts, s, WINDOW, STEPS, 1.0, SEED) for s in (source, other))
+        plain, changed = (
+            sample_fifo_video(lucy, *prompts, s, WINDOW, STEPS, 1.0, SEED) for s in (source, other)
+        )
     difference = (plain - changed).abs().amax((0, 2, 3))
     enters = NUM_FRAMES - 1 - STEPS + 1
     assert (difference[:enters] == 0).all() and difference[-1] > 1e-2
@@ -89,5 +95,7 @@ def test_it_can_be_interrupted(lucy, tiny_wan):
 
 
 def test_a_model_with_source_tokens_is_refused(wan_model, tiny_wan):
-    with pytest.raises(ValueError, match="wanted one that takes its source beside the target's channels"):
+    with pytest.raises(
+        ValueError, match="wanted one that takes its source beside the target's channels"
+    ):
         fifo(wan_model, tiny_wan)

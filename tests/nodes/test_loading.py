@@ -48,7 +48,9 @@ def test_loaded_model_carries_adapter_shift_and_what_is_known_of_it(comfy_api, l
 
 
 def test_two_loads_share_no_state(comfy_api, loader) -> None:
-    first, second = (comfy_api.run_node(loader, model_name="built-in: tiny").result[0] for _ in range(2))
+    first, second = (
+        comfy_api.run_node(loader, model_name="built-in: tiny").result[0] for _ in range(2)
+    )
     assert first.model is not second.model
 
 
@@ -61,7 +63,9 @@ def test_fingerprint_follows_the_files(loader, copied_weights: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["dit", "vae", "adapter"])
-def test_missing_file_is_named_with_its_folder(comfy_api, loader, copied_weights: Path, part: str) -> None:
+def test_missing_file_is_named_with_its_folder(
+    comfy_api, loader, copied_weights: Path, part: str
+) -> None:
     (copied_weights / f"tiny_{part}.safetensors").unlink()
     with pytest.raises(ValueError, match=f"tiny_{part}.safetensors .*could not be read") as error:
         comfy_api.run_node(loader, model_name="built-in: tiny")
@@ -75,14 +79,22 @@ def test_broken_file_is_named(comfy_api, loader, copied_weights: Path, part: str
         comfy_api.run_node(loader, model_name="built-in: tiny")
 
 
-def test_file_of_another_kind_is_refused_with_what_it_holds(comfy_api, loader, copied_weights: Path) -> None:
+def test_file_of_another_kind_is_refused_with_what_it_holds(
+    comfy_api, loader, copied_weights: Path
+) -> None:
     save_file({"some.weight": torch.zeros(2)}, str(bundle.dit_path("tiny")))
-    with pytest.raises(ValueError, match=r"is 1 tensors, the first named 'some.weight', wanted a Wan DiT"):
+    with pytest.raises(
+        ValueError, match=r"is 1 tensors, the first named 'some.weight', wanted a Wan DiT"
+    ):
         comfy_api.run_node(loader, model_name="built-in: tiny")
 
 
-@pytest.mark.parametrize(("part", "name"), [("dit", "blocks.1.ffn.0.bias"), ("vae", "synthesis.bias")])
-def test_missing_tensor_is_named(comfy_api, loader, copied_weights: Path, part: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "name"), [("dit", "blocks.1.ffn.0.bias"), ("vae", "synthesis.bias")]
+)
+def test_missing_tensor_is_named(
+    comfy_api, loader, copied_weights: Path, part: str, name: str
+) -> None:
     path = copied_weights / f"tiny_{part}.safetensors"
     weights = load_file(str(path))
     del weights[name]
@@ -92,7 +104,9 @@ def test_missing_tensor_is_named(comfy_api, loader, copied_weights: Path, part: 
         comfy_api.run_node(loader, model_name="built-in: tiny")
 
 
-def test_adapter_file_of_the_user_is_listed_and_loaded(comfy_api, loader, copied_weights: Path) -> None:
+def test_adapter_file_of_the_user_is_listed_and_loaded(
+    comfy_api, loader, copied_weights: Path
+) -> None:
     from memory_v2v.nodes.attachment import adapter_of, base_info
 
     folder = comfy_api.base_dir / "models" / "memv2v"
@@ -101,10 +115,16 @@ def test_adapter_file_of_the_user_is_listed_and_loaded(comfy_api, loader, copied
     shutil.copy(bundle.adapter_path("tiny"), path)
     bundle.adapter_path("tiny").unlink()
     assert "mine.safetensors" in loader.define_schema().inputs[1].options
-    model = comfy_api.run_node(loader, model_name="built-in: tiny", adapter="mine.safetensors").result[0]
+    model = comfy_api.run_node(
+        loader, model_name="built-in: tiny", adapter="mine.safetensors"
+    ).result[0]
     assert adapter_of(model).config.num_blocks == 3
     info = base_info(model)
-    assert (info.model_name, info.mode, info.has_cameras) == ("built-in: tiny with mine", "trained", True)
+    assert (info.model_name, info.mode, info.has_cameras) == (
+        "built-in: tiny with mine",
+        "trained",
+        True,
+    )
     assert (info.clean_timestep, info.text_width) == ("zero", 16)
 
 
@@ -117,7 +137,9 @@ def test_the_codec_is_read_once(comfy_api, loader, monkeypatch: pytest.MonkeyPat
 
 def test_a_second_copy_of_the_dit_is_the_same(comfy_api, loader) -> None:
     model = comfy_api.run_node(loader, model_name="built-in: tiny").result[0]
-    load, arguments = model.cached_patcher_init  # what ComfyUI calls for torch.compile and for a second GPU
+    load, arguments = (
+        model.cached_patcher_init
+    )  # what ComfyUI calls for torch.compile and for a second GPU
     again = load(*arguments, disable_dynamic=True)
     wanted = model.model.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in again.model.state_dict().items())

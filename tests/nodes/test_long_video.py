@@ -1,11 +1,22 @@
-"""EditLongVideo: every segment made once, in view of the earlier ones, whatever happens in between."""
+"""EditLongVideo: every segment made once, in view of the earlier ones, whatever happens in
+between."""
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import pytest
 import torch
-from instruments.long_video import ALL, LENGTH, NUM_FRAMES, SIDE, STEPS, Result, defaults, on_disk, scene
+from instruments.long_video import (
+    ALL,
+    LENGTH,
+    NUM_FRAMES,
+    SIDE,
+    STEPS,
+    Result,
+    defaults,
+    on_disk,
+    scene,
+)
 
 from memv2v_core.builtin import bundle
 from memv2v_core.cache.memory_cache import MemoryCache
@@ -14,7 +25,9 @@ from memv2v_core.cache.storage import save_session, session_folder
 
 @pytest.fixture
 def stop_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], type[BaseException]]]:
-    """Lets the user press stop after the first step of a segment, counted from 0; returns what is then raised."""
+    """Lets the user press stop after the first step of a segment, counted from 0; returns what is
+    then raised.
+    """
     import comfy.model_management
     import latent_preview
 
@@ -42,17 +55,29 @@ def test_every_segment_sees_the_one_before_and_others_like_it(run) -> None:
     result = run()
     entries = result.cache.entries
     assert result.sampled == ALL and result.outcomes() == ["new"] * 4
-    assert [(entry.segment.start, entry.segment.num_frames) for entry in entries] == [(0, 5), (5, 5), (10, 5), (12, 5)]
+    assert [(entry.segment.start, entry.segment.num_frames) for entry in entries] == [
+        (0, 5),
+        (5, 5),
+        (10, 5),
+        (12, 5),
+    ]
     seen = result.seen()
     assert seen[:2] == [[], [0]] and seen[2][0] == 1 and seen[3][0] == 2
     assert sorted(seen[3]) == [0, 1, 2]
-    assert "segment 2: frames 6 to 10, shot 1" in result.report and "segment 1 at 1x2x2" in result.report
+    assert (
+        "segment 2: frames 6 to 10, shot 1" in result.report
+        and "segment 1 at 1x2x2" in result.report
+    )
     assert [entry.turn for entry in entries] == [1, 2, 3, 4]
-    assert all(entry.source_latent.shape == entry.latent.shape == (48, 5, 4, 4) for entry in entries)
+    assert all(
+        entry.source_latent.shape == entry.latent.shape == (48, 5, 4, 4) for entry in entries
+    )
     assert result.frames.shape == (NUM_FRAMES, SIDE, SIDE, 3)
 
 
-def test_a_segment_that_sees_no_memory_is_led_by_its_keyframe(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_segment_that_sees_no_memory_is_led_by_its_keyframe(
+    run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import comfy.sample
 
     lengths, sample = [], comfy.sample.sample
@@ -98,10 +123,17 @@ def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_load
     ).result
     assert count == 4 and "segment 4: frames 13 to 17, shot 1" in info
     for i in range(count):
-        chosen = {**defaults(DinoSegmentRetrieve), "segments": split, "index": i + 1, "cache": cache}
+        chosen = {
+            **defaults(DinoSegmentRetrieve),
+            "segments": split,
+            "index": i + 1,
+            "cache": cache,
+        }
         retrieval, frames, segment, why = node(DinoSegmentRetrieve, **chosen).result
         assert frames.shape == (LENGTH, SIDE, SIDE, 3) and why.shape[-1] == 3
-        plan, _ = node(DynamicTokenize, **{**defaults(DynamicTokenize), "retrieval": retrieval}).result
+        plan, _ = node(
+            DynamicTokenize, **{**defaults(DynamicTokenize), "retrieval": retrieval}
+        ).result
         with torch.inference_mode():
             source = {"samples": vae.encode(frames)}
         turn = {"source": source, "plan": plan, "cache": cache, "segment": segment, "seed": 100 + i}
@@ -130,7 +162,9 @@ def test_a_stopped_edit_goes_on_where_it_stopped(run, stop_in, segment: int) -> 
     stopped = stop_in(segment)
     with pytest.raises(stopped):
         run(session="stopped")
-    assert segment == 0 or [entry.segment.idx for entry in on_disk("stopped").entries] == ALL[:segment]
+    assert (
+        segment == 0 or [entry.segment.idx for entry in on_disk("stopped").entries] == ALL[:segment]
+    )
     stop_in(99)
     rest = run(session="stopped")
     assert rest.sampled == ALL[segment:]
@@ -158,7 +192,12 @@ def test_stale_segments_are_made_again_with_their_own_noise(run) -> None:
     run(redo="2", redo_seed=7000)
     fresh = run(redo="2", redo_seed=7000, stale="redo")
     assert fresh.sampled == [2, 3] and fresh.outcomes() == ["kept", "kept", "new", "new"]
-    assert [old != new for old, new in zip(first.ids, fresh.ids, strict=True)] == [False, True, True, True]
+    assert [old != new for old, new in zip(first.ids, fresh.ids, strict=True)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
     assert run(redo="2", redo_seed=7000).outcomes() == ["kept"] * 4
     back = run(redo="2", redo_seed=100, stale="redo")
     assert torch.equal(back.latents(), first.latents())
@@ -202,7 +241,9 @@ def test_what_decides_the_result_starts_all_segments_anew(run, prompt, change: s
     second = run(**changes)
     assert second.sampled == ALL
     assert not set(first.ids) & set(second.ids)
-    same = [torch.equal(old, new) for old, new in zip(first.latents(), second.latents(), strict=True)]
+    same = [
+        torch.equal(old, new) for old, new in zip(first.latents(), second.latents(), strict=True)
+    ]
     assert same == [change == "retrieval settings", change == "retrieval settings", False, False]
     assert {entry.entry_id for entry in on_disk().entries} == set(second.ids)
     assert run(**changes).sampled == []
@@ -212,10 +253,14 @@ def test_a_lora_starts_all_segments_anew(run, edit_loaded) -> None:
     run()
     weight = edit_loaded[0].model.diffusion_model.blocks[0].ffn[0].weight
     changed = edit_loaded[0].clone()
-    changed.add_patches({"diffusion_model.blocks.0.ffn.0.weight": ("diff", (torch.ones_like(weight),))}, 0.5)
+    changed.add_patches(
+        {"diffusion_model.blocks.0.ffn.0.weight": ("diff", (torch.ones_like(weight),))}, 0.5
+    )
     assert run(model=changed).sampled == ALL
     weaker = edit_loaded[0].clone()
-    weaker.add_patches({"diffusion_model.blocks.0.ffn.0.weight": ("diff", (torch.ones_like(weight),))}, 0.25)
+    weaker.add_patches(
+        {"diffusion_model.blocks.0.ffn.0.weight": ("diff", (torch.ones_like(weight),))}, 0.25
+    )
     assert run(model=weaker).sampled == ALL
 
 
@@ -233,7 +278,14 @@ def test_segments_do_not_cross_a_cut_and_a_shot_that_returns_finds_itself(run) -
     clip = torch.cat((scene(1, 10), 1 - scene(2, 10), scene(1, 10)))
     result = run(images=clip, min_similarity=0.95)
     entries = result.cache.entries
-    assert [(e.segment.start, e.segment.shot) for e in entries] == [(0, 0), (5, 0), (10, 1), (15, 1), (20, 2), (25, 2)]
+    assert [(e.segment.start, e.segment.shot) for e in entries] == [
+        (0, 0),
+        (5, 0),
+        (10, 1),
+        (15, 1),
+        (20, 2),
+        (25, 2),
+    ]
     seen = result.seen()
     assert seen[2:4] == [[], [2]]
     assert seen[4] and set(seen[4]) <= {0, 1}
@@ -244,7 +296,9 @@ def test_segments_do_not_cross_a_cut_and_a_shot_that_returns_finds_itself(run) -
 def test_independent_segments_see_nothing(run) -> None:
     result = run(mode="independent")
     assert result.sampled == ALL
-    assert all(entry.memory_ids == () and entry.source_descriptor is None for entry in result.cache.entries)
+    assert all(
+        entry.memory_ids == () and entry.source_descriptor is None for entry in result.cache.entries
+    )
     assert run(mode="memory").sampled == ALL
 
 
@@ -262,7 +316,9 @@ def test_progress_runs_over_all_segments_and_steps_with_previews(run, monkeypatc
     import latent_preview
 
     seen = []
-    monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB)
+    monkeypatch.setattr(
+        latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB
+    )
     monkeypatch.setattr(
         comfy.utils,
         "PROGRESS_BAR_HOOK",
@@ -276,7 +332,9 @@ def test_progress_runs_over_all_segments_and_steps_with_previews(run, monkeypatc
 def test_a_file_comes_back_with_its_count_size_rate_and_sound(comfy_api, run, tmp_path) -> None:
     from comfy_api.latest import InputImpl, Types
 
-    clip = torch.nn.functional.interpolate(scene(1, NUM_FRAMES).movedim(-1, 1), (50, 90)).movedim(1, -1)
+    clip = torch.nn.functional.interpolate(scene(1, NUM_FRAMES).movedim(-1, 1), (50, 90)).movedim(
+        1, -1
+    )
     sound = {"waveform": torch.rand(1, 2, 44100) - 0.5, "sample_rate": 44100}
     parts = Types.VideoComponents(images=clip, audio=sound, frame_rate=Fraction(24))
     InputImpl.VideoFromComponents(parts).save_to(str(tmp_path / "clip.mp4"))

@@ -1,4 +1,6 @@
-"""EditLongVideo where something is wrong or changed: told in time, and nothing lost or wrongly kept."""
+"""EditLongVideo where something is wrong or changed: told in time, and nothing lost or wrongly
+kept.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,19 @@ def test_a_lora_that_is_loaded_does_not_make_the_model_another(run, edit_loaded)
     block = edit_loaded[0].model.diffusion_model.blocks[0].ffn[0]
     changed = edit_loaded[0].clone()
     names = {"weight": block.weight, "bias": block.bias}
-    patches = {f"diffusion_model.blocks.0.ffn.0.{key}": ("diff", (torch.ones_like(w),)) for key, w in names.items()}
+    patches = {
+        f"diffusion_model.blocks.0.ffn.0.{key}": ("diff", (torch.ones_like(w),))
+        for key, w in names.items()
+    }
     changed.add_patches(patches, 0.5)
     assert run(model=changed).sampled == ALL
     assert run(model=changed).sampled == []
 
 
 @pytest.mark.parametrize("part", ["weight", "bias"])
-def test_other_weights_under_the_same_name_start_all_segments_anew(run, edit_loaded, part: str) -> None:
+def test_other_weights_under_the_same_name_start_all_segments_anew(
+    run, edit_loaded, part: str
+) -> None:
     run()
     values = getattr(edit_loaded[0].model.diffusion_model.blocks[0].ffn[0], part).data
     kept = values.clone()
@@ -39,7 +46,9 @@ def test_a_pin_that_changes_what_a_segment_would_see_is_named_as_that(run) -> No
     first = run(k=1)
     save_session(on_disk().pin(first.ids[0]), session_folder(sessions_root(), "long"))
     pinned = run(k=1)
-    assert pinned.outcomes() == ["kept", "kept", "stale", "stale"] and "replaced" not in pinned.report
+    assert (
+        pinned.outcomes() == ["kept", "kept", "stale", "stale"] and "replaced" not in pinned.report
+    )
     assert "made now it would see segment 1 at" in pinned.report
     assert "saw a segment that is stale itself" in pinned.report
 
@@ -48,8 +57,14 @@ def test_a_pin_that_changes_what_a_segment_would_see_is_named_as_that(run) -> No
     ("changes", "told"),
     [
         ({"match_colours": True}, "overlap got 0, wanted 1 or more frames to match colours on"),
-        ({"audio": {"waveform": torch.zeros(1, 3, 100), "sample_rate": 44100}}, "audio got 3 channels, wanted 1, 2, 6"),
-        ({"aspect": "stretch", "height": 84}, "height got 84, wanted a multiple of 8 .* use 80 or 88"),
+        (
+            {"audio": {"waveform": torch.zeros(1, 3, 100), "sample_rate": 44100}},
+            "audio got 3 channels, wanted 1, 2, 6",
+        ),
+        (
+            {"aspect": "stretch", "height": 84},
+            "height got 84, wanted a multiple of 8 .* use 80 or 88",
+        ),
         ({"session": ""}, "session got nothing, wanted a name"),
     ],
 )
@@ -61,7 +76,9 @@ def test_what_the_result_cannot_have_is_told_before_anything_is_sampled(
     assert sampled == []
 
 
-def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(run, comfy_api, monkeypatch) -> None:
+def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(
+    run, comfy_api, monkeypatch
+) -> None:
     from memory_v2v.nodes.video_writing import VideoWriter
 
     def full(writer: VideoWriter, frames: torch.Tensor) -> None:
@@ -71,7 +88,9 @@ def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(run, comfy_a
     held = set(folder.glob("*.mp4"))
     with monkeypatch.context() as patch:
         patch.setattr(VideoWriter, "add", full)
-        with pytest.raises(ValueError, match="could not be written .*No space left on device.*make room"):
+        with pytest.raises(
+            ValueError, match="could not be written .*No space left on device.*make room"
+        ):
             run()
     assert set(folder.glob("*.mp4")) == held
     assert run().sampled == []

@@ -1,4 +1,6 @@
-"""What stays open on the disk: Windows can neither delete nor replace a file that a process has mapped."""
+"""What stays open on the disk: Windows can neither delete nor replace a file that a process has
+mapped.
+"""
 
 from pathlib import Path
 

@@ -31,14 +31,20 @@ def model(comfy_api):
 
 def path(motion: str, amplitude: float = 30.0) -> CameraTrajectory:
     lens = intrinsics_matrix(0.866, 0.866)
-    return make_preset(PresetConfig(motion=motion, amplitude=amplitude, num_frames=NUM_FRAMES), lens)
+    return make_preset(
+        PresetConfig(motion=motion, amplitude=amplitude, num_frames=NUM_FRAMES), lens
+    )
 
 
 def latent(seed: int, batch: int = 1) -> torch.Tensor:
-    return torch.randn(batch, 16, NUM_FRAMES, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        batch, 16, NUM_FRAMES, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)
+    )
 
 
-def entry(seed: int, camera: CameraTrajectory, model_name: str = "built-in: novel_view") -> MemoryEntry:
+def entry(
+    seed: int, camera: CameraTrajectory, model_name: str = "built-in: novel_view"
+) -> MemoryEntry:
     return MemoryEntry(
         latent=latent(seed)[0],
         camera=camera,
@@ -51,21 +57,35 @@ def entry(seed: int, camera: CameraTrajectory, model_name: str = "built-in: nove
 
 def plan(kernels: tuple[int, ...], merging: MergeConfig | None = None) -> TokenPlan:
     motions = ("pan_left", "pan_right", "tilt_up", "tilt_down")
-    ranked = tuple(RankedEntry(entry(i + 1, path(motions[i])), 1.0 - i / 10) for i in range(len(kernels)))
+    ranked = tuple(
+        RankedEntry(entry(i + 1, path(motions[i])), 1.0 - i / 10) for i in range(len(kernels))
+    )
     return TokenPlan(Retrieval(path("pan_left"), ranked), kernels, merging)
 
 
-def ksampler(comfy_api, model, positive, negative, empty: dict, seed: int = 5, **settings) -> torch.Tensor:
+def ksampler(
+    comfy_api, model, positive, negative, empty: dict, seed: int = 5, **settings
+) -> torch.Tensor:
     with torch.inference_mode():
         (result,) = comfy_api.nodes.common_ksampler(
-            model=model, seed=seed, positive=positive, negative=negative, latent=empty, **{**STEPS, **settings}
+            model=model,
+            seed=seed,
+            positive=positive,
+            negative=negative,
+            latent=empty,
+            **{**STEPS, **settings},
         )
     return result["samples"]
 
 
 def distance(model, first: torch.Tensor, second: torch.Tensor) -> float:
     """Largest absolute difference in the DiT's space; the VAE's stretches it by up to 3.3."""
-    return (model.model.process_latent_in(first) - model.model.process_latent_in(second)).abs().max().item()
+    return (
+        (model.model.process_latent_in(first) - model.model.process_latent_in(second))
+        .abs()
+        .max()
+        .item()
+    )
 
 
 def apply(comfy_api, model, **inputs):
@@ -78,7 +98,8 @@ def test_nothing_connected_leaves_sampling_bit_equal(comfy_api, model) -> None:
     patched, positive, negative, _ = apply(comfy_api, model)
     empty = {"samples": torch.zeros(1, 16, NUM_FRAMES, SIDE, SIDE)}
     assert torch.equal(
-        ksampler(comfy_api, patched, positive, negative, empty), ksampler(comfy_api, model, positive, negative, empty)
+        ksampler(comfy_api, patched, positive, negative, empty),
+        ksampler(comfy_api, model, positive, negative, empty),
     )
 
 
@@ -89,7 +110,9 @@ def test_fresh_adapter_with_identity_poses_leaves_sampling_bit_equal(comfy_api, 
     fresh = MemoryAdapter(adapter_of(model).config)
     start_from_base(fresh, dit.patch_embedding.weight.data, dit.patch_embedding.bias.data)
     attached = attach_adapter(model, fresh.config, fresh.state_dict(), base_info(model))
-    patched, positive, negative, empty = apply(comfy_api, attached, target_camera=static_trajectory(NUM_FRAMES))
+    patched, positive, negative, empty = apply(
+        comfy_api, attached, target_camera=static_trajectory(NUM_FRAMES)
+    )
     assert patched is not attached
     plain = ksampler(comfy_api, model, positive, negative, empty)
     assert plain.abs().max() > 0.1
@@ -107,14 +130,20 @@ def test_apply_memory_with_ksampler_equals_memory_sampler(comfy_api, model) -> N
     }
     patched, positive, negative, empty = apply(comfy_api, model, **inputs)
     native = ksampler(comfy_api, patched, positive, negative, empty)
-    result, cache = comfy_api.run_node(MemoryV2VSampler, model=model, seed=5, **STEPS, **inputs).result
+    result, cache = comfy_api.run_node(
+        MemoryV2VSampler, model=model, seed=5, **STEPS, **inputs
+    ).result
     assert torch.equal(result["samples"], native)
     assert torch.equal(cache.newest.latent, native[0])
     assert cache.newest.turn == 1 and cache.newest.mode == "trained"
 
 
 def test_batch_of_two_equals_two_batches_of_one_with_merging(comfy_api, model) -> None:
-    inputs = {"source": {"samples": latent(0)}, "plan": plan((4, 8), MergeConfig()), "target_camera": path("pan_left")}
+    inputs = {
+        "source": {"samples": latent(0)},
+        "plan": plan((4, 8), MergeConfig()),
+        "target_camera": path("pan_left"),
+    }
     patched, positive, negative, empty = apply(comfy_api, model, batch_size=2, **inputs)
     both = ksampler(comfy_api, patched, positive, negative, empty)
     for row in range(2):
@@ -124,11 +153,19 @@ def test_batch_of_two_equals_two_batches_of_one_with_merging(comfy_api, model) -
 
 
 def test_cond_and_uncond_together_equal_apart_with_merging(comfy_api, model, monkeypatch) -> None:
-    inputs = {"source": {"samples": latent(0)}, "plan": plan((4, 8), MergeConfig()), "target_camera": path("pan_left")}
+    inputs = {
+        "source": {"samples": latent(0)},
+        "plan": plan((4, 8), MergeConfig()),
+        "target_camera": path("pan_left"),
+    }
     prompts = [[[torch.full((1, 1, 64), value), {}]] for value in (0.5, -0.5)]
-    patched, positive, negative, empty = apply(comfy_api, model, positive=prompts[0], negative=prompts[1], **inputs)
+    patched, positive, negative, empty = apply(
+        comfy_api, model, positive=prompts[0], negative=prompts[1], **inputs
+    )
     together = ksampler(comfy_api, patched, positive, negative, empty, cfg=1.5)
-    monkeypatch.setattr(type(model.model), "memory_required", lambda *args, **kwargs: 1e30)  # as if nothing were free
+    monkeypatch.setattr(
+        type(model.model), "memory_required", lambda *args, **kwargs: 1e30
+    )  # as if nothing were free
     apart = ksampler(comfy_api, patched, positive, negative, empty, cfg=1.5)
     assert distance(model, together, apart) <= 1e-5
 
@@ -151,7 +188,13 @@ def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     with torch.inference_mode():
         view = WanView(dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, {}, x)
         ours = memory_forward(
-            view, adapter_of(model), x, timestep, context, inputs, on_merge=lambda i, p: plans["comfyui"].append(p)
+            view,
+            adapter_of(model),
+            x,
+            timestep,
+            context,
+            inputs,
+            on_merge=lambda i, p: plans["comfyui"].append(p),
         )
         theirs = memory_forward(
             bundle.backbone,
@@ -246,4 +289,10 @@ def test_latent_size_that_no_kernel_divides_is_sampled_whole(comfy_api, model) -
     patched, positive, negative, empty = apply(
         comfy_api, model, source=source, plan=odd_plan, target_camera=path("pan_left")
     )
-    assert ksampler(comfy_api, patched, positive, negative, empty).shape == (1, 16, NUM_FRAMES, 18, 22)
+    assert ksampler(comfy_api, patched, positive, negative, empty).shape == (
+        1,
+        16,
+        NUM_FRAMES,
+        18,
+        22,
+    )

@@ -57,16 +57,28 @@ def cache_of(*motions: str) -> MemoryCache:
 def retrieve(comfy_api, cache: MemoryCache, k: int, **inputs):
     from memory_v2v.nodes.retrieval import VideoFOVRetrieve
 
-    given = {"cache": cache, "camera": path("pan_right"), "k": k, "balance": 0.5, "radius": 1.0, **inputs}
+    given = {
+        "cache": cache,
+        "camera": path("pan_right"),
+        "k": k,
+        "balance": 0.5,
+        "radius": 1.0,
+        **inputs,
+    }
     return comfy_api.run_node(VideoFOVRetrieve, **given)
 
 
 def tokenize(comfy_api, num_memories: int, inputs: dict | None = None, **changes):
     from memory_v2v.nodes.retrieval import DynamicTokenize
 
-    ranked = tuple(RankedEntry(entry("pan_left", seed), 1.0 - seed / 100, 0.5, 0.5) for seed in range(num_memories))
+    ranked = tuple(
+        RankedEntry(entry("pan_left", seed), 1.0 - seed / 100, 0.5, 0.5)
+        for seed in range(num_memories)
+    )
     retrieval = Retrieval(path("pan_right"), ranked)
-    return comfy_api.run_node(DynamicTokenize, retrieval=retrieval, **{**TOKENIZE, **changes}, **(inputs or {})).args
+    return comfy_api.run_node(
+        DynamicTokenize, retrieval=retrieval, **{**TOKENIZE, **changes}, **(inputs or {})
+    ).args
 
 
 def source() -> dict:
@@ -111,7 +123,13 @@ def test_a_vae_adds_pictures_of_the_memories(comfy_api, vae) -> None:
 def test_ranks_get_the_kernels_of_the_paper(comfy_api) -> None:
     plan, _ = tokenize(comfy_api, 5)
     assert plan.kernels == (4, 4, 4, 8, 8)
-    assert tokenize(comfy_api, 5, num_top=1, top_kernel="2", rest_kernel="4")[0].kernels == (2, 4, 4, 4, 4)
+    assert tokenize(comfy_api, 5, num_top=1, top_kernel="2", rest_kernel="4")[0].kernels == (
+        2,
+        4,
+        4,
+        4,
+        4,
+    )
 
 
 def test_share_is_automatic_or_as_given(comfy_api) -> None:
@@ -130,7 +148,10 @@ def test_cost_counts_tokens_of_source_and_memories(comfy_api, model) -> None:
     assert f"{tokens} tokens enter, {tokens} leave the last block (384 without memory)" in cost
     assert "TFLOP a step" in cost and "MiB of activations" in cost
     _, merged = tokenize(comfy_api, 4, {"model": model, "source": source()})
-    assert f"{tokens} tokens enter, {tokens} leave" not in merged and f"{tokens} tokens enter" in merged
+    assert (
+        f"{tokens} tokens enter, {tokens} leave" not in merged
+        and f"{tokens} tokens enter" in merged
+    )
 
 
 def test_tokens_are_the_same_without_a_model(comfy_api, model) -> None:
@@ -154,5 +175,7 @@ def test_without_cameras_the_newest_turns_are_chosen_and_pinned_ones_stay(comfy_
     assert [made.turn for made in output[0].entries] == [3, 2] and output[0].query is None
     assert output.ui.as_dict()["text"][0].splitlines()[-1].startswith("not chosen: turn 1")
     pinned = cache.pin(cache.entries[0].entry_id)
-    assert [made.turn for made in comfy_api.run_node(RecentRetrieve, cache=pinned, k=2)[0].entries] == [3, 1]
+    assert [
+        made.turn for made in comfy_api.run_node(RecentRetrieve, cache=pinned, k=2)[0].entries
+    ] == [3, 1]
     assert comfy_api.run_node(RecentRetrieve, cache=MemoryCache(), k=2)[0].ranked == ()

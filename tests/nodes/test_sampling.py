@@ -22,8 +22,14 @@ def turn(comfy_api, tiny_model, examples):
     from memory_v2v.nodes.sampling import MemoryV2VSampler
 
     def run(motion: str = "pan_left", seed: int = 5, **inputs):
-        given = {"source": {"samples": examples.latent(0)}, "target_camera": examples.path(motion), **inputs}
-        return comfy_api.run_node(MemoryV2VSampler, model=tiny_model, seed=seed, **SETTINGS, **given).result
+        given = {
+            "source": {"samples": examples.latent(0)},
+            "target_camera": examples.path(motion),
+            **inputs,
+        }
+        return comfy_api.run_node(
+            MemoryV2VSampler, model=tiny_model, seed=seed, **SETTINGS, **given
+        ).result
 
     return run
 
@@ -35,14 +41,18 @@ def interrupt(monkeypatch: pytest.MonkeyPatch):
     import latent_preview
 
     def prepare(model, steps, x0_output_dict=None):
-        return lambda step, x0, x, total_steps: comfy.model_management.interrupt_current_processing()
+        return lambda step, x0, x, total_steps: (
+            comfy.model_management.interrupt_current_processing()
+        )
 
     monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
     yield comfy.model_management.InterruptProcessingException
     comfy.model_management.interrupt_current_processing(False)
 
 
-def test_sampler_equals_apply_memory_with_ksampler(comfy_api, tiny_model, turn, ksampler, examples) -> None:
+def test_sampler_equals_apply_memory_with_ksampler(
+    comfy_api, tiny_model, turn, ksampler, examples
+) -> None:
     from memory_v2v.nodes.conditioning import ApplyMemory
 
     given = {
@@ -50,7 +60,9 @@ def test_sampler_equals_apply_memory_with_ksampler(comfy_api, tiny_model, turn, 
         "target_camera": examples.path("pan_left"),
         "plan": examples.plan(merging=MergeConfig()),
     }
-    patched, positive, negative, latent = comfy_api.run_node(ApplyMemory, model=tiny_model, **given).result
+    patched, positive, negative, latent = comfy_api.run_node(
+        ApplyMemory, model=tiny_model, **given
+    ).result
     sampled, cache = turn(plan=given["plan"])
     assert torch.equal(sampled["samples"], ksampler(patched, positive, negative, latent, seed=5))
     assert torch.equal(cache.newest.latent, sampled["samples"][0])
@@ -59,7 +71,9 @@ def test_sampler_equals_apply_memory_with_ksampler(comfy_api, tiny_model, turn, 
 def test_each_turn_appends_to_the_cache_that_entered(turn, examples) -> None:
     _, first = turn("pan_left", seed=1)
     retrieval = retrieve_by_fov(first, examples.path("pan_right"), 3, VideoFovConfig())
-    _, second = turn("pan_right", seed=2, cache=first, plan=TokenPlan(retrieval, (4,), MergeConfig()))
+    _, second = turn(
+        "pan_right", seed=2, cache=first, plan=TokenPlan(retrieval, (4,), MergeConfig())
+    )
     assert (len(first), len(second)) == (1, 2)
     assert second.entries[0] is first.newest
     entry = second.newest
@@ -75,7 +89,9 @@ def test_entry_has_a_thumbnail_in_preview_colours(turn, tiny_model) -> None:
     assert thumbnail.shape == (16, 16, 3) and thumbnail.dtype == torch.uint8
     form = tiny_model.model.latent_format
     latent = tiny_model.model.process_latent_in(sampled["samples"])[0, :, 1].movedim(0, -1)
-    colours = latent @ torch.tensor(form.latent_rgb_factors) + torch.tensor(form.latent_rgb_factors_bias)
+    colours = latent @ torch.tensor(form.latent_rgb_factors) + torch.tensor(
+        form.latent_rgb_factors_bias
+    )
     assert (thumbnail - (colours / 2 + 0.5).clamp(0, 1) * 255).abs().max() <= 1.01
 
 
@@ -85,7 +101,9 @@ def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
     folder = session_folder(sessions_root(), "kitchen")
     assert Path(comfy_api.folder_paths.get_output_directory()) in folder.parents
     _, first = turn(seed=1, cache=MemoryCache(session="kitchen"))
-    assert [entry.entry_id for entry in load_session(folder).cache.entries] == [first.newest.entry_id]
+    assert [entry.entry_id for entry in load_session(folder).cache.entries] == [
+        first.newest.entry_id
+    ]
     _, second = turn(seed=2, cache=first)
     assert len(load_session(folder).cache) == len(second) == 2
 
@@ -107,7 +125,9 @@ def test_a_turn_that_came_out_as_nan_is_not_remembered(comfy_api, turn, monkeypa
 
     broken = {"samples": torch.full((1, 16, 3, 16, 16), math.nan)}
     monkeypatch.setattr(comfy_api.nodes, "common_ksampler", lambda *args: (broken,))
-    with pytest.raises(ValueError, match="latent of turn 1 got NaN or infinity .* sample the turn again"):
+    with pytest.raises(
+        ValueError, match="latent of turn 1 got NaN or infinity .* sample the turn again"
+    ):
         turn(cache=MemoryCache(session="broken"))
     assert not session_folder(sessions_root(), "broken").exists()
 
@@ -121,14 +141,18 @@ def test_progress_and_previews_are_those_of_the_native_sampler(turn, monkeypatch
     def hook(value, total, preview, node_id=None):
         seen.append((value, total, preview))
 
-    monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB)
+    monkeypatch.setattr(
+        latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB
+    )
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
     turn()
     assert [(value, total) for value, total, _ in seen] == [(1, 2), (2, 2)]
     assert all(preview[0] == "JPEG" and preview[1].size == (16, 16) for _, _, preview in seen)
 
 
-def test_a_cache_of_another_size_is_refused_before_sampling(comfy_api, turn, examples, monkeypatch) -> None:
+def test_a_cache_of_another_size_is_refused_before_sampling(
+    comfy_api, turn, examples, monkeypatch
+) -> None:
     monkeypatch.setattr(comfy_api.nodes, "common_ksampler", lambda *args: pytest.fail("sampled"))
     other = MemoryCache().append(examples.entry(1, side=24))
     with pytest.raises(ValueError, match="24x24 .*got one of .*16x16"):

@@ -40,7 +40,9 @@ def model(comfy_api, edit_loaded) -> Callable[..., Any]:
 
 def clip(num_frames: int = NUM_FRAMES, side: int = SIDE) -> torch.Tensor:
     """Frames (F, side, side, 3), each of a grey of its own."""
-    return torch.linspace(0.1, 0.9, num_frames)[:, None, None, None].expand(-1, side, side, 3).clone()
+    return (
+        torch.linspace(0.1, 0.9, num_frames)[:, None, None, None].expand(-1, side, side, 3).clone()
+    )
 
 
 @pytest.fixture
@@ -49,7 +51,14 @@ def split(comfy_api, model) -> Callable[..., tuple]:
     from memory_v2v.nodes.stitching import SplitSegments
 
     def run(temporal: int = 1, placement: str = "channels", **changes: Any) -> tuple:
-        widgets = {"length": 0, "overlap": 0, "shots": False, "sensitivity": 0.5, "width": 0, "height": 0}
+        widgets = {
+            "length": 0,
+            "overlap": 0,
+            "shots": False,
+            "sensitivity": 0.5,
+            "width": 0,
+            "height": 0,
+        }
         inputs = {"images": clip(), "aspect": "keep", **widgets, **changes}
         return comfy_api.run_node(SplitSegments, model=model(temporal, placement), **inputs).result
 
@@ -67,7 +76,12 @@ def vae(comfy_api):
 
 def entry(segment, latent: torch.Tensor, **changes: Any) -> MemoryEntry:
     camera = static_trajectory(latent.shape[1], is_assumed=True)
-    fields = {"turn": segment.idx + 1, "created_s": float(segment.idx), "segment": segment, **changes}
+    fields = {
+        "turn": segment.idx + 1,
+        "created_s": float(segment.idx),
+        "segment": segment,
+        **changes,
+    }
     return MemoryEntry(latent, camera, NAME, segment.num_frames, **fields)
 
 
@@ -76,7 +90,9 @@ def edited(segments) -> MemoryCache:
     cache = MemoryCache()
     for segment in segments.plan.segments:
         generator = torch.Generator().manual_seed(segment.idx)
-        cache = cache.append(entry(segment, torch.randn(48, segment.num_frames, 4, 4, generator=generator)))
+        cache = cache.append(
+            entry(segment, torch.randn(48, segment.num_frames, 4, 4, generator=generator))
+        )
     return cache
 
 
@@ -84,7 +100,10 @@ def test_a_clip_is_split_into_windows_of_the_model(split) -> None:
     segments, count, info = split()
     assert count == 3
     assert [(s.start, s.num_frames) for s in segments.plan.segments] == [(0, 9), (9, 9), (13, 9)]
-    assert "3 segments of 9, overlap 0, in 1 shots" in info and "segment 3: frames 14 to 22, shot 1" in info
+    assert (
+        "3 segments of 9, overlap 0, in 1 shots" in info
+        and "segment 3: frames 14 to 22, shot 1" in info
+    )
     assert split(overlap=4)[1] == 4 and split(length=5)[1] == 5
 
 
@@ -108,7 +127,9 @@ def test_segments_stop_at_cuts_unless_asked_not_to(split) -> None:
 def test_a_large_clip_is_worked_on_at_the_models_number_of_pixels(split) -> None:
     wide = torch.zeros(3, 48, 83, 3)
     small, _, info = split(images=wide)
-    assert small.fitting(1).size == (16, 32) and "3 frames of 83x48: all kept, scaled to 32x16" in info
+    assert (
+        small.fitting(1).size == (16, 32) and "3 frames of 83x48: all kept, scaled to 32x16" in info
+    )
     assert split(images=wide, width=64, height=48, aspect="crop")[0].fitting(1).size == (48, 64)
     assert split(images=wide, aspect="pad")[0].fitting(1).size == (SIDE, SIDE)
 
@@ -118,7 +139,12 @@ def retrieve(comfy_api) -> Callable[..., tuple]:
     from memory_v2v.nodes.segment_retrieval import DinoSegmentRetrieve
 
     def run(segments, index: int, cache: MemoryCache, **changes: Any) -> tuple:
-        settings = {"recent_first": True, "shot_aware": True, "min_similarity": 0.0, "allow_download": False}
+        settings = {
+            "recent_first": True,
+            "shot_aware": True,
+            "min_similarity": 0.0,
+            "allow_download": False,
+        }
         given = {"k": 3, "descriptor": "built-in light", **settings, **changes}
         inputs = {"segments": segments, "index": index, "cache": cache, **given}
         return comfy_api.run_node(DinoSegmentRetrieve, **inputs).result
@@ -143,7 +169,10 @@ def test_a_segment_comes_with_its_frames_and_its_memories(split, retrieve) -> No
     retrieval, frames, query, why = retrieve(segments, 3, cache)
     assert torch.equal(frames, clip()[13:22])
     assert query.segment == segments.plan.segments[2] and query.descriptor_name == "built-in light"
-    assert [(r.entry.segment.idx, r.is_previous) for r in retrieval.ranked] == [(1, True), (0, False)]
+    assert [(r.entry.segment.idx, r.is_previous) for r in retrieval.ranked] == [
+        (1, True),
+        (0, False),
+    ]
     assert why.ndim == 4 and why.shape[-1] == 3
     assert retrieve(segments, 1, cache)[0].ranked == ()
 
@@ -155,7 +184,9 @@ def test_a_short_segment_is_held_until_the_vae_takes_it(split, retrieve) -> None
     assert torch.equal(frames, torch.cat((clip(7), clip(7)[-1:], clip(7)[-1:])))
 
 
-def test_a_base_with_source_tokens_has_no_range_of_its_own_for_the_segment_before(split, retrieve) -> None:
+def test_a_base_with_source_tokens_has_no_range_of_its_own_for_the_segment_before(
+    split, retrieve
+) -> None:
     segments, _, _ = split(placement="sequence")
     retrieval = retrieve(segments, 2, remembered(retrieve, segments, 1))[0]
     assert [ranked.is_previous for ranked in retrieval.ranked] == [False]
@@ -165,7 +196,9 @@ def test_a_segment_that_is_not_there_and_missing_weights_are_named(split, retrie
     segments, _, _ = split()
     with pytest.raises(ValueError, match="index got 4, wanted 1 to 3"):
         retrieve(segments, 4, MemoryCache())
-    with pytest.raises(ValueError, match=r"dinov2-small is missing; put model.safetensors .*dinov2"):
+    with pytest.raises(
+        ValueError, match=r"dinov2-small is missing; put model.safetensors .*dinov2"
+    ):
         retrieve(segments, 1, MemoryCache(), descriptor="dinov2-small")
 
 
@@ -176,7 +209,9 @@ def test_a_result_of_another_length_than_its_segment_is_refused(comfy_api, split
     segments, _, _ = split(temporal=4, images=clip(7))
     query = SegmentQuery(segments.plan.segments[0])
     assert segment_details(query, torch.zeros(1, 48, 3, 4, 4), segments.info)["num_frames"] == 7
-    with pytest.raises(ValueError, match="a result of 2 latent frames, wanted 3 for the 7 frames of segment 1"):
+    with pytest.raises(
+        ValueError, match="a result of 2 latent frames, wanted 3 for the 7 frames of segment 1"
+    ):
         segment_details(query, torch.zeros(1, 48, 2, 4, 4), segments.info)
 
 
@@ -185,7 +220,13 @@ def stitch(comfy_api, vae) -> Callable[..., Any]:
     from memory_v2v.nodes.stitching import StitchSegments
 
     def run(segments, cache: MemoryCache, **changes: Any) -> Any:
-        given = {"stitch_mode": "cut", "match_colours": False, "size": "original", "crf": 0, **changes}
+        given = {
+            "stitch_mode": "cut",
+            "match_colours": False,
+            "size": "original",
+            "crf": 0,
+            **changes,
+        }
         return comfy_api.run_node(StitchSegments, segments=segments, cache=cache, vae=vae, **given)
 
     return run
@@ -220,7 +261,9 @@ def test_a_cross_fade_mixes_neighbours_where_they_overlap(split, stitch, vae) ->
 
 def test_the_newer_edit_of_a_segment_is_taken(split, stitch, vae) -> None:
     segments, _, _ = split(images=clip(9))
-    old, new = (torch.randn(48, 9, 4, 4, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
+    old, new = (
+        torch.randn(48, 9, 4, 4, generator=torch.Generator().manual_seed(i)) for i in (1, 2)
+    )
     (segment,) = segments.plan.segments
     cache = MemoryCache().append(entry(segment, old)).append(entry(segment, new, created_s=9.0))
     assert torch.equal(stitch(segments, cache).result[1], decoded(vae, cache.newest))
@@ -256,12 +299,19 @@ def test_a_frame_rate_that_varies_is_told(split) -> None:
     settings = StitchSettings("cut", False, "original", 0)
     for drift_s, is_told in ((0.02, False), (1.24, True)):
         file = FileClip("clip.mp4", (0.0, 0.0), 9, (SIDE, SIDE), Fraction(24), drift_s=drift_s)
-        assert ("sound are up to 1.2 s apart" in describe_result(replace(segments, clip=file), settings)) == is_told
+        assert (
+            "sound are up to 1.2 s apart" in describe_result(replace(segments, clip=file), settings)
+        ) == is_told
 
 
 def test_an_odd_size_comes_back_as_it_was(split, stitch) -> None:
     segments, _, _ = split(images=clip(9, side=33))
     output = stitch(segments, edited(segments))
-    assert output.result[0].get_components().images.shape == output.result[1].shape == (9, 33, 33, 3)
-    assert "9 frames of 33x33" in output.ui.as_dict()["text"][0] and "4:4:4" in output.ui.as_dict()["text"][0]
+    assert (
+        output.result[0].get_components().images.shape == output.result[1].shape == (9, 33, 33, 3)
+    )
+    assert (
+        "9 frames of 33x33" in output.ui.as_dict()["text"][0]
+        and "4:4:4" in output.ui.as_dict()["text"][0]
+    )
     assert stitch(segments, edited(segments), size="model").result[1].shape == (9, SIDE, SIDE, 3)

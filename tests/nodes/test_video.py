@@ -16,7 +16,9 @@ LENS = intrinsics_matrix(0.8660254, 0.8660254)
 def scene(comfy_api, **changes):
     from memory_v2v.nodes.video import DemoScene
 
-    return comfy_api.run_node(DemoScene, **{"scene": 3, "num_frames": 3, "size": 64, "drift_deg": 3.0, **changes}).args
+    return comfy_api.run_node(
+        DemoScene, **{"scene": 3, "num_frames": 3, "size": 64, "drift_deg": 3.0, **changes}
+    ).args
 
 
 def fit(comfy_api, frames: torch.Tensor | None, **changes):
@@ -27,10 +29,14 @@ def fit(comfy_api, frames: torch.Tensor | None, **changes):
     return comfy_api.run_node(FitVideo, **clip, **sizes).args
 
 
-def restore(comfy_api, frames: torch.Tensor, fitting, timing: str = "every frame", size: str = "model"):
+def restore(
+    comfy_api, frames: torch.Tensor, fitting, timing: str = "every frame", size: str = "model"
+):
     from memory_v2v.nodes.video import RestoreVideo
 
-    return comfy_api.run_node(RestoreVideo, frames=frames, fitting=fitting, timing=timing, size=size).args
+    return comfy_api.run_node(
+        RestoreVideo, frames=frames, fitting=fitting, timing=timing, size=size
+    ).args
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +52,13 @@ def file_of(comfy_api, num_frames: int, rate: Fraction, with_audio: bool = True)
 
     images = torch.linspace(0.1, 0.9, num_frames)[:, None, None, None].expand(-1, 48, 80, 3)
     num_samples = round(44100 * num_frames / rate)
-    sound = {"waveform": torch.sin(torch.arange(num_samples) / 50)[None, None], "sample_rate": 44100}
-    parts = Types.VideoComponents(images=images, audio=sound if with_audio else None, frame_rate=rate)
+    sound = {
+        "waveform": torch.sin(torch.arange(num_samples) / 50)[None, None],
+        "sample_rate": 44100,
+    }
+    parts = Types.VideoComponents(
+        images=images, audio=sound if with_audio else None, frame_rate=rate
+    )
     data = BytesIO()
     InputImpl.VideoFromComponents(parts).save_to(data, format=Types.VideoContainer.MP4)
     return InputImpl.VideoFromFile(data)
@@ -75,7 +86,9 @@ def test_a_camera_gives_the_truth_of_the_same_scene(comfy_api) -> None:
 
 
 def test_a_camera_that_the_scene_cannot_show_is_refused(comfy_api) -> None:
-    with pytest.raises(ValueError, match="camera got 1 pose units away from the scene's centre, wanted 0"):
+    with pytest.raises(
+        ValueError, match="camera got 1 pose units away from the scene's centre, wanted 0"
+    ):
         scene(comfy_api, camera=path("dolly_in", 1.0))
     with pytest.raises(ValueError, match="degrees to the side.*wanted at most 110 and 75"):
         scene(comfy_api, camera=path("pan_left", 100.0))
@@ -91,7 +104,9 @@ def test_fit_picks_frames_evenly_and_crops_to_the_middle(comfy_api) -> None:
 
 
 def test_fit_pads_to_the_ratio_and_says_so(comfy_api) -> None:
-    fitted, num_frames, report, _ = fit(comfy_api, torch.rand(9, 32, 32, 3), num_frames=6, temporal_ratio=4)
+    fitted, num_frames, report, _ = fit(
+        comfy_api, torch.rand(9, 32, 32, 3), num_frames=6, temporal_ratio=4
+    )
     assert fitted.shape[0] == 9 and num_frames == 6
     assert torch.equal(fitted[6:], fitted[5:6].expand(3, -1, -1, -1))
     assert "the last frame is held 3 times more" in report
@@ -101,16 +116,29 @@ def test_ids_of_earlier_workflows_are_kept(comfy_api) -> None:
     from memory_v2v.nodes.video import FitVideo
 
     schema = FitVideo.define_schema()
-    assert [item.id for item in schema.inputs][:5] == ["frames", "num_frames", "width", "height", "temporal_ratio"]
+    assert [item.id for item in schema.inputs][:5] == [
+        "frames",
+        "num_frames",
+        "width",
+        "height",
+        "temporal_ratio",
+    ]
     assert all(item.optional for item in schema.inputs[5:])  # a saved prompt has none of them
-    assert [item.display_name for item in schema.outputs] == ["frames", "num_frames", "report", "fitting"]
+    assert [item.display_name for item in schema.outputs] == [
+        "frames",
+        "num_frames",
+        "report",
+        "fitting",
+    ]
 
 
 def test_all_frames_of_a_video_come_back_with_its_rate_and_sound(comfy_api) -> None:
     rate = Fraction(30000, 1001)
     source = file_of(comfy_api, 18, rate)
     parts = source.get_components()
-    fitted, num_frames, report, fitting = fit(comfy_api, None, video=source, mode="all frames", temporal_ratio=4)
+    fitted, num_frames, report, fitting = fit(
+        comfy_api, None, video=source, mode="all frames", temporal_ratio=4
+    )
     assert fitted.shape == (21, 32, 32, 3) and num_frames == 18
     assert "18 frames of 80x48: all kept" in report and "held 3 times more" in report
     video, frames, report = restore(comfy_api, fitted, fitting)
@@ -118,14 +146,20 @@ def test_all_frames_of_a_video_come_back_with_its_rate_and_sound(comfy_api) -> N
     assert torch.equal(frames, fitted[:18]) and restored.images is frames
     assert restored.frame_rate == parts.frame_rate
     assert torch.equal(restored.audio["waveform"], parts.audio["waveform"])
-    assert "18 frames of 32x32 at 29.97" in report and "with its sound" in report and "3 padded frames cut" in report
+    assert (
+        "18 frames of 32x32 at 29.97" in report
+        and "with its sound" in report
+        and "3 padded frames cut" in report
+    )
 
 
 def test_a_restored_video_is_saved_with_the_count_rate_and_length_that_came_in(comfy_api) -> None:
     from comfy_api.latest import InputImpl
 
     source = file_of(comfy_api, 23, Fraction(24))
-    fitted, _, _, fitting = fit(comfy_api, None, video=source, width=64, height=64, aspect="pad", temporal_ratio=4)
+    fitted, _, _, fitting = fit(
+        comfy_api, None, video=source, width=64, height=64, aspect="pad", temporal_ratio=4
+    )
     assert len(fitted) == 5
     video, _, report = restore(comfy_api, fitted, fitting, size="original")
     assert "only 5 of 23 frames were edited, held until the next is nearer" in report
@@ -136,7 +170,12 @@ def test_a_restored_video_is_saved_with_the_count_rate_and_length_that_came_in(c
     assert after.frame_rate == before.frame_rate == 24
     samples = [parts.audio["waveform"].shape[-1] for parts in (before, after)]
     assert abs(samples[0] - samples[1]) <= 1024  # AAC codes 1024 samples at once
-    assert float((after.images[::11].mean((1, 2, 3)) - before.images[::11].mean((1, 2, 3))).abs().max()) < 0.02
+    assert (
+        float(
+            (after.images[::11].mean((1, 2, 3)) - before.images[::11].mean((1, 2, 3))).abs().max()
+        )
+        < 0.02
+    )
 
 
 def test_edited_frames_alone_keep_the_duration(comfy_api) -> None:
@@ -144,12 +183,17 @@ def test_edited_frames_alone_keep_the_duration(comfy_api) -> None:
     video, frames, report = restore(comfy_api, fitted, fitting, timing="edited frames")
     assert len(frames) == 5 and video.get_components().frame_rate == 4
     assert float(video.get_duration()) == 30 / 24
-    assert "without sound" in report and "only 5 of 30 frames were edited, at a rate that keeps the duration" in report
+    assert (
+        "without sound" in report
+        and "only 5 of 30 frames were edited, at a rate that keeps the duration" in report
+    )
 
 
 def test_rate_and_sound_of_frames_pass_by_widgets(comfy_api) -> None:
     sound = {"waveform": torch.rand(1, 2, 4410), "sample_rate": 44100}
-    fitted, _, _, fitting = fit(comfy_api, torch.rand(5, 32, 32, 3), frame_rate=30000 / 1001, audio=sound)
+    fitted, _, _, fitting = fit(
+        comfy_api, torch.rand(5, 32, 32, 3), frame_rate=30000 / 1001, audio=sound
+    )
     parts = restore(comfy_api, fitted, fitting)[0].get_components()
     assert parts.frame_rate == Fraction(30000, 1001)
     assert parts.audio is sound
@@ -176,7 +220,9 @@ def test_the_chain_adds_no_colour_shift_to_the_codecs_own(comfy_api, vae) -> Non
     with torch.inference_mode():
         frames, _ = scene(comfy_api, size=128)
         fitted, _, _, fitting = fit(comfy_api, frames, num_frames=3, width=64, height=64)
-        decoded = comfy_api.nodes.VAEDecode().decode(vae, comfy_api.nodes.VAEEncode().encode(vae, fitted)[0])[0]
+        decoded = comfy_api.nodes.VAEDecode().decode(
+            vae, comfy_api.nodes.VAEEncode().encode(vae, fitted)[0]
+        )[0]
         own = (decoded - fitted).mean((0, 1, 2))
         _, restored, _ = restore(comfy_api, decoded, fitting, size="original")
     shift = (restored - frames).mean((0, 1, 2))
@@ -185,11 +231,15 @@ def test_the_chain_adds_no_colour_shift_to_the_codecs_own(comfy_api, vae) -> Non
     assert float(own.abs().max()) * 255 < 2.0
 
 
-def test_tiled_decode_of_a_long_clip_agrees_and_never_holds_it_whole(comfy_api, vae, monkeypatch) -> None:
+def test_tiled_decode_of_a_long_clip_agrees_and_never_holds_it_whole(
+    comfy_api, vae, monkeypatch
+) -> None:
     sizes = []
     decode = vae.first_stage_model.decode
     monkeypatch.setattr(
-        vae.first_stage_model, "decode", lambda latent: sizes.append(latent.shape[2:]) or decode(latent)
+        vae.first_stage_model,
+        "decode",
+        lambda latent: sizes.append(latent.shape[2:]) or decode(latent),
     )
     tiles = {"tile_size": 64, "overlap": 32, "temporal_size": 32, "temporal_overlap": 8}
     with torch.inference_mode():

@@ -1,4 +1,6 @@
-"""A long edit on real servers: killed in the middle, it goes on after a restart as if nothing had happened."""
+"""A long edit on real servers: killed in the middle, it goes on after a restart as if nothing had
+happened.
+"""
 
 import json
 import math
@@ -32,7 +34,11 @@ class Graph:
 
     def node(self, kind: str, **inputs) -> dict:
         required = self.object_info[kind]["input"]["required"]
-        defaults = {name: spec[1]["default"] for name, spec in required.items() if "default" in (spec[1:] or [{}])[0]}
+        defaults = {
+            name: spec[1]["default"]
+            for name, spec in required.items()
+            if "default" in (spec[1:] or [{}])[0]
+        }
         return {"class_type": kind, "inputs": {**defaults, **inputs}}
 
     def edit(self, clip: str, **changes) -> Prompt:
@@ -43,7 +49,9 @@ class Graph:
             "load": self.node("LoadMemoryV2VModel", model_name="built-in: text_edit"),
             "clip": self.node("LoadVideo", file=clip),
             "edit": self.node("EditLongVideo", **given),
-            "save": self.node("SaveVideo", video=["edit", 0], filename_prefix="edited", format="mp4", codec="h264"),
+            "save": self.node(
+                "SaveVideo", video=["edit", 0], filename_prefix="edited", format="mp4", codec="h264"
+            ),
         }
         for name, text in (("positive", "put a hat on the box"), ("negative", "")):
             prompt[name] = self.node("CLIPTextEncode", clip=["load", 1], text=text)
@@ -91,7 +99,9 @@ def read_video(path: Path) -> Video:
 
     with av.open(str(path)) as file:
         rate = file.streams.video[0].average_rate
-        frames = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
+        frames = [
+            torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)
+        ]
     with av.open(str(path)) as file:
         sound = [torch.from_numpy(frame.to_ndarray()) for frame in file.decode(audio=0)]
     return Video(torch.stack(frames), rate, torch.cat(sound, dim=1))
@@ -107,7 +117,11 @@ def saved_video(server, entry: dict, folder: Path) -> Video:
 def report_of(entry: dict) -> list[str]:
     """What became of each segment: new, kept or stale."""
     (text,) = entry["outputs"]["edit"]["text"]
-    return [line.split(": ")[2].split()[0].strip(",:") for line in text.splitlines() if line.startswith("segment ")]
+    return [
+        line.split(": ")[2].split()[0].strip(",:")
+        for line in text.splitlines()
+        if line.startswith("segment ")
+    ]
 
 
 def entry_files(base_dir: Path) -> dict[str, int]:
@@ -119,14 +133,18 @@ def entry_files(base_dir: Path) -> dict[str, int]:
 def num_saved(base_dir: Path) -> int:
     """Segments that the session lists."""
     manifest = base_dir / "output" / "memory_v2v" / SESSION / "session.json"
-    return len(json.loads(manifest.read_text(encoding="utf-8"))["entries"]) if manifest.exists() else 0
+    return (
+        len(json.loads(manifest.read_text(encoding="utf-8"))["entries"]) if manifest.exists() else 0
+    )
 
 
 @pytest.fixture(scope="module")
 def killed(
     clip: Path, graph: Graph, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[dict[str, int], "ComfyServer"]]:
-    """The files on disk when a server was killed while it made segment 4, and the server that was started after it."""
+    """The files on disk when a server was killed while it made segment 4, and the server that was
+    started after it.
+    """
     from devtools.environment import find_environment
     from devtools.server import running_server
 
@@ -155,7 +173,9 @@ def test_a_killed_edit_goes_on_and_gives_what_an_undisturbed_one_gives(
     assert len(after) == NUM_SEGMENTS and {name: after[name] for name in files} == files
     resumed = saved_video(server, entry, tmp_path)
     loaded = load_session(server.base_dir / "output" / "memory_v2v" / SESSION)
-    assert loaded.skipped == () and [e.segment.idx for e in loaded.cache.entries] == list(range(NUM_SEGMENTS))
+    assert loaded.skipped == () and [e.segment.idx for e in loaded.cache.entries] == list(
+        range(NUM_SEGMENTS)
+    )
 
     undisturbed = comfy_server.api.run(graph.edit(comfy_server.api.upload(clip)))
     assert report_of(undisturbed) == ["new"] * NUM_SEGMENTS
@@ -169,12 +189,16 @@ def test_a_killed_edit_goes_on_and_gives_what_an_undisturbed_one_gives(
     assert resumed.rate == source.rate and torch.equal(resumed.sound, source.sound)
 
 
-def test_redoing_a_segment_marks_what_saw_it_and_runs_once(killed, graph: Graph, clip: Path) -> None:
+def test_redoing_a_segment_marks_what_saw_it_and_runs_once(
+    killed, graph: Graph, clip: Path
+) -> None:
     _, server = killed
     server.api.run(graph.edit(clip.name))
     redone = server.api.run(graph.edit(clip.name, redo="3", redo_seed=5))
     assert report_of(redone)[:3] == ["kept", "kept", "new"] and report_of(redone)[3] == "stale"
-    again = server.api.run(graph.edit(clip.name, redo="3", redo_seed=5, crf=20))  # a change, so that the node runs
+    again = server.api.run(
+        graph.edit(clip.name, redo="3", redo_seed=5, crf=20)
+    )  # a change, so that the node runs
     assert report_of(again)[:4] == ["kept", "kept", "kept", "stale"]
     fresh = server.api.run(graph.edit(clip.name, redo="3", redo_seed=5, stale="redo"))
     assert report_of(fresh)[:4] == ["kept", "kept", "kept", "new"]

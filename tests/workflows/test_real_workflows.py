@@ -1,6 +1,8 @@
-"""The workflows for published bases on a real server, with small random weights in the real key layout.
+"""The workflows for published bases on a real server, with small random weights in the real key
+layout.
 
-The text encoder is too large for a test: the empty prompt of the built-in model stands in, and the DiTs read its width.
+The text encoder is too large for a test: the empty prompt of the built-in model stands in, and the
+DiTs read its width.
 """
 
 import json
@@ -28,14 +30,19 @@ def cameras() -> dict[str, torch.Tensor]:
     state = {}
     for i in range(NUM_BLOCKS):
         for layer, width in (("cam_encoder", 12), ("projector", DIM)):
-            state[f"blocks.{i}.{layer}.weight"] = torch.randn(DIM, width, generator=generator) / width**0.5
+            state[f"blocks.{i}.{layer}.weight"] = (
+                torch.randn(DIM, width, generator=generator) / width**0.5
+            )
             state[f"blocks.{i}.{layer}.bias"] = torch.zeros(DIM)
     return state
 
 
 def for_short_text(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The same DiT for text of the built-in model's width."""
-    return {**weights, "text_embedding.0.weight": weights["text_embedding.0.weight"][:, :TEXT_DIM].contiguous()}
+    return {
+        **weights,
+        "text_embedding.0.weight": weights["text_embedding.0.weight"][:, :TEXT_DIM].contiguous(),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +70,9 @@ def random_like(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(4)
     noise = {name: torch.randn(value.shape, generator=generator) for name, value in state.items()}
     return {
-        name: torch.ones_like(value) if name.endswith("gamma") else value / max(value[0].numel(), 1) ** 0.5
+        name: torch.ones_like(value)
+        if name.endswith("gamma")
+        else value / max(value[0].numel(), 1) ** 0.5
         for name, value in noise.items()
     }
 
@@ -76,7 +85,14 @@ def small(name: str, object_info: dict, session: str, **names: str) -> Prompt:
     prompt = {}
     for node_id, node in workflow_to_prompt(workflow, object_info).items():
         inputs = dict(node["inputs"])
-        changes = {"num_frames": NUM_FRAMES, "width": SIZE, "height": SIZE, "steps": 2, "session": session, **names}
+        changes = {
+            "num_frames": NUM_FRAMES,
+            "width": SIZE,
+            "height": SIZE,
+            "steps": 2,
+            "session": session,
+            **names,
+        }
         inputs |= {key: value for key, value in changes.items() if key in inputs}
         if node["class_type"] == "FitVideo":
             inputs["frames"] = ["scene", 0]
@@ -105,7 +121,9 @@ def object_info(comfy_server, models) -> dict:
     return comfy_server.api.object_info()
 
 
-def test_recammaster_workflow_remembers_three_turns_and_compares_them(comfy_server, object_info: dict) -> None:
+def test_recammaster_workflow_remembers_three_turns_and_compares_them(
+    comfy_server, object_info: dict
+) -> None:
     from devtools.api import output_files
     from devtools.workflow import nodes_of_type
 
@@ -123,8 +141,15 @@ def test_recammaster_workflow_remembers_three_turns_and_compares_them(comfy_serv
 def test_lucyedit_workflow_remembers_three_turns(comfy_server, object_info: dict) -> None:
     from devtools.workflow import nodes_of_type
 
-    prompt = small("lucyedit_multi_turn", object_info, "lucy", model_name="lucyedit.safetensors", vae_name=VAE_FILE)
-    # The Wan2.2 VAE is too large for a test: an empty latent of its shape is the source, and nothing is decoded.
+    prompt = small(
+        "lucyedit_multi_turn",
+        object_info,
+        "lucy",
+        model_name="lucyedit.safetensors",
+        vae_name=VAE_FILE,
+    )
+    # The Wan2.2 VAE is too large for a test: an empty latent of its shape is the source, and
+    # nothing is decoded.
     (encode,) = nodes_of_type(prompt, "VAEEncode")
     size = {"width": SIZE, "height": SIZE, "length": NUM_FRAMES, "batch_size": 1}
     prompt[encode] = native("Wan22ImageToVideoLatent", vae=prompt[encode]["inputs"]["vae"], **size)
@@ -141,7 +166,11 @@ def test_lucyedit_workflow_remembers_three_turns(comfy_server, object_info: dict
 def test_any_loader_workflow_remembers_from_run_to_run(comfy_server, object_info: dict) -> None:
     from devtools.workflow import nodes_of_type, with_input
 
-    names = {"unet_name": "wan.safetensors", "adapter_name": "recammaster.safetensors", "vae_name": VAE_FILE}
+    names = {
+        "unet_name": "wan.safetensors",
+        "adapter_name": "recammaster.safetensors",
+        "vae_name": VAE_FILE,
+    }
     prompt = small("any_loader_with_adapter", object_info, "any", **names)
     (sampler,) = nodes_of_type(prompt, "MemoryV2VSampler")
     for seed in (1, 2):

@@ -1,4 +1,6 @@
-"""Sessions and files on real servers: turns outlive a restart, a failed decode and a second graph; clips come back."""
+"""Sessions and files on real servers: turns outlive a restart, a failed decode and a second graph;
+clips come back.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +29,11 @@ class Graph:
 
     def node(self, kind: str, **inputs) -> dict:
         required = self.object_info[kind]["input"]["required"]
-        defaults = {name: spec[1]["default"] for name, spec in required.items() if "default" in (spec[1:] or [{}])[0]}
+        defaults = {
+            name: spec[1]["default"]
+            for name, spec in required.items()
+            if "default" in (spec[1:] or [{}])[0]
+        }
         return {"class_type": kind, "inputs": {**defaults, **inputs}, "_meta": {"title": kind}}
 
     def base(self, session: str) -> Prompt:
@@ -40,11 +46,16 @@ class Graph:
         }
 
     def turn(self, prompt: Prompt, turn: int, cache: tuple[str, int], seed: int) -> Prompt:
-        """The prompt with one more turn, its nodes named by number: path1, retrieve1, plan1, turn1."""
+        """The prompt with one more turn, its nodes named by number: path1, retrieve1, plan1,
+        turn1."""
         nodes = {
-            "path": self.node("CameraTrajectory", motion=MOTIONS[turn - 1], amplitude=20.0 + turn, num_frames=3),
+            "path": self.node(
+                "CameraTrajectory", motion=MOTIONS[turn - 1], amplitude=20.0 + turn, num_frames=3
+            ),
             "retrieve": self.node("VideoFOVRetrieve", cache=list(cache), camera=[f"path{turn}", 0]),
-            "plan": self.node("DynamicTokenize", retrieval=[f"retrieve{turn}", 0], top_kernel="4", rest_kernel="8"),
+            "plan": self.node(
+                "DynamicTokenize", retrieval=[f"retrieve{turn}", 0], top_kernel="4", rest_kernel="8"
+            ),
             "turn": self.node(
                 "MemoryV2VSampler",
                 model=["load", 0],
@@ -58,7 +69,9 @@ class Graph:
                 scheduler="simple",
                 **QUICK,
             ),
-            "keep": self.node("SaveLatent", samples=[f"turn{turn}", 0], filename_prefix=f"latents/{turn}"),
+            "keep": self.node(
+                "SaveLatent", samples=[f"turn{turn}", 0], filename_prefix=f"latents/{turn}"
+            ),
         }
         return {**prompt, **{f"{name}{turn}": node for name, node in nodes.items()}}
 
@@ -77,8 +90,14 @@ def saved(server, name: str) -> MemoryCache:
 def sampled_nodes(entry: dict, prompt: Prompt) -> set[str]:
     """Ids of the samplers that ran, and were not answered from the server's cache."""
     messages = entry["status"]["messages"]
-    cached = {node for event, data in messages if event == "execution_cached" for node in data["nodes"]}
-    return {i for i, node in prompt.items() if node["class_type"] == "MemoryV2VSampler" and i not in cached}
+    cached = {
+        node for event, data in messages if event == "execution_cached" for node in data["nodes"]
+    }
+    return {
+        i
+        for i, node in prompt.items()
+        if node["class_type"] == "MemoryV2VSampler" and i not in cached
+    }
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +141,13 @@ def test_turn_four_of_tomorrow_sees_the_turns_of_today(day_two, comfy_server, gr
     assert tomorrow.newest.parent_id == today.newest.entry_id
 
 
-def test_turns_of_yesterday_are_pinned_forgotten_and_branched(day_two, comfy_server, graph: Graph) -> None:
+def test_turns_of_yesterday_are_pinned_forgotten_and_branched(
+    day_two, comfy_server, graph: Graph
+) -> None:
     first, second, third = saved(comfy_server, "kitchen").entries[:3]
-    text = day_two.api.run(graph.managed("kitchen", action="pin", entry=first.entry_id[:8]))["outputs"]["session"]
+    text = day_two.api.run(graph.managed("kitchen", action="pin", entry=first.entry_id[:8]))[
+        "outputs"
+    ]["session"]
     assert f"turn 1  {first.entry_id[:8]}" in text["text"][0] and "pinned" in text["text"][0]
     day_two.api.run(graph.managed("kitchen", action="forget", entry=second.entry_id[:8]))
     kept = saved(comfy_server, "kitchen")
@@ -134,7 +157,10 @@ def test_turns_of_yesterday_are_pinned_forgotten_and_branched(day_two, comfy_ser
     prompt["session"]["inputs"].update(action="branch", entry=first.entry_id[:8])
     prompt["twig"] = graph.node("MemoryCache", session="twig", cache=["session", 0])
     day_two.api.run(graph.turn(prompt, 2, ("twig", 0), seed=22))
-    assert [(entry.turn, entry.seed) for entry in saved(comfy_server, "twig").entries] == [(1, 11), (2, 22)]
+    assert [(entry.turn, entry.seed) for entry in saved(comfy_server, "twig").entries] == [
+        (1, 11),
+        (2, 22),
+    ]
     assert third.entry_id in {entry.entry_id for entry in saved(comfy_server, "kitchen").entries}
 
 
@@ -152,21 +178,33 @@ def test_two_graphs_queued_on_one_session_lose_nothing(comfy_server, graph: Grap
     prompts = [graph.turn(graph.base("queued"), 1, ("session", 0), seed) for seed in (31, 32)]
     for prompt_id in [comfy_server.api.queue(prompt) for prompt in prompts]:
         comfy_server.api.wait(prompt_id)
-    assert [(entry.turn, entry.seed) for entry in saved(comfy_server, "queued").entries] == [(1, 31), (2, 32)]
+    assert [(entry.turn, entry.seed) for entry in saved(comfy_server, "queued").entries] == [
+        (1, 31),
+        (2, 32),
+    ]
 
 
 def test_two_turns_from_the_same_loaded_cache_are_both_saved(comfy_server, graph: Graph) -> None:
     prompt = graph.turn(graph.base("forked"), 1, ("session", 0), seed=41)
     comfy_server.api.run(graph.turn(prompt, 2, ("session", 0), seed=42))
-    assert {(entry.turn, entry.seed) for entry in saved(comfy_server, "forked").entries} == {(1, 41), (1, 42)}
+    assert {(entry.turn, entry.seed) for entry in saved(comfy_server, "forked").entries} == {
+        (1, 41),
+        (1, 42),
+    }
 
 
 def with_decode(graph: Graph, prompt: Prompt, latent: tuple[str, int], prefix: str) -> Prompt:
     decode = graph.node("VAEDecode", samples=list(latent), vae=["load", 2])
-    return {**prompt, "decode": decode, "save": graph.node("SaveImage", images=["decode", 0], filename_prefix=prefix)}
+    return {
+        **prompt,
+        "decode": decode,
+        "save": graph.node("SaveImage", images=["decode", 0], filename_prefix=prefix),
+    }
 
 
-def test_after_a_failed_output_an_unchanged_graph_does_not_sample_again(comfy_server, graph: Graph) -> None:
+def test_after_a_failed_output_an_unchanged_graph_does_not_sample_again(
+    comfy_server, graph: Graph
+) -> None:
     from devtools.api import PromptFailed, output_files
 
     prompt = graph.turn(graph.base(""), 1, ("session", 0), seed=51)
@@ -196,8 +234,11 @@ def test_after_a_failed_output_the_session_gives_the_turn_back(comfy_server, gra
 
 
 @pytest.fixture(scope="module")
-def read_back(comfy_server, graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], torch.Tensor]:
-    """Frames (F, H, W, 3) in 0..255 of a video in the server's input folder, as LoadVideo reads it."""
+def read_back(
+    comfy_server, graph: Graph, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], torch.Tensor]:
+    """Frames (F, H, W, 3) in 0..255 of a video in the server's input folder, as LoadVideo reads
+    it."""
     from devtools.api import output_files
 
     folder = tmp_path_factory.mktemp("frames")
@@ -209,11 +250,15 @@ def read_back(comfy_server, graph: Graph, tmp_path_factory: pytest.TempPathFacto
         prompt = {
             "load": graph.node("LoadVideo", file=file),
             "parts": graph.node("GetVideoComponents", video=["load", 0]),
-            "save": graph.node("SaveImage", images=["parts", 0], filename_prefix=f"read/{Path(file).stem}"),
+            "save": graph.node(
+                "SaveImage", images=["parts", 0], filename_prefix=f"read/{Path(file).stem}"
+            ),
         }
         outputs = output_files(comfy_server.api.run(prompt))
         paths = [comfy_server.api.download(output, folder / output.filename) for output in outputs]
-        return torch.stack([torch.from_numpy(numpy.array(Image.open(path).convert("RGB"))) for path in paths]).float()
+        return torch.stack(
+            [torch.from_numpy(numpy.array(Image.open(path).convert("RGB"))) for path in paths]
+        ).float()
 
     return read
 
@@ -229,19 +274,27 @@ def save_and_fetch(comfy_server, prompt: Prompt, folder: Path) -> str:
     """The name in the input folder of the video that the prompt saves."""
     from devtools.api import output_files
 
-    (output,) = [o for o in output_files(comfy_server.api.run(prompt)) if o.filename.endswith(".mp4")]
+    (output,) = [
+        o for o in output_files(comfy_server.api.run(prompt)) if o.filename.endswith(".mp4")
+    ]
     return comfy_server.api.upload(comfy_server.api.download(output, folder / output.filename))
 
 
 def patch_shift(frames: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Mean shift of each patch's middle, (27, 3): its edges are blurred by scaling and by chroma subsampling."""
+    """Mean shift of each patch's middle, (27, 3): its edges are blurred by scaling and by chroma
+    subsampling.
+    """
     squares = (frames - truth).unflatten(1, (-1, CELL)).unflatten(3, (-1, CELL))
     quarter = CELL // 4
     return squares[:, :, quarter:-quarter, :, quarter:-quarter].mean((0, 2, 4)).flatten(0, 1)
 
 
 def test_a_clip_keeps_its_colours_count_rate_and_sound_there_and_back(
-    comfy_server, graph: Graph, patches: torch.Tensor, read_back: Callable[[str], torch.Tensor], tmp_path: Path
+    comfy_server,
+    graph: Graph,
+    patches: torch.Tensor,
+    read_back: Callable[[str], torch.Tensor],
+    tmp_path: Path,
 ) -> None:
     import av
     from PIL import Image
@@ -252,11 +305,14 @@ def test_a_clip_keeps_its_colours_count_rate_and_sound_there_and_back(
         "frames": graph.node("RepeatImageBatch", image=["image", 0], amount=6),
         "sound": graph.node("EmptyAudio", duration=0.25),
         "video": graph.node("CreateVideo", images=["frames", 0], audio=["sound", 0], fps=24.0),
-        "save": graph.node("SaveVideo", video=["video", 0], filename_prefix="patches", format="mp4", codec="h264"),
+        "save": graph.node(
+            "SaveVideo", video=["video", 0], filename_prefix="patches", format="mp4", codec="h264"
+        ),
     }
     plain = save_and_fetch(comfy_server, clip, tmp_path)
     shift = patch_shift(read_back(plain), patches.float())
-    # Measured: 2.9 at most and 1.2 on average, as SaveVideo and SaveImage both round down to 8 bits.
+    # Measured: 2.9 at most and 1.2 on average, as SaveVideo and SaveImage both round down to 8
+    # bits.
     assert float(shift.abs().max()) < 4 and float(shift.mean(0).abs().max()) < 1.5
 
     fit = {"width": 288, "height": 288, "temporal_ratio": 4, "mode": "all frames", "aspect": "pad"}
@@ -266,8 +322,12 @@ def test_a_clip_keeps_its_colours_count_rate_and_sound_there_and_back(
         "fit": graph.node("FitVideo", video=["clip", 0], **fit),
         "encode": graph.node("VAEEncode", pixels=["fit", 0], vae=["load", 2]),
         "decode": graph.node("VAEDecode", samples=["encode", 0], vae=["load", 2]),
-        "restore": graph.node("RestoreVideo", frames=["decode", 0], fitting=["fit", 3], size="original"),
-        "save": graph.node("SaveVideo", video=["restore", 0], filename_prefix="back", format="mp4", codec="h264"),
+        "restore": graph.node(
+            "RestoreVideo", frames=["decode", 0], fitting=["fit", 3], size="original"
+        ),
+        "save": graph.node(
+            "SaveVideo", video=["restore", 0], filename_prefix="back", format="mp4", codec="h264"
+        ),
     }
     back = save_and_fetch(comfy_server, chain, tmp_path)
     frames = read_back(back)
@@ -276,7 +336,9 @@ def test_a_clip_keeps_its_colours_count_rate_and_sound_there_and_back(
     unfitted["parts"] = graph.node("GetVideoComponents", video=["clip", 0])
     unfitted["encode"] = graph.node("VAEEncode", pixels=["parts", 0], vae=["load", 2])
     unfitted["again"] = graph.node("CreateVideo", images=["decode", 0], fps=24.0)
-    unfitted["save"] = graph.node("SaveVideo", video=["again", 0], filename_prefix="own", format="mp4", codec="h264")
+    unfitted["save"] = graph.node(
+        "SaveVideo", video=["again", 0], filename_prefix="own", format="mp4", codec="h264"
+    )
     own = patch_shift(read_back(save_and_fetch(comfy_server, unfitted, tmp_path)), patches.float())
     ours = patch_shift(frames, patches.float())
     assert (

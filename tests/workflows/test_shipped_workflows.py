@@ -21,7 +21,9 @@ def object_info(comfy_server) -> dict:
 def load(name: str, object_info: dict) -> dict[str, dict]:
     from devtools.workflow import workflow_to_prompt
 
-    return workflow_to_prompt(json.loads((ROOT / "workflows" / name).read_text(encoding="utf-8")), object_info)
+    return workflow_to_prompt(
+        json.loads((ROOT / "workflows" / name).read_text(encoding="utf-8")), object_info
+    )
 
 
 def with_steps(prompt: dict[str, dict], steps: int) -> dict[str, dict]:
@@ -34,7 +36,9 @@ def with_steps(prompt: dict[str, dict], steps: int) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_every_workflow_has_a_thumbnail_and_only_native_nodes_or_ours(path: Path, object_info: dict) -> None:
+def test_every_workflow_has_a_thumbnail_and_only_native_nodes_or_ours(
+    path: Path, object_info: dict
+) -> None:
     assert path.with_suffix(".jpg").stat().st_size > 1000
     for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
         if node["type"] in ("Note", "MarkdownNote"):
@@ -50,7 +54,9 @@ def test_one_turn_workflow_runs_as_shipped(comfy_server, object_info: dict) -> N
     assert any(output.filename.endswith(".mp4") for output in output_files(entry))
 
 
-def test_multi_turn_workflow_reports_every_pair_and_saves_every_turn(comfy_server, object_info: dict) -> None:
+def test_multi_turn_workflow_reports_every_pair_and_saves_every_turn(
+    comfy_server, object_info: dict
+) -> None:
     from devtools.api import output_files
     from devtools.workflow import nodes_of_type
 
@@ -69,12 +75,16 @@ def test_demo_variants_of_the_workflow_are_accepted(comfy_server, object_info: d
 
     prompt = load("multi_turn_novel_view.json", object_info)
     forgetful = saving_to(without_memory(with_truth(prompt)), "without_memory")
-    assert {forgetful[i]["inputs"]["k"] for i in nodes_of_type(forgetful, "VideoFOVRetrieve")} == {0}
+    assert {forgetful[i]["inputs"]["k"] for i in nodes_of_type(forgetful, "VideoFOVRetrieve")} == {
+        0
+    }
     assert len(nodes_of_type(forgetful, "DemoScene")) == 4
     comfy_server.api.cancel(comfy_server.api.queue(with_steps(forgetful, QUICK_STEPS)))
 
 
-def test_demo_runs_both_arms_on_a_clip_of_the_users(comfy_server, object_info: dict, tmp_path: Path) -> None:
+def test_demo_runs_both_arms_on_a_clip_of_the_users(
+    comfy_server, object_info: dict, tmp_path: Path
+) -> None:
     from devtools.demo import run_arm
     from devtools.demo_prompts import saving_to, with_video, without_memory
 
@@ -121,12 +131,16 @@ def test_interrupted_session_keeps_its_finished_turns(comfy_server, object_info:
     assert kept.entries[0].seed == 987_654
 
 
-def test_real_clip_of_any_size_goes_through_the_loop(comfy_server, object_info: dict, test_data: Path) -> None:
+def test_real_clip_of_any_size_goes_through_the_loop(
+    comfy_server, object_info: dict, test_data: Path
+) -> None:
     from devtools.demo_prompts import with_video
     from devtools.workflow import nodes_of_type
 
     clip = next(iter(sorted(test_data.glob("*.mp4"))))
-    prompt = with_video(load("multi_turn_novel_view.json", object_info), comfy_server.api.upload(clip))
+    prompt = with_video(
+        load("multi_turn_novel_view.json", object_info), comfy_server.api.upload(clip)
+    )
     entry = comfy_server.api.run(with_steps(prompt, QUICK_STEPS))
     (fit_id,) = nodes_of_type(prompt, "FitVideo")
     assert "9 picked evenly" in entry["outputs"][fit_id]["text"][0]

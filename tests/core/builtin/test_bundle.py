@@ -7,7 +7,14 @@ import torch
 from safetensors import safe_open
 
 from memv2v_core.builtin import bundle
-from memv2v_core.builtin.bundle import BuiltinInfo, DitConfig, build_dit, load_bundle, read_info, save_bundle
+from memv2v_core.builtin.bundle import (
+    BuiltinInfo,
+    DitConfig,
+    build_dit,
+    load_bundle,
+    read_info,
+    save_bundle,
+)
 from memv2v_core.builtin.codec import Codec
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 
@@ -31,7 +38,9 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.nn
         torch.manual_seed(0)
         modules = {
             "dit": build_dit(INFO.dit),
-            "adapter": MemoryAdapter(AdapterConfig(64, 2, 16, has_rays=True, clean_timestep="zero")),
+            "adapter": MemoryAdapter(
+                AdapterConfig(64, 2, 16, has_rays=True, clean_timestep="zero")
+            ),
             "codec": Codec(),
         }
     save_bundle(INFO, "tiny", **modules)
@@ -42,7 +51,11 @@ def test_a_saved_bundle_loads_as_it_was_up_to_half_precision(saved: dict[str, to
     loaded = load_bundle("tiny")
     assert loaded.info == INFO == read_info("tiny")
     assert loaded.adapter.config == saved["adapter"].config
-    for name, module in (("dit", loaded.backbone.model), ("adapter", loaded.adapter), ("codec", loaded.codec)):
+    for name, module in (
+        ("dit", loaded.backbone.model),
+        ("adapter", loaded.adapter),
+        ("codec", loaded.codec),
+    ):
         before, after = saved[name].state_dict(), module.state_dict()
         assert list(before) == list(after)
         for key, value in after.items():
@@ -73,7 +86,9 @@ def test_saved_models_are_listed_and_the_empty_prompt_fits_them(saved: dict[str,
 
 
 def test_info_on_disk_is_plain_json(saved: dict[str, torch.nn.Module]):
-    assert json.loads((bundle.WEIGHTS / "tiny.json").read_text(encoding="utf-8")) == dataclasses.asdict(INFO)
+    assert json.loads(
+        (bundle.WEIGHTS / "tiny.json").read_text(encoding="utf-8")
+    ) == dataclasses.asdict(INFO)
 
 
 def test_every_shipped_model_is_whole_and_small():

@@ -8,7 +8,9 @@ SIDE, RANK = 8, 16
 
 
 def smooth_frames(count: int = 12, size: int = 32, seed: int = 0) -> torch.Tensor:
-    """Frames (N, 3, H, W) whose 8 x 8 patches are grey plus mixtures of 16 pictures, and on average grey."""
+    """Frames (N, 3, H, W) whose 8 x 8 patches are grey plus mixtures of 16 pictures, and on average
+    grey.
+    """
     generator = torch.Generator().manual_seed(seed)
     pictures = torch.randn(RANK, 3 * SIDE * SIDE, generator=torch.Generator().manual_seed(99))
     cells = (size // SIDE) ** 2
@@ -28,8 +30,14 @@ def codec() -> Codec:
 
 def test_the_basis_is_orthonormal_and_ordered():
     basis = fit_patch_basis(smooth_frames())
-    assert basis.directions.shape == (16, 192) and basis.mean.shape == (192,) and basis.scale.shape == (16,)
-    torch.testing.assert_close(basis.directions @ basis.directions.T, torch.eye(16), atol=1e-5, rtol=0)
+    assert (
+        basis.directions.shape == (16, 192)
+        and basis.mean.shape == (192,)
+        and basis.scale.shape == (16,)
+    )
+    torch.testing.assert_close(
+        basis.directions @ basis.directions.T, torch.eye(16), atol=1e-5, rtol=0
+    )
     assert (basis.scale.diff() <= 0).all() and (basis.scale > 0).all()
 
 
@@ -37,7 +45,9 @@ def test_the_basis_rebuilds_patches_that_it_spans():
     basis = fit_patch_basis(smooth_frames())
     patches = F.unfold(smooth_frames(seed=1), SIDE, stride=SIDE).mT.flatten(0, 1)
     coefficients = (patches - basis.mean) @ basis.directions.T
-    torch.testing.assert_close(coefficients @ basis.directions + basis.mean, patches, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        coefficients @ basis.directions + basis.mean, patches, atol=1e-4, rtol=0
+    )
 
 
 def test_latents_have_a_mean_variance_of_one(codec: Codec):
@@ -62,7 +72,9 @@ def test_frames_are_coded_one_by_one(codec: Codec):
     video = smooth_frames(4).movedim(0, 1)[None]
     latent = codec.encode(video)
     for frame in range(4):
-        torch.testing.assert_close(codec.encode(video[:, :, frame : frame + 1])[:, :, 0], latent[:, :, frame])
+        torch.testing.assert_close(
+            codec.encode(video[:, :, frame : frame + 1])[:, :, 0], latent[:, :, frame]
+        )
 
 
 def test_the_refinement_starts_at_nothing_and_learns(codec: Codec):

@@ -10,7 +10,9 @@ from memv2v_core.cache.storage import save_session
 from memv2v_core.cameras.trajectory import CameraTrajectory, default_intrinsics
 
 
-def _make_entry(number: int = 1, channels: int = 4, size: tuple[int, int] = (6, 8), **fields: object) -> MemoryEntry:
+def _make_entry(
+    number: int = 1, channels: int = 4, size: tuple[int, int] = (6, 8), **fields: object
+) -> MemoryEntry:
     generator = torch.Generator().manual_seed(int(fields.get("seed", number)))
     num_frames = 5
     c2w = torch.eye(4, dtype=torch.float64).repeat(num_frames, 1, 1)
@@ -30,7 +32,9 @@ def _make_entry(number: int = 1, channels: int = 4, size: tuple[int, int] = (6, 
 
 @pytest.fixture
 def make_entry() -> Callable[..., MemoryEntry]:
-    """A function that makes a small entry, the same for the same seed (its number where none is given)."""
+    """A function that makes a small entry, the same for the same seed (its number where none is
+    given).
+    """
     return _make_entry
 
 

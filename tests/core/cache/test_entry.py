@@ -6,16 +6,21 @@ from memv2v_core.cameras.trajectory import static_trajectory
 
 
 def test_same_latent_and_camera_give_same_id(make_entry):
-    assert make_entry(1).entry_id == make_entry(1, prompt="other", is_pinned=True, created_s=7.0).entry_id
+    assert (
+        make_entry(1).entry_id
+        == make_entry(1, prompt="other", is_pinned=True, created_s=7.0).entry_id
+    )
     assert is_entry_id(make_entry(1).entry_id)
 
 
 def test_id_is_stable_over_versions(make_entry):
-    # data = b"torch.float32 (1, 1, 1, 1);" + bytes(4)
-    # data += b"torch.float64 (1, 4, 4);" + struct.pack("<16d", *[float(i % 5 == 0) for i in range(16)])
-    # data += b"torch.float64 (1, 3, 3);" + struct.pack("<9d", *[float(i % 4 == 0) for i in range(9)])
+    # data = b"torch.float32 (1, 1, 1, 1);" + bytes(4) data += b"torch.float64 (1, 4, 4);" +
+    # struct.pack("<16d", *[float(i % 5 == 0) for i in range(16)]) data += b"torch.float64 (1, 3,
+    # 3);" + struct.pack("<9d", *[float(i % 4 == 0) for i in range(9)])
     # hashlib.sha256(data).hexdigest()[:32]
-    entry = make_entry(1, latent=torch.zeros(1, 1, 1, 1), camera=static_trajectory(1, torch.eye(3)), num_frames=1)
+    entry = make_entry(
+        1, latent=torch.zeros(1, 1, 1, 1), camera=static_trajectory(1, torch.eye(3)), num_frames=1
+    )
     assert entry.entry_id == "ad32ce0b9ef4a1ec4231cc3f56bd1f5b"
 
 
@@ -51,11 +56,23 @@ def test_latent_shape_leaves_out_time(make_entry):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"latent": torch.zeros(1, 4, 2, 6, 8)}, r"latent got shape \(1, 4, 2, 6, 8\), wanted \(C, T, H, W\)"),
-        ({"latent": torch.zeros(4, 2, 6, 8, dtype=torch.int32)}, "latent got dtype torch.int32, wanted float32"),
+        (
+            {"latent": torch.zeros(1, 4, 2, 6, 8)},
+            r"latent got shape \(1, 4, 2, 6, 8\), wanted \(C, T, H, W\)",
+        ),
+        (
+            {"latent": torch.zeros(4, 2, 6, 8, dtype=torch.int32)},
+            "latent got dtype torch.int32, wanted float32",
+        ),
         ({"source_latent": torch.zeros(4, 6, 8)}, r"source_latent got shape \(4, 6, 8\)"),
-        ({"source_descriptor": torch.zeros(3, dtype=torch.long)}, "source_descriptor got dtype torch.int64"),
-        ({"thumbnail": torch.zeros(4, 4, 3)}, r"thumbnail got torch.float32 of shape \(4, 4, 3\), wanted uint8"),
+        (
+            {"source_descriptor": torch.zeros(3, dtype=torch.long)},
+            "source_descriptor got dtype torch.int64",
+        ),
+        (
+            {"thumbnail": torch.zeros(4, 4, 3)},
+            r"thumbnail got torch.float32 of shape \(4, 4, 3\), wanted uint8",
+        ),
         ({"mode": "magic"}, "mode got 'magic', wanted one of trained"),
         ({"turn": 0}, "turn got 0, wanted 1 or more"),
         ({"num_frames": 6}, "num_frames got 6, wanted 1 to 5"),
@@ -72,5 +89,7 @@ def test_wrong_field_is_refused(make_entry, fields, message):
 def test_numbers_that_are_not_finite_are_named(make_entry, name, value):
     bad = torch.zeros(4, 2, 6, 8, dtype=torch.bfloat16)
     bad[0, 0, 0, :3] = value
-    with pytest.raises(ValueError, match=f"^{name} of turn 2 got NaN or infinity in 3 of 384 numbers"):
+    with pytest.raises(
+        ValueError, match=f"^{name} of turn 2 got NaN or infinity in 3 of 384 numbers"
+    ):
         require_finite(make_entry(2, **{name: bad}))

@@ -59,7 +59,11 @@ def test_foreign_files_are_named_and_skipped(saved, make_entry):
     (folder / "old.ckpt").write_bytes(b"\x80\x04cos\nsystem\n.")
     loaded = load_session(folder)
     assert turns(loaded.cache) == [1, 2, 3]
-    assert [line.split(":")[0] for line in loaded.skipped] == ["lora.safetensors", "notes.txt", "old.ckpt"]
+    assert [line.split(":")[0] for line in loaded.skipped] == [
+        "lora.safetensors",
+        "notes.txt",
+        "old.ckpt",
+    ]
     assert "not a Memory-V2V entry" in loaded.skipped[0]
 
 
@@ -91,7 +95,10 @@ def test_entry_of_another_format_is_named(saved, fields, reason):
         ({"c2w": torch.zeros(())}, "lacks the tensors c2w, or their axes"),
         ({"c2w": torch.zeros(5, 3, 4)}, r"c2w got shape (5, 3, 4), wanted (F, 4, 4)"),
         ({"latent": torch.zeros(4, 2, 6, 8, dtype=torch.uint8)}, "latent got dtype torch.uint8"),
-        ({"latent": torch.zeros(4, 2, 6, 8, dtype=torch.float8_e4m3fn)}, "latent got dtype torch.float8_e4m3fn"),
+        (
+            {"latent": torch.zeros(4, 2, 6, 8, dtype=torch.float8_e4m3fn)},
+            "latent got dtype torch.float8_e4m3fn",
+        ),
         ({"latent": torch.zeros(4, 2, 6, 9)}, "it was renamed or its bytes changed"),
     ],
 )
@@ -109,7 +116,9 @@ def test_entry_with_wrong_tensors_is_named(saved, tensors, reason):
 def test_entry_with_nan_is_refused(make_entry, tmp_path):
     entry = make_entry(1, latent=torch.full((4, 2, 6, 8), float("nan")))
     write_entry(tmp_path, entry)
-    with pytest.raises(ValueError, match="latent of turn 1 got NaN or infinity in 384 of 384 numbers"):
+    with pytest.raises(
+        ValueError, match="latent of turn 1 got NaN or infinity in 384 of 384 numbers"
+    ):
         read_entry(file_of(tmp_path, entry))
 
 

@@ -31,7 +31,9 @@ def test_broken_manifest_is_rebuilt_from_the_entries_and_says_so(saved, content,
     assert turns(loaded.cache) == [1, 2, 3]
     assert len(loaded.notices) == 1
     assert loaded.notices[0].startswith(reason)
-    assert loaded.notices[0].endswith("order and pins of 3 entries were rebuilt from their own files")
+    assert loaded.notices[0].endswith(
+        "order and pins of 3 entries were rebuilt from their own files"
+    )
 
 
 def test_save_over_a_broken_manifest_loses_nothing_and_says_so(saved, make_entry):
@@ -49,7 +51,9 @@ def test_manifest_ids_cannot_leave_the_folder(saved, tmp_path):
     victim.write_bytes(b"x")
     path = folder / MANIFEST_NAME
     manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({**manifest, "forgotten": [{"entry_id": "../victim", "created_s": 1.0}]}))
+    path.write_text(
+        json.dumps({**manifest, "forgotten": [{"entry_id": "../victim", "created_s": 1.0}]})
+    )
     (notice,) = save_session(cache, folder)
     assert "entry_id got '../victim'" in notice
     assert victim.exists()
@@ -60,6 +64,8 @@ def test_newer_manifest_is_refused_and_kept(saved):
     path = folder / MANIFEST_NAME
     path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
     for call in (lambda: load_session(folder), lambda: save_session(cache, folder)):
-        with pytest.raises(ValueError, match="has format 2, wanted at most 1; update the node pack"):
+        with pytest.raises(
+            ValueError, match="has format 2, wanted at most 1; update the node pack"
+        ):
             call()
     assert '"version": 2' in path.read_text()

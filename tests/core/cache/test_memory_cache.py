@@ -43,7 +43,10 @@ def test_append_of_held_content_returns_the_same_cache(three_turns, make_entry):
 
 
 def test_append_refuses_another_model_and_names_both(three_turns, make_entry):
-    with pytest.raises(ValueError, match="the cache holds latents of model 'small', got one of 'large'; load 'small'"):
+    with pytest.raises(
+        ValueError,
+        match="the cache holds latents of model 'small', got one of 'large'; load 'small'",
+    ):
         three_turns.append(make_entry(4, model_name="large"))
 
 
@@ -56,7 +59,9 @@ def test_append_refuses_another_model_and_names_both(three_turns, make_entry):
     ],
 )
 def test_append_refuses_another_latent_size_and_names_both(three_turns, make_entry, fields, got):
-    with pytest.raises(ValueError, match=f"holds latents of 4 channels, 6x8 .*got one of {got} .*new cache"):
+    with pytest.raises(
+        ValueError, match=f"holds latents of 4 channels, 6x8 .*got one of {got} .*new cache"
+    ):
         three_turns.append(make_entry(4, **fields))
 
 
@@ -65,7 +70,9 @@ def test_append_takes_another_number_of_latent_frames(three_turns, make_entry):
 
 
 def test_append_refuses_nan(three_turns, make_entry):
-    with pytest.raises(ValueError, match="latent of turn 4 got NaN or infinity in 384 of 384 numbers"):
+    with pytest.raises(
+        ValueError, match="latent of turn 4 got NaN or infinity in 384 of 384 numbers"
+    ):
         three_turns.append(make_entry(4, latent=torch.full((4, 2, 6, 8), float("nan"))))
 
 
@@ -79,7 +86,11 @@ def test_require_fit_names_the_session(three_turns):
 def test_newest_next_turn_and_latent_shape(three_turns):
     empty = MemoryCache()
     assert (empty.newest, empty.next_turn, empty.latent_shape) == (None, 1, None)
-    assert (three_turns.newest.turn, three_turns.next_turn, three_turns.latent_shape) == (3, 4, (4, 6, 8))
+    assert (three_turns.newest.turn, three_turns.next_turn, three_turns.latent_shape) == (
+        3,
+        4,
+        (4, 6, 8),
+    )
 
 
 def test_get_takes_an_id_or_a_unique_beginning(three_turns):
@@ -90,15 +101,24 @@ def test_get_takes_an_id_or_a_unique_beginning(three_turns):
 
 def test_get_refuses_unknown_empty_and_ambiguous_ids(make_entry):
     cache = MemoryCache()
-    for turn in range(1, 18):  # 17 entries: by the pigeonhole principle two ids share their first hex digit
+    for turn in range(
+        1, 18
+    ):  # 17 entries: by the pigeonhole principle two ids share their first hex digit
         cache = cache.append(make_entry(turn))
     firsts = [entry.entry_id[0] for entry in cache.entries]
     shared = next(first for first in firsts if firsts.count(first) > 1)
-    with pytest.raises(ValueError, match=f"entry id '{shared}' got [0-9]+ entries, wanted one of .*write more of it"):
+    with pytest.raises(
+        ValueError,
+        match=f"entry id '{shared}' got [0-9]+ entries, wanted one of .*write more of it",
+    ):
         cache.get(shared)
-    with pytest.raises(ValueError, match=r"entry id 'xyz' is not in the cache, which holds .*\(turn 17\); use one"):
+    with pytest.raises(
+        ValueError, match=r"entry id 'xyz' is not in the cache, which holds .*\(turn 17\); use one"
+    ):
         cache.get("xyz")
-    with pytest.raises(ValueError, match="entry id '' is not in the cache, which holds none, it is empty"):
+    with pytest.raises(
+        ValueError, match="entry id '' is not in the cache, which holds none, it is empty"
+    ):
         MemoryCache().get("")
 
 
@@ -142,8 +162,12 @@ def test_branch_ends_with_the_entry_and_leaves_the_session(three_turns, make_ent
 
 def test_of_turn_finds_one_and_refuses_none_and_several(three_turns, make_entry):
     assert three_turns.of_turn(2) is three_turns.entries[1]
-    with pytest.raises(ValueError, match=r"turn 4 is not in the cache, which holds .* \(turn 1\), "):
+    with pytest.raises(
+        ValueError, match=r"turn 4 is not in the cache, which holds .* \(turn 1\), "
+    ):
         three_turns.of_turn(4)
     twice = three_turns.append(dataclasses.replace(make_entry(9), turn=3))
-    with pytest.raises(ValueError, match="turn 3 got 2 entries in the cache, wanted one; use the id of"):
+    with pytest.raises(
+        ValueError, match="turn 3 got 2 entries in the cache, wanted one; use the id of"
+    ):
         twice.of_turn(3)

@@ -76,7 +76,10 @@ FIELDS = {"segment": PLACE, "memory_ids": [], "recipe": "", "descriptor_name": "
         ({**FIELDS, "segment": {**PLACE, "idx": True}}, r"wrong \[segment\]"),
         ({**FIELDS, "segment": {**PLACE, "start": 1.0}}, r"wrong \[segment\]"),
         ({**FIELDS, "segment": {**PLACE, "hook": 1}}, r"wrong \[segment\]"),
-        ({**FIELDS, "segment": {**PLACE, "start": -1}}, "start of a segment got -1, wanted 0 or more"),
+        (
+            {**FIELDS, "segment": {**PLACE, "start": -1}},
+            "start of a segment got -1, wanted 0 or more",
+        ),
         ({**FIELDS, "memory_ids": ["../../etc"]}, r"wrong \[memory_ids\]"),
         ({**FIELDS, "memory_ids": "1"}, r"wrong \[memory_ids\]"),
         ({**FIELDS, "recipe": None}, r"wrong \[recipe\]"),
@@ -110,12 +113,19 @@ def test_wrong_place_is_refused(place, message):
 
 
 @pytest.mark.parametrize(
-    "change", [{"segment": Segment(4, 27, 5, 1)}, {"recipe": "other"}, {"memory_ids": ()}, {"segment": None}]
+    "change",
+    [{"segment": Segment(4, 27, 5, 1)}, {"recipe": "other"}, {"memory_ids": ()}, {"segment": None}],
 )
 def test_equal_latents_of_two_places_or_recipes_are_two_entries(make_entry, segment_entry, change):
-    fields = {"segment": segment_entry.segment, "recipe": segment_entry.recipe, "memory_ids": segment_entry.memory_ids}
+    fields = {
+        "segment": segment_entry.segment,
+        "recipe": segment_entry.recipe,
+        "memory_ids": segment_entry.memory_ids,
+    }
     other = make_entry(2, **{**fields, **change})
-    assert torch.equal(other.latent, segment_entry.latent) and other.entry_id != segment_entry.entry_id
+    assert (
+        torch.equal(other.latent, segment_entry.latent) and other.entry_id != segment_entry.entry_id
+    )
 
 
 def test_still_video_keeps_every_segment_in_its_session(make_entry, tmp_path):
@@ -124,4 +134,8 @@ def test_still_video_keeps_every_segment_in_its_session(make_entry, tmp_path):
         cache = cache.append(make_entry(idx + 1, seed=7, segment=Segment(idx, idx * 5, 5)))
     save_session(cache, tmp_path / "room")
     loaded = load_session(tmp_path / "room")
-    assert loaded.skipped == () and [entry.segment.idx for entry in loaded.cache.entries] == [0, 1, 2]
+    assert loaded.skipped == () and [entry.segment.idx for entry in loaded.cache.entries] == [
+        0,
+        1,
+        2,
+    ]

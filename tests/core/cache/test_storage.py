@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from memv2v_core.cache import atomic_files
+from memv2v_core import atomic_files
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.manifest import MANIFEST_NAME
 from memv2v_core.cache.memory_cache import MemoryCache
@@ -43,7 +43,9 @@ def test_round_trip_is_bit_equal(make_entry, tmp_path, dtype):
         seed=2**63 - 1,
         mode="trained",
         parent_id=first.entry_id,
-        camera=CameraTrajectory(first.camera.c2w * torch.pi, first.camera.intrinsics / 3, is_assumed=True),
+        camera=CameraTrajectory(
+            first.camera.c2w * torch.pi, first.camera.intrinsics / 3, is_assumed=True
+        ),
         num_frames=4,
         is_pinned=True,
         created_s=1700000000.123456,
@@ -60,7 +62,9 @@ def test_round_trip_is_bit_equal(make_entry, tmp_path, dtype):
     assert torch.equal(back.camera.intrinsics, full.camera.intrinsics)
     assert back.camera.is_assumed
     plain = "entry_id model_name num_frames turn created_s prompt seed mode parent_id is_pinned"
-    assert [getattr(back, name) for name in plain.split()] == [getattr(full, name) for name in plain.split()]
+    assert [getattr(back, name) for name in plain.split()] == [
+        getattr(full, name) for name in plain.split()
+    ]
     assert loaded.cache.entries[0].source_latent is None
 
 
@@ -71,7 +75,11 @@ def test_folder_holds_one_file_an_entry_and_the_manifest(saved):
         *(file_of(folder, e).name for e in cache.entries),
     }
     manifest = json.loads((folder / MANIFEST_NAME).read_text())
-    assert (manifest["format"], manifest["version"], manifest["session"]) == ("memory_v2v_session", 1, "room")
+    assert (manifest["format"], manifest["version"], manifest["session"]) == (
+        "memory_v2v_session",
+        1,
+        "room",
+    )
     assert [record["turn"] for record in manifest["entries"]] == [1, 2, 3]
 
 
@@ -104,8 +112,12 @@ class Crash(BaseException):
     """What a killed process looks like to the code: nothing catches it."""
 
 
-@pytest.mark.parametrize("num_renames", [0, 1, 2])  # before the first entry, the second, the manifest
-def test_kill_between_temporary_file_and_rename_loses_nothing(saved, make_entry, monkeypatch, num_renames):
+@pytest.mark.parametrize(
+    "num_renames", [0, 1, 2]
+)  # before the first entry, the second, the manifest
+def test_kill_between_temporary_file_and_rename_loses_nothing(
+    saved, make_entry, monkeypatch, num_renames
+):
     folder, cache = saved
     grown = cache.append(make_entry(4)).append(make_entry(5))
     replace, renamed = os.replace, []
@@ -135,7 +147,9 @@ def test_leftovers_of_a_killed_writer_are_named_then_removed(saved):
     folder, cache = saved
     left = folder / f"{file_of(folder, cache.entries[0]).name}.{'0' * 32}.tmp"
     left.write_bytes(b"half")
-    assert load_session(folder).skipped == (f"{left.name}: an unfinished write; the next save removes it",)
+    assert load_session(folder).skipped == (
+        f"{left.name}: an unfinished write; the next save removes it",
+    )
     save_session(cache, folder)
     assert not left.exists()
     assert load_session(folder).skipped == ()
@@ -170,7 +184,9 @@ def test_a_forgotten_entry_that_another_program_has_open_stays_forgotten(saved, 
     assert not file_of(folder, second).exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has mapped")
+@pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has mapped"
+)
 def test_a_loaded_session_keeps_no_file_mapped(saved):
     """Windows can neither delete nor replace a file that is mapped."""
     folder, _ = saved
@@ -202,14 +218,19 @@ def test_many_writers_at_once_lose_nothing(make_entry, tmp_path):
         except (OSError, ValueError) as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=write, args=(range(start, start + 4),)) for start in (10, 20, 30, 40)]
+    threads = [
+        threading.Thread(target=write, args=(range(start, start + 4),))
+        for start in (10, 20, 30, 40)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     loaded = load_session(tmp_path / "room")
     assert errors == []
-    assert sorted(entry.seed for entry in loaded.cache.entries) == [s + i for s in (10, 20, 30, 40) for i in range(4)]
+    assert sorted(entry.seed for entry in loaded.cache.entries) == [
+        s + i for s in (10, 20, 30, 40) for i in range(4)
+    ]
     assert (loaded.skipped, loaded.notices) == ((), ())
 
 
@@ -219,7 +240,9 @@ def test_forgotten_entry_is_deleted_and_a_stale_writer_does_not_bring_it_back(sa
     save_session(load_session(folder).cache.forget(second.entry_id), folder)
     assert not file_of(folder, second).exists()
     (notice,) = save_session(stale.append(make_entry(4)), folder)
-    assert notice.startswith(f"turn 2 ({second.entry_id[:8]}) was forgotten in session 'room' and is not saved")
+    assert notice.startswith(
+        f"turn 2 ({second.entry_id[:8]}) was forgotten in session 'room' and is not saved"
+    )
     loaded = load_session(folder)
     assert (turns(loaded.cache), loaded.skipped) == ([1, 3, 4], ())
     assert not file_of(folder, second).exists()
@@ -231,7 +254,11 @@ def test_forgotten_content_made_again_is_a_new_entry(saved, make_entry):
     again = load_session(folder).cache.append(make_entry(3, created_s=5000.0))
     assert save_session(again, folder) == ()
     loaded = load_session(folder)
-    assert [(entry.turn, entry.created_s) for entry in loaded.cache.entries] == [(1, 1001.0), (2, 1002.0), (3, 5000.0)]
+    assert [(entry.turn, entry.created_s) for entry in loaded.cache.entries] == [
+        (1, 1001.0),
+        (2, 1002.0),
+        (3, 5000.0),
+    ]
 
 
 def test_pin_survives_a_writer_that_did_not_touch_it(saved, make_entry):
@@ -239,7 +266,12 @@ def test_pin_survives_a_writer_that_did_not_touch_it(saved, make_entry):
     first = stale.entries[0].entry_id
     save_session(load_session(folder).cache.pin(first), folder)
     save_session(stale.append(make_entry(4)), folder)
-    assert [entry.is_pinned for entry in load_session(folder).cache.entries] == [True, False, False, False]
+    assert [entry.is_pinned for entry in load_session(folder).cache.entries] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     save_session(load_session(folder).cache.pin(first, False), folder)
     assert not load_session(folder).cache.get(first).is_pinned
 
@@ -249,7 +281,10 @@ def test_pin_survives_a_writer_that_did_not_touch_it(saved, make_entry):
 
 def test_session_of_another_model_is_refused_and_kept(saved, make_entry):
     folder, _ = saved
-    with pytest.raises(ValueError, match="session 'room' on disk holds latents of model 'small', got one of 'large'"):
+    with pytest.raises(
+        ValueError,
+        match="session 'room' on disk holds latents of model 'small', got one of 'large'",
+    ):
         save_session(cache_of(make_entry(1, model_name="large")), folder)
     assert turns(load_session(folder).cache) == [1, 2, 3]
 
@@ -266,7 +301,9 @@ def test_session_that_forgot_everything_takes_another_model(saved, make_entry):
     for entry in cache.entries:
         cache = cache.forget(entry.entry_id)
     save_session(cache, folder)
-    save_session(load_session(folder).cache.append(make_entry(1, model_name="large", channels=16)), folder)
+    save_session(
+        load_session(folder).cache.append(make_entry(1, model_name="large", channels=16)), folder
+    )
     loaded = load_session(folder)
     assert (loaded.cache.model_name, turns(loaded.cache), loaded.skipped) == ("large", [1], ())
 

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from memv2v_core.cameras.presets import EASINGS, MOTIONS, PresetConfig, combine_paths, make_preset, preset_progress
+from memv2v_core.cameras.presets import (
+    EASINGS,
+    MOTIONS,
+    PresetConfig,
+    combine_paths,
+    make_preset,
+    preset_progress,
+)
 from memv2v_core.cameras.trajectory import default_intrinsics, intrinsics_matrix
 
 ROTATIONS = ("pan_left", "pan_right", "tilt_up", "tilt_down", "roll_left", "roll_right", "sweep")
@@ -10,13 +17,19 @@ ROTATIONS = ("pan_left", "pan_right", "tilt_up", "tilt_down", "roll_left", "roll
 @pytest.mark.parametrize("motion", MOTIONS)
 @pytest.mark.parametrize("returns", [False, True])
 @pytest.mark.parametrize("num_frames", [1, 2, 9, 81])
-def test_every_path_starts_at_the_identity_and_stays_rigid(motion: str, returns: bool, num_frames: int):
+def test_every_path_starts_at_the_identity_and_stays_rigid(
+    motion: str, returns: bool, num_frames: int
+):
     path = make_preset(PresetConfig(motion, 35.0, num_frames, speed=1.3, returns=returns))
     assert path.num_frames == num_frames
     assert torch.equal(path.c2w[0], torch.eye(4, dtype=torch.float64))
     rotation = path.c2w[:, :3, :3]
-    assert torch.allclose(rotation.transpose(1, 2) @ rotation, torch.eye(3, dtype=torch.float64), atol=1e-14)
-    assert torch.allclose(torch.linalg.det(rotation), torch.ones(num_frames, dtype=torch.float64), atol=1e-14)
+    assert torch.allclose(
+        rotation.transpose(1, 2) @ rotation, torch.eye(3, dtype=torch.float64), atol=1e-14
+    )
+    assert torch.allclose(
+        torch.linalg.det(rotation), torch.ones(num_frames, dtype=torch.float64), atol=1e-14
+    )
 
 
 # Where the view (+Z of the camera) points, or for rolls the camera's top (-Y), after 30 degrees.
@@ -33,7 +46,9 @@ def test_every_path_starts_at_the_identity_and_stays_rigid(motion: str, returns:
 )
 def test_rotations_turn_the_way_their_name_says(motion: str, axis: int, expected: list[float]):
     path = make_preset(PresetConfig(motion, 30.0, 5))
-    assert torch.allclose(path.c2w[-1, :3, axis], torch.tensor(expected, dtype=torch.float64), atol=1e-7)
+    assert torch.allclose(
+        path.c2w[-1, :3, axis], torch.tensor(expected, dtype=torch.float64), atol=1e-7
+    )
     assert (path.c2w[:, :3, 3] == 0).all()
 
 
@@ -43,7 +58,9 @@ def test_orbit_moves_aside_and_keeps_looking_at_its_point(motion: str, x: float)
     point = torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64)
     towards = point - path.c2w[:, :3, 3]
     assert torch.allclose(towards, 2.0 * path.c2w[:, :3, 2], atol=1e-12)
-    assert torch.allclose(path.c2w[-1, :3, 3], torch.tensor([2.0 * x, 0.0, 2.0], dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(
+        path.c2w[-1, :3, 3], torch.tensor([2.0 * x, 0.0, 2.0], dtype=torch.float64), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("motion", "z"), [("dolly_in", 1.5), ("dolly_out", -1.5)])
@@ -83,7 +100,15 @@ def test_return_reaches_the_amplitude_and_comes_back():
 
 
 def test_sweep_reaches_its_amplitude_on_both_sides_for_any_length():
-    assert preset_progress(PresetConfig("sweep", 20.0, 7, easing="linear")) == (0.0, -0.5, -1.0, -0.5, 0.0, 0.5, 1.0)
+    assert preset_progress(PresetConfig("sweep", 20.0, 7, easing="linear")) == (
+        0.0,
+        -0.5,
+        -1.0,
+        -0.5,
+        0.0,
+        0.5,
+        1.0,
+    )
     for num_frames in range(4, 40):
         progress = preset_progress(PresetConfig("sweep", 20.0, num_frames))
         assert min(progress) == -1.0 and progress[-1] == 1.0
@@ -102,15 +127,22 @@ def test_lens_is_the_default_or_the_given_one():
 
 
 def test_combined_paths_apply_the_second_move_in_the_moving_camera():
-    pan, dolly = make_preset(PresetConfig("pan_left", 90.0, 3)), make_preset(PresetConfig("dolly_in", 2.0, 3))
+    pan, dolly = (
+        make_preset(PresetConfig("pan_left", 90.0, 3)),
+        make_preset(PresetConfig("dolly_in", 2.0, 3)),
+    )
     both = combine_paths(pan, dolly)
-    assert torch.allclose(both.c2w[-1, :3, 3], torch.tensor([-2.0, 0.0, 0.0], dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(
+        both.c2w[-1, :3, 3], torch.tensor([-2.0, 0.0, 0.0], dtype=torch.float64), atol=1e-12
+    )
     assert torch.equal(both.c2w[0], torch.eye(4, dtype=torch.float64))
 
 
 def test_combined_paths_must_be_equally_long():
     with pytest.raises(ValueError, match="second move got 4 frames, wanted 3"):
-        combine_paths(make_preset(PresetConfig(num_frames=3)), make_preset(PresetConfig(num_frames=4)))
+        combine_paths(
+            make_preset(PresetConfig(num_frames=3)), make_preset(PresetConfig(num_frames=4))
+        )
 
 
 @pytest.mark.parametrize(

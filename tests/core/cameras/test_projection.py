@@ -22,7 +22,9 @@ WIDE_LENS = intrinsics_matrix(0.8, 1.1, 0.52, 0.47)
 
 def sphere_texture(directions: torch.Tensor) -> torch.Tensor:
     """Smooth colours (..., 3) in 0..1 of unit directions."""
-    phases = torch.tensor([[3.0, 1.0, 2.0], [-1.0, 4.0, 1.0], [2.0, -2.0, 3.0]], dtype=torch.float64)
+    phases = torch.tensor(
+        [[3.0, 1.0, 2.0], [-1.0, 4.0, 1.0], [2.0, -2.0, 3.0]], dtype=torch.float64
+    )
     return 0.5 + 0.45 * torch.sin(directions @ phases.T)
 
 
@@ -31,7 +33,9 @@ def filmed(camera: CameraTrajectory, height: int, width: int) -> torch.Tensor:
     return sphere_texture(rays).permute(0, 3, 1, 2)
 
 
-def moving(motion: str, amplitude: float, num_frames: int = 4, lens: torch.Tensor | None = None) -> CameraTrajectory:
+def moving(
+    motion: str, amplitude: float, num_frames: int = 4, lens: torch.Tensor | None = None
+) -> CameraTrajectory:
     return make_preset(PresetConfig(motion, amplitude, num_frames, easing="linear"), lens)
 
 
@@ -65,7 +69,9 @@ def test_projection_undoes_rays_at_any_depth():
 
 def test_projection_has_literal_values():
     points = torch.tensor([[0.5, -0.25, 2.0], [0.0, 0.0, -1.0]], dtype=torch.float64)
-    coordinates, depth = project_points(points, torch.eye(4, dtype=torch.float64), intrinsics_matrix(1.0, 2.0))
+    coordinates, depth = project_points(
+        points, torch.eye(4, dtype=torch.float64), intrinsics_matrix(1.0, 2.0)
+    )
     assert coordinates[0].tolist() == [0.75, 0.25]
     assert depth.tolist() == [2.0, -1.0]
 
@@ -75,15 +81,27 @@ def test_inside_image_includes_the_first_border_and_not_the_last():
         [[0.0, 0.0], [1.0, 0.5], [0.5, 1.0], [0.999, 0.999], [-1e-12, 0.5], [0.5, 0.5], [0.5, 0.5]]
     )
     depth = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, -1.0])
-    assert inside_image(coordinates.double(), depth).tolist() == [True, False, False, True, False, False, False]
+    assert inside_image(coordinates.double(), depth).tolist() == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_homography_takes_target_coordinates_to_source_coordinates():
     source, target = moving("tilt_up", 25.0, lens=WIDE_LENS), moving("roll_left", 30.0)
     ray = torch.tensor([0.1, -0.2, 1.0], dtype=torch.float64)
     for frame_idx, homography in enumerate(rotation_homography(source, target)):
-        in_target, _ = project_directions(ray[None], target.c2w[frame_idx], target.intrinsics[frame_idx])
-        in_source, _ = project_directions(ray[None], source.c2w[frame_idx], source.intrinsics[frame_idx])
+        in_target, _ = project_directions(
+            ray[None], target.c2w[frame_idx], target.intrinsics[frame_idx]
+        )
+        in_source, _ = project_directions(
+            ray[None], source.c2w[frame_idx], source.intrinsics[frame_idx]
+        )
         mapped = homography @ torch.cat([in_target[0], torch.ones(1, dtype=torch.float64)])
         assert torch.allclose(mapped[:2] / mapped[2], in_source[0], atol=1e-12)
 
@@ -92,7 +110,10 @@ def test_homography_takes_target_coordinates_to_source_coordinates():
     ("motion", "other"), [("pan_left", "tilt_up"), ("sweep", "roll_right"), ("static", "pan_right")]
 )
 def test_warp_equals_rendering_of_the_other_view(motion: str, other: str):
-    source, target = moving(motion, 20.0), combine_paths(moving(other, 15.0), moving("tilt_down", 4.0))
+    source, target = (
+        moving(motion, 20.0),
+        combine_paths(moving(other, 15.0), moving("tilt_down", 4.0)),
+    )
     warped, is_known = warp_by_rotation(filmed(source, 96, 128), source, target)
     error = (warped - filmed(target, 96, 128)).abs().amax(1, keepdim=True)
     assert is_known.float().mean() > 0.4
@@ -105,7 +126,9 @@ def test_warp_error_falls_with_the_square_of_pixel_size():
     errors = []
     for size in (48, 96):
         warped, is_known = warp_by_rotation(filmed(source, size, size), source, target)
-        errors.append(float((warped - filmed(target, size, size)).abs()[is_known.expand_as(warped)].mean()))
+        errors.append(
+            float((warped - filmed(target, size, size)).abs()[is_known.expand_as(warped)].mean())
+        )
     assert errors[1] < errors[0] / 3.5
 
 
@@ -119,7 +142,8 @@ def test_warp_to_the_same_camera_changes_nothing():
 
 
 def test_warp_by_one_whole_pixel_is_a_shift():
-    # The principal point of the other lens lies one of eight pixels further left, so its picture shows one more right.
+    # The principal point of the other lens lies one of eight pixels further left, so its picture
+    # shows one more right.
     video = torch.rand(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     source = static_trajectory(1, intrinsics_matrix(1.0, 1.0, 0.5, 0.5))
     shifted = static_trajectory(1, intrinsics_matrix(1.0, 1.0, 0.5 - 1 / 8, 0.5))
@@ -158,7 +182,8 @@ def test_camera_sees_all_of_itself():
 
 
 def test_seen_mask_has_the_width_that_the_angle_leaves():
-    # Focal length 0.5 widths: half the view is 45 degrees. Turned left by 45, the picture's right half is the seen one.
+    # Focal length 0.5 widths: half the view is 45 degrees. Turned left by 45, the picture's right
+    # half is the seen one.
     lens = intrinsics_matrix(0.5, 0.5)
     viewer = moving("pan_left", 45.0, 2, lens)
     mask = seen_mask(viewer, static_trajectory(3, lens), 1, 8)
@@ -171,7 +196,8 @@ def test_seen_mask_joins_all_frames_of_the_observers():
     lens = intrinsics_matrix(0.5, 0.5)
     viewer = moving("static", 0.0, 1, lens)
     observers = CameraTrajectory(
-        torch.stack([moving("pan_left", 45.0, 2).c2w[1], moving("pan_right", 45.0, 2).c2w[1]]), lens.expand(2, 3, 3)
+        torch.stack([moving("pan_left", 45.0, 2).c2w[1], moving("pan_right", 45.0, 2).c2w[1]]),
+        lens.expand(2, 3, 3),
     )
     alone = [seen_mask(viewer, observers.frames((idx,)), 8, 8) for idx in (0, 1)]
     assert not alone[0].all() and not alone[1].all()

@@ -8,7 +8,9 @@ from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix, 
 
 def path(num_frames: int) -> CameraTrajectory:
     pan = make_preset(PresetConfig("pan_left", 60.0, num_frames, easing="linear"))
-    return combine_paths(make_preset(PresetConfig("dolly_in", 2.0, num_frames, easing="linear")), pan)
+    return combine_paths(
+        make_preset(PresetConfig("dolly_in", 2.0, num_frames, easing="linear")), pan
+    )
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 5, 7, 9, 33])
@@ -29,7 +31,9 @@ def test_a_mirrored_world_gives_the_same_relative_poses():
     mirror = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
     mirrored = resample_trajectory(CameraTrajectory(mirror @ path(5).c2w, path(5).intrinsics), 13)
     plain = resample_trajectory(path(5), 13)
-    assert torch.allclose(torch.linalg.det(mirrored.c2w[:, :3, :3]), -torch.ones(13, dtype=torch.float64))
+    assert torch.allclose(
+        torch.linalg.det(mirrored.c2w[:, :3, :3]), -torch.ones(13, dtype=torch.float64)
+    )
     assert torch.allclose(pose_vectors(mirrored, mirrored), pose_vectors(plain, plain), atol=1e-6)
 
 

@@ -5,8 +5,8 @@ import torch
 
 from memv2v_core.builtin.bundle import BuiltinInfo, Bundle, DitConfig
 from memv2v_core.builtin.codec import Codec
-from memv2v_core.evaluation.arms import Batch
-from memv2v_core.evaluation.held_out import HeldOutScene, held_out_scene
+from memv2v_core.evaluation.novel_view.arms import Batch
+from memv2v_core.evaluation.novel_view.held_out import HeldOutScene, held_out_scene
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.training.config import ModelConfig
 from memv2v_core.training.network import build_network
@@ -19,7 +19,12 @@ def bundle() -> Bundle:
     torch.manual_seed(0)
     network = build_network(ModelConfig(**SIZES)).eval().requires_grad_(False)
     info = BuiltinInfo("untrained", 64, 5, 3.0, 2, DitConfig(**SIZES), fov_deg=60.0)
-    return Bundle(info, DiffusersView(network["dit"]), network["adapter"], Codec().eval().requires_grad_(False))
+    return Bundle(
+        info,
+        DiffusersView(network["dit"]),
+        network["adapter"],
+        Codec().eval().requires_grad_(False),
+    )
 
 
 @pytest.fixture(scope="session")

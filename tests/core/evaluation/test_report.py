@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
-from memv2v_core.evaluation.claims import Claim
+from memv2v_core.evaluation.novel_view.claims import Claim
+from memv2v_core.evaluation.novel_view.run import evaluate, evaluation_record
 from memv2v_core.evaluation.report import claim_record, json_number, machine, table
-from memv2v_core.evaluation.run import evaluate, evaluation_record
 from memv2v_core.evaluation.statistics import Estimate
 
 
@@ -26,7 +26,9 @@ def test_table_has_one_line_a_claim_with_its_verdict() -> None:
 
 
 def test_record_holds_what_the_table_shows() -> None:
-    record = claim_record(Claim("quality", ">= 24 dB", "dB", Estimate(23.0, 22.0, float("inf"), 64), False))
+    record = claim_record(
+        Claim("quality", ">= 24 dB", "dB", Estimate(23.0, 22.0, float("inf"), 64), False)
+    )
     assert record == {
         "claim": "quality",
         "bar": ">= 24 dB",
@@ -51,14 +53,18 @@ def test_machine_names_processor_and_torch() -> None:
 
 def test_an_evaluation_runs_end_to_end_and_repeats_itself(bundle) -> None:
     evaluation = evaluate(bundle, num_scenes=3, num_detail_scenes=2)
-    record = evaluation_record(evaluation, bundle, torch.device("cpu"), "python -m memv2v_core.evaluation")
+    record = evaluation_record(
+        evaluation, bundle, torch.device("cpu"), "python -m memv2v_core.evaluation"
+    )
     read = json.loads(json.dumps(record, allow_nan=False))
     assert read["num_scenes"] == len(read["scenes"]) == 3
     assert {claim["num_scenes"] for claim in read["claims"]} == {2, 3}
     assert all(claim["value"] is not None for claim in read["claims"])
     assert "unseen_mae_merge" in read["scenes"][1] and "unseen_mae_merge" not in read["scenes"][2]
     again = evaluate(bundle, num_scenes=2, num_detail_scenes=2)
-    assert again.scenes[0]["unseen_mae_memory"] == pytest.approx(evaluation.scenes[0]["unseen_mae_memory"], abs=1e-4)
+    assert again.scenes[0]["unseen_mae_memory"] == pytest.approx(
+        evaluation.scenes[0]["unseen_mae_memory"], abs=1e-4
+    )
 
 
 def test_more_detail_scenes_than_scenes_are_refused(bundle) -> None:

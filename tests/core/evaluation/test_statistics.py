@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from memv2v_core.evaluation.statistics import bottom_half_overlap, mean_estimate, pearson, ratio_estimate, spearman
+from memv2v_core.evaluation.statistics import (
+    bottom_half_overlap,
+    mean_estimate,
+    pearson,
+    ratio_estimate,
+    spearman,
+)
 
 
 def test_mean_interval_matches_the_normal_one_for_many_scenes() -> None:

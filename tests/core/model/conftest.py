@@ -32,7 +32,9 @@ def _randomise(module: nn.Module, seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def dit() -> WanTransformer3DModel:
-    model = build_dit(DitConfig(DIM, num_heads=2, num_layers=BLOCKS, ffn_dim=128, text_dim=TEXT_DIM, freq_dim=32))
+    model = build_dit(
+        DitConfig(DIM, num_heads=2, num_layers=BLOCKS, ffn_dim=128, text_dim=TEXT_DIM, freq_dim=32)
+    )
     _randomise(model, 0)
     return model.eval().requires_grad_(False)
 
@@ -56,7 +58,8 @@ def adapter(make_adapter: Callable[..., MemoryAdapter]) -> MemoryAdapter:
 
 @pytest.fixture
 def make_cameras() -> Callable[..., FrameCameras]:
-    """make_cameras(seed, num_frames, rows): cameras that differ from frame to frame and row to row."""
+    """make_cameras(seed, num_frames, rows): cameras that differ from frame to frame and row to
+    row."""
 
     def make(seed: int, num_frames: int = NUM_TARGET_FRAMES, rows: int = 1) -> FrameCameras:
         generator = torch.Generator().manual_seed(1000 + seed)
@@ -65,7 +68,9 @@ def make_cameras() -> Callable[..., FrameCameras]:
         c2w[..., 0, 0], c2w[..., 0, 2] = angle.cos(), angle.sin()
         c2w[..., 2, 0], c2w[..., 2, 2] = -angle.sin(), angle.cos()
         c2w[..., :3, 3] = torch.randn(rows, num_frames, 3, generator=generator)
-        intrinsics = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.7, 0.5], [0.0, 0.0, 1.0]]).repeat(rows, num_frames, 1, 1)
+        intrinsics = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.7, 0.5], [0.0, 0.0, 1.0]]).repeat(
+            rows, num_frames, 1, 1
+        )
         return FrameCameras(c2w, intrinsics)
 
     return make
@@ -73,15 +78,23 @@ def make_cameras() -> Callable[..., FrameCameras]:
 
 @pytest.fixture
 def make_stream(make_cameras: Callable[..., FrameCameras]) -> Callable[..., ConditioningStream]:
-    """make_stream(role, kernel, seed, num_frames, rows): a random clean video of 8 x 12 latents with its cameras."""
+    """make_stream(role, kernel, seed, num_frames, rows): a random clean video of 8 x 12 latents
+    with its cameras.
+    """
 
     def make(
-        role: str, kernel: int = 2, seed: int = 0, num_frames: int = NUM_TARGET_FRAMES, rows: int = 1
+        role: str,
+        kernel: int = 2,
+        seed: int = 0,
+        num_frames: int = NUM_TARGET_FRAMES,
+        rows: int = 1,
     ) -> ConditioningStream:
         generator = torch.Generator().manual_seed(2000 + seed)
         latent = torch.randn(rows, CHANNELS, num_frames, 8, 12, generator=generator)
         indices = temporal_indices(role, NUM_TARGET_FRAMES, num_frames)
-        return ConditioningStream(role, kernel, latent, indices, make_cameras(seed, num_frames, rows))
+        return ConditioningStream(
+            role, kernel, latent, indices, make_cameras(seed, num_frames, rows)
+        )
 
     return make
 

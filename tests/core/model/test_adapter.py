@@ -34,13 +34,17 @@ def test_its_tokenizers_start_as_averages_before_the_bases_embedding(
     latent = random(1, 16, 2, 60, 104)
     tokens = started.tokenize(latent, kernel)
     assert tokens.shape == (1, 96, 2, *grid)
-    torch.testing.assert_close(tokens, dit.patch_embedding(pool_for_base(latent, kernel)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        tokens, dit.patch_embedding(pool_for_base(latent, kernel)), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_its_mergers_start_as_averages(started: MemoryAdapter):
     grid = random(2, 3, 3, 5, 96)
     for merger_idx in (0, 1):
-        torch.testing.assert_close(started.merge(grid, merger_idx), merge_average(grid), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            started.merge(grid, merger_idx), merge_average(grid), atol=1e-6, rtol=1e-5
+        )
 
 
 def test_merging_equals_eq_6_read_literally(make_adapter):

@@ -28,7 +28,9 @@ def test_rays_go_through_the_centres_of_tokens(kernel: int, rows: int, columns: 
     cameras = FrameCameras.from_trajectory(path(), path())
     features = ray_features(cameras, rows, columns, kernel, height=8, width=12)
     assert features.shape == (1, 3 * rows * columns, NUM_RAY_FEATURES)
-    expected = pixel_rays(cameras.c2w, cameras.intrinsics, rows, columns).reshape(1, -1, 3)  # tokens tile the image
+    expected = pixel_rays(cameras.c2w, cameras.intrinsics, rows, columns).reshape(
+        1, -1, 3
+    )  # tokens tile the image
     torch.testing.assert_close(features[..., :3], expected, atol=1e-6, rtol=0)
 
 
@@ -38,7 +40,9 @@ def test_rays_of_padded_tokens_lie_outside_the_image_and_the_others_do_not_move(
     padded = ray_features(cameras, 2, 2, 8, height=12, width=16)[..., :3]
     down = padded[0, 2] / padded[0, 2, 2]
     lens = cameras.intrinsics[0, 0]
-    assert (lens[1, 1] * down[1] + lens[1, 2]).item() == pytest.approx(12 / 12)  # centre of rows 8..16 of 12
+    assert (lens[1, 1] * down[1] + lens[1, 2]).item() == pytest.approx(
+        12 / 12
+    )  # centre of rows 8..16 of 12
     torch.testing.assert_close(padded[0, 0, 0] / padded[0, 0, 2], whole[0, 0, 0] / whole[0, 0, 2])
 
 

@@ -12,7 +12,9 @@ from memv2v_core.tokens.positions import token_positions
 def test_rotations_at_whole_indices_equal_the_models_own(dit: WanTransformer3DModel):
     rope = DiffusersView(dit).rope(token_positions(range(3), 4, 6, 2)[None])
     own_cos, own_sin = dit.rope(torch.zeros(1, 16, 3, 8, 12))
-    torch.testing.assert_close(rope.real, own_cos[..., ::2])  # diffusers repeats each angle for its pair
+    torch.testing.assert_close(
+        rope.real, own_cos[..., ::2]
+    )  # diffusers repeats each angle for its pair
     torch.testing.assert_close(rope.imag, own_sin[..., 1::2])
 
 
@@ -21,7 +23,9 @@ def test_rotations_at_fractions_lie_between(dit: WanTransformer3DModel):
     one_step = view.rope(torch.tensor([[[0.0, 1.0, 0.0]]]))
     half_step = view.rope(torch.tensor([[[0.0, 0.5, 0.0]]]))
     x = torch.randn(1, 1, 2, view.head_dim, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(view.rotate(view.rotate(x, half_step), half_step), view.rotate(x, one_step))
+    torch.testing.assert_close(
+        view.rotate(view.rotate(x, half_step), half_step), view.rotate(x, one_step)
+    )
 
 
 def test_unpatchify_undoes_the_split_into_patches(dit: WanTransformer3DModel):
@@ -49,12 +53,20 @@ def test_embedding_time_takes_one_or_many_timesteps_a_row(dit: WanTransformer3DM
     torch.testing.assert_close(many_modulation[1].flip(0), one_modulation[:, 0])
 
 
-def test_a_half_precision_model_agrees_with_its_own_forward(dit: WanTransformer3DModel, tmp_path: Path):
+def test_a_half_precision_model_agrees_with_its_own_forward(
+    dit: WanTransformer3DModel, tmp_path: Path
+):
     dit.save_pretrained(tmp_path)
     half = WanTransformer3DModel.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
-    assert half.scale_shift_table.dtype == torch.float32 and half.proj_out.weight.dtype == torch.bfloat16
+    assert (
+        half.scale_shift_table.dtype == torch.float32
+        and half.proj_out.weight.dtype == torch.bfloat16
+    )
     generator = torch.Generator().manual_seed(2)
-    latent, text = torch.randn(1, 16, 2, 8, 8, generator=generator), torch.randn(1, 5, 24, generator=generator)
+    latent, text = (
+        torch.randn(1, 16, 2, 8, 8, generator=generator),
+        torch.randn(1, 5, 24, generator=generator),
+    )
     timestep = torch.tensor([437.5])
     with torch.no_grad():
         exact = dit(latent, timestep, text).sample

@@ -19,7 +19,9 @@ TIMESTEP = 437.5
 
 @pytest.fixture
 def forward(dit: WanTransformer3DModel, make_noisy: Callable, make_context: Callable) -> Forward:
-    """forward(adapter, inputs, rows, timestep, **others): one memory forward on fixed noise and text."""
+    """forward(adapter, inputs, rows, timestep, **others): one memory forward on fixed noise and
+    text.
+    """
 
     def run(
         adapter: MemoryAdapter | None,
@@ -34,7 +36,9 @@ def forward(dit: WanTransformer3DModel, make_noisy: Callable, make_context: Call
         noisy = make_noisy(rows) if noisy is None else noisy
         context = make_context(rows) if context is None else context
         timestep = torch.full((len(noisy),), TIMESTEP) if timestep is None else timestep
-        return memory_forward(view or DiffusersView(dit), adapter, noisy, timestep, context, inputs, **others)
+        return memory_forward(
+            view or DiffusersView(dit), adapter, noisy, timestep, context, inputs, **others
+        )
 
     return run
 
@@ -48,7 +52,11 @@ def fresh_adapter(dit: WanTransformer3DModel, adapter: MemoryAdapter) -> MemoryA
 @pytest.fixture
 def inputs(make_stream: MakeStream, make_cameras: Callable[..., FrameCameras]) -> MemoryInputs:
     """A source, memories at every coarse kernel, all with cameras, half of the frames merged."""
-    streams = (make_stream("source"), make_stream("memory", 4, 1), make_stream("memory", 8, 2, num_frames=4))
+    streams = (
+        make_stream("source"),
+        make_stream("memory", 4, 1),
+        make_stream("memory", 8, 2, num_frames=4),
+    )
     return MemoryInputs(streams, make_cameras(9), merging=MergeConfig(share=0.5))
 
 
@@ -117,14 +125,19 @@ def test_a_window_is_a_video_of_its_own_with_its_own_frames_and_cameras(
     part = forward(adapter, window, noisy=make_noisy()[:, :, 1:])
     assert part.shape[2] == 2
     assert (part - forward(adapter, inputs)[:, :, 1:]).abs().max() > 1e-3
-    assert torch.equal(forward(adapter, window_inputs(inputs, 3, range(3), range(3))), forward(adapter, inputs))
+    assert torch.equal(
+        forward(adapter, window_inputs(inputs, 3, range(3), range(3))), forward(adapter, inputs)
+    )
 
 
 def test_clean_tokens_at_time_zero_agree_with_the_targets_time_only_at_zero(
     adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs
 ):
     at_zero = replace(inputs, clean_timestep="zero")
-    assert_close(forward(adapter, at_zero, timestep=torch.zeros(1)), forward(adapter, inputs, timestep=torch.zeros(1)))
+    assert_close(
+        forward(adapter, at_zero, timestep=torch.zeros(1)),
+        forward(adapter, inputs, timestep=torch.zeros(1)),
+    )
     assert (forward(adapter, at_zero) - forward(adapter, inputs)).abs().max() > 1e-2
 
 
@@ -149,7 +162,11 @@ def test_without_an_adapter_memory_is_what_a_fresh_adapter_makes_of_it(
 
 
 def test_clean_tokens_made_before_equal_those_made_inside(
-    dit: WanTransformer3DModel, adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs, make_noisy: Callable
+    dit: WanTransformer3DModel,
+    adapter: MemoryAdapter,
+    forward: Forward,
+    inputs: MemoryInputs,
+    make_noisy: Callable,
 ):
     clean = tokenize_clean(DiffusersView(dit), adapter, inputs, make_noisy().shape)
     assert torch.equal(forward(adapter, inputs, clean=clean), forward(adapter, inputs))
@@ -160,7 +177,9 @@ def test_the_order_of_memories_of_one_kernel_does_not_matter(
 ):
     one, other = make_stream("memory", 4, 3), make_stream("memory", 4, 4)
     both_ways = [(*inputs.streams, one, other), (other, one, *inputs.streams[::-1])]
-    first, second = (forward(adapter, replace(inputs, streams=streams, merging=None)) for streams in both_ways)
+    first, second = (
+        forward(adapter, replace(inputs, streams=streams, merging=None)) for streams in both_ways
+    )
     assert_close(first, second)
 
 
@@ -177,7 +196,9 @@ def test_gradients_reach_the_memories_and_the_target(
     adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs, make_noisy: Callable
 ):
     noisy = make_noisy().requires_grad_()
-    streams = tuple(replace(stream, latent=stream.latent.requires_grad_()) for stream in inputs.streams)
+    streams = tuple(
+        replace(stream, latent=stream.latent.requires_grad_()) for stream in inputs.streams
+    )
     forward(adapter, replace(inputs, streams=streams), noisy=noisy).square().mean().backward()
     for tensor in (noisy, *(stream.latent for stream in streams)):
         assert tensor.grad is not None and tensor.grad.abs().max() > 0
@@ -186,7 +207,9 @@ def test_gradients_reach_the_memories_and_the_target(
 # Cameras: Eq. 16 and Eq. 17
 
 
-def first_attention_input(forward: Forward, adapter: MemoryAdapter, inputs: MemoryInputs) -> torch.Tensor:
+def first_attention_input(
+    forward: Forward, adapter: MemoryAdapter, inputs: MemoryInputs
+) -> torch.Tensor:
     seen: list[torch.Tensor] = []
     forward(adapter, inputs, probe=lambda i, h, sequence: seen.append(h) if i == 0 else None)
     return seen[0]
@@ -203,7 +226,9 @@ def test_eq_16_and_eq_17_differ_at_the_clean_tokens_alone_and_by_their_cameras_e
     encode = adapter.blocks[0].cam_encoder
     change = torch.cat(
         [
-            (encode(stream.cameras.poses()) - encode(inputs.target_cameras.poses())).repeat_interleave(tokens, dim=1)
+            (
+                encode(stream.cameras.poses()) - encode(inputs.target_cameras.poses())
+            ).repeat_interleave(tokens, dim=1)
             for stream, tokens in zip(inputs.streams, (4 * 6, 2 * 3), strict=True)
         ],
         dim=1,
@@ -218,7 +243,8 @@ def test_eq_16_and_eq_17_agree_when_all_videos_share_the_targets_path(
     streams = tuple(replace(stream, cameras=inputs.target_cameras) for stream in inputs.streams[:2])
     inputs = replace(inputs, streams=streams)
     per_video, target = (
-        forward(adapter, replace(inputs, camera_conditioning=kind)) for kind in ("per_video", "target")
+        forward(adapter, replace(inputs, camera_conditioning=kind))
+        for kind in ("per_video", "target")
     )
     assert torch.equal(per_video, target)
 
@@ -234,8 +260,12 @@ def test_eq_16_tells_clean_tokens_the_targets_rays_too(
     assert (target - forward(adapter, inputs)).abs().max() > 1e-3
 
 
-def test_eq_16_refuses_a_memory_longer_than_the_target(adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs):
-    with pytest.raises(ValueError, match="got a memory of 4 latent frames, wanted at most the target's 3"):
+def test_eq_16_refuses_a_memory_longer_than_the_target(
+    adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs
+):
+    with pytest.raises(
+        ValueError, match="got a memory of 4 latent frames, wanted at most the target's 3"
+    ):
         forward(adapter, replace(inputs, camera_conditioning="target"))
 
 
@@ -249,7 +279,10 @@ def test_a_window_in_target_conditioning_keeps_what_the_whole_told_its_videos(in
 def test_rays_move_the_output_only_where_the_adapter_has_them(
     make_adapter: Callable[..., MemoryAdapter], forward: Forward, inputs: MemoryInputs
 ):
-    wider = replace(inputs.target_cameras, intrinsics=inputs.target_cameras.intrinsics * torch.tensor([0.5, 0.5, 1.0]))
+    wider = replace(
+        inputs.target_cameras,
+        intrinsics=inputs.target_cameras.intrinsics * torch.tensor([0.5, 0.5, 1.0]),
+    )
     zoomed = replace(inputs, target_cameras=wider)
     without, with_rays = make_adapter(), make_adapter(has_rays=True)
     assert torch.equal(forward(without, inputs), forward(without, zoomed))
@@ -281,11 +314,19 @@ def test_a_batch_of_two_equals_two_batches_of_one_with_merging(
         make_stream("memory", 4, 2),  # shared by both rows
         make_stream("memory", 8, 3, num_frames=5, rows=2),
     )
-    inputs = MemoryInputs(streams, make_cameras(9, rows=2), merging=MergeConfig(share=0.5), clean_timestep="zero")
+    inputs = MemoryInputs(
+        streams, make_cameras(9, rows=2), merging=MergeConfig(share=0.5), clean_timestep="zero"
+    )
     timestep = torch.tensor([900.0, 120.0])
-    both, plans = forward(adapter, inputs, rows=2, timestep=timestep), plans_of(forward, adapter, inputs, rows=2)
+    both, plans = (
+        forward(adapter, inputs, rows=2, timestep=timestep),
+        plans_of(forward, adapter, inputs, rows=2),
+    )
     assert any(
-        not torch.equal(*piece.kept) for plan in plans.values() for piece in plan.pieces if hasattr(piece, "kept")
+        not torch.equal(*piece.kept)
+        for plan in plans.values()
+        for piece in plan.pieces
+        if hasattr(piece, "kept")
     )
 
     def row_of(cameras: FrameCameras, row: int) -> FrameCameras:
@@ -293,7 +334,9 @@ def test_a_batch_of_two_equals_two_batches_of_one_with_merging(
 
     for row in range(2):
         own = tuple(
-            replace(s, latent=s.latent[row : row + 1], cameras=row_of(s.cameras, row)) if len(s.latent) == 2 else s
+            replace(s, latent=s.latent[row : row + 1], cameras=row_of(s.cameras, row))
+            if len(s.latent) == 2
+            else s
             for s in streams
         )
         alone = forward(
@@ -317,12 +360,16 @@ def test_merging_happens_at_one_and_two_thirds_and_follows_the_planned_layout(
     assert plans[2].layout == merged_layout(plans[1].layout, inputs.merging)
 
 
-def test_all_that_tokens_carry_is_merged_with_them(adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs):
+def test_all_that_tokens_carry_is_merged_with_them(
+    adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs
+):
     seen: dict[int, Sequence] = {}
     forward(adapter, inputs, probe=lambda i, h, sequence: seen.__setitem__(i, sequence))
     before, after = seen[1], seen[2]
     for group in after.layout.groups:
-        positions = after.positions[0, group.tokens].view(group.num_frames, group.rows, group.columns, 3)
+        positions = after.positions[0, group.tokens].view(
+            group.num_frames, group.rows, group.columns, 3
+        )
         poses = after.pose_of_token[0, group.tokens].view(group.num_frames, -1)
         assert torch.equal(poses.amin(1), poses.amax(1))  # one frame, one camera
         for frame, pose in zip(positions, poses[:, 0], strict=True):
@@ -330,15 +377,27 @@ def test_all_that_tokens_carry_is_merged_with_them(adapter: MemoryAdapter, forwa
             assert torch.equal(frame[..., 0].unique(), whole[:, 0].unique())
             if not group.is_merged:
                 assert torch.equal(frame.flatten(0, 1), whole)
-    merged = next(group for group in after.layout.groups if group.role == "source" and group.is_merged)
-    assert after.positions[0, merged.tokens][:3, 1:].tolist() == [[0.5, 0.5], [0.5, 2.5], [0.5, 4.5]]
+    merged = next(
+        group for group in after.layout.groups if group.role == "source" and group.is_merged
+    )
+    assert after.positions[0, merged.tokens][:3, 1:].tolist() == [
+        [0.5, 0.5],
+        [0.5, 2.5],
+        [0.5, 4.5],
+    ]
 
 
-def test_a_fresh_merger_averages(fresh_adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs):
-    assert_close(forward(fresh_adapter, inputs), forward_without_mergers(forward, fresh_adapter, inputs))
+def test_a_fresh_merger_averages(
+    fresh_adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs
+):
+    assert_close(
+        forward(fresh_adapter, inputs), forward_without_mergers(forward, fresh_adapter, inputs)
+    )
 
 
-def forward_without_mergers(forward: Forward, adapter: MemoryAdapter, inputs: MemoryInputs) -> torch.Tensor:
+def forward_without_mergers(
+    forward: Forward, adapter: MemoryAdapter, inputs: MemoryInputs
+) -> torch.Tensor:
     adapter.mergers = torch.nn.ModuleList()
     return forward(adapter, inputs)
 
@@ -362,7 +421,9 @@ def test_keeping_equals_no_merging_and_discarding_equals_neither(
 def test_none_or_all_frames_may_be_unresponsive(
     adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs, share: float, unresponsive: str
 ):
-    out = forward(adapter, replace(inputs, merging=MergeConfig(share=share, unresponsive=unresponsive)))
+    out = forward(
+        adapter, replace(inputs, merging=MergeConfig(share=share, unresponsive=unresponsive))
+    )
     assert torch.isfinite(out).all()
     if share == 0:
         assert_close(out, forward(adapter, replace(inputs, merging=None)))
@@ -373,7 +434,9 @@ def test_a_pool_of_memories_without_memories_merges_nothing(
 ):
     first_turn = replace(inputs, streams=inputs.streams[:1], merging=MergeConfig(pool="memory"))
     assert plans_of(forward, adapter, first_turn) == {}
-    assert torch.equal(forward(adapter, first_turn), forward(adapter, replace(first_turn, merging=None)))
+    assert torch.equal(
+        forward(adapter, first_turn), forward(adapter, replace(first_turn, merging=None))
+    )
 
 
 def test_only_rotated_keys_tell_equal_frames_apart_by_their_time(

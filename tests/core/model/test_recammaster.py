@@ -1,8 +1,10 @@
-"""Our forward with a source alone and Eq. 16's cameras against numbers that ReCamMaster's own DiT computed.
+"""Our forward with a source alone and Eq. 16's cameras against numbers that ReCamMaster's own DiT
+computed.
 
-At its true sizes with 2 blocks, in fp32 against its float64: off by 1.1e-5 at most where values spread by 1.19. Its own
-fp32 is off by 3e-6. The same recipe with the true 21 latent frames (65,520 tokens of target and source), both sides run
-once in fp32: off by 1.1e-5 at most, in the last frame as in the first.
+At its true sizes with 2 blocks, in fp32 against its float64: off by 1.1e-5 at most where values
+spread by 1.19. Its own fp32 is off by 3e-6. The same recipe with the true 21 latent frames (65,520
+tokens of target and source), both sides run once in fp32: off by 1.1e-5 at most, in the last frame
+as in the first.
 """
 
 import json
@@ -19,14 +21,17 @@ import torch
 from memv2v_core.builtin.bundle import DitConfig, build_dit
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.model.camera_encoder import FrameCameras
-from memv2v_core.model.checkpoint import to_diffusers_names, to_native_names
 from memv2v_core.model.diffusers_view import DiffusersView
-from memv2v_core.model.memory_inputs import CameraConditioning, ConditioningStream, MemoryInputs
+from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
 from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.tokens.positions import temporal_indices
+from memv2v_core.vocabulary import CameraConditioning
+from memv2v_core.weights.checkpoint import to_diffusers_names, to_native_names
 
 SIZES = DitConfig(dim=256, num_heads=2, num_layers=2, ffn_dim=512, text_dim=32, freq_dim=64)
-TRUE_SIZES = DitConfig(dim=1536, num_heads=12, num_layers=2, ffn_dim=8960, text_dim=4096, freq_dim=256)
+TRUE_SIZES = DitConfig(
+    dim=1536, num_heads=12, num_layers=2, ffn_dim=8960, text_dim=4096, freq_dim=256
+)
 LATENT = (1, 16, 2, 60, 104)
 Draw = Callable[[str, tuple[int, ...]], torch.Tensor]
 
@@ -62,14 +67,19 @@ def weight(draw: Draw, name: str, shape: torch.Size) -> torch.Tensor:
 def build_view(sizes: DitConfig, draw: Draw) -> DiffusersView:
     with torch.device("meta"):
         dit = build_dit(sizes)
-    native = {name: weight(draw, name, like.shape) for name, like in to_native_names(dit.state_dict()).items()}
+    native = {
+        name: weight(draw, name, like.shape)
+        for name, like in to_native_names(dit.state_dict()).items()
+    }
     dit.load_state_dict(to_diffusers_names(native), assign=True)
     return DiffusersView(dit.eval().requires_grad_(False))
 
 
 def build_adapter(sizes: DitConfig, draw: Draw) -> MemoryAdapter:
     with torch.device("meta"):
-        made = MemoryAdapter(AdapterConfig(sizes.dim, sizes.num_layers, 16, has_tokenizers=False, has_merging=False))
+        made = MemoryAdapter(
+            AdapterConfig(sizes.dim, sizes.num_layers, 16, has_tokenizers=False, has_merging=False)
+        )
     weights = {name: weight(draw, name, like.shape) for name, like in made.state_dict().items()}
     made.load_state_dict(weights, assign=True)
     return made.eval().requires_grad_(False)
@@ -93,19 +103,31 @@ def cameras_of(poses: torch.Tensor) -> FrameCameras:
 
 
 def our_output(
-    view: DiffusersView, adapter: MemoryAdapter, conditioning: CameraConditioning, text_dim: int, draw: Draw
+    view: DiffusersView,
+    adapter: MemoryAdapter,
+    conditioning: CameraConditioning,
+    text_dim: int,
+    draw: Draw,
 ) -> torch.Tensor:
     source_cameras = cameras_of(torch.zeros(1, 2, 12))
     source = ConditioningStream(
-        "source", 2, draw("source", LATENT).float(), temporal_indices("source", 2, 2), source_cameras
+        "source",
+        2,
+        draw("source", LATENT).float(),
+        temporal_indices("source", 2, 2),
+        source_cameras,
     )
     target_cameras = cameras_of((0.5 * draw("poses", (1, 2, 12))).float())
     inputs = MemoryInputs((source,), target_cameras, camera_conditioning=conditioning)
     context = draw("context", (1, 8, text_dim)).float()
-    return memory_forward(view, adapter, draw("target", LATENT).float(), torch.tensor([437.5]), context, inputs)
+    return memory_forward(
+        view, adapter, draw("target", LATENT).float(), torch.tensor([437.5]), context, inputs
+    )
 
 
-def test_a_source_alone_in_eq_16_mode_equals_recammasters_own_dit(view: DiffusersView, adapter: MemoryAdapter):
+def test_a_source_alone_in_eq_16_mode_equals_recammasters_own_dit(
+    view: DiffusersView, adapter: MemoryAdapter
+):
     official = golden("golden_recammaster.json")
     out = our_output(view, adapter, "target", SIZES.text_dim, normal)
     assert out.shape == LATENT
@@ -116,10 +138,14 @@ def test_a_source_alone_in_eq_16_mode_equals_recammasters_own_dit(view: Diffuser
     assert out.double().std().item() == pytest.approx(official["std"], abs=1e-5)
 
 
-def test_eq_17_gives_the_source_its_own_camera_and_so_something_else(view: DiffusersView, adapter: MemoryAdapter):
+def test_eq_17_gives_the_source_its_own_camera_and_so_something_else(
+    view: DiffusersView, adapter: MemoryAdapter
+):
     official = golden("golden_recammaster.json")
     out = our_output(view, adapter, "per_video", SIZES.text_dim, normal)
-    assert (out.flatten()[:: official["stride"]] - torch.tensor(official["values"])).abs().max() > 1e-2
+    assert (
+        out.flatten()[:: official["stride"]] - torch.tensor(official["values"])
+    ).abs().max() > 1e-2
 
 
 def test_at_its_true_sizes_too():

@@ -1,4 +1,6 @@
-"""Descriptors of clips: the light one keeps shots apart, DINOv2's is what transformers makes of the frames."""
+"""Descriptors of clips: the light one keeps shots apart, DINOv2's is what transformers makes of the
+frames.
+"""
 
 from pathlib import Path
 
@@ -13,16 +15,21 @@ from memv2v_core.retrieval.descriptors import (
     light_descriptor,
     load_descriptor,
 )
-from memv2v_core.training.worlds import WorldConfig, make_world, render
+from memv2v_core.synthetic.rendering import render_world
+from memv2v_core.synthetic.worlds import WorldConfig, make_world
 
 
 def clip(seed: int, start: int, num_frames: int = 5, size: int = 64) -> torch.Tensor:
     world = make_world(WorldConfig(), torch.Generator().manual_seed(seed))
-    return render(world, range(start, start + 2 * num_frames, 2), size)
+    return render_world(world, range(start, start + 2 * num_frames, 2), size)
 
 
 def test_default_threshold_keeps_shots_apart():
-    descriptors = {(seed, start): light_descriptor(clip(seed, start)) for seed in range(6) for start in (0, 30, 90)}
+    descriptors = {
+        (seed, start): light_descriptor(clip(seed, start))
+        for seed in range(6)
+        for start in (0, 30, 90)
+    }
     same, other = [], []
     for first, a in descriptors.items():
         for second, b in descriptors.items():
@@ -89,7 +96,9 @@ def test_dino_descriptor_is_what_transformers_makes_of_the_frames(dino_folder, s
         image_std=[0.229, 0.224, 0.225],
         do_convert_rgb=True,
     )
-    pictures = [(frame * 255).byte().permute(1, 2, 0).numpy() for frame in (frames + 1e-4).clamp(max=1)]
+    pictures = [
+        (frame * 255).byte().permute(1, 2, 0).numpy() for frame in (frames + 1e-4).clamp(max=1)
+    ]
     wanted_pixels = processor(pictures, return_tensors="pt")["pixel_values"]
     assert (
         float((dino_pixels(frames) - wanted_pixels).abs().max()) < 0.04
@@ -97,7 +106,11 @@ def test_dino_descriptor_is_what_transformers_makes_of_the_frames(dino_folder, s
     with torch.no_grad():
         hidden = Dinov2Model.from_pretrained(dino_folder)(wanted_pixels).last_hidden_state
     descriptor = DinoDescriptor(dino_folder)(frames)
-    assert descriptor.shape == (32,) and descriptor.dtype == torch.float32 and not descriptor.requires_grad
+    assert (
+        descriptor.shape == (32,)
+        and descriptor.dtype == torch.float32
+        and not descriptor.requires_grad
+    )
     wanted = hidden[:, 0].mean(dim=0)
     assert float((descriptor - wanted).norm() / wanted.norm()) < 2e-3
 
@@ -111,7 +124,9 @@ def test_dino_descriptor_averages_all_frames(dino_folder):
 
 def test_published_widths_have_their_names(tmp_path):
     transformers = pytest.importorskip("transformers")
-    config = transformers.Dinov2Config(hidden_size=384, num_hidden_layers=1, num_attention_heads=6, mlp_ratio=1)
+    config = transformers.Dinov2Config(
+        hidden_size=384, num_hidden_layers=1, num_attention_heads=6, mlp_ratio=1
+    )
     transformers.Dinov2Model(config).save_pretrained(tmp_path / "dinov2-small")
     loaded = load_descriptor("dinov2-small", [tmp_path / "none", tmp_path])
     assert loaded.name == "dinov2-small" and loaded(torch.rand(1, 3, 32, 32)).shape == (384,)
@@ -132,7 +147,13 @@ def test_missing_weights_are_named_with_file_source_and_folder(tmp_path):
     with pytest.raises(ValueError) as caught:
         load_descriptor("dinov2-base", [tmp_path, tmp_path / "other"])
     told = str(caught.value)
-    for part in ("model.safetensors", "config.json", "huggingface.co/facebook/dinov2-base", str(tmp_path), LIGHT):
+    for part in (
+        "model.safetensors",
+        "config.json",
+        "huggingface.co/facebook/dinov2-base",
+        str(tmp_path),
+        LIGHT,
+    ):
         assert part in told
 
 
@@ -157,13 +178,20 @@ def test_weights_that_are_not_the_whole_model_are_refused(dino_folder, tmp_path,
     changed = {
         "foreign names": {f"blocks.{name}": value for name, value in weights.items()},
         "a layer less": {name: value for name, value in weights.items() if "layer.1" not in name},
-        "another width": {name: value[:16] if value.ndim == 1 else value for name, value in weights.items()},
+        "another width": {
+            name: value[:16] if value.ndim == 1 else value for name, value in weights.items()
+        },
     }[fault]
     folder = tmp_path / "dinov2-base"
     folder.mkdir()
     (folder / "config.json").write_bytes((dino_folder / "config.json").read_bytes())
-    save_file({name: value.contiguous() for name, value in changed.items()}, folder / "model.safetensors")
-    with pytest.raises(ValueError, match=r"lacks \d+ weights of the DINOv2 .*put model.safetensors and config.json of"):
+    save_file(
+        {name: value.contiguous() for name, value in changed.items()}, folder / "model.safetensors"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"lacks \d+ weights of the DINOv2 .*put model.safetensors and config.json of",
+    ):
         load_descriptor("dinov2-base", [tmp_path])
 
 
@@ -173,7 +201,9 @@ def test_a_config_of_nothing_known_has_a_remedy(tmp_path):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match="dinov2-base could not be read .*put model.safetensors and config.json of"):
+    with pytest.raises(
+        ValueError, match="dinov2-base could not be read .*put model.safetensors and config.json of"
+    ):
         load_descriptor("dinov2-base", [tmp_path])
 
 
@@ -187,12 +217,15 @@ def test_download_is_asked_for_by_the_published_name(monkeypatch, tmp_path):
 
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
     with pytest.raises(
-        ValueError, match="dinov2-large could not be read from https://huggingface.co/facebook/dinov2-l"
+        ValueError,
+        match="dinov2-large could not be read from https://huggingface.co/facebook/dinov2-l",
     ):
         load_descriptor("dinov2-large", [tmp_path], may_download=True)
     assert asked == [("facebook/dinov2-large", False)]
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="descriptor got 'clip', wanted one of built-in light, dinov2-base"):
+    with pytest.raises(
+        ValueError, match="descriptor got 'clip', wanted one of built-in light, dinov2-base"
+    ):
         load_descriptor("clip", [])

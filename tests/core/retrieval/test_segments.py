@@ -13,11 +13,19 @@ from memv2v_core.retrieval.selection import RankedEntry
 PAPER = SegmentRetrievalConfig(shot_aware=False)
 
 
-def entry(idx: int, descriptor: torch.Tensor, shot: int = 0, turn: int | None = None, **fields: object) -> MemoryEntry:
+def entry(
+    idx: int, descriptor: torch.Tensor, shot: int = 0, turn: int | None = None, **fields: object
+) -> MemoryEntry:
     turn = idx + 1 if turn is None else turn
-    defaults = {"source_descriptor": descriptor, "descriptor_name": LIGHT, "segment": Segment(idx, 5 * idx, 5, shot)}
+    defaults = {
+        "source_descriptor": descriptor,
+        "descriptor_name": LIGHT,
+        "segment": Segment(idx, 5 * idx, 5, shot),
+    }
     latent = torch.full((4, 2, 4, 4), float(turn))
-    return MemoryEntry(latent, static_trajectory(5), "m", 5, turn, float(turn), **{**defaults, **fields})
+    return MemoryEntry(
+        latent, static_trajectory(5), "m", 5, turn, float(turn), **{**defaults, **fields}
+    )
 
 
 def cache_of(*entries: MemoryEntry) -> MemoryCache:
@@ -28,7 +36,8 @@ def cache_of(*entries: MemoryEntry) -> MemoryCache:
 
 
 def towards(degrees: float) -> torch.Tensor:
-    """A descriptor at this angle from `towards(0)`, 3 long to show that length counts for nothing."""
+    """A descriptor at this angle from `towards(0)`, 3 long to show that length counts for
+    nothing."""
     angle = torch.deg2rad(torch.tensor(degrees))
     return 3 * torch.stack((angle.cos(), angle.sin(), torch.zeros(())))
 
@@ -37,7 +46,9 @@ def idxs(ranked: tuple[RankedEntry, ...]) -> list[int]:
     return [found.entry.segment.idx for found in ranked]
 
 
-def rank(cache: MemoryCache, target: Segment, k: int, config: SegmentRetrievalConfig | None = None) -> list[int]:
+def rank(
+    cache: MemoryCache, target: Segment, k: int, config: SegmentRetrievalConfig | None = None
+) -> list[int]:
     return idxs(retrieve_by_similarity(cache, towards(0), LIGHT, target, k, config).ranked)
 
 
@@ -65,7 +76,9 @@ def test_without_shots_the_ranking_is_the_papers(recent_first, seed):
     order = torch.randperm(
         8, generator=generator
     ).tolist()  # the order in which segments were edited counts for nothing
-    config = SegmentRetrievalConfig(enforce_recent_first=recent_first, shot_aware=False, min_similarity=2.0)
+    config = SegmentRetrievalConfig(
+        enforce_recent_first=recent_first, shot_aware=False, min_similarity=2.0
+    )
     cache = cache_of(*(entries[idx] for idx in order))
     found = retrieve_by_similarity(cache, descriptors[8], LIGHT, Segment(8, 40, 5, 2), 3, config)
     pi, sim = algorithm_2(descriptors[8], descriptors[:8], recent_first)
@@ -82,7 +95,9 @@ def test_previous_segment_comes_first_within_its_shot():
     assert idxs(found.ranked) == [2, 1] and idxs(found.rejected) == [0]
     assert [item.is_previous for item in found.ranked] == [True, False]
     assert found.ranked[0].score == pytest.approx(0.5)
-    assert rank(cache, Segment(3, 15, 5), 2, SegmentRetrievalConfig(enforce_recent_first=False)) == [1, 0]
+    assert rank(
+        cache, Segment(3, 15, 5), 2, SegmentRetrievalConfig(enforce_recent_first=False)
+    ) == [1, 0]
 
 
 def test_a_new_shot_gets_no_memory_of_one_that_it_does_not_resemble():
@@ -94,7 +109,12 @@ def test_a_new_shot_gets_no_memory_of_one_that_it_does_not_resemble():
 
 
 def test_a_return_to_an_earlier_shot_finds_it_again():
-    cache = cache_of(entry(0, towards(10)), entry(1, towards(3)), entry(2, towards(85), 1), entry(3, towards(80), 1))
+    cache = cache_of(
+        entry(0, towards(10)),
+        entry(1, towards(3)),
+        entry(2, towards(85), 1),
+        entry(3, towards(80), 1),
+    )
     found = retrieve_by_similarity(cache, towards(0), LIGHT, Segment(4, 20, 5, shot=2), 3)
     assert idxs(found.ranked) == [1, 0] and idxs(found.rejected) == [3, 2]
     assert not any(item.is_previous for item in found.ranked)
@@ -110,7 +130,9 @@ def test_own_shot_counts_however_unlike_and_the_threshold_is_for_others():
 
 
 def test_pinned_segments_are_chosen_across_a_cut_and_take_places():
-    cache = cache_of(entry(0, towards(85), is_pinned=True), entry(1, towards(5), 1), entry(2, towards(9), 1))
+    cache = cache_of(
+        entry(0, towards(85), is_pinned=True), entry(1, towards(5), 1), entry(2, towards(9), 1)
+    )
     target = Segment(3, 15, 5, shot=1)
     assert rank(cache, target, 2) == [2, 0]
     assert rank(cache, target, 1) == [0]
@@ -119,10 +141,18 @@ def test_pinned_segments_are_chosen_across_a_cut_and_take_places():
 
 def test_only_earlier_segments_count():
     whole = entry(8, towards(0), segment=None, turn=20)
-    cache = cache_of(entry(0, towards(20)), entry(1, towards(10)), entry(2, towards(0)), entry(3, towards(0)), whole)
+    cache = cache_of(
+        entry(0, towards(20)),
+        entry(1, towards(10)),
+        entry(2, towards(0)),
+        entry(3, towards(0)),
+        whole,
+    )
     assert rank(cache, Segment(2, 10, 5), 9) == [1, 0]
     assert rank(cache, Segment(2, 10, 5), 0) == []
-    assert rank(cache, Segment(0, 0, 5), 9) == [] and rank(MemoryCache(), Segment(4, 20, 5), 9) == []
+    assert (
+        rank(cache, Segment(0, 0, 5), 9) == [] and rank(MemoryCache(), Segment(4, 20, 5), 9) == []
+    )
 
 
 def test_the_newest_take_of_a_segment_counts_unless_one_is_pinned():
@@ -136,20 +166,28 @@ def test_the_newest_take_of_a_segment_counts_unless_one_is_pinned():
 
 def test_ties_go_to_the_later_segment():
     cache = cache_of(*(entry(idx, towards(5)) for idx in range(3)))
-    assert rank(cache, Segment(3, 15, 5), 3, SegmentRetrievalConfig(enforce_recent_first=False)) == [2, 1, 0]
+    assert rank(
+        cache, Segment(3, 15, 5), 3, SegmentRetrievalConfig(enforce_recent_first=False)
+    ) == [2, 1, 0]
 
 
 @pytest.mark.parametrize(
     ("fields", "got"),
     [
-        ({"descriptor_name": "dinov2-base"}, "got 3 numbers of 'dinov2-base', wanted 3 numbers of 'built-in light'"),
+        (
+            {"descriptor_name": "dinov2-base"},
+            "got 3 numbers of 'dinov2-base', wanted 3 numbers of 'built-in light'",
+        ),
         ({"source_descriptor": None}, "got none, wanted 3"),
         ({"source_descriptor": torch.zeros(4)}, "got 4 numbers"),
     ],
 )
 def test_other_descriptors_are_refused(fields, got):
     cache = cache_of(entry(0, towards(0)), entry(1, towards(0), **fields))
-    with pytest.raises(ValueError, match=f"source descriptor of segment 2 {got}.*one descriptor for the whole video"):
+    with pytest.raises(
+        ValueError,
+        match=f"source descriptor of segment 2 {got}.*one descriptor for the whole video",
+    ):
         retrieve_by_similarity(cache, towards(0), LIGHT, Segment(2, 10, 5), 2)
 
 

@@ -10,10 +10,18 @@ from memv2v_core.retrieval.selection import RankedEntry, choose, retrieve_by_fov
 QUERY = PresetConfig("pan_left", 30.0, 5)
 
 
-def entry(turn: int, camera: CameraTrajectory, is_pinned: bool = False, num_frames: int = 5) -> MemoryEntry:
+def entry(
+    turn: int, camera: CameraTrajectory, is_pinned: bool = False, num_frames: int = 5
+) -> MemoryEntry:
     latent = torch.full((4, 5, 8, 8), float(turn))
     return MemoryEntry(
-        latent, camera, model_name="m", num_frames=num_frames, turn=turn, created_s=float(turn), is_pinned=is_pinned
+        latent,
+        camera,
+        model_name="m",
+        num_frames=num_frames,
+        turn=turn,
+        created_s=float(turn),
+        is_pinned=is_pinned,
     )
 
 
@@ -55,7 +63,9 @@ def test_pinned_entries_are_chosen_and_keep_their_place_in_the_order():
 
 
 def test_more_pins_than_k_are_all_chosen():
-    cache = cache_of(entry(1, pan(5.0), is_pinned=True), entry(2, pan(30.0)), entry(3, pan(15.0), is_pinned=True))
+    cache = cache_of(
+        entry(1, pan(5.0), is_pinned=True), entry(2, pan(30.0)), entry(3, pan(15.0), is_pinned=True)
+    )
     retrieval = retrieve_by_fov(cache, make_preset(QUERY), 1)
     assert turns(retrieval.ranked) == [3, 1] and turns(retrieval.rejected) == [2]
 
@@ -73,7 +83,10 @@ def test_k_larger_than_the_cache_takes_all_and_zero_takes_none():
 
 
 def test_frames_that_padded_a_video_do_not_count():
-    padded, cut = entry(1, pan(30.0), num_frames=2), entry(2, pan(30.0).frames((0, 1)), num_frames=2)
+    padded, cut = (
+        entry(1, pan(30.0), num_frames=2),
+        entry(2, pan(30.0).frames((0, 1)), num_frames=2),
+    )
     ranked = retrieve_by_fov(cache_of(padded, cut), make_preset(QUERY), 2).ranked
     assert ranked[0].score == ranked[1].score < 1.0
 
@@ -86,7 +99,9 @@ def test_retrieval_leaves_the_cache_alone():
 
 
 def test_choose_serves_scores_of_any_origin():
-    candidates = [RankedEntry(entry(turn, pan(10.0)), score) for turn, score in ((1, 0.2), (2, 0.9), (3, 0.5))]
+    candidates = [
+        RankedEntry(entry(turn, pan(10.0)), score) for turn, score in ((1, 0.2), (2, 0.9), (3, 0.5))
+    ]
     ranked, rejected = choose(candidates, 1)
     assert turns(ranked) == [2] and turns(rejected) == [3, 1]
 

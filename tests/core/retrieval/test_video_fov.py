@@ -24,12 +24,18 @@ def grid(radius: float) -> np.ndarray:
     """Alg. 1's points (64800, 3) with theta from +Y and phi from +X towards +Z."""
     theta = (np.arange(180) + 0.5)[:, None] * np.pi / 180
     phi = (np.arange(360) + 0.5)[None] * 2 * np.pi / 360
-    points = (np.sin(theta) * np.cos(phi), np.cos(theta) * np.ones_like(phi), np.sin(theta) * np.sin(phi))
+    points = (
+        np.sin(theta) * np.cos(phi),
+        np.cos(theta) * np.ones_like(phi),
+        np.sin(theta) * np.sin(phi),
+    )
     return radius * np.stack(points, axis=-1).reshape(-1, 3)
 
 
 def our_order() -> np.ndarray:
-    """Index of our point u, v in `grid`, whose axes are turned: theta' = pi - theta, phi' = 3 pi / 2 - phi."""
+    """Index of our point u, v in `grid`, whose axes are turned: theta' = pi - theta, phi' = 3 pi /
+    2 - phi.
+    """
     u, v = np.meshgrid(np.arange(180), np.arange(360), indexing="ij")
     return ((179 - u) * 360 + (269 - v) % 360).ravel()
 
@@ -48,13 +54,17 @@ def brute_force(
             projected = np.einsum("ij,mj->mi", intrinsics, x_camera / x_camera[:, 2:])
         u, v = projected[:, 0], projected[:, 1]
         seen |= (x_camera[:, 2] > 0) & (u >= 0) & (u < 1) & (v >= 0) & (v < 1)
-        distance = np.stack([np.abs(u), np.abs(u - 1), np.abs(v), np.abs(v - 1), np.abs(x_camera[:, 2])])
+        distance = np.stack(
+            [np.abs(u), np.abs(u - 1), np.abs(v), np.abs(v - 1), np.abs(x_camera[:, 2])]
+        )
         near_border |= ~(distance.min(axis=0) > BORDER)
     return seen, near_border
 
 
 def random_path(generator: torch.Generator, num_frames: int) -> CameraTrajectory:
-    """Cameras anywhere within three units, looking anywhere or along one drift, lenses wide to long and off-centre."""
+    """Cameras anywhere within three units, looking anywhere or along one drift, lenses wide to long
+    and off-centre.
+    """
 
     def uniform(low: float, high: float, *size: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(*size, generator=generator, dtype=torch.float64)
@@ -92,7 +102,9 @@ def test_sets_equal_brute_force_on_200_random_pairs_of_paths():
             differs = (mask != seen[order]) & ~near_border[order]
             assert not differs.any()
             num_seen.append(seen.mean())
-    assert 0.02 < np.mean(num_seen) < 0.6, "the paths test the borders of views, not empty or full spheres"
+    assert 0.02 < np.mean(num_seen) < 0.6, (
+        "the paths test the borders of views, not empty or full spheres"
+    )
 
 
 def test_scores_equal_brute_force_sets():
@@ -116,11 +128,21 @@ def test_identical_path_scores_one(motion: str):
 
 
 def test_the_world_may_be_turned_and_moved_without_changing_scores():
-    query, other = make_preset(PresetConfig("pan_left", 30.0, 9)), make_preset(PresetConfig("orbit_right", 20.0, 9))
+    query, other = (
+        make_preset(PresetConfig("pan_left", 30.0, 9)),
+        make_preset(PresetConfig("orbit_right", 20.0, 9)),
+    )
     world = make_preset(PresetConfig("orbit_left", 77.0, 2)).c2w[1]
-    placed_query, placed_other = (CameraTrajectory(world @ path.c2w, path.intrinsics) for path in (query, other))
-    plain, placed = video_fov_scores(query, [other])[0], video_fov_scores(placed_query, [placed_other])[0]
-    assert placed.score == pytest.approx(plain.score, abs=1e-3), "points on a border may fall on either side"
+    placed_query, placed_other = (
+        CameraTrajectory(world @ path.c2w, path.intrinsics) for path in (query, other)
+    )
+    plain, placed = (
+        video_fov_scores(query, [other])[0],
+        video_fov_scores(placed_query, [placed_other])[0],
+    )
+    assert placed.score == pytest.approx(plain.score, abs=1e-3), (
+        "points on a border may fall on either side"
+    )
 
 
 def test_a_longer_pan_contains_a_shorter_one():
@@ -133,13 +155,15 @@ def test_a_longer_pan_contains_a_shorter_one():
 
 def test_opposite_views_share_nothing():
     behind = CameraTrajectory(
-        torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0])).expand(3, 4, 4), static_trajectory(3).intrinsics
+        torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0])).expand(3, 4, 4),
+        static_trajectory(3).intrinsics,
     )
     assert video_fov_scores(static_trajectory(3), [behind]) == (FovScore(0.0, 0.0, 0.0),)
 
 
 def test_share_of_the_sphere_is_that_of_the_lens():
-    # A view of 90 x 90 degrees is one face of a cube; theta and phi weigh it as the grid does, so count by hand.
+    # A view of 90 x 90 degrees is one face of a cube; theta and phi weigh it as the grid does, so
+    # count by hand.
     mask = video_fov_mask(static_trajectory(1, intrinsics_matrix(0.5, 0.5)), static_trajectory(1))
     assert mask.shape == (180, 360) and mask.dtype == torch.bool
     middle_row, middle_column = mask[90], mask[:, 180]
@@ -150,7 +174,9 @@ def test_share_of_the_sphere_is_that_of_the_lens():
 def test_panorama_shows_left_on_the_left_and_up_on_top():
     def shift(motion: str) -> tuple[float, float]:
         path = make_preset(PresetConfig(motion, 20.0, 2)).frames((1,))
-        rows, columns = video_fov_mask(path, static_trajectory(1)).nonzero().double().mean(0).tolist()
+        rows, columns = (
+            video_fov_mask(path, static_trajectory(1)).nonzero().double().mean(0).tolist()
+        )
         return round(rows - 89.5), round(columns - 179.5)
 
     assert shift("static") == (0, 0)
@@ -177,8 +203,12 @@ def test_any_grid_size_works():
 
 
 def test_a_query_that_sees_no_point_is_refused():
-    with pytest.raises(ValueError, match="sees 0 of 64800 sphere points, wanted at least 1; use a wider lens"):
-        video_fov_scores(static_trajectory(1, intrinsics_matrix(1e6, 1e6, 0.4, 0.4)), [static_trajectory(1)])
+    with pytest.raises(
+        ValueError, match="sees 0 of 64800 sphere points, wanted at least 1; use a wider lens"
+    ):
+        video_fov_scores(
+            static_trajectory(1, intrinsics_matrix(1e6, 1e6, 0.4, 0.4)), [static_trajectory(1)]
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Diagonal denoising: what each round shows the model, and that an exact velocity gives the exact video."""
+"""Diagonal denoising: what each round shows the model, and that an exact velocity gives the exact
+video.
+"""
 
 from collections.abc import Callable
 
@@ -16,7 +18,9 @@ def drawn(rows: int = 2) -> Callable[[int], torch.Tensor]:
     return lambda count: torch.randn(rows, 3, count, 2, 2, generator=generator, dtype=torch.float64)
 
 
-def exact_velocity(truth: torch.Tensor, calls: list[Call] | None = None) -> Callable[..., torch.Tensor]:
+def exact_velocity(
+    truth: torch.Tensor, calls: list[Call] | None = None
+) -> Callable[..., torch.Tensor]:
     """noise - x0 for the known x0; a finished frame has none to move by."""
 
     def velocity(x: torch.Tensor, timesteps: torch.Tensor, frames: tuple[int, ...]) -> torch.Tensor:
@@ -28,18 +32,31 @@ def exact_velocity(truth: torch.Tensor, calls: list[Call] | None = None) -> Call
     return velocity
 
 
-def sampled(num_frames: int, window: int, num_steps: int, has_lookahead: bool, calls: list[Call] | None = None):
-    truth = torch.randn(2, 3, num_frames, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def sampled(
+    num_frames: int,
+    window: int,
+    num_steps: int,
+    has_lookahead: bool,
+    calls: list[Call] | None = None,
+):
+    truth = torch.randn(
+        2, 3, num_frames, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     sigmas = shifted_sigmas(num_steps, 3.0)
-    frames = sample_fifo(exact_velocity(truth, calls), drawn(), num_frames, window, sigmas, has_lookahead)
+    frames = sample_fifo(
+        exact_velocity(truth, calls), drawn(), num_frames, window, sigmas, has_lookahead
+    )
     return truth, list(frames)
 
 
 @pytest.mark.parametrize("has_lookahead", [True, False])
 @pytest.mark.parametrize(
-    ("num_frames", "window", "num_steps"), [(17, 4, 8), (17, 5, 7), (9, 5, 3), (6, 5, 12), (4, 5, 3)]
+    ("num_frames", "window", "num_steps"),
+    [(17, 4, 8), (17, 5, 7), (9, 5, 3), (6, 5, 12), (4, 5, 3)],
 )
-def test_an_exact_velocity_gives_the_video_frame_by_frame(num_frames, window, num_steps, has_lookahead):
+def test_an_exact_velocity_gives_the_video_frame_by_frame(
+    num_frames, window, num_steps, has_lookahead
+):
     calls: list[Call] = []
     truth, frames = sampled(num_frames, window, num_steps, has_lookahead, calls)
     assert [tuple(frame.shape) for frame in frames] == [(2, 3, 1, 2, 2)] * num_frames
@@ -67,15 +84,23 @@ def test_timesteps_rise_along_the_queue_and_finished_frames_are_told_zero():
     sampled(12, 4, 6, True, calls)
     for _, timesteps, frames in calls[6:]:
         assert (timesteps.diff(dim=1) >= 0).all() and (timesteps[0] == timesteps[1]).all()
-        assert list(frames) == list(range(frames[0], frames[0] + 4)) and frames[0] >= 0 and frames[-1] < 12
-    assert calls[-1][1].tolist() == [[0.0, 0.0, 0.0, pytest.approx(1000 * float(shifted_sigmas(6, 3.0)[-2]))]] * 2
+        assert (
+            list(frames) == list(range(frames[0], frames[0] + 4))
+            and frames[0] >= 0
+            and frames[-1] < 12
+        )
+    assert (
+        calls[-1][1].tolist()
+        == [[0.0, 0.0, 0.0, pytest.approx(1000 * float(shifted_sigmas(6, 3.0)[-2]))]] * 2
+    )
 
 
 def test_a_full_queue_is_seen_through_the_papers_windows():
     plain = next(r for r in fifo_rounds(40, 4, 8, has_lookahead=False) if r.head == 10)
     assert plain.windows == (FifoWindow(14, 14, 18), FifoWindow(10, 10, 14))
     ahead = next(r for r in fifo_rounds(40, 4, 8, has_lookahead=True) if r.head == 10)
-    # lookahead denoising: two windows for each of the plain ones, every frame in the noisier half of its own
+    # lookahead denoising: two windows for each of the plain ones, every frame in the noisier half
+    # of its own
     assert ahead.windows == tuple(FifoWindow(stop - 4, stop - 2, stop) for stop in (18, 16, 14, 12))
 
 
@@ -88,7 +113,10 @@ def test_the_first_window_is_an_ordinary_sample_noised_anew():
                             shifted_sigmas(4, 3.0))  # fmt: skip
     x, timesteps, frames = calls[4]
     sigma = (timesteps[0] / 1000).view(-1, 1, 1)
-    assert frames == (0, 1, 2, 3) and sigma.flatten().tolist() == shifted_sigmas(4, 3.0).flip(0)[1:].tolist()
+    assert (
+        frames == (0, 1, 2, 3)
+        and sigma.flatten().tolist() == shifted_sigmas(4, 3.0).flip(0)[1:].tolist()
+    )
     torch.testing.assert_close(x, (1 - sigma) * ordinary + sigma * fresh)
 
 
@@ -98,7 +126,9 @@ def test_windows_see_the_queue_as_it_was_before_the_round():
     full = [planned for planned in fifo_rounds(14, 4, 8) if planned.head == 2][0]
     before = sum(len(planned.windows) for planned in fifo_rounds(14, 4, 8) if planned.head < 2) + 8
     shown = calls[before : before + len(full.windows)]
-    for (upper, _, upper_frames), (lower, _, lower_frames) in zip(shown[:-1], shown[1:], strict=True):
+    for (upper, _, upper_frames), (lower, _, lower_frames) in zip(
+        shown[:-1], shown[1:], strict=True
+    ):
         shared = [frame for frame in upper_frames if frame in lower_frames]
         assert shared
         a = upper[:, :, [upper_frames.index(frame) for frame in shared]]
@@ -123,4 +153,8 @@ def test_only_the_queue_is_kept(monkeypatch):
 @pytest.mark.parametrize(("num_frames", "window"), [(0, 4), (4, 0)])
 def test_nothing_to_sample_is_refused(num_frames, window):
     with pytest.raises(ValueError, match="got 0, wanted at least 1 latent frame"):
-        next(sample_fifo(exact_velocity(torch.zeros(0)), drawn(), num_frames, window, shifted_sigmas(2, 3.0)))
+        next(
+            sample_fifo(
+                exact_velocity(torch.zeros(0)), drawn(), num_frames, window, shifted_sigmas(2, 3.0)
+            )
+        )

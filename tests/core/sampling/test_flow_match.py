@@ -3,8 +3,9 @@ import torch
 
 from memv2v_core.sampling.flow_match import sample_euler, shifted_sigmas
 
-# ReCamMaster's diffsynth/schedulers/flow_match.py, set up as in wan_video_recammaster.py:
-# s = FlowMatchScheduler(shift=5, sigma_min=0.0, extra_one_step=True); s.set_timesteps(50, shift=5.0); s.sigmas
+# ReCamMaster's diffsynth/schedulers/flow_match.py, set up as in wan_video_recammaster.py: s =
+# FlowMatchScheduler(shift=5, sigma_min=0.0, extra_one_step=True); s.set_timesteps(50, shift=5.0);
+# s.sigmas
 RECAMMASTER_SIGMAS = [
     1.0, 0.995935, 0.991735, 0.987395, 0.982906, 0.978261, 0.973451, 0.968468, 0.963303, 0.957944,
     0.952381, 0.946602, 0.940594, 0.934343, 0.927835, 0.921053, 0.913979, 0.906593, 0.898876, 0.890805,
@@ -26,13 +27,17 @@ RECAMMASTER_SAMPLE = 0.582584
 
 
 def noise(rows: int = 2) -> torch.Tensor:
-    return torch.randn(rows, 4, 2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.randn(
+        rows, 4, 2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
 
 
 def test_fifty_steps_at_shift_5_are_recammasters():
     sigmas = shifted_sigmas(50, 5.0)
     assert sigmas.shape == (51,) and sigmas.dtype == torch.float64 and sigmas[-1] == 0
-    torch.testing.assert_close(sigmas[:-1], torch.tensor(RECAMMASTER_SIGMAS).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        sigmas[:-1], torch.tensor(RECAMMASTER_SIGMAS).double(), atol=1e-6, rtol=0
+    )
 
 
 def test_fifty_euler_steps_are_recammasters():
@@ -80,7 +85,12 @@ def test_the_network_is_told_a_thousand_times_sigma_for_every_row():
         return torch.zeros_like(x)
 
     sample_euler(velocity, noise(3), shifted_sigmas(4, 1.0))
-    assert [timestep.tolist() for timestep in told] == [[1000.0] * 3, [750.0] * 3, [500.0] * 3, [250.0] * 3]
+    assert [timestep.tolist() for timestep in told] == [
+        [1000.0] * 3,
+        [750.0] * 3,
+        [500.0] * 3,
+        [250.0] * 3,
+    ]
 
 
 def test_impossible_schedules_are_refused():

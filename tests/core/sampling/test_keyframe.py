@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memv2v_core.model.base_info import BaseInfo
+from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.sampling.keyframe import keyframe_of, keyframe_plan
 from memv2v_core.shapes import VaeRatios
 from memv2v_core.tokens.positions import temporal_indices

@@ -3,20 +3,28 @@ from dataclasses import replace
 import pytest
 import torch
 
+from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.builtin.bundle import DitConfig, build_dit
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, pose_vectors
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
-from memv2v_core.model.base_info import BaseInfo
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
-from memv2v_core.sampling.turn import SamplerConfig, Shot, finished_entry, memory_inputs, sample_latent
+from memv2v_core.sampling.turn import (
+    SamplerConfig,
+    Shot,
+    finished_entry,
+    memory_inputs,
+    sample_latent,
+)
 from memv2v_core.shapes import VaeRatios
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
 
-BASE = BaseInfo("m", "trained", VaeRatios(temporal=4, spatial=8, channels=16), 64, "zero", has_cameras=True)
+BASE = BaseInfo(
+    "m", "trained", VaeRatios(temporal=4, spatial=8, channels=16), 64, "zero", has_cameras=True
+)
 NUM_LATENT = 3  # of 9 frames
 
 
@@ -29,7 +37,9 @@ def latent(seed: int) -> torch.Tensor:
 
 
 def entry(turn: int, camera: CameraTrajectory) -> MemoryEntry:
-    return finished_entry(latent(turn), camera, model_name="m", mode="trained", num_frames=9, turn=turn, seed=turn)
+    return finished_entry(
+        latent(turn), camera, model_name="m", mode="trained", num_frames=9, turn=turn, seed=turn
+    )
 
 
 def plan_of(*entries: MemoryEntry, kernels: tuple[int, ...], **fields: object) -> TokenPlan:
@@ -37,7 +47,9 @@ def plan_of(*entries: MemoryEntry, kernels: tuple[int, ...], **fields: object) -
     return TokenPlan(Retrieval(path("pan_right"), ranked), kernels, **fields)
 
 
-def inputs_of(shot: Shot, plan: TokenPlan | None = None, normalise=lambda x: x, base: BaseInfo = BASE):
+def inputs_of(
+    shot: Shot, plan: TokenPlan | None = None, normalise=lambda x: x, base: BaseInfo = BASE
+):
     return memory_inputs(shot, plan, NUM_LATENT, base, normalise)
 
 
@@ -50,14 +62,20 @@ def shot() -> Shot:
 def test_streams_are_the_source_and_then_memories_in_rank_order(shot: Shot):
     plan = plan_of(entry(1, path("pan_left")), entry(2, path("tilt_up")), kernels=(4, 8))
     inputs = inputs_of(shot, plan)
-    assert [(s.role, s.kernel) for s in inputs.streams] == [("source", 2), ("memory", 4), ("memory", 8)]
+    assert [(s.role, s.kernel) for s in inputs.streams] == [
+        ("source", 2),
+        ("memory", 4),
+        ("memory", 8),
+    ]
     assert [s.frame_indices for s in inputs.streams] == [(3, 4, 5), (6, 7, 8), (6, 7, 8)]
     for stream, seed in zip(inputs.streams, (0, 1, 2), strict=True):
         assert torch.equal(stream.latent, latent(seed)[None])
 
 
 def test_latents_are_normalised_for_the_dit(shot: Shot):
-    inputs = inputs_of(shot, plan_of(entry(1, path("pan_left")), kernels=(4,)), normalise=lambda x: 2 * x + 1)
+    inputs = inputs_of(
+        shot, plan_of(entry(1, path("pan_left")), kernels=(4,)), normalise=lambda x: 2 * x + 1
+    )
     for stream, seed in zip(inputs.streams, (0, 1), strict=True):
         assert torch.equal(stream.latent, 2 * latent(seed)[None] + 1)
 
@@ -71,7 +89,9 @@ def test_cameras_are_relative_to_the_sources_first_frame_at_every_latent_frame(s
         (inputs.streams[0].cameras, shot.source_path),
         (inputs.streams[1].cameras, memory_path),
     ):
-        torch.testing.assert_close(cameras.poses()[0], pose_vectors(own.frames(every_fourth), shot.source_path))
+        torch.testing.assert_close(
+            cameras.poses()[0], pose_vectors(own.frames(every_fourth), shot.source_path)
+        )
 
 
 def test_without_a_source_the_targets_first_camera_is_the_origin():
@@ -81,14 +101,20 @@ def test_without_a_source_the_targets_first_camera_is_the_origin():
 
 
 def test_without_a_target_path_no_stream_has_cameras(shot: Shot):
-    inputs = inputs_of(Shot(shot.source_latent, None, None), plan_of(entry(1, path("pan_left")), kernels=(4,)))
+    inputs = inputs_of(
+        Shot(shot.source_latent, None, None), plan_of(entry(1, path("pan_left")), kernels=(4,))
+    )
     assert inputs.target_cameras is None and [s.cameras for s in inputs.streams] == [None, None]
 
 
 def test_the_plan_decides_merging_positions_and_conditioning(shot: Shot):
     merging = MergeConfig(share=0.3)
     plan = plan_of(
-        entry(1, path("pan_left")), kernels=(4,), merging=merging, memory_range="source", camera_conditioning="target"
+        entry(1, path("pan_left")),
+        kernels=(4,),
+        merging=merging,
+        memory_range="source",
+        camera_conditioning="target",
     )
     inputs = inputs_of(shot, plan)
     assert inputs.merging is merging and inputs.camera_conditioning == "target"
@@ -110,7 +136,9 @@ def test_a_path_shorter_than_its_video_is_an_error(shot: Shot):
 def small_model() -> tuple[DiffusersView, MemoryAdapter]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        dit = build_dit(DitConfig(64, num_heads=2, num_layers=2, ffn_dim=64, text_dim=8, freq_dim=16))
+        dit = build_dit(
+            DitConfig(64, num_heads=2, num_layers=2, ffn_dim=64, text_dim=8, freq_dim=16)
+        )
         adapter = MemoryAdapter(AdapterConfig(64, 2, 16))
     start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
     return DiffusersView(dit.eval()), adapter.eval()
@@ -144,7 +172,13 @@ def test_a_finished_turn_knows_where_it_came_from():
         prompt="a room",
         parent_id=parent.entry_id,
     )
-    assert (made.turn, made.seed, made.num_frames, made.prompt, made.mode) == (2, 7, 8, "a room", "trained")
+    assert (made.turn, made.seed, made.num_frames, made.prompt, made.mode) == (
+        2,
+        7,
+        8,
+        "a room",
+        "trained",
+    )
     assert made.parent_id == parent.entry_id and made.created_s >= parent.created_s
     assert torch.equal(made.latent, latent(2))
 
@@ -152,7 +186,9 @@ def test_a_finished_turn_knows_where_it_came_from():
 def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_source(shot: Shot):
     base = replace(BASE, source_placement="channels")
     made = replace(entry(1, path("pan_left")), source_latent=latent(5))
-    (memory,) = inputs_of(shot, plan_of(made, kernels=(4,)), normalise=lambda x: 2 * x, base=base).streams
+    (memory,) = inputs_of(
+        shot, plan_of(made, kernels=(4,)), normalise=lambda x: 2 * x, base=base
+    ).streams
     assert memory.role == "memory" and memory.frame_indices == (6, 7, 8)
     assert torch.equal(memory.latent, 2 * torch.cat((latent(1), latent(5)))[None])
 
@@ -160,12 +196,18 @@ def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_
 def test_memory_without_the_source_that_the_base_wants_is_named(shot: Shot):
     base = replace(BASE, source_placement="channels")
     made = entry(1, path("pan_left"))
-    with pytest.raises(ValueError, match=f"source of memory {made.entry_id[:8]} got nothing, wanted one of"):
+    with pytest.raises(
+        ValueError, match=f"source of memory {made.entry_id[:8]} got nothing, wanted one of"
+    ):
         inputs_of(shot, plan_of(made, kernels=(4,)), base=base)
 
 
-@pytest.mark.parametrize(("asked", "wanted"), [("as_trained", "target"), ("per_video", "per_video")])
-def test_the_plan_or_else_the_weights_decide_whose_camera_is_told(shot: Shot, asked: str, wanted: str):
+@pytest.mark.parametrize(
+    ("asked", "wanted"), [("as_trained", "target"), ("per_video", "per_video")]
+)
+def test_the_plan_or_else_the_weights_decide_whose_camera_is_told(
+    shot: Shot, asked: str, wanted: str
+):
     base = replace(BASE, camera_conditioning="target")
     plan = plan_of(entry(1, path("pan_left")), kernels=(4,), camera_conditioning=asked)
     assert inputs_of(shot, plan, base=base).camera_conditioning == wanted
@@ -173,7 +215,8 @@ def test_the_plan_or_else_the_weights_decide_whose_camera_is_told(shot: Shot, as
 
 
 @pytest.mark.parametrize(
-    ("order", "previous", "others"), [("forward", (3, 4, 5), (6, 7, 8)), ("reversed", (5, 4, 3), (8, 7, 6))]
+    ("order", "previous", "others"),
+    [("forward", (3, 4, 5), (6, 7, 8)), ("reversed", (5, 4, 3), (8, 7, 6))],
 )
 def test_the_previous_segment_has_a_range_of_its_own_in_the_order_that_the_weights_know(
     order: str, previous: tuple[int, ...], others: tuple[int, ...]

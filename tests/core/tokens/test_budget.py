@@ -34,8 +34,14 @@ from memv2v_core.tokens.positions import temporal_indices
 FRAMES, HEIGHT, WIDTH = 21, 60, 104
 WAN_1_3B = DitShape(dim=1536, ffn_dim=8960, num_blocks=30, num_text_tokens=512)
 SOURCE_ONLY_FLOPS = 970.8e12
-# Memories: FLOPs relative to target and source alone, all at 1x2x2, dynamic, dynamic and half of the frames merged.
-TABLE = {1: (2.11, 1.24, 0.89), 3: (5.56, 1.80, 1.23), 6: (13.78, 2.05, 1.38), 10: (30.45, 2.41, 1.59)}
+# Memories: FLOPs relative to target and source alone, all at 1x2x2, dynamic, dynamic and half of
+# the frames merged.
+TABLE = {
+    1: (2.11, 1.24, 0.89),
+    3: (5.56, 1.80, 1.23),
+    6: (13.78, 2.05, 1.38),
+    10: (30.45, 2.41, 1.59),
+}
 CASES = [(0, "dynamic", 1.0)] + [
     (count, kind, value)
     for count, row in TABLE.items()
@@ -72,7 +78,11 @@ def layout_of(count: int, kind: str, base: Base = RECAMMASTER) -> SequenceLayout
 
 
 def merging_of(kind: str, base: Base = RECAMMASTER) -> MergeConfig | None:
-    return MergeConfig(share=0.5, pool="conditioning" if base.has_source else "memory") if kind == "merged" else None
+    return (
+        MergeConfig(share=0.5, pool="conditioning" if base.has_source else "memory")
+        if kind == "merged"
+        else None
+    )
 
 
 @cache
@@ -89,11 +99,17 @@ def meta_model(
             num_layers=num_blocks,
             rope_max_seq_len=128,
         )
-        adapter = MemoryAdapter(AdapterConfig(shape.dim, num_blocks, base.in_channels)) if shape.has_adapter else None
+        adapter = (
+            MemoryAdapter(AdapterConfig(shape.dim, num_blocks, base.in_channels))
+            if shape.has_adapter
+            else None
+        )
     return DiffusersView(dit.to(dtype)), None if adapter is None else adapter.to(dtype)
 
 
-def run_forward(base: Base, view: DiffusersView, adapter: MemoryAdapter | None, count: int, kind: str) -> None:
+def run_forward(
+    base: Base, view: DiffusersView, adapter: MemoryAdapter | None, count: int, kind: str
+) -> None:
     """One forward on meta tensors, source and memories tokenised in it."""
     with torch.device("meta"):
         cameras = None
@@ -101,7 +117,9 @@ def run_forward(base: Base, view: DiffusersView, adapter: MemoryAdapter | None, 
             cameras = FrameCameras(torch.empty(1, FRAMES, 4, 4), torch.empty(1, FRAMES, 3, 3))
         latent = torch.empty(1, base.in_channels, FRAMES, base.height, base.width, dtype=view.dtype)
         context, timestep = torch.empty(1, 512, 4096, dtype=view.dtype), torch.empty(1)
-    kinds = [("source", 2)] * base.has_source + [("memory", kernel) for kernel in kernels_of(count, kind)]
+    kinds = [("source", 2)] * base.has_source + [
+        ("memory", kernel) for kernel in kernels_of(count, kind)
+    ]
     streams = tuple(
         ConditioningStream(role, kernel, latent, temporal_indices(role, FRAMES, FRAMES), cameras)
         for role, kernel in kinds
@@ -113,7 +131,9 @@ def run_forward(base: Base, view: DiffusersView, adapter: MemoryAdapter | None, 
 
 @cache
 def counted_flops(base: Base, count: int, kind: str) -> int:
-    """FLOPs that torch counts in the blocks, on meta tensors: of the model, less those of the same without blocks."""
+    """FLOPs that torch counts in the blocks, on meta tensors: of the model, less those of the same
+    without blocks.
+    """
     flops = []
     for num_blocks in (base.shape.num_blocks, 0):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -158,22 +178,32 @@ def test_estimated_flops_reproduce_the_table(count: int, kind: str, expected: fl
 
 
 @pytest.mark.parametrize(("count", "kind", "expected"), CASES)
-def test_a_real_forward_on_meta_tensors_reproduces_the_table(count: int, kind: str, expected: float):
+def test_a_real_forward_on_meta_tensors_reproduces_the_table(
+    count: int, kind: str, expected: float
+):
     counted = counted_flops(RECAMMASTER, count, kind)
     assert counted == pytest.approx(expected * SOURCE_ONLY_FLOPS, rel=0.005)
-    assert counted == pytest.approx(forward_cost(layout_of(count, kind), WAN_1_3B, merging_of(kind)).flops, rel=1e-7)
+    assert counted == pytest.approx(
+        forward_cost(layout_of(count, kind), WAN_1_3B, merging_of(kind)).flops, rel=1e-7
+    )
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "merged"])
 @pytest.mark.parametrize("count", [0, 3, 10])
 @pytest.mark.parametrize("base", [WAN22_5B, LUCYEDIT], ids=["wan2.2-5b", "lucyedit"])
-def test_estimated_flops_of_5b_bases_without_adapter_are_those_of_a_meta_forward(base: Base, count: int, kind: str):
-    base = replace(base, shape=replace(base.shape, num_blocks=6))  # a fifth of the blocks: quicker, and no less exact
+def test_estimated_flops_of_5b_bases_without_adapter_are_those_of_a_meta_forward(
+    base: Base, count: int, kind: str
+):
+    base = replace(
+        base, shape=replace(base.shape, num_blocks=6)
+    )  # a fifth of the blocks: quicker, and no less exact
     estimate = forward_cost(layout_of(count, kind, base), base.shape, merging_of(kind, base)).flops
     assert counted_flops(base, count, kind) == pytest.approx(estimate, rel=1e-7)
 
 
-@pytest.mark.parametrize(("count", "tokens"), [(0, 8190), (1, 10_374), (3, 14_742), (6, 16_506), (10, 18_858)])
+@pytest.mark.parametrize(
+    ("count", "tokens"), [(0, 8190), (1, 10_374), (3, 14_742), (6, 16_506), (10, 18_858)]
+)
 def test_lucyedits_source_costs_no_tokens(count: int, tokens: int):
     # 21 frames of 15 x 26, then 8 x 13 a memory frame for the best three and 4 x 7 for the others
     assert layout_of(count, "dynamic", LUCYEDIT).num_tokens == tokens
@@ -183,12 +213,18 @@ def test_lucyedits_source_costs_no_tokens(count: int, tokens: int):
 @pytest.mark.parametrize("kind", ["dynamic", "merged"])
 @pytest.mark.parametrize("count", [0, 3, 10])
 @pytest.mark.parametrize("name", BASES)
-def test_estimated_activations_are_the_most_bytes_that_live_at_once(name: str, count: int, kind: str):
+def test_estimated_activations_are_the_most_bytes_that_live_at_once(
+    name: str, count: int, kind: str
+):
     base = BASES[name]
-    view, adapter = meta_model(base, 3, torch.bfloat16)  # every block frees what it used: three are as full as thirty
+    view, adapter = meta_model(
+        base, 3, torch.bfloat16
+    )  # every block frees what it used: three are as full as thirty
     with count_live_bytes(view.model, *([] if adapter is None else [adapter])) as counter:
         run_forward(base, view, adapter, count, kind)
-    estimate = forward_cost(layout_of(count, kind, base), base.shape, merging_of(kind, base)).activation_bytes
+    estimate = forward_cost(
+        layout_of(count, kind, base), base.shape, merging_of(kind, base)
+    ).activation_bytes
     assert counter.peak == pytest.approx(estimate, rel=0.02)
 
 
@@ -205,8 +241,8 @@ def test_thirty_blocks_are_no_fuller_than_three():
 def test_cost_counts_tokens_before_and_after_merging():
     cost = forward_cost(layout_of(3, "merged"), WAN_1_3B, MergeConfig(share=0.5))
     layout = layout_of(3, "merged")
-    # 21 source frames of 1560 tokens and 63 memory frames of 390; first 11 and 31 are merged to 390 and 104 tokens,
-    # then of the 10 and 32 that are whole 5 and 16 more.
+    # 21 source frames of 1560 tokens and 63 memory frames of 390; first 11 and 31 are merged to 390
+    # and 104 tokens, then of the 10 and 32 that are whole 5 and 16 more.
     assert cost.tokens_in == layout.num_tokens == 90_090
     assert cost.tokens_out == 32_760 + 5 * 1560 + 16 * 390 + 16 * 390 + 47 * 104 == 57_928
 
@@ -214,14 +250,17 @@ def test_cost_counts_tokens_before_and_after_merging():
 def test_discarding_costs_less_than_merging_and_keeping_most():
     layout = layout_of(3, "merged")
     flops = [
-        forward_cost(layout, WAN_1_3B, MergeConfig(unresponsive=kind)).flops for kind in ("discard", "merge", "keep")
+        forward_cost(layout, WAN_1_3B, MergeConfig(unresponsive=kind)).flops
+        for kind in ("discard", "merge", "keep")
     ]
     assert flops == sorted(flops) and flops[2] == forward_cost(layout, WAN_1_3B, None).flops
 
 
 def test_a_pool_of_memories_costs_nothing_where_there_are_none():
     layout = layout_of(0, "dynamic")
-    assert forward_cost(layout, WAN_1_3B, MergeConfig(pool="memory")) == forward_cost(layout, WAN_1_3B, None)
+    assert forward_cost(layout, WAN_1_3B, MergeConfig(pool="memory")) == forward_cost(
+        layout, WAN_1_3B, None
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,17 +283,24 @@ def test_share_of_flops_that_each_pool_saves(count: int, pool: str, saved: float
 def test_the_previous_segment_keeps_every_token_and_counts_for_no_rank():
     ranked = tuple(RankedEntry(None, 1.0, is_previous=i == 0) for i in range(6))
     assert retrieval_kernels(Retrieval(None, ranked), BudgetConfig()) == (2, 4, 4, 4, 8, 8)
-    assert retrieval_kernels(Retrieval(None, ranked), BudgetConfig(previous_kernel=4, num_top=1)) == (4, 4, 8, 8, 8, 8)
+    assert retrieval_kernels(
+        Retrieval(None, ranked), BudgetConfig(previous_kernel=4, num_top=1)
+    ) == (4, 4, 8, 8, 8, 8)
     assert retrieval_kernels(Retrieval(None, ranked[1:]), BudgetConfig()) == (4, 4, 4, 8, 8)
 
 
 def test_a_plan_merges_the_share_that_suits_the_number_of_videos_unless_told_otherwise():
-    few, many = (Retrieval(None, tuple(RankedEntry(None, 1.0) for _ in range(count))) for count in (3, 10))
+    few, many = (
+        Retrieval(None, tuple(RankedEntry(None, 1.0) for _ in range(count))) for count in (3, 10)
+    )
     assert plan_tokens(few).kernels == (4, 4, 4) and plan_tokens(few).merging == MergeConfig(0.5)
     assert plan_tokens(many).merging == MergeConfig(0.7)
     assert plan_tokens(few, unresponsive="keep").merging is None
     plan = plan_tokens(few, BudgetConfig(num_top=1), "discard", 0.4, "memory", "source")
     assert plan.kernels == (4, 8, 8) and plan.memory_range == "source"
     assert plan.merging == MergeConfig(0.4, "memory", "discard")
-    with pytest.raises(ValueError, match="share got 0.8, wanted 0 for automatic or 0.3 to 0.7.*unresponsive to keep"):
+    with pytest.raises(
+        ValueError,
+        match="share got 0.8, wanted 0 for automatic or 0.3 to 0.7.*unresponsive to keep",
+    ):
         plan_tokens(few, share=0.8)

@@ -2,7 +2,12 @@ import pytest
 
 from memv2v_core.tokens.layout import FrameGroup, build_layout
 
-SHAPES = [("target", 2, 3, 4, 5), ("source", 2, 2, 4, 5), ("memory", 4, 6, 2, 3), ("memory", 8, 1, 1, 2)]
+SHAPES = [
+    ("target", 2, 3, 4, 5),
+    ("source", 2, 2, 4, 5),
+    ("memory", 4, 6, 2, 3),
+    ("memory", 8, 1, 1, 2),
+]
 
 
 def test_slices_tile_the_sequence_in_order():

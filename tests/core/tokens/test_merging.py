@@ -22,9 +22,15 @@ HEADS, WIDTH = 2, 8
 
 @pytest.fixture
 def layout() -> SequenceLayout:
-    """A target, a source of 4 frames, memories of 6 and 5 frames; 3 x 5 tokens a frame and coarser."""
+    """A target, a source of 4 frames, memories of 6 and 5 frames; 3 x 5 tokens a frame and
+    coarser."""
     return build_layout(
-        [("target", 2, 4, 3, 5), ("source", 2, 4, 3, 5), ("memory", 4, 6, 2, 3), ("memory", 8, 5, 1, 2)]
+        [
+            ("target", 2, 4, 3, 5),
+            ("source", 2, 4, 3, 5),
+            ("memory", 4, 6, 2, 3),
+            ("memory", 8, 5, 1, 2),
+        ]
     )
 
 
@@ -33,11 +39,17 @@ def random_scores(rows: int, frames: int, seed: int = 0) -> torch.Tensor:
 
 
 def literal_responsiveness(query: list, keys_of_frame: list[list]) -> list[float]:
-    """Eq. 4-5 read word by word for one head: lists of query vectors, and of every frame's key vectors."""
-    mean_keys = [[sum(axis) / len(keys) for axis in zip(*keys, strict=True)] for keys in keys_of_frame]
+    """Eq. 4-5 read word by word for one head: lists of query vectors, and of every frame's key
+    vectors.
+    """
+    mean_keys = [
+        [sum(axis) / len(keys) for axis in zip(*keys, strict=True)] for keys in keys_of_frame
+    ]
     best = [0.0] * len(mean_keys)
     for q in query:
-        logits = [sum(a * b for a, b in zip(q, key, strict=True)) / math.sqrt(len(q)) for key in mean_keys]
+        logits = [
+            sum(a * b for a, b in zip(q, key, strict=True)) / math.sqrt(len(q)) for key in mean_keys
+        ]
         total = sum(math.exp(logit) for logit in logits)
         best = [max(old, math.exp(logit) / total) for old, logit in zip(best, logits, strict=True)]
     return best
@@ -63,7 +75,9 @@ def test_responsiveness_equals_a_literal_reading_of_eq_4_and_5(layout: SequenceL
         torch.testing.assert_close(got[row], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_many_queries_are_scored_in_pieces_to_the_same_end(layout: SequenceLayout, monkeypatch: pytest.MonkeyPatch):
+def test_many_queries_are_scored_in_pieces_to_the_same_end(
+    layout: SequenceLayout, monkeypatch: pytest.MonkeyPatch
+):
     generator = torch.Generator().manual_seed(4)
     first = layout.num_target_tokens
     query = torch.randn(1, first, HEADS, WIDTH, generator=generator)
@@ -80,7 +94,9 @@ def test_a_row_scores_as_it_does_alone(layout: SequenceLayout):
     key = torch.randn(2, layout.num_tokens - first, HEADS, WIDTH, generator=generator)
     both = frame_responsiveness(query, key, layout.conditioning, first)
     for row in range(2):
-        alone = frame_responsiveness(query[row : row + 1], key[row : row + 1], layout.conditioning, first)
+        alone = frame_responsiveness(
+            query[row : row + 1], key[row : row + 1], layout.conditioning, first
+        )
         torch.testing.assert_close(both[row : row + 1], alone)
 
 
@@ -109,18 +125,26 @@ def test_applying_a_plan_equals_a_literal_reading_of_eq_6(layout: SequenceLayout
     for row in range(2):
         expected = [values[row, : layout.num_target_tokens]]
         first_frame = 0
-        for group, count in zip(layout.conditioning, merged_counts(layout.conditioning, share), strict=True):
+        for group, count in zip(
+            layout.conditioning, merged_counts(layout.conditioning, share), strict=True
+        ):
             own = scores[row, first_frame : first_frame + group.num_frames].tolist()
             first_frame += group.num_frames
             unresponsive = sorted(sorted(range(group.num_frames), key=lambda f: own[f])[:count])
             frames = values[row, group.tokens].view(group.num_frames, group.rows, group.columns, 4)
-            expected += [frames[f].flatten(0, 1) for f in range(group.num_frames) if f not in unresponsive]
+            expected += [
+                frames[f].flatten(0, 1) for f in range(group.num_frames) if f not in unresponsive
+            ]
             for f in unresponsive:
                 for y in range(0, group.rows, 2):
                     for x in range(0, group.columns, 2):
                         ys = [min(y + i, group.rows - 1) for i in (0, 1)]
                         xs = [min(x + i, group.columns - 1) for i in (0, 1)]
-                        expected.append(torch.stack([frames[f, i, j] for i in ys for j in xs]).mean(0, keepdim=True))
+                        expected.append(
+                            torch.stack([frames[f, i, j] for i in ys for j in xs]).mean(
+                                0, keepdim=True
+                            )
+                        )
         torch.testing.assert_close(got[row], torch.cat(expected))
 
 
@@ -129,8 +153,12 @@ def test_rows_of_a_batch_merge_their_own_frames(layout: SequenceLayout):
     plan = plan_merge(layout, MergeConfig(share=0.5), scores)
     split = plan.pieces[1]
     assert split.merged.tolist() == [[0, 1], [2, 3]] and split.kept.tolist() == [[2, 3], [0, 1]]
-    frame_numbers = torch.arange(8).repeat_interleave(15)[None, :, None].float()  # target and source
-    values = torch.cat((frame_numbers, torch.zeros(1, layout.num_tokens - 120, 1)), dim=1).expand(2, -1, -1)
+    frame_numbers = (
+        torch.arange(8).repeat_interleave(15)[None, :, None].float()
+    )  # target and source
+    values = torch.cat((frame_numbers, torch.zeros(1, layout.num_tokens - 120, 1)), dim=1).expand(
+        2, -1, -1
+    )
     tokens = plan.apply(values, merge_average)[..., 0]
     kept, merged = plan.layout.groups[1:3]
     assert tokens[:, kept.tokens].unique(dim=1).tolist() == [[6, 7], [4, 5]]
@@ -139,7 +167,11 @@ def test_rows_of_a_batch_merge_their_own_frames(layout: SequenceLayout):
 
 def test_equal_scores_merge_the_earlier_frames(layout: SequenceLayout):
     plan = plan_merge(layout, MergeConfig(share=0.5), torch.full((1, 15), 0.25))
-    assert [piece.merged.tolist() for piece in plan.pieces[1:]] == [[[0, 1]], [[0, 1, 2]], [[0, 1, 2]]]
+    assert [piece.merged.tolist() for piece in plan.pieces[1:]] == [
+        [[0, 1]],
+        [[0, 1, 2]],
+        [[0, 1, 2]],
+    ]
 
 
 def test_merged_groups_follow_the_kept_ones_and_know_their_grid(layout: SequenceLayout):
@@ -174,10 +206,14 @@ def test_the_second_merging_takes_its_share_of_the_frames_still_whole(layout: Se
 
 def test_discarding_drops_the_frames_that_merging_would_merge(layout: SequenceLayout):
     scores = random_scores(2, 15, 9)
-    merge, discard = (plan_merge(layout, MergeConfig(unresponsive=kind), scores) for kind in ("merge", "discard"))
+    merge, discard = (
+        plan_merge(layout, MergeConfig(unresponsive=kind), scores) for kind in ("merge", "discard")
+    )
     values = torch.randn(2, layout.num_tokens, 3, generator=torch.Generator().manual_seed(1))
     merged, discarded = merge.apply(values, merge_average), discard.apply(values, merge_average)
-    whole = torch.cat([merged[:, group.tokens] for group in merge.layout.groups if not group.is_merged], dim=1)
+    whole = torch.cat(
+        [merged[:, group.tokens] for group in merge.layout.groups if not group.is_merged], dim=1
+    )
     assert torch.equal(discarded, whole)
     assert discard.layout.num_tokens == discarded.shape[1] == 60 + 2 * 15 + 3 * 6 + 2 * 2
 
@@ -211,7 +247,9 @@ def test_merging_happens_at_one_and_two_thirds_of_any_depth():
 
 def test_nothing_merges_without_a_config_a_pool_or_the_wish(layout: SequenceLayout):
     without_memory = build_layout([("target", 2, 4, 3, 5), ("source", 2, 4, 3, 5)])
-    assert will_merge(layout, MergeConfig()) and will_merge(without_memory, MergeConfig(unresponsive="discard"))
+    assert will_merge(layout, MergeConfig()) and will_merge(
+        without_memory, MergeConfig(unresponsive="discard")
+    )
     assert not will_merge(layout, None)
     assert not will_merge(layout, MergeConfig(unresponsive="keep"))
     assert not will_merge(without_memory, MergeConfig(pool="memory"))

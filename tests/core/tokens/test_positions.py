@@ -17,7 +17,9 @@ def test_ranges_start_at_the_targets_length_whatever_the_videos_length():
 
 
 def test_memory_may_share_the_sources_range():
-    assert temporal_indices("memory", 4, 3, "source") == temporal_indices("source", 4, 3) == (4, 5, 6)
+    assert (
+        temporal_indices("memory", 4, 3, "source") == temporal_indices("source", 4, 3) == (4, 5, 6)
+    )
 
 
 def test_the_segment_before_the_target_takes_the_sources_range():
@@ -27,14 +29,17 @@ def test_the_segment_before_the_target_takes_the_sources_range():
 
 
 def test_reversed_memories_count_backwards_within_their_ranges():
-    # Fig. 16c with T = 4: frame f of the previous segment gets T+(T-1-f), of other memories 2T+(T-1-f)
+    # Fig. 16c with T = 4: frame f of the previous segment gets T+(T-1-f), of other memories
+    # 2T+(T-1-f)
     assert temporal_indices("previous", 4, 4, memory_order="reversed") == (7, 6, 5, 4)
     assert temporal_indices("memory", 4, 4, memory_order="reversed") == (11, 10, 9, 8)
     assert temporal_indices("target", 4, 4, memory_order="reversed") == (0, 1, 2, 3)
     assert temporal_indices("source", 4, 4, memory_order="reversed") == (4, 5, 6, 7)
 
 
-@pytest.mark.parametrize(("kernel", "expected"), [(2, [0.0, 1.0, 2.0]), (4, [0.5, 2.5, 4.5]), (8, [1.5, 5.5, 9.5])])
+@pytest.mark.parametrize(
+    ("kernel", "expected"), [(2, [0.0, 1.0, 2.0]), (4, [0.5, 2.5, 4.5]), (8, [1.5, 5.5, 9.5])]
+)
 def test_tokens_sit_at_the_centre_of_the_base_tokens_they_cover(kernel: int, expected: list[float]):
     positions = token_positions((7,), 3, 3, kernel).view(3, 3, 3)
     assert positions[:, 0, 1].tolist() == expected

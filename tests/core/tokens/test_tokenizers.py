@@ -33,4 +33,7 @@ def test_latents_that_divide_are_left_alone():
 def test_pooling_averages_squares_within_each_frame():
     latent = torch.arange(2 * 4 * 4, dtype=torch.float32).view(1, 1, 2, 4, 4)
     # 4 x 4 numbers 0..15: the first square is 0, 1, 4, 5
-    assert pool_for_base(latent, 4)[0, 0].tolist() == [[[2.5, 4.5], [10.5, 12.5]], [[18.5, 20.5], [26.5, 28.5]]]
+    assert pool_for_base(latent, 4)[0, 0].tolist() == [
+        [[2.5, 4.5], [10.5, 12.5]],
+        [[18.5, 20.5], [26.5, 28.5]],
+    ]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from memv2v_core.synthetic.panoramas import SceneConfig
 from memv2v_core.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from memv2v_core.training.scenes import SceneConfig
 
 
 @pytest.fixture(scope="session")

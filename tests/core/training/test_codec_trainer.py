@@ -9,11 +9,13 @@ import torch
 from memv2v_core.training import codec_trainer
 from memv2v_core.training.codec_trainer import train_decoder
 from memv2v_core.training.config import TrainConfig
-from memv2v_core.training.tasks import examples_of
+from memv2v_core.training.data.tasks import examples_of
 from memv2v_core.training.trainer import fit_codec
 
 
-def test_training_the_decoder_leaves_latents_alone_and_the_codec_frozen(tiny_config: TrainConfig, tmp_path: Path):
+def test_training_the_decoder_leaves_latents_alone_and_the_codec_frozen(
+    tiny_config: TrainConfig, tmp_path: Path
+):
     codec = fit_codec(tiny_config, torch.Generator().manual_seed(0))
     before = {name: value.clone() for name, value in codec.state_dict().items()}
     train_decoder(codec, replace(tiny_config, codec_seconds=0.5), tmp_path / "log.jsonl")
@@ -22,7 +24,9 @@ def test_training_the_decoder_leaves_latents_alone_and_the_codec_frozen(tiny_con
     assert not any(parameter.requires_grad for parameter in codec.parameters())
 
 
-def test_the_decoder_gets_better(tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_decoder_gets_better(
+    tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     ticks = itertools.count()
     monkeypatch.setattr(codec_trainer.time, "monotonic", lambda: next(ticks) / 105)
     monkeypatch.setattr(codec_trainer, "BATCH_SCENES", 1)
@@ -34,6 +38,9 @@ def test_the_decoder_gets_better(tiny_config: TrainConfig, tmp_path: Path, monke
 
     before = error()
     train_decoder(codec, replace(tiny_config, codec_seconds=1.0), tmp_path / "log.jsonl")
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [line["step"] for line in lines] == [50, 100]
     assert error() < 0.9 * before

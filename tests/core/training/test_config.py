@@ -5,7 +5,9 @@ import pytest
 
 from memv2v_core.training.config import TrainConfig, load_config
 
-SHIPPED = Path(__file__).resolve().parents[3] / "memv2v_core" / "builtin" / "novel_view.yaml"
+SHIPPED = (
+    Path(__file__).resolve().parents[3] / "memv2v_core" / "training" / "configs" / "novel_view.yaml"
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -37,7 +39,9 @@ def test_values_reach_nested_configs_and_lists_become_tuples(tmp_path: Path):
 def test_a_run_can_begin_and_end_otherwise(tmp_path: Path):
     begins = "first: {edits: {target_frames: 1}, optim: {seconds: 60}}"
     ends = "last: {edits: {target_frames: 9}, optim: {seconds: 120}}"
-    first, rest, last = load_config(write(tmp_path, f"{{seed: 3, {begins}, optim: {{seconds: 90}}, {ends}}}")).phases
+    first, rest, last = load_config(
+        write(tmp_path, f"{{seed: 3, {begins}, optim: {{seconds: 90}}, {ends}}}")
+    ).phases
     assert (first.edits.target_frames, first.optim.seconds, first.seed) == (1, 60, 3)
     assert (rest.edits, rest.optim.seconds, rest.seed) == (TrainConfig().edits, 90, 3)
     assert (last.edits.target_frames, last.optim.seconds, last.seed) == (9, 120, 3)
@@ -47,10 +51,16 @@ def test_a_run_can_begin_and_end_otherwise(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sede: 1", r"run.yaml got the key 'sede', wanted one of \[.*'seed', 'task'\]; correct its spelling"),
+        (
+            "sede: 1",
+            r"run.yaml got the key 'sede', wanted one of \[.*'seed', 'task'\]; correct its spelling",
+        ),
         ("optim: {lr: 1}", "run.yaml: optim got the key 'lr', wanted one of"),
         ("first: {data: {}}", "run.yaml: first got the key 'data', wanted one of"),
-        ("data: {scenes: {shapes: 4}}", "run.yaml: data: scenes got the key 'shapes', wanted one of"),
+        (
+            "data: {scenes: {shapes: 4}}",
+            "run.yaml: data: scenes got the key 'shapes', wanted one of",
+        ),
     ],
 )
 def test_an_unknown_key_is_an_error_that_names_its_place(tmp_path: Path, text: str, message: str):

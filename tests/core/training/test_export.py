@@ -18,7 +18,10 @@ def test_an_exported_run_is_the_averaged_weights(
     train_codec(tiny_config, tmp_path, torch.device("cpu"))
     torch.manual_seed(0)
     network, average = build_network(tiny_config.model), build_network(tiny_config.model)
-    save_checkpoint(Run(network, average, build_optimizers(network, tiny_config.optim)), tmp_path / "checkpoint.pt")
+    save_checkpoint(
+        Run(network, average, build_optimizers(network, tiny_config.optim)),
+        tmp_path / "checkpoint.pt",
+    )
     export_run(tiny_config, tmp_path, "tiny", "Tiny")
     loaded = bundle.load_bundle("tiny")
     for name, module in (("dit", loaded.backbone.model), ("adapter", loaded.adapter)):
@@ -30,5 +33,7 @@ def test_an_exported_run_is_the_averaged_weights(
 def test_what_is_recorded_of_a_model_comes_from_its_configuration(tiny_config: TrainConfig):
     info = builtin_info(tiny_config, "Tiny")
     assert (info.name, info.size, info.num_frames, info.fov_deg) == ("Tiny", 32, 3, 60.0)
-    assert info.dit == bundle.DitConfig(64, num_heads=2, num_layers=3, ffn_dim=64, text_dim=8, freq_dim=16)
+    assert info.dit == bundle.DitConfig(
+        64, num_heads=2, num_layers=3, ffn_dim=64, text_dim=8, freq_dim=16
+    )
     assert info.shift == tiny_config.optim.shift

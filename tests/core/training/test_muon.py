@@ -9,7 +9,9 @@ def test_singular_values_end_up_near_one(shape: tuple[int, int]):
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     singular = torch.linalg.svdvals(orthogonalise(matrices))
     large = torch.linalg.svdvals(matrices)
-    large = large / large.square().sum(-1, keepdim=True).sqrt() > 0.01  # five steps do not lift what is almost zero
+    large = (
+        large / large.square().sum(-1, keepdim=True).sqrt() > 0.01
+    )  # five steps do not lift what is almost zero
     assert singular.shape == (3, min(shape))
     assert singular.max() < 1.3 and singular[large].min() > 0.6
 
@@ -23,7 +25,9 @@ def test_directions_are_kept():
 
 def test_scale_of_the_gradient_does_not_matter():
     matrix = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(orthogonalise(1000 * matrix), orthogonalise(matrix), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        orthogonalise(1000 * matrix), orthogonalise(matrix), atol=1e-4, rtol=0
+    )
 
 
 def test_a_step_lowers_a_quadratic_and_skips_what_has_no_gradient():
@@ -52,7 +56,10 @@ def test_weight_decay_is_decoupled_from_the_gradient():
 
 def test_parameters_of_one_shape_step_as_they_do_alone():
     generator = torch.Generator().manual_seed(4)
-    start, gradients = torch.randn(2, 6, 10, generator=generator), torch.randn(2, 6, 10, generator=generator)
+    start, gradients = (
+        torch.randn(2, 6, 10, generator=generator),
+        torch.randn(2, 6, 10, generator=generator),
+    )
 
     def stepped(indices: list[int]) -> list[torch.Tensor]:
         parameters = [torch.nn.Parameter(start[i].clone()) for i in indices]

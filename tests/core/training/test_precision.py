@@ -18,12 +18,20 @@ def test_attention_by_products_is_attention():
 
 def test_only_a_cpu_in_bfloat16_needs_it():
     assert attention_for(HALF, CPU) is attention_by_products
-    for config, device in ((OptimConfig(), CPU), (HALF, torch.device("cuda")), (OptimConfig(), torch.device("cuda"))):
+    for config, device in (
+        (OptimConfig(), CPU),
+        (HALF, torch.device("cuda")),
+        (OptimConfig(), torch.device("cuda")),
+    ):
         assert attention_for(config, device) is F.scaled_dot_product_attention
 
 
-@pytest.mark.parametrize(("config", "dtype"), [(HALF, torch.bfloat16), (OptimConfig(), torch.float32)])
-def test_matrices_are_multiplied_in_the_configured_precision(config: OptimConfig, dtype: torch.dtype):
+@pytest.mark.parametrize(
+    ("config", "dtype"), [(HALF, torch.bfloat16), (OptimConfig(), torch.float32)]
+)
+def test_matrices_are_multiplied_in_the_configured_precision(
+    config: OptimConfig, dtype: torch.dtype
+):
     layer = torch.nn.Linear(4, 4)
     with computing(config, CPU):
         assert layer(torch.ones(1, 4)).dtype is dtype

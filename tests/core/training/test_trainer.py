@@ -37,7 +37,8 @@ def folder(tiny_config: TrainConfig, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every look at the clock take one second, so that a run's length is a number of steps."""
+    """Makes every look at the clock take one second, so that a run's length is a number of
+    steps."""
     seconds = itertools.count()
     monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(seconds)))
 
@@ -67,14 +68,20 @@ def assert_same(one: object, other: object) -> None:
         assert one == other
 
 
-def test_a_run_steps_until_its_time_is_up_and_leaves_a_checkpoint(tiny_config: TrainConfig, folder: Path, clock: None):
+def test_a_run_steps_until_its_time_is_up_and_leaves_a_checkpoint(
+    tiny_config: TrainConfig, folder: Path, clock: None
+):
     train(tiny_config, folder, CPU)
     state = checkpoint(folder)
     assert state["step"] >= 2 and state["seconds"] >= tiny_config.optim.seconds
     torch.manual_seed(tiny_config.seed)
     fresh = build_network(tiny_config.model).state_dict()
-    moved = [name for name, value in state["network"].items() if not torch.equal(value, fresh[name])]
-    assert any(name.startswith("dit.") for name in moved) and any(name.startswith("adapter.") for name in moved)
+    moved = [
+        name for name, value in state["network"].items() if not torch.equal(value, fresh[name])
+    ]
+    assert any(name.startswith("dit.") for name in moved) and any(
+        name.startswith("adapter.") for name in moved
+    )
     assert all(torch.isfinite(value).all() for value in state["network"].values())
     assert not list(folder.glob("*.partial"))
 
@@ -92,7 +99,9 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert after["step"] > before["step"] and after["seconds"] >= longer.optim.seconds
 
 
-def test_a_finished_run_changes_nothing_when_started_again(tiny_config: TrainConfig, folder: Path, clock: None):
+def test_a_finished_run_changes_nothing_when_started_again(
+    tiny_config: TrainConfig, folder: Path, clock: None
+):
     train(tiny_config, folder, CPU)
     before = checkpoint(folder)
     train(tiny_config, folder, CPU)
@@ -168,7 +177,9 @@ def test_the_editor_is_the_network_as_it_is_now(tiny_config: TrainConfig, tmp_pa
     assert before.shape == (1, 8, 2, 4, 4)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+            parameter.add_(
+                0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
+            )
     after = velocity("put a hat on the red ball")
     assert (after - before).abs().max() > 0.01
     assert (after - velocity("recolour the blue box")).abs().max() > 1e-4
@@ -177,7 +188,9 @@ def test_the_editor_is_the_network_as_it_is_now(tiny_config: TrainConfig, tmp_pa
 def test_progress_is_logged_every_twenty_steps(tiny_config: TrainConfig, folder: Path, clock: None):
     config = replace(tiny_config, optim=replace(tiny_config.optim, seconds=45.0))
     train(config, folder, CPU)
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [line["step"] for line in lines] == list(range(20, checkpoint(folder)["step"] + 1, 20))
     assert all(line["loss"] > 0 and line["seconds"] > 0 for line in lines)
 
@@ -199,9 +212,20 @@ def test_muon_gets_the_matrices_of_blocks_and_adam_every_other_parameter(tiny_co
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     by_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     by_adam = {names[id(p)] for group in adam.param_groups for p in group["params"]}
-    assert isinstance(muon, Muon) and not by_muon & by_adam and by_muon | by_adam == set(names.values())
-    assert "dit.blocks.0.attn1.to_q.weight" in by_muon and "adapter.blocks.0.projector.weight" in by_muon
-    assert {"dit.patch_embedding.weight", "adapter.blocks.0.cam_encoder.weight", "adapter.mergers.0.weight"} <= by_adam
+    assert (
+        isinstance(muon, Muon)
+        and not by_muon & by_adam
+        and by_muon | by_adam == set(names.values())
+    )
+    assert (
+        "dit.blocks.0.attn1.to_q.weight" in by_muon
+        and "adapter.blocks.0.projector.weight" in by_muon
+    )
+    assert {
+        "dit.patch_embedding.weight",
+        "adapter.blocks.0.cam_encoder.weight",
+        "adapter.mergers.0.weight",
+    } <= by_adam
 
 
 def test_the_rate_warms_up_by_steps_and_falls_with_time():

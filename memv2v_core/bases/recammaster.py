@@ -1,0 +1,72 @@
+"""ReCamMaster's checkpoint: a whole Wan2.1 DiT with a camera encoder and a projector in every
+block.
+
+Its training sets cam_encoder, projector and self_attn of every block free and freezes the rest. The
+camera weights alone on another Wan2.1 DiT are therefore not ReCamMaster: its self-attention (q, k,
+v, o and their norms) is missing.
+Source: train_recammaster.py and inference_recammaster.py, KwaiVGI/ReCamMaster.
+"""
+
+from collections.abc import Mapping
+
+import torch
+
+from ..model.adapter import AdapterConfig
+from ..model.camera_encoder import NUM_POSE_VALUES
+from ..weights.detection import Shapes, WeightFile
+
+SHIFT = 5.0  # FlowMatchScheduler(shift=5, ...) in its pipeline
+_MODULES = (".cam_encoder.", ".projector.")
+_WAN21_CHANNELS = 16
+
+
+def is_camera_weight(name: str) -> bool:
+    """Whether a tensor of this name belongs to the cameras, not to the DiT."""
+    return name.startswith("blocks.") and any(module in name for module in _MODULES)
+
+
+def camera_config(shapes: Shapes, file: WeightFile) -> AdapterConfig:
+    """The adapter that the camera weights of a ReCamMaster file make.
+
+    Raises: ValueError naming a camera weight that is missing or of another size.
+    """
+    num_blocks = 0
+    while f"{file.prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
+        num_blocks += 1
+    dim = shapes[f"{file.prefix}blocks.0.cam_encoder.weight"][0]
+    if file.sizes is not None:
+        num_blocks = file.sizes.num_blocks
+    wanted = {
+        "cam_encoder.weight": (dim, NUM_POSE_VALUES),
+        "cam_encoder.bias": (dim,),
+        "projector.weight": (dim, dim),
+        "projector.bias": (dim,),
+    }
+    for i in range(num_blocks):
+        for name, shape in wanted.items():
+            found = shapes.get(f"{file.prefix}blocks.{i}.{name}")
+            if found != shape:
+                raise ValueError(
+                    f"ReCamMaster's blocks.{i}.{name} got {found or 'nothing'}, wanted {shape}; "
+                    "download step20000.ckpt of KwaiVGI/ReCamMaster-Wan2.1 again"
+                )
+    return AdapterConfig(
+        dim=dim,
+        num_blocks=num_blocks,
+        in_channels=file.sizes.in_channels if file.sizes else _WAN21_CHANNELS,
+        has_tokenizers=False,
+        has_merging=False,
+        clean_timestep="target",
+        camera_conditioning="target",
+    )
+
+
+def camera_state(weights: Mapping[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
+    """The camera weights in `weights` under an adapter's names."""
+    bare = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return {name: tensor for name, tensor in bare.items() if is_camera_weight(name)}
+
+
+def base_state(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The DiT in `weights` (native names) without its cameras."""
+    return {name: tensor for name, tensor in weights.items() if not is_camera_weight(name)}

@@ -1,0 +1,198 @@
+"""Edited segments put back into one video, piece by piece: what is finished leaves, so that memory
+stays flat.
+
+F frames, C channels, H W rows and columns.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ..cache.entry import Segment
+from ..shapes import padded_num_frames
+from .segments import SegmentPlan, owned_frames
+
+StitchMode = Literal["cut", "cross_fade"]
+STITCH_MODES: tuple[StitchMode, ...] = ("cut", "cross_fade")
+_FRAMES_AT_ONCE = 8
+# Of a Lab channel, whose range is about 100 to 250: below this there is no contrast to scale
+_FLAT_DEVIATION = 0.5
+
+
+@dataclass(frozen=True)
+class StitchConfig:
+    """mode: "cut" takes each frame from one segment, "cross_fade" mixes neighbours over their
+    overlap, never over a cut of the video. match_colours: give each segment the mean and deviation
+    of each Lab channel that its predecessor has in the frames that they share.
+    """
+
+    mode: StitchMode = "cross_fade"
+    match_colours: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mode not in STITCH_MODES:
+            raise ValueError(f"mode got {self.mode!r}, wanted one of {', '.join(STITCH_MODES)}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Colours:
+    """Mean and deviation (C, 1, 1) of each Lab channel."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+
+class SegmentStitcher:
+    """Takes the edited segments of a plan in order and gives back, with each, the frames that no
+    later one changes.
+
+    Between two calls it holds the `overlap` frames of one handover at most.
+
+    Raises: ValueError when colours are to be matched and the plan has neighbours that share no
+    frame.
+    """
+
+    def __init__(self, plan: SegmentPlan, config: StitchConfig | None = None) -> None:
+        self.plan = plan
+        self.config = config or StitchConfig()
+        self.num_added = 0
+        self._owned = owned_frames(plan)
+        self._held: torch.Tensor | None = None
+        self._reference: _Colours | None = None
+        has_handover = any(plan.handover(segment.idx) is not None for segment in plan.segments)
+        if self.config.match_colours and has_handover and plan.overlap == 0:
+            raise ValueError(
+                "overlap got 0, wanted 1 or more frames to match colours on; plan the segments "
+                "with an overlap, or switch colour matching off"
+            )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every segment was added, and so every frame given back."""
+        return self.num_added == len(self.plan.segments)
+
+    def add(self, frames: torch.Tensor) -> torch.Tensor:
+        """The frames (n, C, H, W) that are finished once the next segment's `frames` (F, C, H, W)
+        in 0..1 are known.
+
+        The frames that padded a segment may come along; they are left out.
+
+        Raises: ValueError for another number of frames than the segment has, and after the last
+        segment.
+        """
+        if self.is_complete:
+            raise ValueError(
+                f"got a segment more than the {len(self.plan.segments)} of the plan; start a new "
+                "stitcher"
+            )
+        segment = self.plan.segments[self.num_added]
+        frames = _require_frames(frames, segment, self.plan.temporal_ratio)
+        if self.config.match_colours:
+            frames = self._matched(frames, segment)
+        start, stop = self._final_span(segment.idx)
+        following = self._held_span(segment.idx)
+        body = frames[start - segment.start :]
+        if self._held is not None:
+            num_mixed = len(self._held)
+            mixed = torch.lerp(self._held, body[:num_mixed], _ramp(num_mixed, body))
+            body = torch.cat((mixed, body[num_mixed:]))
+        self._held = (
+            None if following is None else body[following[0] - start : following[1] - start].clone()
+        )
+        self.num_added += 1
+        return body[: stop - start]
+
+    def _held_span(self, idx: int) -> tuple[int, int] | None:
+        """Frames of this segment that the next one will be mixed into."""
+        handover = self.plan.handover(idx)
+        return handover if self.config.mode == "cross_fade" and self.plan.overlap else None
+
+    def _final_span(self, idx: int) -> tuple[int, int]:
+        """Frames that are finished once this segment is known."""
+        start, stop = self._owned[idx]
+        before, after = self._held_span(idx - 1), self._held_span(idx)
+        return start if before is None else before[0], stop if after is None else after[0]
+
+    def _matched(self, frames: torch.Tensor, segment: Segment) -> torch.Tensor:
+        """The frames in the colours of the segment before, whose colours in the overlap were
+        measured.
+        """
+        if self._reference is not None:
+            before = self.plan.segments[segment.idx - 1]
+            frames = _recoloured(
+                frames, _colours(frames[: before.stop - segment.start]), self._reference
+            )
+        self._reference = None
+        if self.plan.handover(segment.idx) is not None:
+            following = self.plan.segments[segment.idx + 1]
+            self._reference = _colours(frames[following.start - segment.start :])
+        return frames
+
+
+def stitch(
+    plan: SegmentPlan, edited: Iterable[torch.Tensor], config: StitchConfig | None = None
+) -> Iterator[torch.Tensor]:
+    """The whole video in pieces (n, C, H, W), n > 0, `plan.num_frames` frames in all; `edited` is
+    read as it goes.
+
+    Raises: ValueError for segments that are missing, too many, or of a wrong length.
+    """
+    stitcher = SegmentStitcher(plan, config)
+    for frames in edited:
+        finished = stitcher.add(frames)
+        if len(finished):
+            yield finished
+    if not stitcher.is_complete:
+        raise ValueError(
+            f"got {stitcher.num_added} segments, wanted {len(plan.segments)}; edit the missing "
+            "ones first"
+        )
+
+
+def _ramp(num_frames: int, like: torch.Tensor) -> torch.Tensor:
+    """Weights (num_frames, 1, 1, 1) of the later segment; neither end is 0 or 1, where a frame
+    would not be mixed.
+    """
+    steps = torch.arange(1, num_frames + 1, dtype=like.dtype, device=like.device)
+    return (steps / (num_frames + 1))[:, None, None, None]
+
+
+def _require_frames(frames: torch.Tensor, segment: Segment, temporal_ratio: int) -> torch.Tensor:
+    padded = padded_num_frames(segment.num_frames, temporal_ratio)
+    if frames.shape[0] not in (segment.num_frames, padded):
+        raise ValueError(
+            f"segment {segment.idx + 1} got {frames.shape[0]} frames, wanted {segment.num_frames}"
+            f"{f' (or {padded} with its padding)' if padded != segment.num_frames else ''}; "
+            "connect the result that was made from this very segment"
+        )
+    return frames[: segment.num_frames]
+
+
+def _colours(frames: torch.Tensor) -> _Colours:
+    """Mean and deviation over frames (F, C, H, W), a few at a time."""
+    from kornia.color import rgb_to_lab
+
+    totals = torch.zeros(2, frames.shape[1], dtype=torch.float64, device=frames.device)
+    for piece in frames.split(_FRAMES_AT_ONCE):
+        lab = rgb_to_lab(piece.float()).double()
+        totals += torch.stack((lab.sum(dim=(0, 2, 3)), lab.square().sum(dim=(0, 2, 3))))
+    mean, square = totals / (frames.shape[0] * frames.shape[2] * frames.shape[3])
+    deviation = (square - mean.square()).clamp(min=0).sqrt()
+    return _Colours(mean.float()[:, None, None], deviation.float()[:, None, None])
+
+
+def _recoloured(frames: torch.Tensor, measured: _Colours, wanted: _Colours) -> torch.Tensor:
+    """The frames shifted and scaled in Lab; a channel without contrast is only shifted."""
+    from kornia.color import lab_to_rgb, rgb_to_lab
+
+    has_contrast = torch.minimum(measured.deviation, wanted.deviation) > _FLAT_DEVIATION
+    gain = torch.where(
+        has_contrast, wanted.deviation / measured.deviation.clamp(min=_FLAT_DEVIATION), 1.0
+    )
+    pieces = []
+    for piece in frames.split(_FRAMES_AT_ONCE):
+        lab = (rgb_to_lab(piece.float()) - measured.mean) * gain + wanted.mean
+        pieces.append(lab_to_rgb(lab).clamp(0, 1).to(frames))
+    return torch.cat(pieces)

@@ -1,0 +1,229 @@
+"""The claims about held-out scenes, each with its bar. Bars are met by the value; intervals say how
+sure it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ...tokens.merging import MergeConfig
+from ..statistics import Estimate, mean_estimate, ratio_estimate
+from .responsiveness import BlockAgreement
+
+INFINITY = float("inf")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measured number against its bar; passed is None where a number is only reported."""
+
+    name: str
+    bar: str
+    unit: str
+    estimate: Estimate
+    passed: bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One value a scene for every measure: the first n scenes, (n,). Measures are paired over the
+    scenes of both.
+    """
+
+    values: dict[str, torch.Tensor]
+
+    def mean(self, name: str) -> Estimate:
+        return mean_estimate(self.values[name])
+
+    def difference(self, name: str, minus: str) -> Estimate:
+        first, second = self._pair(name, minus)
+        return mean_estimate(first - second)
+
+    def ratio(self, name: str, over: str) -> Estimate:
+        return ratio_estimate(*self._pair(name, over))
+
+    def _pair(self, first: str, second: str) -> tuple[torch.Tensor, torch.Tensor]:
+        count = min(len(self.values[first]), len(self.values[second]))
+        return self.values[first][:count], self.values[second][:count]
+
+
+def all_claims(measured: Measured, agreements: Sequence[BlockAgreement]) -> tuple[Claim, ...]:
+    """Every claim of the held-out table, in its order."""
+    return (
+        *agreement_claims(measured),
+        *sharpness_claims(measured),
+        *three_turn_claims(measured),
+        *source_claims(measured),
+        *merging_claims(measured),
+        *responsiveness_claims(agreements),
+    )
+
+
+def agreement_claims(measured: Measured) -> tuple[Claim, ...]:
+    """Turn 2 against the warped turn 1 where the source never looked."""
+    return (
+        reported(
+            "unseen region: MAE to turn 1, without memory", "", measured.mean("unseen_mae_none")
+        ),
+        reported(
+            "unseen region: MAE to turn 1, with memory", "", measured.mean("unseen_mae_memory")
+        ),
+        within(
+            "... with over without",
+            "",
+            measured.ratio("unseen_mae_memory", "unseen_mae_none"),
+            high=0.5,
+        ),
+        helps(
+            "... without minus with", measured.difference("unseen_mae_none", "unseen_mae_memory")
+        ),
+        helps(
+            "one memory at 1x8x8: without minus with",
+            measured.difference("unseen_mae_none", "unseen_mae_rank_4"),
+        ),
+    )
+
+
+def sharpness_claims(measured: Measured) -> tuple[Claim, ...]:
+    """Neither blur nor luck makes turns agree."""
+    gradient, gain = (
+        "unseen_gradient_memory",
+        measured.difference("unseen_psnr_truth", "unseen_psnr_none"),
+    )
+    foreign = measured.difference("unseen_psnr_foreign", "unseen_psnr_none")
+    cost = measured.difference("seen_psnr_none", "seen_psnr_foreign")
+    return (
+        within(
+            "gradient with memory over codec's of truth",
+            "",
+            measured.ratio(gradient, "unseen_gradient_ceiling"),
+            0.75,
+            1.25,
+        ),
+        within(
+            "gradient with memory over without",
+            "",
+            measured.ratio(gradient, "unseen_gradient_none"),
+            0.9,
+        ),
+        within("true view as memory: gain to truth", "dB", gain, 5.0),
+        within("another scene as memory: gain to truth", "dB", foreign, high=0.5),
+        within("another scene as memory: cost where source sees", "dB", cost, high=1.0),
+    )
+
+
+def three_turn_claims(measured: Measured) -> tuple[Claim, ...]:
+    """Turn 3 sweeps over A (first) and B (opposite): each memory helps the region that it alone
+    covers.
+    """
+    letters = {"first": "A", "opposite": "B"}
+    claims = []
+    for memory, sides in (
+        ("first", ("first",)),
+        ("opposite", ("opposite",)),
+        ("both", ("first", "opposite")),
+    ):
+        for side in sides:
+            gain = measured.difference(f"sweep_mae_none_on_{side}", f"sweep_mae_{memory}_on_{side}")
+            held = letters.get(memory, "A,B")
+            claims.append(
+                helps(
+                    f"turn 3 with {{{held}}}, region of {letters[side]}: without minus with", gain
+                )
+            )
+    return tuple(claims)
+
+
+def source_claims(measured: Measured) -> tuple[Claim, ...]:
+    """Memory costs nothing where the source looked."""
+    return (
+        within(
+            "source region: PSNR, memory minus none",
+            "dB",
+            measured.difference("seen_psnr_memory", "seen_psnr_none"),
+            -0.3,
+        ),
+        within("source region: PSNR with memory", "dB", measured.mean("seen_psnr_memory"), 24.0),
+        within("source region: PSNR without memory", "dB", measured.mean("seen_psnr_none"), 24.0),
+        within(
+            "source region: PSNR of the codec's round trip",
+            "dB",
+            measured.mean("seen_psnr_ceiling"),
+            27.0,
+        ),
+        reported(
+            "... ceiling minus with memory",
+            "dB",
+            measured.difference("seen_psnr_ceiling", "seen_psnr_memory"),
+        ),
+    )
+
+
+def merging_claims(measured: Measured) -> tuple[Claim, ...]:
+    """Merging the less responsive frames, against keeping and against discarding them.
+
+    Half of those still whole are merged before each of two blocks, a quarter staying whole; or half
+    in all.
+    """
+    harm = measured.difference("unseen_mae_merge", "unseen_mae_discard")
+    unmerged = "unseen_mae_memory"
+    return (
+        within(
+            "half merged, twice: MAE over unmerged",
+            "",
+            measured.ratio("unseen_mae_merge", unmerged),
+            high=1.05,
+        ),
+        within(
+            "half merged in all: MAE over unmerged",
+            "",
+            measured.ratio("unseen_mae_merge_half", unmerged),
+            high=1.05,
+        ),
+        no_harm("merged minus discarded: MAE", harm),
+    )
+
+
+def responsiveness_claims(agreements: Sequence[BlockAgreement]) -> tuple[Claim, ...]:
+    """Table 1 for keys before and after RoPE, and whether the default is the better or as good."""
+    claims = []
+    for agreement in agreements:
+        keys = "after" if agreement.rotated_keys else "before"
+        for measure in ("pearson", "spearman", "overlap"):
+            name = f"keys {keys} RoPE, block {agreement.block} vs later: {measure}"
+            claims.append(reported(name, "", mean_estimate(getattr(agreement, measure))))
+    default = MergeConfig().rotated_keys
+    chosen = torch.stack([a.overlap for a in agreements if a.rotated_keys == default]).mean(0)
+    other = torch.stack([a.overlap for a in agreements if a.rotated_keys != default]).mean(0)
+    lead = mean_estimate(chosen - other)
+    name = (
+        f"bottom-half overlap: keys {'after' if default else 'before'} RoPE (default) minus the "
+        "other"
+    )
+    return (*claims, Claim(name, "interval not below 0", "", lead, lead.high >= 0))
+
+
+def reported(name: str, unit: str, estimate: Estimate) -> Claim:
+    """A number without a bar."""
+    return Claim(name, "reported", unit, estimate, None)
+
+
+def within(
+    name: str, unit: str, estimate: Estimate, low: float = -INFINITY, high: float = INFINITY
+) -> Claim:
+    """A value that must lie between two ends."""
+    bar = " and ".join(
+        f"{sign} {end:g}" for sign, end in ((">=", low), ("<=", high)) if abs(end) < INFINITY
+    )
+    return Claim(name, f"{bar} {unit}".strip(), unit, estimate, low <= estimate.value <= high)
+
+
+def helps(name: str, gain: Estimate, unit: str = "") -> Claim:
+    """A gain that is surely above 0."""
+    return Claim(name, "> 0, interval excludes 0", unit, gain, gain.low > 0)
+
+
+def no_harm(name: str, harm: Estimate, unit: str = "") -> Claim:
+    """A harm that is not surely above 0."""
+    return Claim(name, "interval not above 0", unit, harm, harm.low <= 0)

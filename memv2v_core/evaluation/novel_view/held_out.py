@@ -1,0 +1,128 @@
+"""Scenes that training never sees, and the camera paths filmed in them.
+
+Training seeds its generator with `seed * 1_000_003 + step + 1`. Held-out generators start at
+HELD_OUT_SEED, which no run with a seed below 3,700 reaches; larger numbers would not help, since
+torch's CPU generator reads the lowest 32 bits alone. Scene i is the same whatever the number of
+scenes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ...builtin.bundle import BuiltinInfo
+from ...cameras.projection import warp_by_rotation
+from ...cameras.trajectory import CameraTrajectory
+from ...synthetic.panoramas import (
+    Scene,
+    SceneConfig,
+    make_scene,
+    random_source_path,
+    render_panorama,
+    rotation_path,
+)
+from ...training.data.novel_view import View
+from ..metrics.consistency import unseen_region
+
+HELD_OUT_SEED = 0xE000_0000
+MAX_SCENES = 2**20
+# What the generators of one scene are for: the scene itself, then the noise of each turn, all
+# different.
+SCENE, FIRST, SECOND, OPPOSITE, SWEEP, PROBE = range(6)
+
+PAN_DEG = (36.0, 45.0)
+TILT_DEG = (4.0, 14.0)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutScene:
+    """One scene filmed along every path of the protocol.
+
+    source: nearly still. first: turn 1, pans to one side. second: turn 2, pans to the same side,
+    tilted the other way. opposite: pans to the other side. sweep: to the first side, then to the
+    other. foreign: another scene along the path of `first`, a memory that promises much and knows
+    nothing.
+    """
+
+    index: int
+    source: View
+    first: View
+    second: View
+    opposite: View
+    sweep: View
+    foreign: View
+
+
+def held_out_generator(index: int, purpose: int) -> torch.Generator:
+    """The generator of scene `index` for one of SCENE, FIRST, SECOND, OPPOSITE, SWEEP, PROBE."""
+    assert 0 <= index < MAX_SCENES
+    return torch.Generator().manual_seed(HELD_OUT_SEED + purpose * MAX_SCENES + index)
+
+
+def held_out_scene(index: int, info: BuiltinInfo) -> HeldOutScene:
+    """Scene `index` at the size, length and lens of a built-in model."""
+    config = SceneConfig(fov_deg=info.fov_deg)
+    generator = held_out_generator(index, SCENE)
+    scene = make_scene(config, generator)
+    source_path = random_source_path(config, info.num_frames, generator)
+    side = 1.0 if _between(0, 1, generator) < 0.5 else -1.0
+    tilt = 1.0 if _between(0, 1, generator) < 0.5 else -1.0
+    first = _pan(side, tilt, info, generator)
+    second = _pan(side, -tilt, info, generator)
+    opposite = _pan(-side, tilt, info, generator)
+    sweep = _sweep(side, info, generator)
+    foreign = make_scene(config, generator)
+
+    def film(path: CameraTrajectory, place: Scene = scene) -> View:
+        return View(render_panorama(place, path, info.size, info.size), path)
+
+    return HeldOutScene(
+        index,
+        film(source_path),
+        film(first),
+        film(second),
+        film(opposite),
+        film(sweep),
+        film(first, foreign),
+    )
+
+
+def unseen_overlap(view: View, earlier: View, *others: View) -> torch.Tensor:
+    """Pixels (F, 1, H, W) of `view` that `earlier` shows at the same frame index and no frame of
+    `others` shows.
+    """
+    height, width = view.frames.shape[-2:]
+    _, is_known = warp_by_rotation(earlier.frames, earlier.path, view.path)
+    for other in others:
+        is_known = is_known & unseen_region(view.path, other.path, height, width)
+    return is_known
+
+
+def _pan(
+    side: float, tilt_side: float, info: BuiltinInfo, generator: torch.Generator
+) -> CameraTrajectory:
+    """A pan that keeps ahead of an even pace, so that regions new to the source stay in view for
+    many frames.
+    """
+    end = [
+        side * _between(*PAN_DEG, generator),
+        tilt_side * _between(*TILT_DEG, generator),
+        _between(-8, 8, generator),
+    ]
+    progress = torch.linspace(0, 1, info.num_frames) ** _between(0.7, 1.0, generator)
+    return rotation_path(progress[:, None] * torch.tensor(end), info.fov_deg)
+
+
+def _sweep(side: float, info: BuiltinInfo, generator: torch.Generator) -> CameraTrajectory:
+    """To one side by half-time, then through the start to the other: it meets a pan to either
+    side."""
+    time = torch.linspace(0, 1, info.num_frames)
+    there, back = torch.sin(torch.pi * time), torch.cos(2 * torch.pi * (time - 0.5))
+    progress = torch.where(time < 0.5, there, back)
+    pan = side * _between(*PAN_DEG, generator) * progress
+    tilt = _between(-10, 10, generator) * time
+    return rotation_path(torch.stack((pan, tilt, torch.zeros_like(pan)), dim=-1), info.fov_deg)
+
+
+def _between(low: float, high: float, generator: torch.Generator) -> float:
+    return low + (high - low) * torch.rand((), generator=generator).item()

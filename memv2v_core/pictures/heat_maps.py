@@ -1,0 +1,103 @@
+"""Where two turns disagree, as pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..evaluation.metrics.consistency import Disagreement
+from .canvas import FAINT_TEXT, GRID, TEXT, Canvas, stack_pictures
+
+FULL_SCALE = 0.4  # mean absolute difference drawn in the hottest colour
+_ANCHORS = (
+    (0.05, 0.06, 0.22),
+    (0.30, 0.10, 0.48),
+    (0.73, 0.22, 0.33),
+    (0.97, 0.55, 0.10),
+    (0.99, 0.98, 0.70),
+)
+_BACKGROUND_SHARE = 0.25
+_TILE_PX = 176
+_TITLES = ("earlier turn", "warped to the later view", "later turn", "difference")
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedPair:
+    """Two turns (F, 3, H, W) in [0, 1], what to call the pair, and how they disagree."""
+
+    name: str
+    turn_a: torch.Tensor
+    turn_b: torch.Tensor
+    disagreement: Disagreement
+
+
+def heat_colours(values: torch.Tensor) -> torch.Tensor:
+    """Colours (..., 3) of values in [0, 1]: dark blue, purple, red, orange, pale yellow."""
+    anchors = torch.tensor(_ANCHORS, dtype=values.dtype, device=values.device)
+    position = values.clamp(0, 1) * (len(_ANCHORS) - 1)
+    below = position.floor().clamp(max=len(_ANCHORS) - 2)
+    idx = below.long()
+    return torch.lerp(anchors[idx], anchors[idx + 1], (position - below)[..., None])
+
+
+def heat_map_video(turn_b: torch.Tensor, disagreement: Disagreement) -> torch.Tensor:
+    """Frames (F, H, W, 3) of the later turn, dim and grey, with the differences in colour inside
+    the region.
+    """
+    grey = turn_b.mean(1)[..., None].expand(-1, -1, -1, 3) * _BACKGROUND_SHARE
+    heat = heat_colours(disagreement.heat_map[:, 0] / FULL_SCALE)
+    return torch.where(disagreement.mask[:, 0, :, :, None], heat, grey)
+
+
+def draw_pairs(pairs: Sequence[ComparedPair]) -> torch.Tensor:
+    """One row a pair, at the frame where the region is largest, over a colour scale, (H, W, 3) in
+    [0, 1].
+    """
+    height, width = pairs[0].turn_b.shape[-2:]
+    tile_height_px = max(1, round(_TILE_PX * height / width))
+    return stack_pictures([*(_row(pair, tile_height_px) for pair in pairs), _colour_scale()], gap=6)
+
+
+def _row(pair: ComparedPair, tile_height_px: int) -> torch.Tensor:
+    result = pair.disagreement
+    frame_idx = int(result.mask.flatten(1).sum(1).argmax())
+    canvas = Canvas(4 * (_TILE_PX + 6) + 6, tile_height_px + 50)
+    share = result.num_pixels / result.mask.numel()
+    canvas.text((6, 5), f"{pair.name}, frame {frame_idx + 1}", TEXT, 15)
+    numbers = (
+        f"MAE {result.mae:.4f}   PSNR {result.psnr:.1f} dB   {share:.0%} of the picture compared"
+    )
+    canvas.text((236, 6), numbers, TEXT, 14)
+    heat = heat_map_video(pair.turn_b[frame_idx : frame_idx + 1], _frame(result, frame_idx))[0]
+    tiles = (pair.turn_a[frame_idx], result.warped[frame_idx], pair.turn_b[frame_idx])
+    for i, tile in enumerate((*(tile.movedim(0, -1) for tile in tiles), heat)):
+        left = 6 + i * (_TILE_PX + 6)
+        canvas.text((left, 27), _TITLES[i], FAINT_TEXT, 12)
+        canvas.box(left, 44, _TILE_PX, tile_height_px, GRID)
+        canvas.paste(tile, left, 44, _TILE_PX, tile_height_px)
+    return canvas.picture()
+
+
+def _frame(result: Disagreement, frame_idx: int) -> Disagreement:
+    frame = slice(frame_idx, frame_idx + 1)
+    heat_map, mask, warped = result.heat_map[frame], result.mask[frame], result.warped[frame]
+    return Disagreement(result.mae, result.psnr, result.num_pixels, heat_map, mask, warped)
+
+
+def _colour_scale() -> torch.Tensor:
+    canvas = Canvas(4 * (_TILE_PX + 6) + 6, 26)
+    canvas.paste(heat_colours(torch.linspace(0, 1, 256)).expand(16, 256, 3), 6, 5, 256, 16)
+    canvas.text(
+        (272, 5),
+        f"absolute difference, 0 to {FULL_SCALE:g} and above; grey: not compared",
+        FAINT_TEXT,
+        13,
+    )
+    return canvas.picture()
+
+
+def draw_message(text: str) -> torch.Tensor:
+    """A text where there is no pair to draw, (H, W, 3) in [0, 1]."""
+    canvas = Canvas(4 * (_TILE_PX + 6) + 6, 60)
+    canvas.text((12, 20), text, TEXT, 14)
+    return canvas.picture()

@@ -1,0 +1,216 @@
+"""Procedural scenes around one camera centre, with exact cameras.
+
+A scene is a colour for every direction: a sky-to-ground gradient, soft large-scale texture, and
+solid shapes (discs, boxes, rings, crosses, triangles) at random directions. All cameras share one
+centre, so the warp between two videos of a scene is an exact homography and VideoFOV is exact.
+Scenes do not move: what agrees at equal frame indices is the place, not the motion.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..cameras.projection import pixel_rays
+from ..cameras.trajectory import CameraTrajectory, intrinsics_matrix
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """Ranges that scenes and their camera paths are drawn from; angles in degrees.
+
+    The panorama covers +-`half_width_deg` of longitude and +-`half_height_deg` of latitude around
+    +Z.
+    """
+
+    num_shapes: int = 44
+    shape_min_deg: float = 4.0
+    shape_max_deg: float = 13.0
+    half_width_deg: float = 110.0
+    half_height_deg: float = 75.0
+    panorama_width: int = 512
+    fov_deg: float = 60.0
+    max_pan_deg: float = 45.0
+    max_tilt_deg: float = 18.0
+    max_roll_deg: float = 12.0
+    source_drift_deg: float = 5.0
+
+    @property
+    def panorama_height(self) -> int:
+        return round(self.panorama_width * self.half_height_deg / self.half_width_deg)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A panorama (3, Hp, Wp) in [0, 1], latitude-longitude, and the half angles it covers
+    (radians).
+    """
+
+    panorama: torch.Tensor
+    half_width_rad: float
+    half_height_rad: float
+
+
+def make_scene(config: SceneConfig, generator: torch.Generator) -> Scene:
+    """A random scene; the same generator state gives the same scene."""
+    half_width, half_height = (
+        math.radians(config.half_width_deg),
+        math.radians(config.half_height_deg),
+    )
+    directions = _panorama_directions(config, half_width, half_height)
+    colour = _background(directions, generator)
+    for _ in range(config.num_shapes):
+        alpha, tint = _random_shape(config, directions, generator)
+        colour = torch.lerp(colour, tint.view(3, 1, 1).expand_as(colour), alpha.unsqueeze(0))
+    return Scene(colour.clamp(0, 1), half_width, half_height)
+
+
+def render_panorama(
+    scene: Scene, trajectory: CameraTrajectory, height: int, width: int
+) -> torch.Tensor:
+    """The video (F, 3, H, W) in [0, 1] that a camera at the scene's centre sees along
+    `trajectory`."""
+    rays = pixel_rays(trajectory.c2w, trajectory.intrinsics, height, width).to(
+        scene.panorama
+    )  # (F, H, W, 3)
+    longitude = torch.atan2(rays[..., 0], rays[..., 2])
+    latitude = torch.asin(rays[..., 1].clamp(-1, 1))
+    grid = torch.stack((longitude / scene.half_width_rad, latitude / scene.half_height_rad), dim=-1)
+    panorama = scene.panorama.expand(trajectory.num_frames, -1, -1, -1)
+    return F.grid_sample(
+        panorama, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def random_source_path(
+    config: SceneConfig, num_frames: int, generator: torch.Generator
+) -> CameraTrajectory:
+    """A source camera near +Z that drifts by at most `source_drift_deg`."""
+    drift = (
+        (2 * torch.rand(3, generator=generator) - 1)
+        * config.source_drift_deg
+        * torch.tensor([1.0, 0.6, 0.3])
+    )
+    return rotation_path(
+        _eased(num_frames, generator, returns=False)[:, None] * drift, config.fov_deg
+    )
+
+
+def random_edit_path(
+    config: SceneConfig, num_frames: int, generator: torch.Generator
+) -> CameraTrajectory:
+    """A path that starts at the source's first pose and pans, tilts and rolls away; one in four
+    returns.
+    """
+    limits = torch.tensor([config.max_pan_deg, config.max_tilt_deg, config.max_roll_deg])
+    end = (2 * torch.rand(3, generator=generator) - 1) * limits
+    end[0] = torch.sign(end[0]) * (0.35 * limits[0] + 0.65 * end[0].abs())
+    returns = torch.rand((), generator=generator).item() < 0.25
+    return rotation_path(_eased(num_frames, generator, returns)[:, None] * end, config.fov_deg)
+
+
+def rotation_path(pan_tilt_roll_deg: torch.Tensor, fov_deg: float) -> CameraTrajectory:
+    """The path (F frames) of cameras turned by pan (to the right), tilt (down) and roll, (F, 3) in
+    degrees.
+    """
+    pan, tilt, roll = torch.deg2rad(pan_tilt_roll_deg.to(torch.float64)).unbind(-1)
+    rotation = _axis_rotation(pan, 1) @ _axis_rotation(-tilt, 0) @ _axis_rotation(roll, 2)
+    c2w = torch.eye(4, dtype=torch.float64).repeat(len(pan), 1, 1)
+    c2w[:, :3, :3] = rotation
+    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
+    return CameraTrajectory(c2w, intrinsics_matrix(focal, focal).expand(len(pan), 3, 3).clone())
+
+
+def _eased(num_frames: int, generator: torch.Generator, returns: bool) -> torch.Tensor:
+    progress = torch.linspace(0, 1, num_frames)
+    if returns:
+        progress = 1 - (2 * progress - 1).abs()
+    power = 0.7 + 0.9 * torch.rand((), generator=generator)
+    return progress**power
+
+
+def _axis_rotation(angle: torch.Tensor, axis: int) -> torch.Tensor:
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    matrix = torch.eye(3, dtype=angle.dtype).repeat(len(angle), 1, 1)
+    i, j = [(1, 2), (2, 0), (0, 1)][axis]
+    matrix[:, i, i], matrix[:, j, j] = cos, cos
+    matrix[:, i, j], matrix[:, j, i] = -sin, sin
+    return matrix
+
+
+def _panorama_directions(
+    config: SceneConfig, half_width: float, half_height: float
+) -> torch.Tensor:
+    rows, columns = config.panorama_height, config.panorama_width
+    latitude = ((torch.arange(rows) + 0.5) / rows * 2 - 1) * half_height
+    longitude = ((torch.arange(columns) + 0.5) / columns * 2 - 1) * half_width
+    lat, lon = torch.meshgrid(latitude, longitude, indexing="ij")
+    return torch.stack((lat.cos() * lon.sin(), lat.sin(), lat.cos() * lon.cos()))  # (3, Hp, Wp)
+
+
+def _background(directions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    top, bottom = (0.25 + 0.6 * torch.rand(2, 3, generator=generator)).unbind(0)
+    mix = (0.5 + 0.5 * directions[1] / math.sin(1.2)).clamp(0, 1)
+    colour = torch.lerp(top.view(3, 1, 1), bottom.view(3, 1, 1), mix)
+    for _ in range(4):
+        wave = torch.randn(3, generator=generator) * 3.0
+        phase = 2 * math.pi * torch.rand((), generator=generator)
+        amplitude = 0.07 * torch.randn(3, 1, 1, generator=generator)
+        colour = colour + amplitude * torch.cos(torch.einsum("c,chw->hw", wave, directions) + phase)
+    return colour
+
+
+def _random_shape(
+    config: SceneConfig, directions: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coverage (Hp, Wp) in [0, 1] and colour (3,) of one shape."""
+    uniform = torch.rand(8, generator=generator).tolist()
+    longitude = (2 * uniform[0] - 1) * math.radians(config.half_width_deg) * 0.9
+    latitude = math.asin(
+        (2 * uniform[1] - 1) * math.sin(math.radians(config.half_height_deg) * 0.75)
+    )
+    size = math.radians(
+        config.shape_min_deg + (config.shape_max_deg - config.shape_min_deg) * uniform[2] ** 1.5
+    )
+    centre = torch.tensor(
+        [
+            math.cos(latitude) * math.sin(longitude),
+            math.sin(latitude),
+            math.cos(latitude) * math.cos(longitude),
+        ]
+    )
+    across = F.normalize(torch.tensor([math.cos(longitude), 0.0, -math.sin(longitude)]), dim=0)
+    down = torch.linalg.cross(centre, across)
+    along = torch.einsum("c,chw->hw", centre, directions)
+    depth = along.clamp(min=0.1)
+    x = torch.einsum("c,chw->hw", across, directions) / depth
+    y = torch.einsum("c,chw->hw", down, directions) / depth
+    turn = 2 * math.pi * uniform[3]
+    x, y = math.cos(turn) * x - math.sin(turn) * y, math.sin(turn) * x + math.cos(turn) * y
+    distance = _signed_distance(int(uniform[4] * 5), x, y, size, 0.5 + 0.5 * uniform[5])
+    edge = math.radians(0.6)
+    alpha = (0.5 - distance / edge).clamp(0, 1) * (along > 0.15)
+    colour = torch.rand(3, generator=generator)
+    colour = (colour - colour.min()) / (colour.max() - colour.min() + 1e-6)
+    return alpha, 0.05 + 0.9 * colour * (0.5 + 0.5 * uniform[6])
+
+
+def _signed_distance(
+    kind: int, x: torch.Tensor, y: torch.Tensor, size: float, aspect: float
+) -> torch.Tensor:
+    """Distance to the outline, negative inside: disc, box, ring, cross or triangle."""
+    if kind == 0:
+        return torch.hypot(x, y) - size
+    if kind == 1:
+        return torch.maximum(x.abs() - size, y.abs() - size * aspect)
+    if kind == 2:
+        return (torch.hypot(x, y) - 0.75 * size).abs() - 0.28 * size
+    if kind == 3:
+        arm = 0.33 * size
+        bars = (
+            torch.maximum(x.abs() - size, y.abs() - arm),
+            torch.maximum(x.abs() - arm, y.abs() - size),
+        )
+        return torch.minimum(*bars)
+    return torch.maximum((0.866 * x.abs() + 0.5 * y) - 0.5 * size, -y - 0.5 * size)

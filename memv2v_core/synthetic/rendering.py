@@ -1,0 +1,113 @@
+"""Clips of a world, before an edit and after it.
+
+F frames, H W rows and columns. Lengths are in frame widths, x to the right, y down.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from .edits import Edit
+from .outlines import hat_distance, shape_distance
+from .worlds import World, WorldObject
+
+_FRAME_HEIGHT = 0.55  # of a frame, in heights of the canvas
+
+
+def render_world(
+    world: World, frames: Sequence[int], size: int, edit: Edit | None = None
+) -> torch.Tensor:
+    """The video (F, 3, size, size) in 0..1 at these frames: the source or, with an edit, its true
+    result.
+    """
+    x, y = _places(size)
+    video = _background(world, frames, x, y)
+    for i, item in enumerate(world.objects):
+        video = _draw(
+            video, item, frames, x, y, edit if edit is not None and edit.object_idx == i else None
+        )
+    return video.clamp_(0, 1)
+
+
+def visible_part(world: World, frames: Sequence[int], size: int, object_idx: int) -> torch.Tensor:
+    """Which pixels (F, size, size) show this object, and no other before it."""
+    x, y = _places(size)
+    shown = torch.zeros(len(frames), size, size, dtype=torch.bool)
+    for i, item in enumerate(world.objects):
+        inside = _outline(item, item.kind, frames, *_around(item, frames, x, y)) < 0
+        shown = inside if i == object_idx else shown & ~inside  # later ones stand in front
+    return shown
+
+
+def _places(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    axis = (torch.arange(size) + 0.5) / size
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return x, y
+
+
+def _background(
+    world: World, frames: Sequence[int], x: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
+    """The canvas behind the objects, (F, 3, H, W), at frame coordinates x, y (H, W)."""
+    height, width = world.canvas.shape[1:]
+    pan = torch.tensor([[world.pan_x(frame), world.pan_y(frame)] for frame in frames])
+    grid = 2 * (torch.stack((x, y), dim=-1) - 0.5 + pan[:, None, None])
+    grid = _FRAME_HEIGHT * grid * torch.tensor([height / width, 1.0])
+    canvas = world.canvas.expand(len(frames), -1, -1, -1)
+    return F.grid_sample(canvas, grid, padding_mode="reflection", align_corners=False)
+
+
+def _draw(
+    video: torch.Tensor,
+    item: WorldObject,
+    frames: Sequence[int],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    edit: Edit | None,
+) -> torch.Tensor:
+    u, v = _around(item, frames, x, y)
+    softness = 1.5 / (x.shape[-1] * item.radius)  # about a pixel and a half
+    kind, colour = item.kind, item.colour
+    if edit is not None and edit.kind == "reshape":
+        kind, colour = edit.shape, edit.colour
+    elif edit is not None and edit.kind == "recolour":
+        colour = edit.colour
+    light = (0.88 - 0.14 * (u + v)).clamp_(0.6, 1.12)  # from the upper left
+    video = _paint(video, _outline(item, kind, frames, u, v), softness, colour, light)
+    if edit is not None and edit.kind == "hat":
+        video = _paint(video, hat_distance(edit.shape, u, v + 0.85), softness, edit.colour, light)
+    return video
+
+
+def _around(
+    item: WorldObject, frames: Sequence[int], x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places relative to the object, upright, in radii."""
+    centres = torch.tensor([item.centre(frame) for frame in frames])
+    return (x - centres[:, 0, None, None]) / item.radius, (
+        y - centres[:, 1, None, None]
+    ) / item.radius
+
+
+def _outline(
+    item: WorldObject, kind: str, frames: Sequence[int], u: torch.Tensor, v: torch.Tensor
+) -> torch.Tensor:
+    """Distance to the outline of the object as it is turned in these frames, with the shape of a
+    `kind`.
+    """
+    angle = torch.tensor([item.turn(frame) for frame in frames])[:, None, None]
+    cos, sin = angle.cos(), angle.sin()
+    return shape_distance(kind, cos * u + sin * v, cos * v - sin * u)
+
+
+def _paint(
+    video: torch.Tensor,
+    distance: torch.Tensor,
+    softness: float,
+    colour: tuple[float, float, float],
+    light: torch.Tensor,
+) -> torch.Tensor:
+    """`video` (F, 3, H, W) with a shape of this outline (F, H, W) over it."""
+    alpha = (0.5 - distance / softness).clamp_(0, 1).unsqueeze(1)
+    return torch.lerp(video, torch.tensor(colour).view(3, 1, 1) * light.unsqueeze(1), alpha)

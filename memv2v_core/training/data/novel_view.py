@@ -1,0 +1,268 @@
+"""Multi-turn examples from procedural scenes, without end.
+
+One step's examples share a structure (how many memories, their kernels, which frames, merging or
+not), because rows of a batch share a token layout; scenes, cameras and noise differ from row to
+row.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from ...builtin.codec import Codec
+from ...cameras.trajectory import CameraTrajectory
+from ...model.camera_encoder import FrameCameras
+from ...model.memory_inputs import ConditioningStream, MemoryInputs
+from ...synthetic.panoramas import (
+    Scene,
+    make_scene,
+    random_edit_path,
+    random_source_path,
+    render_panorama,
+)
+from ...tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig
+from ...tokens.positions import temporal_indices
+from ...vocabulary import Role
+from ..config import DataConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A batch: clean target latents (B, C, T, H, W) and what the model is given beside them.
+
+    source: latents on the target's channel axis, and prompts, one a row, of a task that has them.
+    weight: of each number's squared error, broadcast over the target; None for 1. named: (B,
+    tokens) whether a token of the target shows what its prompt names.
+    """
+
+    target: torch.Tensor
+    inputs: MemoryInputs
+    source: torch.Tensor | None = None
+    prompts: tuple[str, ...] | None = None
+    weight: torch.Tensor | None = None
+    named: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What all rows of one step share."""
+
+    target_frames: tuple[int, ...]
+    source_frames: tuple[int, ...]
+    memory_frames: tuple[tuple[int, ...], ...]
+    kernels: tuple[int, ...]
+    share: float | None
+
+
+class SceneStream:
+    """A pool of scenes as bytes that takes in a new one at every step until it is full, then
+    replaces the oldest.
+    """
+
+    def __init__(self, config: DataConfig, generator: torch.Generator) -> None:
+        self.config = config
+        self.generator = generator
+        self._pool: list[tuple[torch.Tensor, float, float]] = []
+        self._next = 0
+        for _ in range(config.first_scenes):
+            self.add()
+
+    def add(self) -> None:
+        scene = make_scene(self.config.scenes, self.generator)
+        item = ((scene.panorama * 255).round().byte(), scene.half_width_rad, scene.half_height_rad)
+        if len(self._pool) < self.config.num_scenes:
+            self._pool.append(item)
+        else:
+            self._pool[self._next % self.config.num_scenes] = item
+        self._next += 1
+
+    def draw(self) -> Scene:
+        index = int(torch.randint(len(self._pool), (), generator=self.generator))
+        panorama, half_width, half_height = self._pool[index]
+        return Scene(panorama.float() / 255, half_width, half_height)
+
+
+class NovelViewExamples:
+    """Endless examples of the first task."""
+
+    def __init__(self, config: DataConfig, generator: torch.Generator) -> None:
+        self.config = config
+        self.generator = generator
+        self.scenes = SceneStream(config, generator)
+
+    def draw(self, all_frames: bool, batch_size: int, codec: Codec) -> Example:
+        """The next batch, with whole clips or some frames of each."""
+        structure = draw_structure(self.config, all_frames, self.generator)
+        self.scenes.add()
+        return draw_example(self.config, structure, batch_size, self.scenes, codec, self.generator)
+
+    def videos(self, count: int) -> torch.Tensor:
+        """Videos (count, 3, F, H, W) in [-1, 1] for training a codec."""
+        structure = draw_structure(self.config, False, self.generator)
+        rows = [
+            draw_row(self.config, structure, self.scenes.draw(), self.generator)
+            for _ in range(count)
+        ]
+        self.scenes.add()
+        return torch.stack([row.target.frames for row in rows]).transpose(1, 2) * 2 - 1
+
+
+def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Generator) -> Structure:
+    """Frames, kernels and merging of one step.
+
+    Half of the steps give every memory the same random kernel, the others mix them. Source: Sec.
+    4.1, arXiv:2601.16296v2.
+    """
+
+    def some(count: int) -> tuple[int, ...]:
+        if all_frames or count >= config.num_frames:
+            return tuple(range(config.num_frames))
+        return tuple(
+            sorted(torch.randperm(config.num_frames, generator=generator)[:count].tolist())
+        )
+
+    def chance(probability: float) -> bool:
+        return torch.rand((), generator=generator).item() < probability
+
+    weights = torch.tensor(config.memory_counts)
+    num_memories = int(torch.multinomial(weights, 1, generator=generator))
+    pick = torch.tensor([0.1, 0.6, 0.3])  # 1x2x2, 1x4x4, 1x8x8
+    choice = torch.multinomial(
+        pick, max(num_memories, 1), replacement=True, generator=generator
+    ).tolist()
+    if chance(config.single_kernel_share):
+        choice = [choice[0]] * len(choice)
+    kernels = tuple((2, 4, 8)[c] for c in choice[:num_memories])
+    share = None
+    if chance(config.merge_probability):
+        share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
+    memory_frames = tuple(some(config.memory_frames) for _ in kernels)
+    has_source = num_memories == 0 or not chance(config.drop_source)
+    return Structure(
+        some(config.target_frames),
+        some(config.source_frames) if has_source else (),
+        memory_frames,
+        kernels,
+        share,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Frames (F, 3, H, W) in [0, 1] of one video and the camera of each."""
+
+    frames: torch.Tensor
+    path: CameraTrajectory
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The videos of one scene; cameras are told relative to `reference`, the source's first
+    frame."""
+
+    reference: CameraTrajectory
+    target: View
+    source: View | None
+    memories: tuple[View, ...]
+
+
+def draw_example(
+    config: DataConfig,
+    structure: Structure,
+    batch_size: int,
+    scenes: SceneStream,
+    codec: Codec,
+    generator: torch.Generator,
+) -> Example:
+    """A batch of that structure, encoded by the codec."""
+    rows = [draw_row(config, structure, scenes.draw(), generator) for _ in range(batch_size)]
+    streams = []
+    if structure.source_frames:
+        streams.append(
+            _stream(
+                "source",
+                2,
+                [row.source for row in rows],
+                rows,
+                structure.source_frames,
+                config,
+                codec,
+            )
+        )
+    for i, kernel in enumerate(structure.kernels):
+        wrong = torch.rand(batch_size, generator=generator) < config.irrelevant_share
+        views = [
+            rows[(b + 1) % batch_size if wrong[b] else b].memories[i] for b in range(batch_size)
+        ]
+        stream = _stream("memory", kernel, views, rows, structure.memory_frames[i], config, codec)
+        level = config.memory_noise * torch.rand(batch_size, 1, 1, 1, 1, generator=generator)
+        noise = torch.randn(stream.latent.shape, generator=generator).to(stream.latent)
+        streams.append(replace(stream, latent=stream.latent + level.to(noise) * noise))  # Eq. 15
+    merging = (
+        MergeConfig(share=structure.share) if structure.share is not None and streams else None
+    )
+    inputs = MemoryInputs(
+        tuple(streams),
+        _cameras([row.target for row in rows], rows),
+        structure.target_frames,
+        merging=merging,
+        clean_timestep="zero",
+    )
+    return Example(_encode(codec, [row.target for row in rows]), inputs)
+
+
+def draw_row(
+    config: DataConfig, structure: Structure, scene: Scene, generator: torch.Generator
+) -> Row:
+    """Random cameras in one scene, rendered at the frames that the structure asks for."""
+    source_path = random_source_path(config.scenes, config.num_frames, generator)
+
+    def view(path: CameraTrajectory, frames: tuple[int, ...]) -> View:
+        chosen = path.frames(frames)
+        return View(render_panorama(scene, chosen, config.size, config.size), chosen)
+
+    def edit() -> CameraTrajectory:
+        return random_edit_path(config.scenes, config.num_frames, generator)
+
+    return Row(
+        reference=source_path,
+        target=view(edit(), structure.target_frames),
+        source=view(source_path, structure.source_frames) if structure.source_frames else None,
+        memories=tuple(view(edit(), frames) for frames in structure.memory_frames),
+    )
+
+
+def _stream(
+    role: Role,
+    kernel: int,
+    views: list[View],
+    rows: list[Row],
+    frames: tuple[int, ...],
+    config: DataConfig,
+    codec: Codec,
+) -> ConditioningStream:
+    indices = temporal_indices(role, config.num_frames, config.num_frames)
+    return ConditioningStream(
+        role,
+        kernel,
+        _encode(codec, views),
+        tuple(indices[f] for f in frames),
+        _cameras(views, rows),
+    )
+
+
+@torch.no_grad()
+def _encode(codec: Codec, views: list[View]) -> torch.Tensor:
+    device = next(codec.parameters()).device
+    frames = torch.stack([view.frames for view in views]).to(device)
+    return codec.encode(frames.transpose(1, 2) * 2 - 1)
+
+
+def _cameras(views: list[View], rows: list[Row]) -> FrameCameras:
+    cameras = [
+        FrameCameras.from_trajectory(view.path, row.reference)
+        for view, row in zip(views, rows, strict=True)
+    ]
+    return FrameCameras(
+        torch.cat([c.c2w for c in cameras]), torch.cat([c.intrinsics for c in cameras])
+    )

@@ -1,0 +1,74 @@
+"""Memories that the model in training drew itself.
+
+When it edits a long video every memory is a result of its own, with its own faults, and never the
+true edit. A model that has seen only true ones lets a hat become another from segment to segment.
+So it learns to draw the true hat from the hats that it draws (our choice; the paper trains with
+true memories).
+
+B rows, C channels, T frames, H W rows and columns of latents.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ...model.memory_inputs import ConditioningStream, MemoryInputs
+from ...sampling.flow_match import sample_euler, shifted_sigmas
+from ...tokens.positions import temporal_indices
+from ..objective import draw_noise
+
+# Of a noisy latent (B, 2 C, T, H, W) beside its source: velocity (B, C, T, H, W) at timesteps (B,)
+# with these prompts.
+Editor = Callable[[torch.Tensor, torch.Tensor, tuple[str, ...], MemoryInputs], torch.Tensor]
+NUM_STEPS = 3
+SHIFT = 3.0
+# With nothing to look at the model begins from this noise level: what is left of the truth says
+# which edit is meant.
+BLIND_SIGMA = 0.85
+_SIGHTS = (2, 4, None)  # kernels of the true edit that it looks at, None for nothing
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentLatents:
+    """Latents (B, C, T, H, W) of one segment after and before the true edit, and which of its
+    frames they are.
+    """
+
+    edited: torch.Tensor
+    source: torch.Tensor
+    frames: tuple[int, ...]
+
+
+@torch.no_grad()
+def draw_memory(
+    editor: Editor,
+    memory: SegmentLatents,
+    shown: SegmentLatents,
+    prompts: tuple[str, ...],
+    num_frames: int,
+    num_used: int,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """`memory` as the model edits it, (B, C, T, H, W), while it looks at another segment's true
+    edit, `shown`, or begins from its own, blurred by noise.
+
+    num_frames: of a whole segment. num_used: channels that carry the video.
+    """
+    noise = draw_noise(memory.edited, num_used, generator)
+    kernel = _SIGHTS[int(torch.randint(len(_SIGHTS), (), generator=generator))]
+    streams, first_sigma = (), BLIND_SIGMA
+    if kernel is not None:
+        indices = temporal_indices("previous" if kernel == 2 else "memory", num_frames, num_frames)
+        latent = torch.cat((shown.edited, shown.source), dim=1)
+        streams = (
+            ConditioningStream("memory", kernel, latent, tuple(indices[f] for f in shown.frames)),
+        )
+        first_sigma = 1.0
+    inputs = MemoryInputs(streams, None, memory.frames, clean_timestep="zero")
+
+    def velocity(x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        return editor(torch.cat((x, memory.source), dim=1), timesteps, prompts, inputs)
+
+    start = torch.lerp(memory.edited, noise, first_sigma)
+    return sample_euler(velocity, start, first_sigma * shifted_sigmas(NUM_STEPS, SHIFT))

@@ -1,0 +1,183 @@
+"""Adapter files, and the names of a Wan DiT's weights: native (Wan's own, ComfyUI's) and
+diffusers'.
+"""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from ..bases.recammaster import camera_config, camera_state, is_camera_weight
+from ..model.adapter import AdapterConfig, MemoryAdapter
+from .detection import ADAPTER_FORMAT, Shapes, WeightFile, detect
+from .weight_files import Header, read_header, read_weights
+
+# (native name, diffusers name), Wan2.1 and Wan2.2 text-to-video
+_NAMES = (
+    ("patch_embedding.", "patch_embedding."),
+    ("text_embedding.0.", "condition_embedder.text_embedder.linear_1."),
+    ("text_embedding.2.", "condition_embedder.text_embedder.linear_2."),
+    ("time_embedding.0.", "condition_embedder.time_embedder.linear_1."),
+    ("time_embedding.2.", "condition_embedder.time_embedder.linear_2."),
+    ("time_projection.1.", "condition_embedder.time_proj."),
+    ("head.modulation", "scale_shift_table"),
+    ("head.head.", "proj_out."),
+)
+_BLOCK_NAMES = (
+    ("self_attn.q.", "attn1.to_q."),
+    ("self_attn.k.", "attn1.to_k."),
+    ("self_attn.v.", "attn1.to_v."),
+    ("self_attn.o.", "attn1.to_out.0."),
+    ("self_attn.norm_q.", "attn1.norm_q."),
+    ("self_attn.norm_k.", "attn1.norm_k."),
+    ("cross_attn.q.", "attn2.to_q."),
+    ("cross_attn.k.", "attn2.to_k."),
+    ("cross_attn.v.", "attn2.to_v."),
+    ("cross_attn.o.", "attn2.to_out.0."),
+    ("cross_attn.norm_q.", "attn2.norm_q."),
+    ("cross_attn.norm_k.", "attn2.norm_k."),
+    ("norm3.", "norm2."),
+    ("ffn.0.", "ffn.net.0.proj."),
+    ("ffn.2.", "ffn.net.2."),
+    ("modulation", "scale_shift_table"),
+)
+
+
+def to_native_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A Wan DiT's weights under ComfyUI's (Wan's own) names, from diffusers' names.
+
+    Raises: ValueError for a key that is not of a Wan text-to-video DiT.
+    """
+    return {_renamed(name, 1, 0, "diffusers'"): tensor for name, tensor in state.items()}
+
+
+def to_diffusers_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The inverse of `to_native_names`."""
+    return {_renamed(name, 0, 1, "native"): tensor for name, tensor in state.items()}
+
+
+def save_adapter(adapter: MemoryAdapter, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write an adapter and its configuration as one safetensors file."""
+    metadata = {"format": ADAPTER_FORMAT, "config": json.dumps(dataclasses.asdict(adapter.config))}
+    state = {
+        name: tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in adapter.state_dict().items()
+    }
+    save_file(state, str(path), metadata=metadata)
+
+
+def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
+    """Configuration and weights of an adapter file.
+
+    Raises: ValueError naming the file, what was found and what was wanted.
+    """
+    header = read_header(path)
+    if header.metadata.get("format") != ADAPTER_FORMAT:
+        found = detect(header.shapes, header.metadata)
+        what = header.metadata["format"] if found.kind == "adapter" else found.what
+        raise ValueError(
+            f"adapter {path.name} in {path.parent} got {what}, wanted format {ADAPTER_FORMAT}; "
+            "choose a Memory-V2V adapter file"
+        )
+    values = json.loads(header.metadata["config"])
+    known = {field.name for field in dataclasses.fields(AdapterConfig)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(
+            f"adapter {path.name} in {path.parent} got the setting {unknown[0]!r}, wanted only "
+            f"{sorted(known)}; it was made by a newer version of this pack, so update the pack"
+        )
+    return AdapterConfig(**values), read_weights(path)
+
+
+def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
+    """The camera weights of a ReCamMaster file, with or without its DiT; nothing else of the file
+    is read.
+
+    Raises: ValueError naming a file of another kind, or a camera weight that it lacks.
+    """
+    header = read_header(path)
+    file = detect(header.shapes, header.metadata)
+    if file.kind not in ("recammaster", "cameras"):
+        raise ValueError(
+            f"{path.name} in {path.parent} is {file.what}, wanted a memory adapter or a "
+            f"ReCamMaster checkpoint (step20000.ckpt); {file.remedy or 'choose it as the model'}"
+        )
+    config = camera_config(header.shapes, file)
+    weights = read_weights(path, lambda name: is_camera_weight(name.removeprefix(file.prefix)))
+    return config, camera_state(weights, file.prefix)
+
+
+def native_weights(weights: dict[str, torch.Tensor], file: WeightFile) -> dict[str, torch.Tensor]:
+    """The tensors of the Wan DiT in `weights`, under native names; the rest of the file is left
+    out.
+
+    Raises: ValueError for a key of diffusers' layout that is not of a Wan text-to-video DiT.
+    """
+    bare = {
+        name.removeprefix(file.prefix): value
+        for name, value in weights.items()
+        if name.startswith(file.prefix)
+    }
+    return to_native_names(bare) if file.layout == "diffusers" else bare
+
+
+def require_whole(path: Path, header: Header, file: WeightFile) -> None:
+    """Raise ValueError unless the file holds every weight of its base, and of its cameras if it has
+    any.
+    """
+    if missing := missing_weights(header.shapes, file):
+        raise ValueError(
+            f"{path.name} in {path.parent} is {file.what} without {len(missing)} of its weights, "
+            f"the first {missing[0]!r}; download it again"
+        )
+    if file.kind == "recammaster":
+        camera_config(header.shapes, file)
+
+
+def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: int) -> None:
+    """Raise ValueError unless an adapter of `config` fits a base of that width, depth and input."""
+    for name, got, wanted in (
+        ("dim", config.dim, dim),
+        ("num_blocks", config.num_blocks, num_blocks),
+        ("in_channels", config.in_channels, in_channels),
+    ):
+        if got != wanted:
+            raise ValueError(
+                f"the adapter's {name} got {got}, wanted {wanted} of this base model; choose the "
+                "adapter made for it"
+            )
+
+
+def missing_weights(shapes: Shapes, file: WeightFile) -> list[str]:
+    """Keys, as they stand in the file, that a whole base has and the file lacks."""
+    assert file.sizes is not None
+    column = 0 if file.layout == "native" else 1
+    wanted = [names[column] for names in _NAMES]
+    for i in range(file.sizes.num_blocks):
+        wanted += [f"blocks.{i}.{names[column]}" for names in _BLOCK_NAMES]
+    keys = [key for name in wanted for key in _tensors_of(name)]
+    return [file.prefix + key for key in keys if file.prefix + key not in shapes]
+
+
+def _renamed(name: str, source: int, target: int, wanted: str) -> str:
+    """`name` with the prefix in column `source` of the tables replaced by the one in column
+    `target`.
+    """
+    block = re.match(r"(blocks\.\d+\.)(.*)", name)
+    lead, rest, table = (block[1], block[2], _BLOCK_NAMES) if block else ("", name, _NAMES)
+    for names in table:
+        if rest.startswith(names[source]):
+            return lead + names[target] + rest[len(names[source]) :]
+    raise ValueError(
+        f"weights got the key {name!r}, wanted {wanted} names of a Wan text-to-video DiT"
+    )
+
+
+def _tensors_of(name: str) -> tuple[str, ...]:
+    """The tensors behind an entry of the tables."""
+    if not name.endswith("."):
+        return (name,)
+    return (f"{name}weight",) if "norm_" in name else (f"{name}weight", f"{name}bias")

@@ -1,0 +1,202 @@
+"""What a file of weights is, told from its keys and shapes alone."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+ADAPTER_FORMAT = "memory-v2v-adapter-1"
+Shapes = Mapping[str, tuple[int, ...]]
+Layout = Literal["native", "diffusers"]
+
+BASES = ("wan2.1", "recammaster", "wan2.2-5b", "lucyedit")
+WANTED_BASE = (
+    "a Wan DiT: Wan2.1-T2V (wan2.1_t2v_1.3B_bf16.safetensors), ReCamMaster (step20000.ckpt), "
+    "Wan2.2-TI2V-5B or LucyEdit Dev (lucy-edit-dev-cui-fp16.safetensors)"
+)
+
+_PREFIXES = (
+    "",
+    "model.diffusion_model.",
+    "diffusion_model.",
+    "model.",
+    "dit.",
+    "transformer.",
+    "model.model.",
+    "net.",
+)
+_SIZES = {(1536, 30): "1.3B", (5120, 40): "14B", (3072, 30): "5B"}
+_CHANNELS = {(16, 16): "wan2.1", (48, 48): "wan2.2-5b", (96, 48): "lucyedit"}
+
+# (key that only this kind has, what it is), in native names, then in diffusers'
+_OTHER_WANS = (
+    ("vace_patch_embedding.weight", "a Wan VACE model"),
+    ("control_adapter.conv.weight", "a Wan Fun camera-control model"),
+    ("casual_audio_encoder.encoder.final_linear.weight", "a Wan S2V model"),
+    ("audio_proj.audio_proj_glob_1.layer.bias", "a Wan HuMo model"),
+    ("face_adapter.fuser_blocks.0.k_norm.weight", "a Wan Animate model"),
+    ("patch_embedding_mask.weight", "a SCAIL-2 model"),
+    ("patch_embedding_pose.weight", "a SCAIL model"),
+    ("patch_embedding_global.weight", "a WanDancer model"),
+    ("ref_conv.weight", "a Wan Fun control model"),
+    ("img_emb.proj.0.bias", "a Wan image-to-video model"),
+    ("blocks.0.cross_attn.k_img.weight", "a Wan image-to-video model"),
+    ("blocks.0.attn2.add_k_proj.weight", "a Wan image-to-video model"),
+)
+# (pattern in a key, what it is, what to do with it)
+_FOREIGN = (
+    ("lora", "a LoRA", "load it with a LoRA loader behind this node"),
+    (r"\.diff(_b)?$", "a LoRA", "load it with a LoRA loader behind this node"),
+    (r"control_model\.", "a ControlNet", "this pack works on Wan"),
+    ("controlnet_", "a ControlNet", "this pack works on Wan"),
+    (r"input_blocks\.0\.0\.", "a Stable Diffusion checkpoint", "this pack edits video"),
+    (r"double_blocks\.", "a Flux or Hunyuan model", "this pack works on Wan"),
+    (r"transformer_blocks\.", "a DiT of another family", "this pack works on Wan"),
+    (r"joint_blocks\.", "a Stable Diffusion 3 model", "this pack works on Wan"),
+    (r"\.SelfAttention\.q\.", "a text encoder", "load it with Load CLIP, type wan"),
+    (r"token_embedding\.", "a text encoder", "load it with Load CLIP, type wan"),
+    (r"text_model\.", "a text encoder", "load it with Load CLIP"),
+    (r"embed_tokens\.", "a language model", "it belongs in models/text_encoders"),
+    (r"(^|\.)visual\.", "an image encoder", "it belongs in models/clip_vision"),
+    (r"vision_model\.", "an image encoder", "it belongs in models/clip_vision"),
+    (r"decoder\.", "a VAE", "load it with Load VAE"),
+)
+
+
+@dataclass(frozen=True)
+class DitSizes:
+    """Sizes of a Wan DiT, read from its weights."""
+
+    dim: int
+    num_blocks: int
+    in_channels: int
+    out_channels: int
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file holds.
+
+    kind: one of BASES, or "adapter", "cameras" (ReCamMaster's, without a DiT), "unsupported". what:
+    with its article where it is no base. remedy: what to do with a file that is no base. sizes,
+    layout, prefix: of the DiT in it; prefix precedes every key.
+    """
+
+    kind: str
+    what: str
+    remedy: str = ""
+    sizes: DitSizes | None = None
+    layout: Layout = "native"
+    prefix: str = ""
+
+    def model_name(self, stem: str) -> str:
+        """The base's name in caches: of the published model, however its file is called; other
+        sizes are the user's own weights and add `stem`, their file's name without its ending."""
+        assert self.sizes is not None
+        if _size_name(self.sizes):
+            return self.what
+        return f"{self.what}, {stem}"
+
+
+def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightFile:
+    """What a file with these tensors and safetensors metadata is. Never raises: an unknown file is
+    named as such.
+    """
+    if (metadata or {}).get("format", "").startswith(ADAPTER_FORMAT.rstrip("0123456789")):
+        return WeightFile("adapter", "a memory adapter", "choose it as the adapter")
+    for prefix in _PREFIXES:
+        if f"{prefix}patch_embedding.weight" in shapes:
+            for layout, marker, block in (
+                ("native", "head.modulation", "self_attn.q"),
+                ("diffusers", "condition_embedder.time_proj.weight", "attn1.to_q"),
+            ):
+                if prefix + marker in shapes and f"{prefix}blocks.0.{block}.weight" in shapes:
+                    return _wan(shapes, layout, prefix)
+    for prefix in _PREFIXES:
+        if f"{prefix}blocks.0.cam_encoder.weight" in shapes:
+            return WeightFile(
+                "cameras",
+                "camera weights without a DiT",
+                "choose them as the adapter",
+                prefix=prefix,
+            )
+    for pattern, what, remedy in _FOREIGN:
+        if any(re.search(pattern, name) for name in shapes):
+            return WeightFile("unsupported", what, remedy)
+    first = next(iter(shapes), "nothing")
+    return WeightFile(
+        "unsupported", f"{len(shapes)} tensors, the first named {first!r}", "choose another file"
+    )
+
+
+def require_base(file: WeightFile, name: str) -> None:
+    """Raise ValueError unless a file called `name` holds a base that this pack works on."""
+    if file.kind not in BASES:
+        raise ValueError(f"{name} is {file.what}, wanted {WANTED_BASE}; {file.remedy}")
+
+
+def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
+    sizes = _sizes(shapes, layout, prefix)
+    for name, what in _OTHER_WANS:
+        if prefix + name in shapes:
+            remedy = (
+                "its extra inputs have no place beside memory, so choose a text-to-video "
+                "model or LucyEdit"
+            )
+            return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
+    if f"{prefix}blocks.0.frame_time_embedding.0.weight" in shapes:
+        return WeightFile(
+            "unsupported",
+            "SpaceTimePilot, which adds a learned playback time to every token of every block "
+            "(blocks.0.frame_time_embedding and temporal_downsampler) and is not itself without it",
+            "this pack's forward has no playback time, so use ReCamMaster for camera work",
+            sizes,
+            layout,
+            prefix,
+        )
+    kind = _CHANNELS.get((sizes.in_channels, sizes.out_channels))
+    has_cameras = f"{prefix}blocks.0.cam_encoder.weight" in shapes
+    if kind is None or (has_cameras and kind != "wan2.1"):
+        extra = " and camera weights" if has_cameras else ""
+        what = (
+            f"a Wan DiT of {sizes.in_channels} input and {sizes.out_channels} output "
+            f"channels{extra}"
+        )
+        remedy = (
+            "text-to-video models have 16 or 48 of both, LucyEdit 96 and 48, image-to-video "
+            "models 36 and 16"
+        )
+        return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
+    kind = "recammaster" if has_cameras else kind
+    return WeightFile(kind, _title(kind, sizes), "", sizes, layout, prefix)
+
+
+def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes:
+    head, output = (
+        ("head.modulation", "head.head")
+        if layout == "native"
+        else ("scale_shift_table", "proj_out")
+    )
+    patch = shapes[f"{prefix}patch_embedding.weight"]
+    probe = "self_attn.q" if layout == "native" else "attn1.to_q"
+    num_blocks = 0
+    while f"{prefix}blocks.{num_blocks}.{probe}.weight" in shapes:
+        num_blocks += 1
+    patch_volume = patch[2] * patch[3] * patch[4]
+    out_values = shapes.get(f"{prefix}{output}.weight", (0,))[0]
+    dim = shapes[prefix + head][-1] if prefix + head in shapes else patch[0]
+    return DitSizes(dim, num_blocks, patch[1], out_values // patch_volume)
+
+
+def _title(kind: str, sizes: DitSizes) -> str:
+    size = _size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
+    family = "Wan2.2" if kind in ("wan2.2-5b", "lucyedit") else "Wan2.1"
+    if kind in ("recammaster", "lucyedit"):
+        return f"{'ReCamMaster' if kind == 'recammaster' else 'LucyEdit'} ({family} {size})"
+    if size == "14B":  # Wan2.1's 14B and both halves of Wan2.2's A14B have the same keys and shapes
+        return "Wan T2V 14B"
+    return f"{family} {'TI2V' if kind == 'wan2.2-5b' else 'T2V'} {size}"
+
+
+def _size_name(sizes: DitSizes) -> str | None:
+    return _SIZES.get((sizes.dim, sizes.num_blocks))

@@ -1,0 +1,35 @@
+import torch
+
+from memv2v_core.evaluation.novel_view.arms import Batch, sample_arms, sample_detail_arms
+from memv2v_core.evaluation.novel_view.responsiveness import (
+    block_agreements,
+    responsiveness_by_block,
+)
+
+
+def test_scores_cover_every_block_and_every_source_and_memory_frame(batch: Batch) -> None:
+    arms = sample_arms(batch)
+    details = sample_detail_arms(batch, arms)
+    before, after = (
+        responsiveness_by_block(batch, arms, details, rotated) for rotated in (False, True)
+    )
+    assert before.shape == (4, 2, 15)  # blocks, scenes, 5 frames of source and either memory
+    assert ((before > 0) & (before <= 1)).all()
+    assert not torch.equal(before, after)
+
+
+def test_blocks_with_one_ranking_agree_fully() -> None:
+    scores = torch.rand(1, 3, 8, generator=torch.Generator().manual_seed(0)).expand(6, 3, 8)
+    agreements = block_agreements(scores, rotated_keys=True)
+    assert [(a.block, a.later) for a in agreements] == [(2, (3, 4, 5)), (4, (5,))]
+    for agreement in agreements:
+        for values in (agreement.pearson, agreement.spearman, agreement.overlap):
+            torch.testing.assert_close(values, torch.ones(3, dtype=torch.float64))
+
+
+def test_a_later_block_that_turns_the_ranking_round_lowers_the_mean() -> None:
+    row = torch.arange(8.0).expand(2, 8)
+    scores = torch.stack([row, row, row, row, row, -row])
+    first, second = block_agreements(scores, rotated_keys=False)
+    torch.testing.assert_close(first.spearman, torch.full((2,), 1 / 3, dtype=torch.float64))
+    torch.testing.assert_close(second.overlap, torch.zeros(2, dtype=torch.float64))
