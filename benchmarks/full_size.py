@@ -31,13 +31,8 @@ from memv2v_core.model.camera_encoder import FrameCameras  # noqa: E402
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs  # noqa: E402
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean  # noqa: E402
 from memv2v_core.model.wan_view import WanView  # noqa: E402
-from memv2v_core.tokens.budget import (  # noqa: E402
-    BudgetConfig,
-    DitShape,
-    forward_cost,
-    kernels_by_rank,
-    plan_layout,
-)
+from memv2v_core.tokens.budget import BudgetConfig, kernels_by_rank
+from memv2v_core.tokens.cost import DitShape, forward_cost, plan_layout
 from memv2v_core.tokens.merging import MergeConfig  # noqa: E402
 from memv2v_core.tokens.positions import temporal_indices  # noqa: E402
 

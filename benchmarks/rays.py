@@ -17,16 +17,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from memv2v_core.builtin.bundle import Bundle, load_bundle  # noqa: E402
-from memv2v_core.evaluation.novel_view.arms import Batch, sample_arms  # noqa: E402
-from memv2v_core.evaluation.novel_view.held_out import held_out_scene  # noqa: E402
-from memv2v_core.evaluation.novel_view.measures import measure_arms  # noqa: E402
+from memv2v_core.evaluation.novel_view.run import measure_scene  # noqa: E402
 from memv2v_core.model.diffusers_view import DiffusersView  # noqa: E402
 from memv2v_core.training.__main__ import CONFIGS  # noqa: E402
 from memv2v_core.training.config import TrainConfig, load_config  # noqa: E402
 from memv2v_core.training.network import build_network  # noqa: E402
 from memv2v_core.training.trainer import CODEC_FILE, train  # noqa: E402
 
-BATCH_SIZE = 8
 SIZE, DIM, NUM_HEADS, NUM_LAYERS, FFN_DIM = 64, 128, 2, 4, 384
 
 
@@ -43,12 +40,7 @@ def trained(config: TrainConfig, folder: Path, shipped: Bundle) -> Bundle:
 
 def held_out_means(bundle: Bundle, num_scenes: int) -> dict[str, float]:
     """Means over held-out scenes of what `measure_arms` measures in each."""
-    rows = []
-    for start in range(0, num_scenes, BATCH_SIZE):
-        indices = range(start, min(start + BATCH_SIZE, num_scenes))
-        batch = Batch.of(bundle, [held_out_scene(i, bundle.info) for i in indices])
-        with torch.no_grad():
-            rows += measure_arms(batch, sample_arms(batch))
+    rows = [measure_scene(bundle, i, has_details=False).measures for i in range(num_scenes)]
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 

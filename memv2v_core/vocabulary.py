@@ -37,3 +37,6 @@ Pool = Literal["conditioning", "memory"]
 
 # What happens to frames that the target hardly attends to (Fig. 8).
 Unresponsive = Literal["merge", "discard", "keep"]
+
+# The same as a choice of the user; "automatic" merges where the model's memory is trained.
+UnresponsiveChoice = Literal["automatic", "merge", "discard", "keep"]

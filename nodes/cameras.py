@@ -8,7 +8,7 @@ import torch
 from comfy.sd import VAE
 from comfy_api.latest import io
 
-from ..memv2v_core.cameras.formats import load_trajectory
+from ..memv2v_core.cameras.formats.detection import load_trajectory
 from ..memv2v_core.cameras.presets import EASINGS, MOTIONS, PresetConfig, combine_paths, make_preset
 from ..memv2v_core.cameras.resampling import resample_trajectory
 from ..memv2v_core.cameras.trajectory import (

@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..memv2v_core.bases.base_info import BaseInfo, adapted
 from ..memv2v_core.builtin import bundle
-from ..memv2v_core.builtin.bundle import BuiltinInfo
+from ..memv2v_core.builtin.info import BuiltinInfo
 from ..memv2v_core.builtin.codec import Codec
 from ..memv2v_core.weights.checkpoint import read_adapter
 from ..memv2v_core.weights.detection import detect

@@ -10,7 +10,7 @@ from comfy_api.latest import Input, InputImpl, io
 
 from ..memv2v_core.cache.storage import session_folder
 from ..memv2v_core.clips.blending import SegmentStitcher
-from ..memv2v_core.long_edit.recipe import parse_segments
+from ..memv2v_core.long_edit.settings import parse_segments
 from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from .attachment import LoadedAdapter, base_info, with_adapter
 from .cache import open_cache

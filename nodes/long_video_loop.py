@@ -29,7 +29,7 @@ from ..memv2v_core.long_edit.recipe import (
     state_of,
     without_segment,
 )
-from ..memv2v_core.pictures.segments import segment_text
+from ..memv2v_core.clips.segments import segment_text
 from ..memv2v_core.retrieval.descriptors import Descriptor
 from ..memv2v_core.sampling.turn import Shot
 from ..memv2v_core.shapes import num_latent_frames

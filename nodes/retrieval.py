@@ -12,15 +12,8 @@ from ..memv2v_core.pictures.retrievals import draw_retrieval
 from ..memv2v_core.retrieval.selection import Retrieval as RankedRetrieval
 from ..memv2v_core.retrieval.selection import retrieve_by_fov, retrieve_recent
 from ..memv2v_core.retrieval.video_fov import VideoFovConfig
-from ..memv2v_core.tokens.budget import (
-    BudgetConfig,
-    Cost,
-    DitShape,
-    TokenPlan,
-    forward_cost,
-    plan_layout,
-    plan_tokens,
-)
+from ..memv2v_core.tokens.budget import BudgetConfig, TokenPlan, plan_tokens
+from ..memv2v_core.tokens.cost import Cost, DitShape, forward_cost, plan_layout
 from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE
 from .attachment import adapter_of, base_info
 from .io_types import CATEGORY, Cache, Camera, Plan, Retrieval

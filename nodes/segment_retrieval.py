@@ -9,7 +9,8 @@ from comfy_api.latest import io
 
 from ..memv2v_core.cache.entry import Segment
 from ..memv2v_core.cache.memory_cache import MemoryCache
-from ..memv2v_core.pictures.segments import draw_segments, segment_text
+from ..memv2v_core.pictures.segments import draw_segments
+from ..memv2v_core.clips.segments import segment_text
 from ..memv2v_core.retrieval.descriptors import DESCRIPTOR_NAMES, LIGHT, Descriptor, load_descriptor
 from ..memv2v_core.retrieval.segments import SegmentRetrievalConfig, retrieve_by_similarity
 from ..memv2v_core.retrieval.selection import Retrieval

@@ -22,7 +22,7 @@ from ..memv2v_core.clips.fitting import ASPECTS, Size, describe_fitting, restore
 from ..memv2v_core.clips.segments import plan_segments
 from ..memv2v_core.clips.shots import ShotConfig, detect_shots
 from ..memv2v_core.long_edit.recipe import chosen_of, stale_entries
-from ..memv2v_core.pictures.segments import segment_text
+from ..memv2v_core.clips.segments import segment_text
 from ..memv2v_core.shapes import padded_num_frames
 from .attachment import base_info
 from .clips import FileClip, SplitVideo, open_clip

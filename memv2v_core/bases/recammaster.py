@@ -1,5 +1,4 @@
-"""ReCamMaster's checkpoint: a whole Wan2.1 DiT with a camera encoder and a projector in every
-block.
+"""ReCamMaster: a whole Wan2.1 DiT with a camera encoder and a projector in every block.
 
 Its training sets cam_encoder, projector and self_attn of every block free and freezes the rest. The
 camera weights alone on another Wan2.1 DiT are therefore not ReCamMaster: its self-attention (q, k,
@@ -13,11 +12,13 @@ import torch
 
 from ..model.adapter import AdapterConfig
 from ..model.camera_encoder import NUM_POSE_VALUES
-from ..weights.detection import Shapes, WeightFile
+from .published import DitSizes, PublishedBase, Shapes
 
-SHIFT = 5.0  # FlowMatchScheduler(shift=5, ...) in its pipeline
+# shift: FlowMatchScheduler(shift=5, ...) in its pipeline.
+RECAMMASTER = PublishedBase(
+    "recammaster", "ReCamMaster", "Wan2.1", "T2V", 16, 16, shift=5.0, has_camera_weights=True
+)
 _MODULES = (".cam_encoder.", ".projector.")
-_WAN21_CHANNELS = 16
 
 
 def is_camera_weight(name: str) -> bool:
@@ -25,17 +26,19 @@ def is_camera_weight(name: str) -> bool:
     return name.startswith("blocks.") and any(module in name for module in _MODULES)
 
 
-def camera_config(shapes: Shapes, file: WeightFile) -> AdapterConfig:
-    """The adapter that the camera weights of a ReCamMaster file make.
+def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> AdapterConfig:
+    """The adapter that the camera weights of a file make.
+
+    prefix: of every key. sizes: of the DiT in the same file, None for cameras alone.
 
     Raises: ValueError naming a camera weight that is missing or of another size.
     """
     num_blocks = 0
-    while f"{file.prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
+    while f"{prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
         num_blocks += 1
-    dim = shapes[f"{file.prefix}blocks.0.cam_encoder.weight"][0]
-    if file.sizes is not None:
-        num_blocks = file.sizes.num_blocks
+    dim = shapes[f"{prefix}blocks.0.cam_encoder.weight"][0]
+    if sizes is not None:
+        num_blocks = sizes.num_blocks
     wanted = {
         "cam_encoder.weight": (dim, NUM_POSE_VALUES),
         "cam_encoder.bias": (dim,),
@@ -44,7 +47,7 @@ def camera_config(shapes: Shapes, file: WeightFile) -> AdapterConfig:
     }
     for i in range(num_blocks):
         for name, shape in wanted.items():
-            found = shapes.get(f"{file.prefix}blocks.{i}.{name}")
+            found = shapes.get(f"{prefix}blocks.{i}.{name}")
             if found != shape:
                 raise ValueError(
                     f"ReCamMaster's blocks.{i}.{name} got {found or 'nothing'}, wanted {shape}; "
@@ -53,7 +56,7 @@ def camera_config(shapes: Shapes, file: WeightFile) -> AdapterConfig:
     return AdapterConfig(
         dim=dim,
         num_blocks=num_blocks,
-        in_channels=file.sizes.in_channels if file.sizes else _WAN21_CHANNELS,
+        in_channels=sizes.in_channels if sizes else RECAMMASTER.in_channels,
         has_tokenizers=False,
         has_merging=False,
         clean_timestep="target",

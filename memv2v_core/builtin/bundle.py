@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ..bases.base_info import BaseInfo, adapted
 from ..model.adapter import MemoryAdapter
 from ..model.diffusers_view import DiffusersView
-from ..vocabulary import Task
 from ..weights.checkpoint import read_adapter, save_adapter, to_diffusers_names, to_native_names
 from ..weights.weight_files import read_weights
 from .codec import Codec
+from .info import BuiltinInfo, DitConfig, builtin_base
 from .text_encoder import TextConfig, TextEncoder
 
 if TYPE_CHECKING:
@@ -29,63 +30,26 @@ STORED_DTYPE = torch.float16
 VOCABULARY = "spiece_model"
 
 
-@dataclass(frozen=True)
-class DitConfig:
-    """Sizes of a small Wan-style DiT.
-
-    channels: of its latents; of them only the first `used_channels` carry the video, all if None.
-    has_source_channels: one that edits takes the source beside the target.
-    """
-
-    dim: int = 256
-    num_heads: int = 4
-    num_layers: int = 6
-    ffn_dim: int = 768
-    text_dim: int = 64
-    freq_dim: int = 64
-    channels: int = 16
-    has_source_channels: bool = False
-    used_channels: int | None = None
-
-    @property
-    def num_used(self) -> int:
-        return self.channels if self.used_channels is None else self.used_channels
-
-    @property
-    def in_channels(self) -> int:
-        return self.channels * (2 if self.has_source_channels else 1)
-
-
-@dataclass(frozen=True)
-class BuiltinInfo:
-    """What a built-in model was trained for; stored beside its weights as JSON.
-
-    name: as shown to users. size: pixels a side. num_frames: frames of a clip. shift and num_steps:
-    of its sampler.
-    task: what it does. fov_deg: its lens, across, where it takes cameras. text: its text encoder,
-    where it reads text.
-    """
-
-    name: str
-    size: int
-    num_frames: int
-    shift: float
-    num_steps: int
-    dit: DitConfig
-    task: Task = "novel_view"
-    fov_deg: float | None = None
-    text: TextConfig | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A built-in model outside ComfyUI."""
+    """A built-in model outside ComfyUI. key: the name of its files."""
 
     info: BuiltinInfo
     backbone: DiffusersView
     adapter: MemoryAdapter
     codec: Codec
     text_encoder: TextEncoder | None = None
+    key: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.codec.analysis.weight.device
+
+    def base_info(self) -> BaseInfo:
+        """The model as memory sees it: the same description that the nodes give it."""
+        base = builtin_base(self.key, self.info, self.codec.ratios)
+        return adapted(base, self.adapter.config, "trained")
 
     def empty_context(self, rows: int) -> torch.Tensor:
         """The empty prompt (rows, 1, text width) of a model that reads no text."""
@@ -162,7 +126,7 @@ def load_bundle(name: str, device: torch.device | None = None) -> Bundle:
     for module in (dit, adapter, codec, text_encoder):
         if module is not None:
             module.eval().requires_grad_(False).to(device)
-    return Bundle(info, DiffusersView(dit), adapter, codec, text_encoder)
+    return Bundle(info, DiffusersView(dit), adapter, codec, text_encoder, name)
 
 
 def load_text_encoder(name: str, config: TextConfig) -> TextEncoder:

@@ -84,6 +84,22 @@ class Codec(nn.Module):
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         return _per_frame(lambda z: self.synthesis(z) + self.refine(z), latent[:, : self.used])
 
+    @torch.no_grad()
+    def encode_frames(self, frames: torch.Tensor) -> torch.Tensor:
+        """Latents (..., C, F, h, w) of frames (..., F, 3, H, W) in [0, 1]."""
+        device = self.analysis.weight.device
+        video = frames.reshape(-1, *frames.shape[-4:]).to(device).transpose(1, 2) * 2 - 1
+        latent = self.encode(video)
+        return latent.reshape(*frames.shape[:-4], *latent.shape[1:])
+
+    @torch.no_grad()
+    def decode_frames(self, latent: torch.Tensor) -> torch.Tensor:
+        """Frames (..., F, 3, H, W) in [0, 1], on the CPU, of latents (..., C, F, h, w)."""
+        device = self.analysis.weight.device
+        video = self.decode(latent.reshape(-1, *latent.shape[-4:]).to(device))
+        frames = ((video + 1) / 2).clamp(0, 1).transpose(1, 2).cpu()
+        return frames.reshape(*latent.shape[:-4], *frames.shape[1:])
+
 
 @torch.no_grad()
 def start_codec(codec: Codec, basis: PatchBasis) -> None:

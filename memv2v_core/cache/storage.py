@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..atomic_files import BREAKER_NAME, LOCK_NAME, FolderLock, is_temp, remove_file
+from ..atomic_files import is_temp, remove_file
 from .entry import MemoryEntry
 from .entry_file import ENTRY_SUFFIX, entry_path, read_entry, write_entry
+from .folder_lock import BREAKER_NAME, LOCK_NAME, FolderLock
 from .manifest import EMPTY, MANIFEST_NAME, Manifest, merged, read_manifest, rebuilt, write_manifest
 from .memory_cache import MemoryCache
 

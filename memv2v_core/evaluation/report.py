@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .novel_view.claims import Claim
+from .claims import Claim
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _VERDICTS = {True: "pass", False: "FAIL", None: ""}

@@ -6,7 +6,6 @@ it was, and so are the memories that the model saw.
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +14,8 @@ import torch
 
 from ..cache.entry import MemoryEntry, Segment
 from ..cache.memory_cache import MemoryCache, preferred
+from ..vocabulary import EditMode
+from .settings import SamplerSettings
 
 State = Literal["missing", "done", "stale"]
 _HASH_BYTES = 16
@@ -45,21 +46,6 @@ class Recipe:
         if self.redo_seed is None:
             return entry.recipe.partition(_REDONE)[0] == self.content
         return entry.recipe == str(self)
-
-
-def parse_segments(text: str, num_segments: int) -> frozenset[int]:
-    """Indices from 0 of the segments that `text` names by numbers from 1, as in "2, 5".
-
-    Raises: ValueError for what is no number and for a segment that the video does not have.
-    """
-    words = [word for word in re.split(r"[,;\s]+", text) if word]
-    wrong = [word for word in words if not word.isdecimal() or not 1 <= int(word) <= num_segments]
-    if wrong:
-        raise ValueError(
-            f"redo got {', '.join(map(repr, wrong))}, wanted numbers from 1 to {num_segments}, the "
-            "segments of this video, as in '2, 5'; leave it empty to redo none"
-        )
-    return frozenset(int(word) - 1 for word in words)
 
 
 def segment_seed(seed: int, idx: int) -> int:
@@ -132,6 +118,32 @@ def seen_by(entries: Mapping[int, MemoryEntry], segment: Segment, model_name: st
     """
     earlier = tuple(entries[idx] for idx in sorted(entries) if idx < segment.idx)
     return MemoryCache(model_name=model_name if earlier else None, entries=earlier)
+
+
+def hash_settings(
+    model: object,
+    vae: object,
+    prompts: object,
+    sampler: SamplerSettings,
+    mode: EditMode,
+    memory: tuple[object, ...],
+    fifo_window: int,
+) -> str:
+    """Hash of all that decides every segment of an edit alike.
+
+    model, vae, prompts: what decides a result of each, as plain values and tensors. memory: see
+    `MemorySettings.parts`. fifo_window: latent frames that the FIFO mode sees at once. What a mode
+    does not read does not count: changing it starts nothing over.
+    """
+    by_mode: dict[EditMode, tuple[object, ...]] = {
+        "memory": memory,
+        "independent": (),
+        "fifo": (fifo_window,),
+    }
+    settings = vars(sampler)
+    if mode == "fifo":
+        settings = {name: value for name, value in settings.items() if name != "sampler_name"}
+    return content_hash(model, vae, prompts, tuple(settings.values()), mode, by_mode[mode])
 
 
 def content_hash(*parts: object) -> str:

@@ -38,6 +38,13 @@ class FrameCameras:
         relative = trajectory.relative_to(reference)
         return cls(relative.c2w[None].float(), relative.intrinsics[None].float())
 
+    @classmethod
+    def joined(cls, rows: Sequence["FrameCameras"]) -> "FrameCameras":
+        """The cameras of all rows as one batch; every row has as many frames."""
+        return cls(
+            torch.cat([row.c2w for row in rows]), torch.cat([row.intrinsics for row in rows])
+        )
+
     def poses(self) -> torch.Tensor:
         """[R|t] row by row, (B, T, 12)."""
         return self.c2w[:, :, :3].flatten(2)

@@ -49,7 +49,7 @@ class CleanTokens:
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence:
+class TokenSequence:
     """All tokens on their way through the blocks, with what each one carries."""
 
     x: torch.Tensor  # (B, L, D)
@@ -76,7 +76,7 @@ def memory_forward(
     inputs: MemoryInputs,
     clean: CleanTokens | None = None,
     on_merge: Callable[[int, MergePlan], None] | None = None,
-    probe: "Callable[[int, torch.Tensor, Sequence], None] | None" = None,
+    probe: "Callable[[int, torch.Tensor, TokenSequence], None] | None" = None,
 ) -> torch.Tensor:
     """The DiT's output (B, C, T, H, W) for a noisy `latent` (B, Cin, T, H, W) that sees `inputs`.
 
@@ -220,13 +220,13 @@ def _pose_of_token(layout: SequenceLayout) -> torch.Tensor:
     return torch.cat(counts)
 
 
-def _join(target: torch.Tensor, clean: CleanTokens) -> Sequence:
+def _join(target: torch.Tensor, clean: CleanTokens) -> TokenSequence:
     x = target
     if clean.tokens is not None:
         x = torch.cat((target, clean.tokens.to(target).expand(target.shape[0], -1, -1)), dim=1)
     device = target.device
     rays = clean.rays.to(device) if clean.rays is not None else None
-    return Sequence(
+    return TokenSequence(
         x,
         clean.positions[None].to(device),
         clean.pose_of_token[None, :, None].to(device),
@@ -251,7 +251,7 @@ def _embed_time(
 
 
 def score_frames(
-    backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig
+    backbone: Backbone, i: int, h: torch.Tensor, sequence: TokenSequence, config: MergeConfig
 ) -> torch.Tensor:
     """Responsiveness (B, frames) of every frame that may be merged before block `i`, whose
     attention sees `h`.
@@ -264,13 +264,13 @@ def score_frames(
 
 
 def _plan(
-    backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, config: MergeConfig
+    backbone: Backbone, i: int, h: torch.Tensor, sequence: TokenSequence, config: MergeConfig
 ) -> MergePlan:
     return plan_merge(sequence.layout, config, score_frames(backbone, i, h, sequence, config))
 
 
 def _query_and_key(
-    backbone: Backbone, i: int, h: torch.Tensor, sequence: Sequence, rotated: bool
+    backbone: Backbone, i: int, h: torch.Tensor, sequence: TokenSequence, rotated: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     first = sequence.layout.num_target_tokens
     query, key = backbone.query(i, h[:, :first]), backbone.key(i, h[:, first:])
@@ -281,8 +281,8 @@ def _query_and_key(
 
 
 def _merge(
-    adapter: MemoryAdapter | None, merger_idx: int, sequence: Sequence, plan: MergePlan
-) -> Sequence:
+    adapter: MemoryAdapter | None, merger_idx: int, sequence: TokenSequence, plan: MergePlan
+) -> TokenSequence:
     rows = sequence.x.shape[0]
     learned = adapter is not None and len(adapter.mergers) > 0
     merge_tokens = (lambda grid: adapter.merge(grid, merger_idx)) if learned else merge_average
@@ -292,7 +292,7 @@ def _merge(
     ) -> torch.Tensor | None:
         return None if values is None else plan.apply(values.expand(rows, -1, -1), merge)
 
-    return Sequence(
+    return TokenSequence(
         x=plan.apply(sequence.x, merge_tokens),
         positions=carry(sequence.positions, merge_average),
         pose_of_token=carry(sequence.pose_of_token, lambda grid: grid[:, :, ::2, ::2]),
@@ -315,7 +315,7 @@ class _Block:
     num_target: int
 
     def run(
-        self, sequence: Sequence, rope: Any, text: torch.Tensor
+        self, sequence: TokenSequence, rope: Any, text: torch.Tensor
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
             backbone, i = self.backbone, self.block_idx
@@ -329,7 +329,7 @@ class _Block:
 
         return forward
 
-    def attention_input(self, sequence: Sequence) -> torch.Tensor:
+    def attention_input(self, sequence: TokenSequence) -> torch.Tensor:
         """What self-attention sees: norm1, modulation, then each token's own camera (Eq. 17)."""
         h = self._modulate(self.backbone.norm(self.block_idx, 1, sequence.x), 0)
         if self.adapter is None or self.poses is None or not self.adapter.config.has_cameras:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
-from ..evaluation.metrics.consistency import Disagreement
 from .canvas import FAINT_TEXT, GRID, TEXT, Canvas, stack_pictures
 
 FULL_SCALE = 0.4  # mean absolute difference drawn in the hottest colour
@@ -19,6 +19,23 @@ _ANCHORS = (
 _BACKGROUND_SHARE = 0.25
 _TILE_PX = 176
 _TITLES = ("earlier turn", "warped to the later view", "later turn", "difference")
+
+
+class Disagreement(Protocol):
+    """What is drawn of a comparison; `evaluation.metrics.consistency` measures it."""
+
+    @property
+    def mae(self) -> float: ...
+    @property
+    def psnr(self) -> float: ...
+    @property
+    def num_pixels(self) -> int: ...
+    @property
+    def heat_map(self) -> torch.Tensor: ...
+    @property
+    def mask(self) -> torch.Tensor: ...
+    @property
+    def warped(self) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +57,13 @@ def heat_colours(values: torch.Tensor) -> torch.Tensor:
     return torch.lerp(anchors[idx], anchors[idx + 1], (position - below)[..., None])
 
 
-def heat_map_video(turn_b: torch.Tensor, disagreement: Disagreement) -> torch.Tensor:
-    """Frames (F, H, W, 3) of the later turn, dim and grey, with the differences in colour inside
-    the region.
-    """
-    grey = turn_b.mean(1)[..., None].expand(-1, -1, -1, 3) * _BACKGROUND_SHARE
-    heat = heat_colours(disagreement.heat_map[:, 0] / FULL_SCALE)
-    return torch.where(disagreement.mask[:, 0, :, :, None], heat, grey)
+def heat_map_video(
+    turn_b: torch.Tensor, disagreement: Disagreement, frames: slice = slice(None)
+) -> torch.Tensor:
+    """Frames (F, H, W, 3) of the later turn, dim and grey, the region's differences in colour."""
+    mask = disagreement.mask[frames, 0, :, :, None]
+    grey = turn_b[frames].mean(1)[..., None].expand(-1, -1, -1, 3) * _BACKGROUND_SHARE
+    return torch.where(mask, heat_colours(disagreement.heat_map[frames, 0] / FULL_SCALE), grey)
 
 
 def draw_pairs(pairs: Sequence[ComparedPair]) -> torch.Tensor:
@@ -68,7 +85,7 @@ def _row(pair: ComparedPair, tile_height_px: int) -> torch.Tensor:
         f"MAE {result.mae:.4f}   PSNR {result.psnr:.1f} dB   {share:.0%} of the picture compared"
     )
     canvas.text((236, 6), numbers, TEXT, 14)
-    heat = heat_map_video(pair.turn_b[frame_idx : frame_idx + 1], _frame(result, frame_idx))[0]
+    heat = heat_map_video(pair.turn_b, result, slice(frame_idx, frame_idx + 1))[0]
     tiles = (pair.turn_a[frame_idx], result.warped[frame_idx], pair.turn_b[frame_idx])
     for i, tile in enumerate((*(tile.movedim(0, -1) for tile in tiles), heat)):
         left = 6 + i * (_TILE_PX + 6)
@@ -76,12 +93,6 @@ def _row(pair: ComparedPair, tile_height_px: int) -> torch.Tensor:
         canvas.box(left, 44, _TILE_PX, tile_height_px, GRID)
         canvas.paste(tile, left, 44, _TILE_PX, tile_height_px)
     return canvas.picture()
-
-
-def _frame(result: Disagreement, frame_idx: int) -> Disagreement:
-    frame = slice(frame_idx, frame_idx + 1)
-    heat_map, mask, warped = result.heat_map[frame], result.mask[frame], result.warped[frame]
-    return Disagreement(result.mae, result.psnr, result.num_pixels, heat_map, mask, warped)
 
 
 def _colour_scale() -> torch.Tensor:

@@ -10,7 +10,7 @@ from ..cameras.trajectory import CameraTrajectory
 from ..retrieval.video_fov import VideoFovConfig
 from .canvas import FAINT_TEXT, SERIES, SOURCE, TEXT, Canvas, stack_pictures
 from .planes import PLANES, draw_plane
-from .sphere import View, draw_sphere
+from .sphere import SphereView, draw_sphere
 
 
 def path_from_poses(poses: torch.Tensor, intrinsics: torch.Tensor) -> CameraTrajectory:
@@ -35,9 +35,9 @@ def draw_path(
     path = path_from_poses(poses, intrinsics)
     planes = stack_pictures([draw_plane(plane, path, source) for plane in PLANES], is_row=True)
     width_px = planes.shape[1]
-    views = [View(path, SERIES[0])]
+    views = [SphereView(path, SERIES[0])]
     if source is not None:
-        views.insert(0, View(source, SOURCE))
+        views.insert(0, SphereView(source, SOURCE))
     sphere = draw_sphere(views, source or path, width_px, config)
     return stack_pictures([_caption(path, source, width_px), planes, sphere], gap=6)
 

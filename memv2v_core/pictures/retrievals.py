@@ -19,7 +19,7 @@ from .canvas import (
     blend,
     stack_pictures,
 )
-from .sphere import View, draw_sphere
+from .sphere import SphereView, draw_sphere
 
 _WIDTH_PX = 760
 _ROW_PX = 104
@@ -71,9 +71,10 @@ def _header(retrieval: Retrieval) -> torch.Tensor:
 
 def _chosen_sphere(retrieval: Retrieval, config: VideoFovConfig) -> torch.Tensor:
     views = [
-        View(found.entry.camera, rank_colour(rank)) for rank, found in enumerate(retrieval.ranked)
+        SphereView(found.entry.camera, rank_colour(rank))
+        for rank, found in enumerate(retrieval.ranked)
     ]
-    views.append(View(retrieval.query, QUERY, is_filled=False))
+    views.append(SphereView(retrieval.query, QUERY, is_filled=False))
     return draw_sphere(views, retrieval.query, _WIDTH_PX, config)
 
 
@@ -94,7 +95,10 @@ def _row(
         canvas.text((46, _ROW_PX / 2 - 8), "no picture", FAINT_TEXT, 12)
     else:
         canvas.paste(thumbnail, 14, 8, 132, _ROW_PX - 16)
-    views = [View(candidate.entry.camera, colour), View(retrieval.query, QUERY, is_filled=False)]
+    views = [
+        SphereView(candidate.entry.camera, colour),
+        SphereView(retrieval.query, QUERY, is_filled=False),
+    ]
     sphere = draw_sphere(views, retrieval.query, _SPHERE_PX, config)
     canvas.paste(sphere, 156, (_ROW_PX - _SPHERE_PX // 2) // 2, _SPHERE_PX, _SPHERE_PX // 2)
     _describe(canvas, rank, candidate, is_chosen, ink, config)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ..cache.entry import Segment
+from ..clips.segments import segment_text
 from ..retrieval.selection import RankedEntry, Retrieval
 from .canvas import BACKGROUND, FAINT_TEXT, GRID, PANEL, QUERY, TEXT, Canvas, stack_pictures
 from .retrievals import entry_thumbnail, rank_colour
@@ -40,16 +41,6 @@ def draw_segments(
         canvas.text((8, 5), note, FAINT_TEXT)
         pictures.append(canvas.picture())
     return stack_pictures(pictures, gap=6)
-
-
-def segment_text(segment: Segment) -> str:
-    """A segment in words, numbers from 1."""
-    span = (
-        f"frames {segment.start + 1} to {segment.stop}"
-        if segment.num_frames > 1
-        else f"frame {segment.stop}"
-    )
-    return f"segment {segment.idx + 1}: {span}, shot {segment.shot + 1}"
 
 
 def _query_row(segment: Segment, frame: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ _LABELLED_FROM_PX = 400
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SphereView:
     """One path on the sphere: filled, or only outlined."""
 
     path: CameraTrajectory
@@ -25,7 +25,7 @@ class View:
 
 
 def draw_sphere(
-    views: Sequence[View],
+    views: Sequence[SphereView],
     reference: CameraTrajectory,
     width_px: int = 480,
     config: VideoFovConfig | None = None,

@@ -1,9 +1,7 @@
-"""Which earlier segments of a long video help to edit the next one: those whose sources look like
-its own.
-"""
+"""Which earlier segments of a long video help to edit the next one: those whose sources look alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,17 +11,34 @@ from .descriptors import default_min_similarity
 from .selection import RankedEntry, Retrieval, take
 
 
+@dataclass(frozen=True, eq=False)
+class SegmentQuery:
+    """The segment to edit next, and what its source looks like, where that was asked for.
+
+    descriptor: (D,) of the source's true frames, by the extractor `descriptor_name`.
+    """
+
+    segment: Segment
+    descriptor: torch.Tensor | None = None
+    descriptor_name: str = ""
+
+
 @dataclass(frozen=True)
 class SegmentRetrievalConfig:
-    """enforce_recent_first: the segment just before comes first, whatever its similarity.
-    shot_aware: not across a cut, and segments of another shot count only from `min_similarity` on;
-    False ranks as the paper does. min_similarity: cosine of two source descriptors, -1 to 1; None
-    takes the default of the descriptor.
+    """How earlier segments are ranked.
+
+    enforce_recent_first: the segment just before comes first, whatever its similarity.
+    shot_aware: segments of another shot count only from `min_similarity` on, and a segment over a
+    cut is nobody's predecessor. False ranks as the paper does.
+    min_similarity: cosine of two source descriptors, -1 to 1; None is the descriptor's default.
+    has_previous_range: whether the base has a temporal range for the segment before. A base whose
+    source has tokens of its own has none: there the segment before is a memory like the others.
     """
 
     enforce_recent_first: bool = True
     shot_aware: bool = True
     min_similarity: float | None = None
+    has_previous_range: bool = True
 
 
 def retrieve_by_similarity(
@@ -34,12 +49,11 @@ def retrieve_by_similarity(
     k: int,
     config: SegmentRetrievalConfig | None = None,
 ) -> Retrieval:
-    """The `k` earlier segments whose sources are most like the source of `segment`, whose
-    `descriptor` (D,) is given.
+    """The `k` earlier segments whose sources are most like the source of `segment`.
 
-    Only entries with a smaller `segment.idx` count, of several for one segment the pinned, else the
-    newest. See `take` for pins; a pinned entry of another shot is chosen however little it
-    resembles.
+    descriptor: (D,) of that source. Only entries with a smaller `segment.idx` count; of several
+    for one segment the pinned, else the newest. See `take` for pins; a pinned entry of another shot
+    is chosen however little it resembles.
 
     Departs from the paper: with `shot_aware` a new shot that resembles none before gets no memory,
     where the paper's ranking would hand it the shot before and leak that into it (App. G).
@@ -49,34 +63,49 @@ def retrieve_by_similarity(
     Source: Alg. 2, arXiv:2601.16296v2.
     """
     config = config or SegmentRetrievalConfig()
-    entries = _earlier(cache, segment)
-    scores = _similarities(entries, descriptor, descriptor_name)
     threshold = config.min_similarity
     if threshold is None:
         threshold = default_min_similarity(descriptor_name)
+
+    # Step 1: rank by similarity, the later segment first where two are equally alike.
+    entries = _earlier(cache, segment)
+    scores = _similarities(entries, descriptor, descriptor_name)
     candidates = [
         RankedEntry(entry, score, is_previous=_is_previous(entry, segment, config))
         for entry, score in zip(entries, scores, strict=True)
     ]
-    order = sorted(candidates, key=lambda found: (-found.score, -found.entry.segment.idx))
+    order = sorted(candidates, key=lambda found: (-found.score, -_place(found.entry).idx))
     if config.enforce_recent_first:
         order.sort(key=lambda found: not found.is_previous)
+
+    # Step 2: another shot counts only where it looks alike, or where the user pinned it.
     counts = [
         not config.shot_aware
-        or found.entry.segment.shot == segment.shot
+        or _place(found.entry).shot == segment.shot
         or found.score >= threshold
+        or found.entry.is_pinned
         for found in order
     ]
-    counting = [
-        found for found, does in zip(order, counts, strict=True) if does or found.entry.is_pinned
-    ]
-    others = [
-        found
-        for found, does in zip(order, counts, strict=True)
-        if not (does or found.entry.is_pinned)
-    ]
+    counting = [found for found, does in zip(order, counts, strict=True) if does]
+    others = [found for found, does in zip(order, counts, strict=True) if not does]
+
+    # Step 3: take k. What never counted is listed last.
     ranked, rejected = take(counting, k)
-    return Retrieval(None, ranked, (*rejected, *others))
+    retrieval = Retrieval(None, ranked, (*rejected, *others))
+    return retrieval if config.has_previous_range else _without_previous(retrieval)
+
+
+def _without_previous(retrieval: Retrieval) -> Retrieval:
+    ranked, rejected = (
+        tuple(replace(found, is_previous=False) for found in part)
+        for part in (retrieval.ranked, retrieval.rejected)
+    )
+    return Retrieval(retrieval.query, ranked, rejected)
+
+
+def _place(entry: MemoryEntry) -> Segment:
+    assert entry.segment is not None, "only entries of a long video are compared here"
+    return entry.segment
 
 
 def _earlier(cache: MemoryCache, segment: Segment) -> list[MemoryEntry]:
@@ -89,8 +118,8 @@ def _earlier(cache: MemoryCache, segment: Segment) -> list[MemoryEntry]:
 
 
 def _is_previous(entry: MemoryEntry, segment: Segment, config: SegmentRetrievalConfig) -> bool:
-    is_same_shot = entry.segment.shot == segment.shot or not config.shot_aware
-    return entry.segment.idx == segment.idx - 1 and is_same_shot
+    is_same_shot = _place(entry).shot == segment.shot or not config.shot_aware
+    return _place(entry).idx == segment.idx - 1 and is_same_shot
 
 
 def _similarities(
@@ -110,7 +139,7 @@ def _similarities(
                 "none" if held is None else f"{held.numel()} numbers of {entry.descriptor_name!r}"
             )
             raise ValueError(
-                f"source descriptor of segment {entry.segment.idx + 1} got {name}, wanted "
+                f"source descriptor of segment {_place(entry).idx + 1} got {name}, wanted "
                 f"{query.numel()} numbers of {descriptor_name!r}; use one descriptor for the whole "
                 "video, or start a new session"
             )

@@ -1,176 +1,222 @@
-"""One turn: from a plan and cameras to what the DiT is given, and outside ComfyUI to the finished
-entry.
+"""One turn: a source, a path, and the memories that the model sees while it edits.
+
+C channels, T latent frames, H W rows and columns of latents.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from ..bases.base_info import BaseInfo
 from ..cache.entry import MemoryEntry
-from ..cameras.trajectory import CameraTrajectory
-from ..model.adapter import MemoryAdapter
-from ..model.backbone import Backbone
+from ..cameras.trajectory import CameraTrajectory, require_length, static_trajectory
 from ..model.camera_encoder import FrameCameras
-from ..model.memory_inputs import ConditioningStream, MemoryInputs
-from ..model.memory_model import memory_forward, tokenize_clean
-from ..shapes import latent_frame_indices
+from ..model.memory_inputs import MemoryInputs
+from ..shapes import latent_frame_indices, num_latent_frames
 from ..tokens.budget import TokenPlan
-from ..tokens.positions import temporal_indices
 from ..tokens.tokenizers import BASE_KERNEL
-from ..vocabulary import CameraConditioning
-from .flow_match import sample_euler, shifted_sigmas
+from ..vocabulary import CameraConditioning, Role
+from .inputs import CleanVideo, assemble_inputs
 
 Normalise = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
-    """The source video of an editing session and the path asked for this turn.
+class Turn:
+    """One edit: all that decides what the model sees, but for prompts and noise.
 
-    source_latent: (C, T, H, W) in the VAE's unnormalised space, or None. Paths have one camera a
-    (padded) pixel frame.
+    source: (C, T, H, W) in the VAE's unnormalised space, or None.
+    source_path, target_path: one camera a (padded) pixel frame, None for a base without cameras.
+    plan: the memories; None asks for a turn by itself, an empty plan found none.
     """
 
-    source_latent: torch.Tensor | None
-    source_path: CameraTrajectory | None
-    target_path: CameraTrajectory | None
+    base: BaseInfo
+    source: torch.Tensor | None = None
+    source_path: CameraTrajectory | None = None
+    target_path: CameraTrajectory | None = None
+    plan: TokenPlan | None = None
 
+    @property
+    def memories(self) -> tuple[MemoryEntry, ...]:
+        """The memories, best first."""
+        return self.plan.retrieval.entries if self.plan is not None else ()
 
-def memory_inputs(
-    shot: Shot, plan: TokenPlan | None, num_latent: int, base: BaseInfo, normalise: Normalise
-) -> MemoryInputs:
-    """What the DiT is given beside the noisy target of `num_latent` latent frames.
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """The kernel of every memory."""
+        return self.plan.kernels if self.plan is not None else ()
 
-    normalise: from the VAE's latent space to the DiT's. Cameras are relative to the source's first
-    frame. A base that takes its source on the channel axis gets no source tokens, and each memory
-    with the source it was made from.
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is nothing to see: the model stays as it is."""
+        return self.source is None and self.target_path is None and not self.memories
 
-    Raises: ValueError when a path is shorter than its video, memories have no camera path to be
-    relative to, or a memory lacks the source that the base takes with it.
-    """
-    reference = shot.source_path or shot.target_path
-    has_cameras = shot.target_path is not None
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of the target: the source's; else as long as the path and as large as the
+        memories; else what the base was made for.
 
-    def cameras(path: CameraTrajectory | None, count: int) -> FrameCameras | None:
-        if not has_cameras:
+        Raises: ValueError for a path whose length the VAE's temporal ratio does not fit.
+        """
+        if self.source is not None:
+            channels, num_latent, height, width = self.source.shape
+            return channels, num_latent, height, width
+        num_latent = self.memories[0].latent.shape[1] if self.memories else 1
+        if self.target_path is not None:
+            num_latent = num_latent_frames(self.target_path.num_frames, self.base.ratios.temporal)
+        height, width = self.base.latent_size
+        if self.memories:
+            _, _, height, width = self.memories[0].latent.shape
+        return self.base.ratios.channels, num_latent, height, width
+
+    def inputs(self, normalise: Normalise) -> MemoryInputs:
+        """What the DiT is given beside the noisy target.
+
+        normalise: from the VAE's latent space to the DiT's. Cameras are relative to the source's
+        first frame.
+
+        Raises: ValueError when a path is shorter than its video, memories have no camera path to be
+        relative to, or a memory lacks the source that the base takes with it.
+        """
+        num_target, plan = self.latent_shape[1], self.plan
+        videos = []
+        if self.source is not None:
+            cameras = self._cameras(self.source_path, self.source.shape[1])
+            latent = normalise(self.source.unsqueeze(0))
+            videos.append(CleanVideo("source", BASE_KERNEL, latent, cameras=cameras))
+        if plan is not None:
+            for ranked, kernel in zip(plan.retrieval.ranked, plan.kernels, strict=True):
+                entry = ranked.entry
+                role: Role = "previous" if ranked.is_previous else "memory"
+                source = None
+                if not self.base.has_source_tokens:
+                    source = normalise(_source_of(entry).unsqueeze(0))
+                cameras = self._cameras(entry.camera, entry.latent.shape[1])
+                latent = normalise(entry.latent.unsqueeze(0))
+                videos.append(CleanVideo(role, kernel, latent, source, cameras))
+        return assemble_inputs(
+            self.base,
+            num_target,
+            videos,
+            target_cameras=self._cameras(self.target_path, num_target),
+            merging=None if plan is None else plan.merging_for(self.base.mode),
+            memory_range="own" if plan is None else plan.memory_range,
+            camera_conditioning=self._camera_conditioning(),
+        )
+
+    def describe(self) -> str:
+        """What the model will see, which mode runs, and what had to be assumed."""
+        pairs = zip(self.memories, self.kernels, strict=True)
+        seen = ", ".join(f"turn {entry.turn} at 1x{kernel}x{kernel}" for entry, kernel in pairs)
+        lines = [f"{self.base.model_name}, {self.base.mode} mode", f"memories: {seen or 'none'}"]
+        if self.source_path is not None and self.source_path.is_assumed:
+            lines.append("the source's camera is unknown and taken as static")
+        return "\n".join(lines)
+
+    def of_frames(self, frames: slice) -> "Turn":
+        """The same turn on these latent frames alone, without memories."""
+        assert self.source is not None, "a turn without a source has no frames to choose from"
+        chosen = range(self.source.shape[1])[frames]
+        ratio = self.base.ratios.temporal
+        pixels = tuple(range(chosen.start * ratio, (chosen.stop - 1) * ratio + 1))
+        paths = (self.source_path, self.target_path)
+        source_path, target_path = (path and path.frames(pixels) for path in paths)
+        return Turn(self.base, self.source[:, frames], source_path, target_path)
+
+    def seeing(self, plan: TokenPlan | None) -> "Turn":
+        """The same turn with the memories of another plan."""
+        return replace(self, plan=plan)
+
+    def _cameras(self, path: CameraTrajectory | None, num_latent: int) -> FrameCameras | None:
+        """The cameras (1, T, ...) of a video's latent frames; None where the turn has none."""
+        if self.target_path is None:
             return None
         if path is None:
             raise ValueError(
-                "source_camera got nothing, wanted a camera path; connect one or use a static path"
+                "source_camera is not connected, wanted a camera path; connect one or use a static "
+                "path"
             )
-        chosen = path.frames(latent_frame_indices(count, base.ratios.temporal))
-        return FrameCameras.from_trajectory(chosen, reference)
+        chosen = path.frames(latent_frame_indices(num_latent, self.base.ratios.temporal))
+        return FrameCameras.from_trajectory(chosen, self.source_path or self.target_path)
 
-    streams = []
-    if shot.source_latent is not None and base.has_source_tokens:
-        count = shot.source_latent.shape[1]
-        indices = temporal_indices("source", num_latent, count)
-        latent = normalise(shot.source_latent.unsqueeze(0))
-        streams.append(
-            ConditioningStream(
-                "source", BASE_KERNEL, latent, indices, cameras(shot.source_path, count)
-            )
+    def _camera_conditioning(self) -> CameraConditioning:
+        if self.plan is None or self.plan.camera_conditioning == "as_trained":
+            return self.base.camera_conditioning
+        return self.plan.camera_conditioning
+
+
+def checked_turn(
+    base: BaseInfo,
+    source: torch.Tensor | None = None,
+    plan: TokenPlan | None = None,
+    source_path: CameraTrajectory | None = None,
+    target_path: CameraTrajectory | None = None,
+) -> Turn:
+    """The turn of these inputs, which a user connected. An unknown source camera is static.
+
+    Raises: ValueError for cameras that the base cannot take, for path lengths that do not fit, for
+    memories of another model or size, and for a base that edits a source and has none.
+    """
+    if source is None and not base.has_source_tokens:
+        raise ValueError(
+            f"source is not connected, but {base.model_name} edits a video; connect VAE Encode"
         )
-    if plan is not None:
-        for ranked, kernel in zip(plan.retrieval.ranked, plan.kernels, strict=True):
-            entry = ranked.entry
-            count = entry.latent.shape[1]
-            role = "previous" if ranked.is_previous else "memory"
-            indices = temporal_indices(
-                role, num_latent, count, plan.memory_range, base.memory_order
-            )
-            latent = normalise(entry.latent.unsqueeze(0))
-            if not base.has_source_tokens:
-                latent = torch.cat((latent, normalise(_source_of(entry).unsqueeze(0))), dim=1)
-            streams.append(
-                ConditioningStream("memory", kernel, latent, indices, cameras(entry.camera, count))
-            )
-    return MemoryInputs(
-        streams=tuple(streams),
-        target_cameras=cameras(shot.target_path, num_latent),
-        camera_conditioning=_camera_conditioning(plan, base),
-        merging=plan.merging if plan is not None else None,
-        clean_timestep=base.clean_timestep,
-    )
-
-
-def _camera_conditioning(plan: TokenPlan | None, base: BaseInfo) -> CameraConditioning:
-    if plan is None or plan.camera_conditioning == "as_trained":
-        return base.camera_conditioning
-    return plan.camera_conditioning
+    turn = Turn(base, source, source_path, target_path, plan)
+    _require_cameras(turn)
+    if source is not None and target_path is not None:
+        num_frames = (source.shape[1] - 1) * base.ratios.temporal + 1
+        require_length(target_path, num_frames, "target")
+        if source_path is not None:
+            require_length(source_path, num_frames, "source")
+    if source_path is None and target_path is not None:
+        lens = target_path.intrinsics[0]
+        static = static_trajectory(target_path.num_frames, lens, is_assumed=True)
+        turn = replace(turn, source_path=static)
+    for entry in turn.memories:
+        _require_fit(entry, turn)
+    return turn
 
 
 def _source_of(entry: MemoryEntry) -> torch.Tensor:
-    if entry.source_latent is None or entry.source_latent.shape != entry.latent.shape:
-        got = (
-            "nothing"
-            if entry.source_latent is None
-            else f"a latent of {tuple(entry.source_latent.shape)}"
-        )
+    source = entry.source_latent
+    if source is None or source.shape != entry.latent.shape:
+        got = "nothing" if source is None else f"a latent of {tuple(source.shape)}"
         raise ValueError(
             f"the source of memory {entry.entry_id[:8]} got {got}, wanted one of "
             f"{tuple(entry.latent.shape)}: this base sees every edit beside its source; append the "
             "turn again with its source connected"
         )
-    return entry.source_latent
+    return source
 
 
-@dataclass(frozen=True)
-class SamplerConfig:
-    """Euler steps and flow shift."""
-
-    num_steps: int = 12
-    shift: float = 3.0
-
-
-@torch.no_grad()
-def sample_latent(
-    backbone: Backbone,
-    adapter: MemoryAdapter,
-    inputs: MemoryInputs,
-    context: torch.Tensor,
-    noise: torch.Tensor,
-    config: SamplerConfig,
-) -> torch.Tensor:
-    """The finished latent (B, C, T, H, W), in the DiT's space, sampled from `noise` of that
-    shape."""
-    clean = tokenize_clean(backbone, adapter, inputs, noise.shape)
-
-    def velocity(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        return memory_forward(backbone, adapter, x, timestep, context, inputs, clean)
-
-    return sample_euler(
-        velocity, noise, shifted_sigmas(config.num_steps, config.shift).to(noise.device)
-    )
+def _require_cameras(turn: Turn) -> None:
+    base = turn.base
+    for name, path in (("source_camera", turn.source_path), ("target_camera", turn.target_path)):
+        if path is not None and not base.has_cameras:
+            raise ValueError(
+                f"{name} got a path, but {base.model_name} has no camera weights; load a model "
+                "with a Memory-V2V or ReCamMaster adapter, or disconnect the path"
+            )
+    has_videos = turn.source is not None or bool(turn.memories) or turn.source_path is not None
+    if turn.target_path is None and base.has_cameras and has_videos:
+        raise ValueError(
+            "target_camera is not connected, wanted the path of this turn; connect a Camera "
+            "Trajectory"
+        )
 
 
-def finished_entry(
-    latent: torch.Tensor,
-    path: CameraTrajectory,
-    *,
-    model_name: str,
-    mode: str,
-    num_frames: int,
-    turn: int,
-    seed: int,
-    **details: object,
-) -> MemoryEntry:
-    """The cache entry of a finished turn; `latent` (C, T, H, W) in the VAE's unnormalised space.
-
-    details: further fields of `MemoryEntry`, such as prompt, parent_id, source_latent and
-    thumbnail.
-    """
-    return MemoryEntry(
-        latent=latent,
-        camera=path,
-        model_name=model_name,
-        mode=mode,
-        num_frames=num_frames,
-        turn=turn,
-        seed=seed,
-        created_s=time.time(),
-        **details,
-    )
+def _require_fit(entry: MemoryEntry, turn: Turn) -> None:
+    if entry.model_name != turn.base.model_name:
+        raise ValueError(
+            f"memory {entry.entry_id[:8]} was made by {entry.model_name!r}, wanted "
+            f"{turn.base.model_name!r}; latents of one model mean nothing to another, so start a "
+            "new cache for this model"
+        )
+    like = turn.source
+    if like is not None and entry.latent_shape != (like.shape[0], *like.shape[2:]):
+        raise ValueError(
+            f"memory {entry.entry_id[:8]} has latents of {entry.latent_shape} (channels, height, "
+            f"width), wanted {(like.shape[0], *like.shape[2:])} as the source; use one size "
+            "throughout a session, or start a new cache"
+        )

@@ -83,6 +83,19 @@ def render_panorama(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class FilmedView:
+    """Frames (F, 3, H, W) in [0, 1] of one video and the camera of each."""
+
+    frames: torch.Tensor
+    path: CameraTrajectory
+
+
+def film_scene(scene: Scene, path: CameraTrajectory, size: int) -> FilmedView:
+    """A square video of a scene along a path, `size` pixels a side."""
+    return FilmedView(render_panorama(scene, path, size, size), path)
+
+
 def random_source_path(
     config: SceneConfig, num_frames: int, generator: torch.Generator
 ) -> CameraTrajectory:

@@ -131,11 +131,9 @@ def pool_groups(layout: SequenceLayout, config: MergeConfig) -> tuple[FrameGroup
 
 def will_merge(layout: SequenceLayout, config: MergeConfig | None) -> bool:
     """Whether a forward with `layout` treats any frame as unresponsive."""
-    return (
-        config is not None
-        and config.unresponsive != "keep"
-        and len(pool_groups(layout, config)) > 0
-    )
+    if config is None or config.unresponsive == "keep":
+        return False
+    return len(pool_groups(layout, config)) > 0
 
 
 def merged_layout(layout: SequenceLayout, config: MergeConfig) -> SequenceLayout:

@@ -7,11 +7,15 @@ from typing import Any, get_args
 
 import yaml
 
-from ..builtin.bundle import DitConfig
+from ..builtin.info import DitConfig
+from ..model.adapter import AdapterConfig
 from ..synthetic.edits import TRAINED_KINDS, EditKind
 from ..synthetic.panoramas import SceneConfig
 from ..synthetic.worlds import WorldConfig
-from ..vocabulary import Task
+from ..vocabulary import CleanTimestep, Task
+
+# What clean tokens are told by every model that is trained here.
+CLEAN_TIMESTEP: CleanTimestep = "zero"
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,19 @@ class ModelConfig(DitConfig):
     has_rays: bool = True
     has_cameras: bool = True
     has_text: bool = False
+
+    @property
+    def adapter(self) -> AdapterConfig:
+        """The adapter that is trained with the DiT."""
+        return AdapterConfig(
+            self.dim,
+            self.num_layers,
+            self.in_channels,
+            has_rays=self.has_rays and self.has_cameras,
+            clean_timestep=CLEAN_TIMESTEP,
+            has_cameras=self.has_cameras,
+            has_keyframe=self.has_source_channels,
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from ..builtin.bundle import BuiltinInfo, DitConfig, save_bundle
+from ..builtin.bundle import save_bundle
+from ..builtin.info import BuiltinInfo, DitConfig
 from ..builtin.text_encoder import TextConfig
 from .config import TrainConfig
 from .network import build_network

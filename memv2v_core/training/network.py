@@ -9,7 +9,7 @@ from torch import nn
 
 from ..builtin.bundle import build_dit
 from ..builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
-from ..model.adapter import AdapterConfig, MemoryAdapter, start_from_base
+from ..model.adapter import MemoryAdapter, start_from_base
 from ..synthetic.edits import all_instructions
 from ..synthetic.outlines import KINDS
 from .config import ModelConfig
@@ -22,17 +22,7 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
     text encoder (`text`) with what helps it to be read (`locator`), started for quick learning.
     vocabulary: of the text encoder; one of all instructions if None."""
     dit = build_dit(config)
-    adapter = MemoryAdapter(
-        AdapterConfig(
-            config.dim,
-            config.num_layers,
-            config.in_channels,
-            has_rays=config.has_rays and config.has_cameras,
-            clean_timestep="zero",
-            has_cameras=config.has_cameras,
-            has_keyframe=config.has_source_channels,
-        )
-    )
+    adapter = MemoryAdapter(config.adapter)
     if config.has_source_channels:
         _start_for_editing(dit, config)
     else:

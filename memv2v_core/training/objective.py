@@ -11,8 +11,8 @@ from torch import nn
 
 from ..model.adapter import MemoryAdapter
 from ..model.backbone import Backbone
-from ..model.memory_model import Sequence, memory_forward
-from .data.novel_view import Example
+from ..model.memory_model import TokenSequence, memory_forward
+from .data.example import Example
 
 LOCATE_WEIGHT = 0.5
 NAMED_WEIGHT = 4.0  # of a token that shows what the prompt names; about one in ten does
@@ -58,7 +58,7 @@ def flow_matching_loss(
     given = noisy if example.source is None else torch.cat((noisy, example.source), dim=1)
     seen: list[torch.Tensor] = []
 
-    def watch(block_idx: int, attention_input: torch.Tensor, sequence: Sequence) -> None:
+    def watch(block_idx: int, attention_input: torch.Tensor, sequence: TokenSequence) -> None:
         if block_idx == 2 * backbone.num_blocks // 3:
             seen.append(sequence.x[:, : sequence.layout.num_target_tokens])
 

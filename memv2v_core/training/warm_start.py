@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from ..builtin.bundle import DitConfig, load_bundle, read_info
+from ..builtin.bundle import load_bundle, read_info
+from ..builtin.info import DitConfig
 from .config import TrainConfig
 from .network import build_network
 from .trainer import CHECKPOINT_FILE, CODEC_FILE, VOCABULARY_FILE, save_checkpoint, start_run

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from ..bases.published import Shapes
 from ..bases.recammaster import camera_config, camera_state, is_camera_weight
 from ..model.adapter import AdapterConfig, MemoryAdapter
-from .detection import ADAPTER_FORMAT, Shapes, WeightFile, detect
+from .detection import ADAPTER_FORMAT, WeightFile, detect
 from .weight_files import Header, read_header, read_weights
 
 # (native name, diffusers name), Wan2.1 and Wan2.2 text-to-video
@@ -105,7 +106,7 @@ def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
             f"{path.name} in {path.parent} is {file.what}, wanted a memory adapter or a "
             f"ReCamMaster checkpoint (step20000.ckpt); {file.remedy or 'choose it as the model'}"
         )
-    config = camera_config(header.shapes, file)
+    config = camera_config(header.shapes, file.prefix, file.sizes)
     weights = read_weights(path, lambda name: is_camera_weight(name.removeprefix(file.prefix)))
     return config, camera_state(weights, file.prefix)
 
@@ -134,7 +135,7 @@ def require_whole(path: Path, header: Header, file: WeightFile) -> None:
             f"the first {missing[0]!r}; download it again"
         )
     if file.kind == "recammaster":
-        camera_config(header.shapes, file)
+        camera_config(header.shapes, file.prefix, file.sizes)
 
 
 def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: int) -> None:

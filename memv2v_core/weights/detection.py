@@ -1,15 +1,16 @@
-"""What a file of weights is, told from its keys and shapes alone."""
+"""What a file of weights is, detected from its keys and shapes alone."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..bases.published import DitSizes, Shapes
+from ..bases.registry import PUBLISHED, base_of
+
 ADAPTER_FORMAT = "memory-v2v-adapter-1"
-Shapes = Mapping[str, tuple[int, ...]]
 Layout = Literal["native", "diffusers"]
 
-BASES = ("wan2.1", "recammaster", "wan2.2-5b", "lucyedit")
 WANTED_BASE = (
     "a Wan DiT: Wan2.1-T2V (wan2.1_t2v_1.3B_bf16.safetensors), ReCamMaster (step20000.ckpt), "
     "Wan2.2-TI2V-5B or LucyEdit Dev (lucy-edit-dev-cui-fp16.safetensors)"
@@ -26,7 +27,6 @@ _PREFIXES = (
     "net.",
 )
 _SIZES = {(1536, 30): "1.3B", (5120, 40): "14B", (3072, 30): "5B"}
-_CHANNELS = {(16, 16): "wan2.1", (48, 48): "wan2.2-5b", (96, 48): "lucyedit"}
 
 # (key that only this kind has, what it is), in native names, then in diffusers'
 _OTHER_WANS = (
@@ -64,20 +64,10 @@ _FOREIGN = (
 
 
 @dataclass(frozen=True)
-class DitSizes:
-    """Sizes of a Wan DiT, read from its weights."""
-
-    dim: int
-    num_blocks: int
-    in_channels: int
-    out_channels: int
-
-
-@dataclass(frozen=True)
 class WeightFile:
     """What a file holds.
 
-    kind: one of BASES, or "adapter", "cameras" (ReCamMaster's, without a DiT), "unsupported". what:
+    kind: of a published base, or "adapter", "cameras" (ReCamMaster's, without a DiT), "unsupported". what:
     with its article where it is no base. remedy: what to do with a file that is no base. sizes,
     layout, prefix: of the DiT in it; prefix precedes every key.
     """
@@ -131,7 +121,7 @@ def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightF
 
 def require_base(file: WeightFile, name: str) -> None:
     """Raise ValueError unless a file called `name` holds a base that this pack works on."""
-    if file.kind not in BASES:
+    if file.kind not in PUBLISHED:
         raise ValueError(f"{name} is {file.what}, wanted {WANTED_BASE}; {file.remedy}")
 
 
@@ -154,21 +144,19 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
             layout,
             prefix,
         )
-    kind = _CHANNELS.get((sizes.in_channels, sizes.out_channels))
     has_cameras = f"{prefix}blocks.0.cam_encoder.weight" in shapes
-    if kind is None or (has_cameras and kind != "wan2.1"):
+    base = base_of(sizes, has_cameras)
+    if base is None:
         extra = " and camera weights" if has_cameras else ""
-        what = (
-            f"a Wan DiT of {sizes.in_channels} input and {sizes.out_channels} output "
-            f"channels{extra}"
-        )
+        channels = f"{sizes.in_channels} input and {sizes.out_channels} output channels"
         remedy = (
-            "text-to-video models have 16 or 48 of both, LucyEdit 96 and 48, image-to-video "
-            "models 36 and 16"
+            "text-to-video models have 16 or 48 of both, LucyEdit 96 and 48, image-to-video models "
+            "36 and 16"
         )
+        what = f"a Wan DiT of {channels}{extra}"
         return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
-    kind = "recammaster" if has_cameras else kind
-    return WeightFile(kind, _title(kind, sizes), "", sizes, layout, prefix)
+    size = _size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
+    return WeightFile(base.kind, base.title(size), "", sizes, layout, prefix)
 
 
 def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes:
@@ -186,16 +174,6 @@ def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes:
     out_values = shapes.get(f"{prefix}{output}.weight", (0,))[0]
     dim = shapes[prefix + head][-1] if prefix + head in shapes else patch[0]
     return DitSizes(dim, num_blocks, patch[1], out_values // patch_volume)
-
-
-def _title(kind: str, sizes: DitSizes) -> str:
-    size = _size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
-    family = "Wan2.2" if kind in ("wan2.2-5b", "lucyedit") else "Wan2.1"
-    if kind in ("recammaster", "lucyedit"):
-        return f"{'ReCamMaster' if kind == 'recammaster' else 'LucyEdit'} ({family} {size})"
-    if size == "14B":  # Wan2.1's 14B and both halves of Wan2.2's A14B have the same keys and shapes
-        return "Wan T2V 14B"
-    return f"{family} {'TI2V' if kind == 'wan2.2-5b' else 'T2V'} {size}"
 
 
 def _size_name(sizes: DitSizes) -> str | None:

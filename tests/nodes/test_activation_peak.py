@@ -11,13 +11,8 @@ from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
 from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.model.wan_view import WanView
-from memv2v_core.tokens.budget import (
-    BudgetConfig,
-    DitShape,
-    forward_cost,
-    kernels_by_rank,
-    plan_layout,
-)
+from memv2v_core.tokens.budget import BudgetConfig, kernels_by_rank
+from memv2v_core.tokens.cost import DitShape, forward_cost, plan_layout
 from memv2v_core.tokens.merging import MergeConfig
 from memv2v_core.tokens.positions import temporal_indices
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from memv2v_core.cameras.formats import save_recammaster, save_transforms
+from memv2v_core.cameras.formats.recammaster import save_recammaster
+from memv2v_core.cameras.formats.transforms import save_transforms
 from memv2v_core.cameras.presets import PresetConfig, combine_paths, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, default_intrinsics, static_trajectory
 

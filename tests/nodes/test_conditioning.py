@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from devtools.api import output_files
 from memv2v_core.model.adapter import AdapterConfig
 from memv2v_core.sampling.turn import Shot
-from memv2v_core.tokens.budget import plan_layout
+from memv2v_core.tokens.cost import plan_layout
 from memv2v_core.tokens.merging import MergeConfig
 
 EMPTY = Shot(None, None, None)

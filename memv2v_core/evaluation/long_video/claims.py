@@ -1,7 +1,7 @@
 """What must be shown about long videos, each with its bar. Intervals are over clips, arms
 paired."""
 
-from ..novel_view.claims import Claim, Measured, helps, no_harm, reported, within
+from ..claims import Claim, Measured, helps, no_harm, reported, within
 
 _ALONE, _LED, _MEMORY, _FIFO, _PAPER, _GIVEN = "alone", "led", "memory", "fifo", "paper", "given"
 _WORDS = {

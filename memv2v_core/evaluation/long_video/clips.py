@@ -11,12 +11,12 @@ from typing import Literal
 
 import torch
 
-from ...builtin.bundle import BuiltinInfo
+from ...builtin.info import BuiltinInfo
 from ...synthetic.edits import TRAINED_KINDS, Edit, draw_edit
 from ...synthetic.rendering import render_world
 from ...synthetic.worlds import World, WorldConfig, make_world
+from ..held_out_seeds import held_out_generator
 from ..metrics.segment_looks import ObjectTrack, SceneVideo, joined_scenes
-from ..novel_view.held_out import held_out_generator
 
 Family = Literal["one_shot", "away", "two_shot", "return"]
 FAMILIES: tuple[Family, ...] = ("one_shot", "away", "two_shot", "return")

@@ -1,10 +1,11 @@
-"""From the arms of one batch of long clips to numbers for every clip."""
+"""From the arms of one long clip to numbers."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 
+from ...clips.segments import SegmentPlan
 from ..metrics.segment_looks import (
     Look,
     background_psnr,
@@ -13,67 +14,73 @@ from ..metrics.segment_looks import (
     mean_colour,
     segment_look,
 )
-from .arms import AS_IN_THE_PAPER, LongBatch, edit_alone, edit_by_fifo, edit_with_memory
-from .clips import Family, LongClip
+from ..result import Measures
+from .arms import (
+    AS_IN_THE_PAPER,
+    ClipHost,
+    edit_alone,
+    edit_by_fifo,
+    edit_with_given,
+    edit_with_memory,
+)
+from .clips import LongClip
 
 # Colours of independent true answers are rarely this near; `leak_answers` among the measures counts
 # how often.
 LEAK_DISTANCE = 0.2
 TRUE_ARMS = ("truth", "answers")
-Videos = dict[str, torch.Tensor]  # (B, N, 3, H, W) by arm
-Measures = dict[str, float]
+Videos = dict[str, torch.Tensor]  # (N, 3, H, W) by arm
 Looks = Sequence[Look | None]
 
 
-def sample_arms(batch: LongBatch, family: Family) -> Videos:
-    """The edited clips of every arm that a family compares, decoded, and the codec's round trips of
-    one right answer (truth) and of one for every segment (answers), the least and the most that
-    segments of perfect edits differ.
+def edited_videos(host: ClipHost) -> Videos:
+    """The clip as every arm edits it, and the codec's round trips of one right answer (truth) and
+    of one for every segment (answers), the least and the most that segments of perfect edits
+    differ.
 
     alone, led (alone, with a keyframe for each segment, as memory has for first ones), memory
     (aware of shots), paper (Alg. 2 as it stands; in one shot the same as memory), fifo, and given
     (the right answer as memory of every earlier segment: what differs then, the editor draws
     otherwise than it is shown).
     """
-    truth = batch.encode(torch.stack([clip.truth for clip in batch.clips]))
-    arms = {"alone": edit_alone(batch), "memory": edit_with_memory(batch)}
-    if family == "one_shot":
-        arms["led"] = edit_alone(batch, is_led=True)
-        arms["fifo"] = edit_by_fifo(batch)
-        arms["given"] = edit_with_memory(batch, given=truth)
-    if family in ("two_shot", "return"):
-        arms["paper"] = edit_with_memory(batch, AS_IN_THE_PAPER)
+    codec, clip = host.bundle.codec, host.clip
+    truth = codec.encode_frames(clip.truth)
+    arms = {"alone": edit_alone(host), "memory": edit_with_memory(host)}
+    if clip.family == "one_shot":
+        arms["led"] = edit_alone(host, is_led=True)
+        arms["fifo"] = edit_by_fifo(host)
+        arms["given"] = edit_with_given(host, truth)
+    if clip.family in ("two_shot", "return"):
+        arms["paper"] = edit_with_memory(host, AS_IN_THE_PAPER)
     arms["truth"] = truth
-    arms["answers"] = batch.encode(torch.stack([clip.answers for clip in batch.clips]))
-    return {name: batch.decode(latent) for name, latent in arms.items()}
+    arms["answers"] = codec.encode_frames(clip.answers)
+    return {name: codec.decode_frames(latent) for name, latent in arms.items()}
 
 
-def measure_batch(batch: LongBatch, family: Family, videos: Videos) -> list[Measures]:
-    """The measures of every clip; a name ends in its arm and starts with its family."""
-    rows = []
-    for i, clip in enumerate(batch.clips):
-        measures: Measures = {}
-        for arm, video in videos.items():
-            looks = clip_looks(batch, clip, video[i])
-            found = _BY_FAMILY[family](clip, looks)
-            found["background_psnr"] = background_psnr(video[i], clip.scene)
-            found["edited_share"] = _edited_share(looks)
-            for name, value in found.items():
-                # Which clips show too little of the object, or keep its shape, is the same for all
-                # arms.
-                if math.isfinite(value) and (clip.has_open_shape or name != "shape"):
-                    measures[f"{family}_{name}_{arm}"] = value
-        rows.append(measures)
-    return rows
+def measure_clip(clip: LongClip, plan: SegmentPlan, videos: Videos) -> Measures:
+    """The measures of one clip; a name ends in its arm and starts with its family."""
+    measures: Measures = {}
+    for arm, video in videos.items():
+        looks = clip_looks(clip, plan, video)
+        found = _BY_FAMILY[clip.family](clip, looks)
+        found["background_psnr"] = background_psnr(video, clip.scene)
+        found["edited_share"] = _edited_share(looks)
+        for name, value in found.items():
+            # Which clips show too little of the object, or keep its shape, is the same for all
+            # arms.
+            if math.isfinite(value) and (clip.has_open_shape or name != "shape"):
+                measures[f"{clip.family}_{name}_{arm}"] = value
+    return measures
 
 
-def clip_looks(batch: LongBatch, clip: LongClip, edited: torch.Tensor) -> Looks:
+def clip_looks(clip: LongClip, plan: SegmentPlan, edited: torch.Tensor) -> Looks:
     """The edit as every segment shows it."""
     return [
         segment_look(
-            edited[segment.start : segment.stop], clip.scene.frames(segment.start, segment.stop)
+            edited[segment.start : segment.stop],
+            clip.scene.frames(segment.start, segment.stop),
         )
-        for segment in batch.plan.segments
+        for segment in plan.segments
     ]
 
 

@@ -1,10 +1,11 @@
 """Measures a built-in editor on held-out long clips: a table on the terminal, a JSON file and a
 Markdown table.
 
-    python -m memv2v_core.evaluation --task long --clips 48 --output evaluation_long.json [--sheet sheet.png]
+    python -m memv2v_core.evaluation --task long --clips 48 --output evaluation_long.json
+        [--sheet sheet.png] [--workers 2]
 
-Clip i of a family is the same for every number of clips. See `long_video_clips` for the clips,
-`long_video` for what is compared and `segment_measures` for how.
+Clip i of a family is the same for every number of clips. See `clips` for the clips, `arms` for what
+is compared and `metrics.segment_looks` for how.
 """
 
 import argparse
@@ -13,37 +14,73 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...builtin.bundle import Bundle, builtin_names, load_bundle
+from ...long_edit.settings import MemorySettings
 from ...pictures.contact_sheet import SheetRow, contact_sheet
 from ...retrieval.descriptors import LIGHT, default_min_similarity
 from ...synthetic.worlds import WorldConfig
+from ..claims import Measured
+from ..held_out_seeds import HELD_OUT_SEED
 from ..metrics.segment_looks import CHANGE_FROM, CHANGE_TO, CROP_RADII, MIN_AMOUNT, MIN_FRAMES
-from ..novel_view.claims import Measured
-from ..novel_view.held_out import HELD_OUT_SEED
-from ..novel_view.run import Evaluation
+from ..parallel import mapped
 from ..report import claim_record, json_number, machine, markdown_table, settings_record, table
+from ..result import Evaluation, Measures
 from ..statistics import CONFIDENCE, NUM_RESAMPLES
-from .arms import NUM_MEMORIES, LongBatch
+from .arms import ClipHost
 from .claims import long_video_claims
 from .clips import FAMILIES, NUM_SEGMENTS, Family, LongClip, long_clip
-from .measures import LEAK_DISTANCE, TRUE_ARMS, Measures, Videos, measure_batch, sample_arms
+from .measures import LEAK_DISTANCE, TRUE_ARMS, Videos, edited_videos, measure_clip
 
 log = logging.getLogger(__name__)
-BATCH_SIZE = 8
 NUM_SHOWN = 2  # clips of each family on the contact sheet
 SHEET_STRIDE = 4
 
 
-@torch.no_grad()
-def evaluate_long(bundle: Bundle, num_clips: int, num_other_clips: int) -> Evaluation:
+@dataclass(frozen=True, eq=False)
+class ClipResult:
+    """What one clip gave."""
+
+    measures: Measures
+    sheet: tuple[SheetRow, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipWork:
+    """Edits and measures one clip after another. Another process is handed the model's name."""
+
+    bundle: Bundle
+
+    def __call__(self, item: tuple[Family, int]) -> ClipResult:
+        clip = long_clip(*item, self.bundle.info)
+        host = ClipHost(self.bundle, clip)
+        videos = edited_videos(host)
+        sheet = sheet_rows(clip, videos) if clip.index < NUM_SHOWN else ()
+        return ClipResult(measure_clip(clip, host.plan, videos), sheet)
+
+    def __reduce__(self) -> tuple[Callable[..., "ClipWork"], tuple[str, str]]:
+        return _work_of, (self.bundle.key, str(self.bundle.device))
+
+
+@cache
+def _work_of(key: str, device: str) -> ClipWork:
+    return ClipWork(load_bundle(key, torch.device(device)))
+
+
+def evaluate_long(
+    bundle: Bundle, num_clips: int, num_other_clips: int, num_workers: int = 1
+) -> Evaluation:
     """The long-video table over clips 0 to `num_clips` - 1 of one shot and `num_other_clips` of
     each other family.
+
+    num_workers: processes that share the clips; the table is the same.
 
     Raises: ValueError for a model of another task, and for fewer clips than hold two of open shape.
     """
@@ -55,40 +92,32 @@ def evaluate_long(bundle: Bundle, num_clips: int, num_other_clips: int) -> Evalu
         raise ValueError(
             f"clips got {num_clips} and {num_other_clips}, wanted 4 or more of each; raise them"
         )
-    started = time.monotonic()
+    counts = {family: num_other_clips for family in FAMILIES} | {"one_shot": num_clips}
+    items = [(family, idx) for family in FAMILIES for idx in range(counts[family])]
+    started, results = time.monotonic(), []
+    for item, result in zip(items, mapped(ClipWork(bundle), items, num_workers), strict=True):
+        results.append(result)
+        family, idx = item
+        seconds = time.monotonic() - started
+        log.info("%s: %d of %d, %.0f s", family, idx + 1, counts[family], seconds)
     values: dict[str, list[float]] = {}
-    rows: list[Measures] = []
-    sheet: list[SheetRow] = []
-    for family in FAMILIES:
-        count = num_clips if family == "one_shot" else num_other_clips
-        for clips in _batches(bundle, family, count):
-            batch = LongBatch.of(bundle, clips)
-            videos = sample_arms(batch, family)
-            measured = measure_batch(batch, family, videos)
-            rows += measured
-            for row in measured:
-                for name, value in row.items():
-                    values.setdefault(name, []).append(value)
-            sheet += sheet_rows(clips, videos, NUM_SHOWN - clips[0].index)
-            log.info(
-                "%s: %d of %d, %.0f s",
-                family,
-                clips[-1].index + 1,
-                count,
-                time.monotonic() - started,
-            )
+    for result in results:
+        for name, value in result.measures.items():
+            values.setdefault(name, []).append(value)
     columns = {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items()}
-    claims = long_video_claims(Measured(columns))
-    return Evaluation(claims, tuple(rows), tuple(sheet), time.monotonic() - started)
+    return Evaluation(
+        claims=long_video_claims(Measured(columns)),
+        scenes=tuple(result.measures for result in results),
+        sheet=tuple(row for result in results for row in result.sheet),
+        seconds=time.monotonic() - started,
+    )
 
 
-def sheet_rows(clips: Sequence[LongClip], videos: Videos, count: int) -> list[SheetRow]:
-    """Source and every arm of the first `count` clips."""
-    rows = []
-    for i, clip in enumerate(clips[: max(count, 0)]):
-        rows.append(SheetRow(f"{clip.family} {clip.index}: {clip.instruction}", clip.scene.source))
-        rows += [SheetRow(arm, video[i]) for arm, video in videos.items() if arm not in TRUE_ARMS]
-    return rows
+def sheet_rows(clip: LongClip, videos: Videos) -> tuple[SheetRow, ...]:
+    """Source and every arm of one clip."""
+    title = f"{clip.family} {clip.index}: {clip.instruction}"
+    arms = (SheetRow(arm, video) for arm, video in videos.items() if arm not in TRUE_ARMS)
+    return SheetRow(title, clip.scene.source), *arms
 
 
 def long_evaluation_record(
@@ -106,7 +135,7 @@ def long_evaluation_record(
             "confidence": CONFIDENCE,
             "num_resamples": NUM_RESAMPLES,
             "num_segments": NUM_SEGMENTS,
-            "num_memories": NUM_MEMORIES,
+            "num_memories": MemorySettings().k,
             "descriptor": LIGHT,
             "min_similarity": default_min_similarity(LIGHT),
             "leak_distance": LEAK_DISTANCE,
@@ -131,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     others = max(4, options.clips // 2) if options.other_clips is None else options.other_clips
     device = torch.device(options.device)
     bundle = load_bundle(options.builtin, device)
-    evaluation = evaluate_long(bundle, options.clips, others)
+    evaluation = evaluate_long(bundle, options.clips, others, options.workers)
     command = shlex.join(["python", "-m", "memv2v_core.evaluation", "--task", "long", *words])
     record = long_evaluation_record(evaluation, bundle, device, command)
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -150,13 +179,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _batches(bundle: Bundle, family: Family, count: int) -> Iterator[tuple[LongClip, ...]]:
-    for start in range(0, count, BATCH_SIZE):
-        yield tuple(
-            long_clip(family, i, bundle.info) for i in range(start, min(start + BATCH_SIZE, count))
-        )
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memv2v_core.evaluation --task long",
@@ -172,5 +194,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sheet", type=Path, help="also write a contact sheet PNG of the first clips"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the clips")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser

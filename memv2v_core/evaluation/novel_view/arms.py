@@ -1,139 +1,92 @@
 """The arms of the held-out comparison: which turn is made with which memories.
 
-B rows are scenes; all rows of a batch share a token layout. Arms that are compared share one noise,
-and no turn ever uses the noise of an earlier one: that alone would make turns agree.
+Arms that are compared share one noise, and no turn ever uses the noise of an earlier one: that
+alone would make turns agree. Turns are sampled as the nodes sample them (`sampling.sample`).
+
+C channels, T latent frames, H W rows and columns of latents.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from ...bases.base_info import BaseInfo
 from ...builtin.bundle import Bundle
-from ...cameras.trajectory import CameraTrajectory
-from ...model.camera_encoder import FrameCameras
-from ...model.memory_inputs import ConditioningStream, MemoryInputs
-from ...sampling.turn import SamplerConfig, sample_latent
-from ...shapes import latent_frame_indices, num_latent_frames
-from ...tokens.budget import BudgetConfig, kernels_by_rank
-from ...tokens.merging import MergeConfig
-from ...tokens.positions import temporal_indices
-from ...tokens.tokenizers import BASE_KERNEL
-from ...training.data.novel_view import View
-from ...vocabulary import Role
-from .held_out import FIRST, OPPOSITE, SECOND, SWEEP, HeldOutScene, held_out_generator
+from ...builtin.sampler import BundleSampler
+from ...cache.entry import MemoryEntry
+from ...cache.memory_cache import MemoryCache
+from ...retrieval.selection import RankedEntry, Retrieval
+from ...sampling.entries import finished_entry
+from ...sampling.sample import sample_turn
+from ...sampling.turn import Turn, checked_turn
+from ...synthetic.panoramas import FilmedView
+from ...tokens.budget import BudgetConfig, plan_tokens
+from ...vocabulary import UnresponsiveChoice
+from ..held_out_seeds import held_out_generator
+from .scenes import FIRST, OPPOSITE, SECOND, SWEEP, HeldOutScene
 
 # Share of the frames merged before each of the two merging blocks. One half, the default, leaves a
 # quarter of them whole in the end; 0.3 leaves half (0.7 squared).
 MERGE_SHARE, HALF_IN_ALL_SHARE = 0.5, 0.3
-TOP_KERNEL, RANK_4_KERNEL = (
-    kernels_by_rank(4, BudgetConfig())[0],
-    kernels_by_rank(4, BudgetConfig())[3],
-)
+# Every memory at the kernel of the fourth rank and later ones.
+AS_RANK_4 = BudgetConfig(num_top=0)
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
-    """One memory of every row: latents (B, C, T, H, W) in the DiT's space, the path of each, the
-    kernel of all.
-    """
-
-    latent: torch.Tensor
-    paths: tuple[CameraTrajectory, ...]
-    kernel: int = TOP_KERNEL
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Scenes sampled together, with their sources encoded."""
+class SceneTurns:
+    """Makes turns in one held-out scene. source: its source's latent (C, T, H, W)."""
 
     bundle: Bundle
-    scenes: tuple[HeldOutScene, ...]
-    source_latent: torch.Tensor
+    base: BaseInfo
+    scene: HeldOutScene
+    source: torch.Tensor
 
     @classmethod
-    def of(cls, bundle: Bundle, scenes: Sequence[HeldOutScene]) -> "Batch":
-        return cls(bundle, tuple(scenes), encode(bundle, [scene.source for scene in scenes]))
+    def of(cls, bundle: Bundle, scene: HeldOutScene) -> "SceneTurns":
+        source = bundle.codec.encode_frames(scene.source.frames)
+        return cls(bundle, bundle.base_info(), scene, source)
 
-    def inputs(
+    def encode(self, view: FilmedView) -> torch.Tensor:
+        """The latent (C, T, H, W) of a true view."""
+        return self.bundle.codec.encode_frames(view.frames)
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        """Frames (F, 3, H, W) in [0, 1], on the CPU."""
+        return self.bundle.codec.decode_frames(latent)
+
+    def memory(self, latent: torch.Tensor, view: FilmedView) -> MemoryEntry:
+        """A latent as a memory filmed along the path of `view`."""
+        turn = Turn(self.base, self.source, self.scene.source.path, view.path)
+        return finished_entry(turn, latent, MemoryCache(), seed=0)
+
+    def turn(
         self,
-        paths: Sequence[CameraTrajectory],
-        memories: Sequence[Memory],
-        merging: MergeConfig | None = None,
-    ) -> MemoryInputs:
-        """What the model is given beside the noisy turn along `paths`, one a scene."""
-        source_paths = [scene.source.path for scene in self.scenes]
-        streams = [self._stream("source", BASE_KERNEL, self.source_latent, source_paths)]
-        streams += [
-            self._stream("memory", memory.kernel, memory.latent, memory.paths)
-            for memory in memories
-        ]
-        return MemoryInputs(
-            streams=tuple(streams),
-            target_cameras=self._cameras(paths),
-            merging=merging,
-            clean_timestep=self.bundle.adapter.config.clean_timestep,
-        )
+        view: FilmedView,
+        memories: Sequence[MemoryEntry] = (),
+        budget: BudgetConfig | None = None,
+        unresponsive: UnresponsiveChoice = "keep",
+        share: float = 0.0,
+    ) -> Turn:
+        """The turn along the path of `view` with these memories, best first."""
+        ranked = tuple(RankedEntry(entry, score=1.0) for entry in memories)
+        plan = plan_tokens(Retrieval(view.path, ranked), budget, unresponsive, share)
+        return checked_turn(self.base, self.source, plan, self.scene.source.path, view.path)
 
     def noise(self, purpose: int) -> torch.Tensor:
-        """Noise (B, C, T, H, W) for one turn, drawn for each scene by itself and always on the
-        CPU."""
-        shape = self.source_latent.shape[1:]
-        rows = [
-            torch.randn(shape, generator=held_out_generator(scene.index, purpose))
-            for scene in self.scenes
-        ]
-        return torch.stack(rows).to(self.source_latent)
+        """Noise (C, T, H, W) for one turn, always drawn on the CPU."""
+        generator = held_out_generator(self.scene.index, purpose)
+        return torch.randn(self.source.shape, generator=generator)
 
-    def memory(
-        self,
-        latent: torch.Tensor,
-        view_of: Callable[[HeldOutScene], View],
-        kernel: int = TOP_KERNEL,
-    ) -> Memory:
-        """Latents (B, C, T, H, W) as a memory filmed along the path that `view_of` picks from each
-        scene.
-        """
-        return Memory(latent, tuple(view_of(scene).path for scene in self.scenes), kernel)
-
-    def sample(
-        self,
-        view_of: Callable[[HeldOutScene], View],
-        noise: torch.Tensor,
-        memories: Sequence[Memory] = (),
-        merging: MergeConfig | None = None,
-    ) -> torch.Tensor:
-        """Finished latents (B, C, T, H, W) of the turn whose path `view_of` picks from each
-        scene."""
-        bundle, info = self.bundle, self.bundle.info
-        inputs = self.inputs([view_of(scene).path for scene in self.scenes], memories, merging)
-        context = bundle.empty_context(len(self.scenes)).to(noise.device)
-        config = SamplerConfig(info.num_steps, info.shift)
-        return sample_latent(bundle.backbone, bundle.adapter, inputs, context, noise, config)
-
-    def _stream(
-        self, role: Role, kernel: int, latent: torch.Tensor, paths: Sequence[CameraTrajectory]
-    ) -> ConditioningStream:
-        num_latent = latent.shape[2]
-        indices = temporal_indices(role, num_latent, num_latent)
-        return ConditioningStream(role, kernel, latent, indices, self._cameras(paths))
-
-    def _cameras(self, paths: Sequence[CameraTrajectory]) -> FrameCameras:
-        rows = []
-        for path, scene in zip(paths, self.scenes, strict=True):
-            temporal = self.bundle.codec.ratios.temporal
-            count = num_latent_frames(path.num_frames, temporal)
-            chosen = path.frames(latent_frame_indices(count, temporal))
-            rows.append(FrameCameras.from_trajectory(chosen, scene.source.path))
-        cameras = FrameCameras(
-            torch.cat([row.c2w for row in rows]), torch.cat([row.intrinsics for row in rows])
-        )
-        return cameras.to(self.source_latent.device)
+    def sample(self, turn: Turn, noise: torch.Tensor) -> torch.Tensor:
+        """The finished latent (C, T, H, W) of a turn."""
+        context = self.bundle.empty_context(1).to(self.source.device)
+        return sample_turn(turn, BundleSampler(self.bundle, context, lambda turn: noise))
 
 
 @dataclass(frozen=True, eq=False)
 class Arms:
-    """Latents (B, C, T, H, W) of the main arms.
+    """Latents (C, T, H, W) of the main arms.
 
     first: turn 1, made without memory. second_*: turn 2 with no memory, with `first` as memory,
     with the true view along its path, and with another scene's.
@@ -148,7 +101,7 @@ class Arms:
 
 @dataclass(frozen=True, eq=False)
 class DetailArms:
-    """Latents (B, C, T, H, W) of the other arms.
+    """Latents (C, T, H, W) of the other arms.
 
     second_*: turn 2 with `first` at the fourth rank's kernel, or with frames merged or discarded
     (`second_merge_half`: so that half of them are merged in the end). opposite: made without memory
@@ -166,44 +119,47 @@ class DetailArms:
     sweep_both: torch.Tensor
 
 
-def sample_arms(batch: Batch) -> Arms:
-    """The main arms of one batch."""
-    first = batch.sample(lambda scene: scene.first, batch.noise(FIRST))
-    noise = batch.noise(SECOND)
+def sample_arms(turns: SceneTurns) -> Arms:
+    """The main arms of one scene."""
+    scene, noise = turns.scene, turns.noise(SECOND)
+    first = turns.sample(turns.turn(scene.first), turns.noise(FIRST))
 
-    def second(*memories: torch.Tensor) -> torch.Tensor:
-        given = [batch.memory(latent, lambda scene: scene.first) for latent in memories]
-        return batch.sample(lambda scene: scene.second, noise, given)
+    def second(*latents: torch.Tensor) -> torch.Tensor:
+        memories = [turns.memory(latent, scene.first) for latent in latents]
+        return turns.sample(turns.turn(scene.second, memories), noise)
 
     return Arms(
         first=first,
         second_none=second(),
         second_memory=second(first),
-        second_truth=second(encode(batch.bundle, [scene.first for scene in batch.scenes])),
-        second_foreign=second(encode(batch.bundle, [scene.foreign for scene in batch.scenes])),
+        second_truth=second(turns.encode(scene.first)),
+        second_foreign=second(turns.encode(scene.foreign)),
     )
 
 
-def sample_detail_arms(batch: Batch, arms: Arms) -> DetailArms:
-    """The other arms of the same batch."""
-    opposite = batch.sample(lambda scene: scene.opposite, batch.noise(OPPOSITE))
-    second_noise, sweep_noise = batch.noise(SECOND), batch.noise(SWEEP)
+def sample_detail_arms(turns: SceneTurns, arms: Arms) -> DetailArms:
+    """The other arms of the same scene."""
+    scene = turns.scene
+    opposite = turns.sample(turns.turn(scene.opposite), turns.noise(OPPOSITE))
+    second_noise, sweep_noise = turns.noise(SECOND), turns.noise(SWEEP)
+    first_memory, opposite_memory = sweep_memories(turns, arms.first, opposite)
 
     def second(
-        memory: Memory, unresponsive: str | None = None, share: float = MERGE_SHARE
+        budget: BudgetConfig | None = None,
+        unresponsive: UnresponsiveChoice = "keep",
+        share: float = MERGE_SHARE,
     ) -> torch.Tensor:
-        merging = MergeConfig(share=share, unresponsive=unresponsive) if unresponsive else None
-        return batch.sample(lambda scene: scene.second, second_noise, (memory,), merging)
+        turn = turns.turn(scene.second, (first_memory,), budget, unresponsive, share)
+        return turns.sample(turn, second_noise)
 
-    def sweep(*memories: Memory) -> torch.Tensor:
-        return batch.sample(lambda scene: scene.sweep, sweep_noise, memories)
+    def sweep(*memories: MemoryEntry) -> torch.Tensor:
+        return turns.sample(turns.turn(scene.sweep, memories), sweep_noise)
 
-    first_memory, opposite_memory = sweep_memories(batch, arms.first, opposite)
     return DetailArms(
-        second_rank_4=second(batch.memory(arms.first, lambda scene: scene.first, RANK_4_KERNEL)),
-        second_merge=second(first_memory, "merge"),
-        second_merge_half=second(first_memory, "merge", HALF_IN_ALL_SHARE),
-        second_discard=second(first_memory, "discard"),
+        second_rank_4=second(AS_RANK_4),
+        second_merge=second(unresponsive="merge"),
+        second_merge_half=second(unresponsive="merge", share=HALF_IN_ALL_SHARE),
+        second_discard=second(unresponsive="discard"),
         opposite=opposite,
         sweep_none=sweep(),
         sweep_first=sweep(first_memory),
@@ -213,22 +169,8 @@ def sample_detail_arms(batch: Batch, arms: Arms) -> DetailArms:
 
 
 def sweep_memories(
-    batch: Batch, first: torch.Tensor, opposite: torch.Tensor
-) -> tuple[Memory, Memory]:
+    turns: SceneTurns, first: torch.Tensor, opposite: torch.Tensor
+) -> tuple[MemoryEntry, MemoryEntry]:
     """Both memories of turn 3, from their latents."""
-    return batch.memory(first, lambda scene: scene.first), batch.memory(
-        opposite, lambda scene: scene.opposite
-    )
-
-
-@torch.no_grad()
-def encode(bundle: Bundle, views: Sequence[View]) -> torch.Tensor:
-    """Latents (B, C, T, H, W) of one video a row."""
-    frames = torch.stack([view.frames for view in views]).to(next(bundle.codec.parameters()).device)
-    return bundle.codec.encode(frames.transpose(1, 2) * 2 - 1)
-
-
-@torch.no_grad()
-def decode(bundle: Bundle, latent: torch.Tensor) -> torch.Tensor:
-    """Videos (B, F, 3, H, W) in [0, 1], on the CPU."""
-    return ((bundle.codec.decode(latent) + 1) / 2).clamp(0, 1).transpose(1, 2).cpu()
+    scene = turns.scene
+    return turns.memory(first, scene.first), turns.memory(opposite, scene.opposite)

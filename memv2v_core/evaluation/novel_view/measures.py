@@ -1,40 +1,36 @@
-"""From the arms of one batch to numbers for every scene."""
+"""From the arms of one scene to numbers."""
 
 import torch
 
 from ...cameras.projection import warp_by_rotation
-from ...training.data.novel_view import View
+from ...synthetic.panoramas import FilmedView
 from ..metrics.consistency import gradient_magnitude, masked_mae, masked_psnr, unseen_region
-from .arms import Arms, Batch, DetailArms, decode, encode
-from .held_out import HeldOutScene, unseen_overlap
+from ..result import Measures
+from .arms import Arms, DetailArms, SceneTurns
+from .scenes import HeldOutScene, unseen_overlap
 
 SWEEP_ARMS = ("none", "first", "opposite", "both")
-Videos = dict[str, torch.Tensor]  # (B or no B, F, 3, H, W) by arm
-Measures = dict[str, float]
+Videos = dict[str, torch.Tensor]  # (F, 3, H, W) by arm
 
 
-def measure_arms(batch: Batch, arms: Arms) -> list[Measures]:
-    """The measures of turn 2 for every scene of the batch."""
-    videos = _decoded(batch, arms)
-    ceiling = decode(batch.bundle, encode(batch.bundle, [scene.second for scene in batch.scenes]))
+def measure_arms(turns: SceneTurns, arms: Arms) -> Measures:
+    """The measures of turn 2 in one scene."""
+    videos = _decoded(turns, arms)
+    ceiling = turns.decode(turns.encode(turns.scene.second))
     seconds = {"ceiling": ceiling, **_turns(videos, "second")}
-    return [
-        {**region_measures(scene), **second_measures(scene, videos["first"][i], _row(seconds, i))}
-        for i, scene in enumerate(batch.scenes)
-    ]
+    return {
+        **region_measures(turns.scene),
+        **second_measures(turns.scene, videos["first"], seconds),
+    }
 
 
-def measure_detail_arms(batch: Batch, arms: Arms, details: DetailArms) -> list[Measures]:
-    """The measures of the other arms for every scene of the batch."""
-    videos = {**_decoded(batch, details), "first": decode(batch.bundle, arms.first)}
-    seconds = _turns(videos, "second")
-    return [
-        {
-            **second_measures(scene, videos["first"][i], _row(seconds, i)),
-            **sweep_measures(scene, _row(videos, i)),
-        }
-        for i, scene in enumerate(batch.scenes)
-    ]
+def measure_detail_arms(turns: SceneTurns, arms: Arms, details: DetailArms) -> Measures:
+    """The measures of the other arms in one scene."""
+    videos = {**_decoded(turns, details), "first": turns.decode(arms.first)}
+    return {
+        **second_measures(turns.scene, videos["first"], _turns(videos, "second")),
+        **sweep_measures(turns.scene, videos),
+    }
 
 
 def region_measures(scene: HeldOutScene) -> Measures:
@@ -73,7 +69,7 @@ def sweep_measures(scene: HeldOutScene, videos: Videos) -> Measures:
     alone looked.
     """
     measures = {}
-    sides: dict[str, tuple[View, View]] = {
+    sides: dict[str, tuple[FilmedView, FilmedView]] = {
         "first": (scene.first, scene.opposite),
         "opposite": (scene.opposite, scene.first),
     }
@@ -88,8 +84,8 @@ def sweep_measures(scene: HeldOutScene, videos: Videos) -> Measures:
     return measures
 
 
-def _decoded(batch: Batch, arms: Arms | DetailArms) -> Videos:
-    return {name: decode(batch.bundle, latent) for name, latent in vars(arms).items()}
+def _decoded(turns: SceneTurns, arms: Arms | DetailArms) -> Videos:
+    return {name: turns.decode(latent) for name, latent in vars(arms).items()}
 
 
 def _turns(videos: Videos, turn: str) -> Videos:
@@ -98,7 +94,3 @@ def _turns(videos: Videos, turn: str) -> Videos:
         for name, video in videos.items()
         if name.startswith(f"{turn}_")
     }
-
-
-def _row(videos: Videos, i: int) -> Videos:
-    return {name: video[i] for name, video in videos.items()}

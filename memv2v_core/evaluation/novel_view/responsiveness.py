@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-from ...model.memory_model import Sequence, memory_forward, score_frames
+from ...model.memory_model import TokenSequence, memory_forward, score_frames
 from ...sampling.flow_match import NUM_TRAIN_TIMESTEPS, shifted_sigmas
 from ...tokens.merging import MergeConfig, merge_blocks
 from ..statistics import bottom_half_overlap, pearson, spearman
-from .arms import Arms, Batch, DetailArms, sweep_memories
-from .held_out import PROBE
+from .arms import Arms, DetailArms, SceneTurns, sweep_memories
+from .scenes import PROBE
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,26 +36,26 @@ class BlockAgreement:
 
 @torch.no_grad()
 def responsiveness_by_block(
-    batch: Batch, arms: Arms, details: DetailArms, rotated_keys: bool
+    turns: SceneTurns, arms: Arms, details: DetailArms, rotated_keys: bool
 ) -> torch.Tensor:
-    """R_t of all source and memory frames in every block, (blocks, B, frames), with no frame
-    merged.
-    """
-    backbone, scenes = batch.bundle.backbone, batch.scenes
-    memories = sweep_memories(batch, arms.first, details.opposite)
-    inputs = batch.inputs([scene.sweep.path for scene in scenes], memories)
-    sigmas = shifted_sigmas(batch.bundle.info.num_steps, batch.bundle.info.shift)
+    """R_t of all source and memory frames in every block, (blocks, 1, frames), no frame merged."""
+    bundle, device = turns.bundle, turns.source.device
+    memories = sweep_memories(turns, arms.first, details.opposite)
+    inputs = turns.turn(turns.scene.sweep, memories).inputs(lambda latent: latent.to(device))
+    sigmas = shifted_sigmas(bundle.info.num_steps, bundle.info.shift)
     sigma = sigmas[len(sigmas) // 2].item()
-    noisy = (1 - sigma) * details.sweep_both + sigma * batch.noise(PROBE)
-    timestep = torch.full((len(scenes),), NUM_TRAIN_TIMESTEPS * sigma, device=noisy.device)
-    context = batch.bundle.empty_context(len(scenes)).to(noisy.device)
+    noise = turns.noise(PROBE).to(device)
+    noisy = torch.lerp(details.sweep_both.to(device), noise, sigma).unsqueeze(0)
+    timestep = torch.full((1,), NUM_TRAIN_TIMESTEPS * sigma, device=device)
+    context = bundle.empty_context(1).to(device)
     config = MergeConfig(rotated_keys=rotated_keys)
     scores: list[torch.Tensor] = []
 
-    def probe(block_idx: int, attention_input: torch.Tensor, sequence: Sequence) -> None:
-        scores.append(score_frames(backbone, block_idx, attention_input, sequence, config).cpu())
+    def probe(block_idx: int, attention_input: torch.Tensor, sequence: TokenSequence) -> None:
+        found = score_frames(bundle.backbone, block_idx, attention_input, sequence, config)
+        scores.append(found.cpu())
 
-    memory_forward(backbone, batch.bundle.adapter, noisy, timestep, context, inputs, probe=probe)
+    memory_forward(bundle.backbone, bundle.adapter, noisy, timestep, context, inputs, probe=probe)
     return torch.stack(scores)
 
 

@@ -1,8 +1,9 @@
 """Measures a built-in model on held-out scenes: a table on the terminal and a JSON file.
 
-    python -m memv2v_core.evaluation --scenes 64 --output evaluation.json [--builtin novel_view] [--sheet sheet.png]
+    python -m memv2v_core.evaluation --scenes 64 --output evaluation.json [--builtin novel_view]
+        [--sheet sheet.png] [--workers 2]
 
-Scene i is the same for every number of scenes. See `held_out` for the scenes and `arms` for what is
+Scene i is the same for every number of scenes. See `scenes` for the scenes and `arms` for what is
 compared. `--task long --help` describes the evaluation of long videos.
 """
 
@@ -12,8 +13,9 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,50 +24,80 @@ import torch
 from ...builtin.bundle import Bundle, builtin_names, load_bundle
 from ...pictures.contact_sheet import SheetRow, contact_sheet
 from ...synthetic.panoramas import SceneConfig
+from ..claims import Measured
+from ..held_out_seeds import HELD_OUT_SEED
+from ..parallel import mapped
 from ..report import claim_record, json_number, machine, settings_record, table
+from ..result import Evaluation, Measures
 from ..statistics import CONFIDENCE, NUM_RESAMPLES
-from .arms import MERGE_SHARE, Arms, Batch, decode, sample_arms, sample_detail_arms
-from .claims import Claim, Measured, all_claims
-from .held_out import HELD_OUT_SEED, held_out_scene, unseen_overlap
-from .measures import Measures, measure_arms, measure_detail_arms
+from .arms import MERGE_SHARE, Arms, SceneTurns, sample_arms, sample_detail_arms
+from .claims import all_claims
+from .measures import measure_arms, measure_detail_arms
 from .responsiveness import block_agreements, responsiveness_by_block
+from .scenes import held_out_scene, unseen_overlap
+
+NUM_SHOWN = 4  # scenes on the contact sheet
 
 log = logging.getLogger(__name__)
-BATCH_SIZE = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Claims, the measures of every scene that they were made of, rows for a contact sheet, and the
-    time it took.
+class SceneResult:
+    """What one scene gave.
+
+    scores: responsiveness (blocks, 1, frames) by whether keys were rotated, where it was measured.
     """
 
-    claims: tuple[Claim, ...]
-    scenes: tuple[Measures, ...]
+    measures: Measures
+    scores: dict[bool, torch.Tensor]
     sheet: tuple[SheetRow, ...]
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        return all(claim.passed is not False for claim in self.claims)
 
 
-@dataclass(eq=False)
-class _Collected:
-    """What has been measured so far; responsiveness (blocks, B, frames) by whether keys were
-    rotated.
-    """
+@dataclass(frozen=True, eq=False)
+class SceneWork:
+    """Measures one scene after another. Another process is handed the model's name, not itself."""
 
-    scenes: list[Measures] = field(default_factory=list)
-    scores: dict[bool, list[torch.Tensor]] = field(default_factory=lambda: {False: [], True: []})
-    sheet: tuple[SheetRow, ...] = ()
+    bundle: Bundle
+    num_detail_scenes: int
+
+    def __call__(self, index: int) -> SceneResult:
+        has_details, is_shown = index < self.num_detail_scenes, index < NUM_SHOWN
+        return measure_scene(self.bundle, index, has_details, is_shown)
+
+    def __reduce__(self) -> tuple[Callable[..., "SceneWork"], tuple[str, str, int]]:
+        return _work_of, (self.bundle.key, str(self.bundle.device), self.num_detail_scenes)
+
+
+@cache
+def _work_of(key: str, device: str, num_detail_scenes: int) -> SceneWork:
+    return SceneWork(load_bundle(key, torch.device(device)), num_detail_scenes)
 
 
 @torch.no_grad()
-def evaluate(bundle: Bundle, num_scenes: int, num_detail_scenes: int) -> Evaluation:
+def measure_scene(
+    bundle: Bundle, index: int, has_details: bool, is_shown: bool = False
+) -> SceneResult:
+    """Every measure of scene `index`; has_details: of the arms beyond the main ones too."""
+    turns = SceneTurns.of(bundle, held_out_scene(index, bundle.info))
+    arms = sample_arms(turns)
+    measures, scores = measure_arms(turns, arms), {}
+    if has_details:
+        details = sample_detail_arms(turns, arms)
+        measures |= measure_detail_arms(turns, arms, details)
+        scores = {
+            rotated: responsiveness_by_block(turns, arms, details, rotated)
+            for rotated in (False, True)
+        }
+    return SceneResult(measures, scores, sheet_rows(turns, arms) if is_shown else ())
+
+
+def evaluate(
+    bundle: Bundle, num_scenes: int, num_detail_scenes: int, num_workers: int = 1
+) -> Evaluation:
     """The held-out table of `bundle` over scenes 0 to `num_scenes` - 1.
 
     num_detail_scenes: how many of them, from 0 on, also get the arms beyond the main ones.
+    num_workers: processes that share the scenes; the table is the same.
 
     Raises: ValueError for fewer than 2 scenes of either.
     """
@@ -74,41 +106,24 @@ def evaluate(bundle: Bundle, num_scenes: int, num_detail_scenes: int) -> Evaluat
             f"detail scenes got {num_detail_scenes}, wanted 2 to {num_scenes}, the number of "
             "scenes; raise one of them"
         )
-    started, collected = time.monotonic(), _Collected()
-    for start in _batch_starts(num_scenes, num_detail_scenes):
-        stop = min(
-            start + BATCH_SIZE, num_detail_scenes if start < num_detail_scenes else num_scenes
-        )
-        _add_batch(collected, bundle, range(start, stop), has_details=start < num_detail_scenes)
-        log.info("%d of %d scenes, %.0f s", stop, num_scenes, time.monotonic() - started)
-    agreements = tuple(
+    started, results = time.monotonic(), []
+    work = SceneWork(bundle, num_detail_scenes)
+    for result in mapped(work, range(num_scenes), num_workers):
+        results.append(result)
+        seconds = time.monotonic() - started
+        log.info("%d of %d scenes, %.0f s", len(results), num_scenes, seconds)
+    agreements = [
         agreement
-        for rotated_keys, parts in collected.scores.items()
-        for agreement in block_agreements(torch.cat(parts, dim=1), rotated_keys)
-    )
-    claims = all_claims(Measured(_columns(collected.scenes)), agreements)
-    return Evaluation(claims, tuple(collected.scenes), collected.sheet, time.monotonic() - started)
-
-
-def _batch_starts(num_scenes: int, num_detail_scenes: int) -> list[int]:
-    return [
-        *range(0, num_detail_scenes, BATCH_SIZE),
-        *range(num_detail_scenes, num_scenes, BATCH_SIZE),
+        for rotated_keys in (False, True)
+        for agreement in block_agreements(
+            torch.cat([part.scores[rotated_keys] for part in results if part.scores], dim=1),
+            rotated_keys,
+        )
     ]
-
-
-def _add_batch(collected: _Collected, bundle: Bundle, indices: range, has_details: bool) -> None:
-    batch = Batch.of(bundle, [held_out_scene(i, bundle.info) for i in indices])
-    arms = sample_arms(batch)
-    measures = measure_arms(batch, arms)
-    if has_details:
-        details = sample_detail_arms(batch, arms)
-        more = measure_detail_arms(batch, arms, details)
-        measures = [{**main, **other} for main, other in zip(measures, more, strict=True)]
-        for rotated_keys, parts in collected.scores.items():
-            parts.append(responsiveness_by_block(batch, arms, details, rotated_keys))
-    collected.scenes += measures
-    collected.sheet = collected.sheet or sheet_rows(batch, arms)
+    scenes = tuple(result.measures for result in results)
+    claims = all_claims(Measured(_columns(scenes)), agreements)
+    sheet = tuple(row for result in results for row in result.sheet)
+    return Evaluation(claims, scenes, sheet, time.monotonic() - started)
 
 
 def _columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
@@ -120,26 +135,18 @@ def _columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
     }
 
 
-def sheet_rows(batch: Batch, arms: Arms) -> tuple[SheetRow, ...]:
-    """Source, turn 1, turn 2 with and without memory and the truth, for every scene of the
-    batch."""
-    names = ("first", "second_memory", "second_none")
-    first, with_memory, without = (decode(batch.bundle, getattr(arms, name)) for name in names)
-    rows = []
-    for i, scene in enumerate(batch.scenes):
-        region = unseen_overlap(scene.second, scene.first, scene.source)
-        rows += [
-            SheetRow(f"scene {scene.index}: source", scene.source.frames),
-            SheetRow("turn 1, generated", first[i]),
-            SheetRow("turn 2 with memory", with_memory[i]),
-            SheetRow("turn 2 without memory", without[i]),
-            SheetRow(
-                "turn 2, truth (bright: seen by turn 1, never by the source)",
-                scene.second.frames,
-                region,
-            ),
-        ]
-    return tuple(rows)
+def sheet_rows(turns: SceneTurns, arms: Arms) -> tuple[SheetRow, ...]:
+    """Source, turn 1, turn 2 with and without memory and the truth of one scene."""
+    scene = turns.scene
+    region = unseen_overlap(scene.second, scene.first, scene.source)
+    truth = "turn 2, truth (bright: seen by turn 1, never by the source)"
+    return (
+        SheetRow(f"scene {scene.index}: source", scene.source.frames),
+        SheetRow("turn 1, generated", turns.decode(arms.first)),
+        SheetRow("turn 2 with memory", turns.decode(arms.second_memory)),
+        SheetRow("turn 2 without memory", turns.decode(arms.second_none)),
+        SheetRow(truth, scene.second.frames, region),
+    )
 
 
 def evaluation_record(
@@ -179,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     device = torch.device(options.device)
     bundle = load_bundle(options.builtin, device)
-    evaluation = evaluate(bundle, options.scenes, num_detail)
+    evaluation = evaluate(bundle, options.scenes, num_detail, options.workers)
     command = shlex.join(["python", "-m", "memv2v_core.evaluation", *words])
     record = evaluation_record(evaluation, bundle, device, command)
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -207,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sheet", type=Path, help="also write a contact sheet PNG of the first scenes"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the scenes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 

@@ -12,35 +12,19 @@ import torch
 from ...builtin.codec import Codec
 from ...cameras.trajectory import CameraTrajectory
 from ...model.camera_encoder import FrameCameras
-from ...model.memory_inputs import ConditioningStream, MemoryInputs
+from ...sampling.inputs import CleanVideo, assemble_inputs
 from ...synthetic.panoramas import (
+    FilmedView,
     Scene,
+    film_scene,
     make_scene,
     random_edit_path,
     random_source_path,
-    render_panorama,
 )
 from ...tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig
-from ...tokens.positions import temporal_indices
 from ...vocabulary import Role
 from ..config import DataConfig
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """A batch: clean target latents (B, C, T, H, W) and what the model is given beside them.
-
-    source: latents on the target's channel axis, and prompts, one a row, of a task that has them.
-    weight: of each number's squared error, broadcast over the target; None for 1. named: (B,
-    tokens) whether a token of the target shows what its prompt names.
-    """
-
-    target: torch.Tensor
-    inputs: MemoryInputs
-    source: torch.Tensor | None = None
-    prompts: tuple[str, ...] | None = None
-    weight: torch.Tensor | None = None
-    named: torch.Tensor | None = None
+from .example import Example, base_in_training
 
 
 @dataclass(frozen=True)
@@ -148,22 +132,14 @@ def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Genera
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """Frames (F, 3, H, W) in [0, 1] of one video and the camera of each."""
-
-    frames: torch.Tensor
-    path: CameraTrajectory
-
-
-@dataclass(frozen=True, eq=False)
 class Row:
     """The videos of one scene; cameras are told relative to `reference`, the source's first
     frame."""
 
     reference: CameraTrajectory
-    target: View
-    source: View | None
-    memories: tuple[View, ...]
+    target: FilmedView
+    source: FilmedView | None
+    memories: tuple[FilmedView, ...]
 
 
 def draw_example(
@@ -176,37 +152,27 @@ def draw_example(
 ) -> Example:
     """A batch of that structure, encoded by the codec."""
     rows = [draw_row(config, structure, scenes.draw(), generator) for _ in range(batch_size)]
-    streams = []
+    videos = []
     if structure.source_frames:
-        streams.append(
-            _stream(
-                "source",
-                2,
-                [row.source for row in rows],
-                rows,
-                structure.source_frames,
-                config,
-                codec,
-            )
-        )
+        sources = [row.source for row in rows if row.source is not None]
+        videos.append(_clean_video("source", 2, sources, rows, structure.source_frames, codec))
     for i, kernel in enumerate(structure.kernels):
+        # Some memories come from another row's scene, so that a wrong one is learnt to be ignored.
         wrong = torch.rand(batch_size, generator=generator) < config.irrelevant_share
         views = [
             rows[(b + 1) % batch_size if wrong[b] else b].memories[i] for b in range(batch_size)
         ]
-        stream = _stream("memory", kernel, views, rows, structure.memory_frames[i], config, codec)
+        video = _clean_video("memory", kernel, views, rows, structure.memory_frames[i], codec)
         level = config.memory_noise * torch.rand(batch_size, 1, 1, 1, 1, generator=generator)
-        noise = torch.randn(stream.latent.shape, generator=generator).to(stream.latent)
-        streams.append(replace(stream, latent=stream.latent + level.to(noise) * noise))  # Eq. 15
-    merging = (
-        MergeConfig(share=structure.share) if structure.share is not None and streams else None
-    )
-    inputs = MemoryInputs(
-        tuple(streams),
-        _cameras([row.target for row in rows], rows),
-        structure.target_frames,
-        merging=merging,
-        clean_timestep="zero",
+        noise = torch.randn(video.latent.shape, generator=generator).to(video.latent)
+        videos.append(replace(video, latent=video.latent + level.to(noise) * noise))  # Eq. 15
+    inputs = assemble_inputs(
+        base_in_training(codec.ratios, "sequence"),
+        config.num_frames,
+        videos,
+        target_cameras=_cameras([row.target for row in rows], rows),
+        target_frames=structure.target_frames,
+        merging=None if structure.share is None or not videos else MergeConfig(structure.share),
     )
     return Example(_encode(codec, [row.target for row in rows]), inputs)
 
@@ -217,9 +183,9 @@ def draw_row(
     """Random cameras in one scene, rendered at the frames that the structure asks for."""
     source_path = random_source_path(config.scenes, config.num_frames, generator)
 
-    def view(path: CameraTrajectory, frames: tuple[int, ...]) -> View:
+    def view(path: CameraTrajectory, frames: tuple[int, ...]) -> FilmedView:
         chosen = path.frames(frames)
-        return View(render_panorama(scene, chosen, config.size, config.size), chosen)
+        return film_scene(scene, chosen, config.size)
 
     def edit() -> CameraTrajectory:
         return random_edit_path(config.scenes, config.num_frames, generator)
@@ -232,37 +198,26 @@ def draw_row(
     )
 
 
-def _stream(
+def _clean_video(
     role: Role,
     kernel: int,
-    views: list[View],
+    views: list[FilmedView],
     rows: list[Row],
     frames: tuple[int, ...],
-    config: DataConfig,
     codec: Codec,
-) -> ConditioningStream:
-    indices = temporal_indices(role, config.num_frames, config.num_frames)
-    return ConditioningStream(
-        role,
-        kernel,
-        _encode(codec, views),
-        tuple(indices[f] for f in frames),
-        _cameras(views, rows),
-    )
+) -> CleanVideo:
+    latent, cameras = _encode(codec, views), _cameras(views, rows)
+    return CleanVideo(role, kernel, latent, cameras=cameras, frames=frames)
 
 
-@torch.no_grad()
-def _encode(codec: Codec, views: list[View]) -> torch.Tensor:
-    device = next(codec.parameters()).device
-    frames = torch.stack([view.frames for view in views]).to(device)
-    return codec.encode(frames.transpose(1, 2) * 2 - 1)
+def _encode(codec: Codec, views: list[FilmedView]) -> torch.Tensor:
+    return codec.encode_frames(torch.stack([view.frames for view in views]))
 
 
-def _cameras(views: list[View], rows: list[Row]) -> FrameCameras:
-    cameras = [
-        FrameCameras.from_trajectory(view.path, row.reference)
-        for view, row in zip(views, rows, strict=True)
-    ]
-    return FrameCameras(
-        torch.cat([c.c2w for c in cameras]), torch.cat([c.intrinsics for c in cameras])
+def _cameras(views: list[FilmedView], rows: list[Row]) -> FrameCameras:
+    return FrameCameras.joined(
+        [
+            FrameCameras.from_trajectory(view.path, row.reference)
+            for view, row in zip(views, rows, strict=True)
+        ]
     )

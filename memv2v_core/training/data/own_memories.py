@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ...model.memory_inputs import ConditioningStream, MemoryInputs
+from ...bases.base_info import BaseInfo
+from ...model.memory_inputs import MemoryInputs
 from ...sampling.flow_match import sample_euler, shifted_sigmas
-from ...tokens.positions import temporal_indices
+from ...sampling.inputs import CleanVideo, assemble_inputs
+from ...vocabulary import Role
 from ..objective import draw_noise
 
 # Of a noisy latent (B, 2 C, T, H, W) beside its source: velocity (B, C, T, H, W) at timesteps (B,)
@@ -49,23 +51,22 @@ def draw_memory(
     num_frames: int,
     num_used: int,
     generator: torch.Generator,
+    base: BaseInfo,
 ) -> torch.Tensor:
     """`memory` as the model edits it, (B, C, T, H, W), while it looks at another segment's true
     edit, `shown`, or begins from its own, blurred by noise.
 
-    num_frames: of a whole segment. num_used: channels that carry the video.
+    num_frames: of a whole segment. num_used: channels that carry the video. base: the model in
+    training.
     """
     noise = draw_noise(memory.edited, num_used, generator)
     kernel = _SIGHTS[int(torch.randint(len(_SIGHTS), (), generator=generator))]
-    streams, first_sigma = (), BLIND_SIGMA
+    videos, first_sigma = [], BLIND_SIGMA
     if kernel is not None:
-        indices = temporal_indices("previous" if kernel == 2 else "memory", num_frames, num_frames)
-        latent = torch.cat((shown.edited, shown.source), dim=1)
-        streams = (
-            ConditioningStream("memory", kernel, latent, tuple(indices[f] for f in shown.frames)),
-        )
+        role: Role = "previous" if kernel == 2 else "memory"
+        videos = [CleanVideo(role, kernel, shown.edited, shown.source, frames=shown.frames)]
         first_sigma = 1.0
-    inputs = MemoryInputs(streams, None, memory.frames, clean_timestep="zero")
+    inputs = assemble_inputs(base, num_frames, videos, target_frames=memory.frames)
 
     def velocity(x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         return editor(torch.cat((x, memory.source), dim=1), timesteps, prompts, inputs)

@@ -6,7 +6,8 @@ import torch
 
 from ...builtin.codec import Codec
 from ..config import TrainConfig
-from .novel_view import Example, NovelViewExamples
+from .example import Example
+from .novel_view import NovelViewExamples
 from .own_memories import Editor
 from .text_edit import TextEditExamples
 

@@ -13,16 +13,16 @@ import torch
 import torch.nn.functional as F
 
 from ...builtin.codec import Codec
-from ...model.memory_inputs import ConditioningStream, MemoryInputs
+from ...sampling.inputs import CleanVideo, assemble_inputs
 from ...synthetic.edits import Edit, draw_edit
 from ...synthetic.outlines import HATS
 from ...synthetic.rendering import render_world, visible_part
 from ...synthetic.worlds import World, make_canvas, make_world
 from ...tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig
-from ...tokens.positions import temporal_indices
+from ...vocabulary import Role
 from ..config import EditDataConfig
 from ..objective import draw_noise
-from .novel_view import Example
+from .example import Example, base_in_training
 from .own_memories import Editor, SegmentLatents, draw_memory
 
 _PLAIN_CHANGE = 0.2  # of a latent, whose deviation is about 1
@@ -266,43 +266,48 @@ def edit_example(
         raise ValueError(
             "own_share got more than 0 without a model to draw; set it to 0 outside of training"
         )
-    streams = []
+    base = base_in_training(codec.ratios, "channels")
+    videos = []
     for i, kernel in enumerate(structure.kernels):
+        # Step 1: the memory's true edit, sometimes with a faulty hat.
         pairs = [row.memories[i] for row in rows]
         source = _encode(codec, [pair.source for pair in pairs])
-        edited = _with_faults(
-            _encode(codec, [pair.target for pair in pairs]), source, pairs, codec, generator
-        )
-        if structure.is_own:
+        edited = _encode(codec, [pair.target for pair in pairs])
+        edited = _with_faults(edited, source, pairs, codec, generator)
+
+        # Step 2: in some steps the model draws it itself, where it shows the row's own edit.
+        if structure.is_own and editor is not None:
             memory = SegmentLatents(edited, source, structure.memory_frames[i])
             shown = SegmentLatents(target, target_source, structure.target_frames)
             drawn = draw_memory(
-                editor, memory, shown, prompts, config.num_frames, codec.used, generator
+                editor, memory, shown, prompts, config.num_frames, codec.used, generator, base
             )
             own = torch.tensor(
                 [row.memories[i].is_relevant and row.instruction != "" for row in rows]
             )
             edited = torch.where(own.view(-1, 1, 1, 1, 1).to(edited.device), drawn, edited)
+
+        # Step 3: noise on the edit (Eq. 15), its source beside it.
         level = config.memory_noise * torch.rand(len(rows), 1, 1, 1, 1, generator=generator)
         noise = draw_noise(edited, codec.used, generator)
-        role = "previous" if i == 0 and structure.has_previous else "memory"
-        indices = temporal_indices(role, config.num_frames, config.num_frames)
-        latent = torch.cat((edited + level.to(noise) * noise, source), dim=1)  # Eq. 15
-        frames = tuple(indices[f] for f in structure.memory_frames[i])
-        streams.append(ConditioningStream("memory", kernel, latent, frames))
-    merging = (
-        MergeConfig(share=structure.share) if structure.share is not None and streams else None
+        noisy = edited + level.to(noise) * noise
+        role: Role = "previous" if i == 0 and structure.has_previous else "memory"
+        frames = structure.memory_frames[i]
+        videos.append(CleanVideo(role, kernel, noisy, source, frames=frames))
+    inputs = assemble_inputs(
+        base,
+        config.num_frames,
+        videos,
+        target_frames=structure.target_frames,
+        merging=None if structure.share is None or not videos else MergeConfig(structure.share),
     )
-    inputs = MemoryInputs(
-        tuple(streams), None, structure.target_frames, merging=merging, clean_timestep="zero"
-    )
+
+    # Step 4: errors count more where the edit changes a latent, and beside it, where outlines are
+    # decided; not at all in channels that carry nothing.
     is_edited = (target - target_source).abs().amax(1, keepdim=True) > _PLAIN_CHANGE
-    near_edit = F.max_pool3d(
-        is_edited.float(), (1, 3, 3), stride=1, padding=(0, 1, 1)
-    )  # where outlines are decided
-    is_used = (torch.arange(target.shape[1], device=target.device) < codec.used).view(
-        1, -1, 1, 1, 1
-    )
+    near_edit = F.max_pool3d(is_edited.float(), (1, 3, 3), stride=1, padding=(0, 1, 1))
+    is_used = torch.arange(target.shape[1], device=target.device) < codec.used
+    is_used = is_used.view(1, -1, 1, 1, 1)
     weight = is_used * (1 + (config.edit_weight - 1) * near_edit)
     shown = (
         F.avg_pool2d(torch.stack([row.named for row in rows]).float(), _TOKEN_PX).flatten(1)
@@ -341,7 +346,5 @@ def _with_faults(
     return result
 
 
-@torch.no_grad()
 def _encode(codec: Codec, videos: Sequence[torch.Tensor]) -> torch.Tensor:
-    device = next(codec.parameters()).device
-    return codec.encode(torch.stack(tuple(videos)).to(device).transpose(1, 2) * 2 - 1)
+    return codec.encode_frames(torch.stack(tuple(videos)))

@@ -7,15 +7,9 @@ import torch
 from safetensors import safe_open
 
 from memv2v_core.builtin import bundle
-from memv2v_core.builtin.bundle import (
-    BuiltinInfo,
-    DitConfig,
-    build_dit,
-    load_bundle,
-    read_info,
-    save_bundle,
-)
+from memv2v_core.builtin.bundle import build_dit, load_bundle, read_info, save_bundle
 from memv2v_core.builtin.codec import Codec
+from memv2v_core.builtin.info import BuiltinInfo, DitConfig
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 
 INFO = BuiltinInfo(

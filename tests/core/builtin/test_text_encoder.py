@@ -1,8 +1,9 @@
 import torch
 
 from memv2v_core.builtin import bundle
-from memv2v_core.builtin.bundle import BuiltinInfo, DitConfig, build_dit, load_bundle, save_bundle
+from memv2v_core.builtin.bundle import build_dit, load_bundle, save_bundle
 from memv2v_core.builtin.codec import Codec
+from memv2v_core.builtin.info import BuiltinInfo, DitConfig
 from memv2v_core.builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 

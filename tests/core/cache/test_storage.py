@@ -173,7 +173,7 @@ def test_a_forgotten_entry_that_another_program_has_open_stays_forgotten(saved, 
             raise PermissionError("in use")
         unlink(path, missing_ok=missing_ok)
 
-    monkeypatch.setattr(atomic_files, "_RETRY_S", 0.001)
+    monkeypatch.setattr(atomic_files, "RETRY_S", 0.001)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", held)
         assert save_session(cache.forget(second.entry_id), folder) == ()

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from memv2v_core.builtin.bundle import BuiltinInfo, Bundle, DitConfig
+from memv2v_core.builtin.bundle import Bundle
 from memv2v_core.builtin.codec import Codec
-from memv2v_core.evaluation.novel_view.arms import Batch
-from memv2v_core.evaluation.novel_view.held_out import HeldOutScene, held_out_scene
+from memv2v_core.builtin.info import BuiltinInfo, DitConfig
+from memv2v_core.evaluation.novel_view.arms import SceneTurns
+from memv2v_core.evaluation.novel_view.scenes import HeldOutScene, held_out_scene
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.training.config import ModelConfig
 from memv2v_core.training.network import build_network
@@ -33,5 +34,5 @@ def scenes(bundle: Bundle) -> tuple[HeldOutScene, ...]:
 
 
 @pytest.fixture(scope="session")
-def batch(bundle: Bundle, scenes: tuple[HeldOutScene, ...]) -> Batch:
-    return Batch.of(bundle, scenes)
+def turns(bundle: Bundle, scenes: tuple[HeldOutScene, ...]) -> SceneTurns:
+    return SceneTurns.of(bundle, scenes[1])

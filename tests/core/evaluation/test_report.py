@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from memv2v_core.evaluation.novel_view.claims import Claim
+from memv2v_core.evaluation.claims import Claim
 from memv2v_core.evaluation.novel_view.run import evaluate, evaluation_record
 from memv2v_core.evaluation.report import claim_record, json_number, machine, table
 from memv2v_core.evaluation.statistics import Estimate

@@ -14,13 +14,13 @@ from memv2v_core.long_edit.recipe import (
     content_hash,
     entries_of,
     entry_made_by,
-    parse_segments,
     seen_by,
     segment_seed,
     stale_entries,
     state_of,
     without_segment,
 )
+from memv2v_core.long_edit.settings import parse_segments
 
 
 def edit(

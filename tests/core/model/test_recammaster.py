@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from memv2v_core.builtin.bundle import DitConfig, build_dit
+from memv2v_core.builtin.bundle import build_dit
+from memv2v_core.builtin.info import DitConfig
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.diffusers_view import DiffusersView

@@ -18,7 +18,7 @@ from memv2v_core.pictures.canvas import BACKGROUND, QUERY, SERIES, Canvas, stack
 from memv2v_core.pictures.paths import draw_path, path_from_poses, path_summary
 from memv2v_core.pictures.planes import END, PLANES, START, draw_plane
 from memv2v_core.pictures.retrievals import draw_retrieval
-from memv2v_core.pictures.sphere import View, draw_sphere
+from memv2v_core.pictures.sphere import SphereView, draw_sphere
 from memv2v_core.retrieval.selection import retrieve_by_fov
 from memv2v_core.retrieval.video_fov import video_fov_mask
 
@@ -67,7 +67,7 @@ def test_top_plane_draws_a_pan_to_the_right_on_the_right() -> None:
 
 def test_sphere_shows_exactly_the_scored_points() -> None:
     view = path("pan_right")
-    picture = draw_sphere([View(view, SERIES[0])], view, width_px=360)
+    picture = draw_sphere([SphereView(view, SERIES[0])], view, width_px=360)
     empty = draw_sphere([], view, width_px=360)
     assert torch.equal((picture != empty).any(-1), video_fov_mask(view, view))
 

@@ -7,7 +7,8 @@ import torch
 
 from memv2v_core.cache.entry import MemoryEntry, Segment
 from memv2v_core.cameras.trajectory import static_trajectory
-from memv2v_core.pictures.segments import draw_segments, segment_text
+from memv2v_core.clips.segments import segment_text
+from memv2v_core.pictures.segments import draw_segments
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 
 

@@ -4,20 +4,18 @@ import pytest
 import torch
 
 from memv2v_core.bases.base_info import BaseInfo
-from memv2v_core.builtin.bundle import DitConfig, build_dit
+from memv2v_core.builtin.bundle import build_dit
+from memv2v_core.builtin.info import DitConfig
 from memv2v_core.cache.entry import MemoryEntry
+from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, pose_vectors
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
-from memv2v_core.sampling.turn import (
-    SamplerConfig,
-    Shot,
-    finished_entry,
-    memory_inputs,
-    sample_latent,
-)
+from memv2v_core.sampling.denoising import SamplerConfig, sample_latent
+from memv2v_core.sampling.entries import finished_entry
+from memv2v_core.sampling.turn import Turn
 from memv2v_core.shapes import VaeRatios
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
@@ -37,9 +35,8 @@ def latent(seed: int) -> torch.Tensor:
 
 
 def entry(turn: int, camera: CameraTrajectory) -> MemoryEntry:
-    return finished_entry(
-        latent(turn), camera, model_name="m", mode="trained", num_frames=9, turn=turn, seed=turn
-    )
+    made = Turn(BASE, target_path=camera)
+    return finished_entry(made, latent(turn), MemoryCache(), number=turn, seed=turn)
 
 
 def plan_of(*entries: MemoryEntry, kernels: tuple[int, ...], **fields: object) -> TokenPlan:
@@ -48,20 +45,20 @@ def plan_of(*entries: MemoryEntry, kernels: tuple[int, ...], **fields: object) -
 
 
 def inputs_of(
-    shot: Shot, plan: TokenPlan | None = None, normalise=lambda x: x, base: BaseInfo = BASE
+    turn: Turn, plan: TokenPlan | None = None, normalise=lambda x: x, base: BaseInfo = BASE
 ):
-    return memory_inputs(shot, plan, NUM_LATENT, base, normalise)
+    return replace(turn, plan=plan, base=base).inputs(normalise)
 
 
 @pytest.fixture
-def shot() -> Shot:
+def turn() -> Turn:
     source = path("pan_left")
-    return Shot(latent(0), source.frames(tuple(range(2, 9)) + (8, 8)), path("pan_right"))
+    return Turn(BASE, latent(0), source.frames(tuple(range(2, 9)) + (8, 8)), path("pan_right"))
 
 
-def test_streams_are_the_source_and_then_memories_in_rank_order(shot: Shot):
+def test_streams_are_the_source_and_then_memories_in_rank_order(turn: Turn):
     plan = plan_of(entry(1, path("pan_left")), entry(2, path("tilt_up")), kernels=(4, 8))
-    inputs = inputs_of(shot, plan)
+    inputs = inputs_of(turn, plan)
     assert [(s.role, s.kernel) for s in inputs.streams] == [
         ("source", 2),
         ("memory", 4),
@@ -72,42 +69,40 @@ def test_streams_are_the_source_and_then_memories_in_rank_order(shot: Shot):
         assert torch.equal(stream.latent, latent(seed)[None])
 
 
-def test_latents_are_normalised_for_the_dit(shot: Shot):
+def test_latents_are_normalised_for_the_dit(turn: Turn):
     inputs = inputs_of(
-        shot, plan_of(entry(1, path("pan_left")), kernels=(4,)), normalise=lambda x: 2 * x + 1
+        turn, plan_of(entry(1, path("pan_left")), kernels=(4,)), normalise=lambda x: 2 * x + 1
     )
     for stream, seed in zip(inputs.streams, (0, 1), strict=True):
         assert torch.equal(stream.latent, 2 * latent(seed)[None] + 1)
 
 
-def test_cameras_are_relative_to_the_sources_first_frame_at_every_latent_frame(shot: Shot):
+def test_cameras_are_relative_to_the_sources_first_frame_at_every_latent_frame(turn: Turn):
     memory_path = path("tilt_up")
-    inputs = inputs_of(shot, plan_of(entry(1, memory_path), kernels=(4,)))
+    inputs = inputs_of(turn, plan_of(entry(1, memory_path), kernels=(4,)))
     every_fourth = (0, 4, 8)
     for cameras, own in (
-        (inputs.target_cameras, shot.target_path),
-        (inputs.streams[0].cameras, shot.source_path),
+        (inputs.target_cameras, turn.target_path),
+        (inputs.streams[0].cameras, turn.source_path),
         (inputs.streams[1].cameras, memory_path),
     ):
         torch.testing.assert_close(
-            cameras.poses()[0], pose_vectors(own.frames(every_fourth), shot.source_path)
+            cameras.poses()[0], pose_vectors(own.frames(every_fourth), turn.source_path)
         )
 
 
 def test_without_a_source_the_targets_first_camera_is_the_origin():
-    inputs = inputs_of(Shot(None, None, path("pan_right")))
+    inputs = inputs_of(Turn(BASE, None, None, path("pan_right")))
     assert inputs.streams == ()
     torch.testing.assert_close(inputs.target_cameras.c2w[0, 0], torch.eye(4))
 
 
-def test_without_a_target_path_no_stream_has_cameras(shot: Shot):
-    inputs = inputs_of(
-        Shot(shot.source_latent, None, None), plan_of(entry(1, path("pan_left")), kernels=(4,))
-    )
+def test_without_a_target_path_no_stream_has_cameras(turn: Turn):
+    inputs = inputs_of(Turn(BASE, turn.source), plan_of(entry(1, path("pan_left")), kernels=(4,)))
     assert inputs.target_cameras is None and [s.cameras for s in inputs.streams] == [None, None]
 
 
-def test_the_plan_decides_merging_positions_and_conditioning(shot: Shot):
+def test_the_plan_decides_merging_positions_and_conditioning(turn: Turn):
     merging = MergeConfig(share=0.3)
     plan = plan_of(
         entry(1, path("pan_left")),
@@ -116,20 +111,21 @@ def test_the_plan_decides_merging_positions_and_conditioning(shot: Shot):
         memory_range="source",
         camera_conditioning="target",
     )
-    inputs = inputs_of(shot, plan)
+    inputs = inputs_of(turn, plan)
     assert inputs.merging is merging and inputs.camera_conditioning == "target"
     assert inputs.streams[1].frame_indices == (3, 4, 5)
     assert inputs.clean_timestep == "zero"
 
 
 def test_a_source_without_a_path_is_an_error_where_cameras_matter():
-    with pytest.raises(ValueError, match="source_camera got nothing, wanted a camera path"):
-        inputs_of(Shot(latent(0), None, path("pan_right")))
+    with pytest.raises(ValueError, match="source_camera is not connected, wanted a camera path"):
+        inputs_of(Turn(BASE, latent(0), None, path("pan_right")))
 
 
-def test_a_path_shorter_than_its_video_is_an_error(shot: Shot):
+def test_a_path_shorter_than_its_video_is_an_error(turn: Turn):
+    short = replace(turn, target_path=path("pan_right", num_frames=5))
     with pytest.raises(ValueError, match="the camera path got 5 frames, wanted at least 9"):
-        inputs_of(Shot(shot.source_latent, shot.source_path, path("pan_right", num_frames=5)))
+        inputs_of(short)
 
 
 @pytest.fixture
@@ -145,13 +141,13 @@ def small_model() -> tuple[DiffusersView, MemoryAdapter]:
 
 
 def test_a_turn_outside_comfyui_is_decided_by_its_noise_and_sees_its_memory(
-    shot: Shot, small_model: tuple[DiffusersView, MemoryAdapter]
+    turn: Turn, small_model: tuple[DiffusersView, MemoryAdapter]
 ):
     context, noise = torch.zeros(1, 1, 8), latent(9)[None]
     config = SamplerConfig(num_steps=2)
 
     def sample(plan: TokenPlan | None) -> torch.Tensor:
-        return sample_latent(*small_model, inputs_of(shot, plan), context, noise, config)
+        return sample_latent(*small_model, inputs_of(turn, plan), context, noise, config)
 
     with_memory = sample(plan_of(entry(1, path("pan_left")), kernels=(4,)))
     assert with_memory.shape == noise.shape and not with_memory.requires_grad
@@ -161,17 +157,8 @@ def test_a_turn_outside_comfyui_is_decided_by_its_noise_and_sees_its_memory(
 
 def test_a_finished_turn_knows_where_it_came_from():
     parent = entry(1, path("pan_left"))
-    made = finished_entry(
-        latent(2),
-        path("pan_right"),
-        model_name="m",
-        mode="trained",
-        num_frames=8,
-        turn=2,
-        seed=7,
-        prompt="a room",
-        parent_id=parent.entry_id,
-    )
+    turn = Turn(BASE, target_path=path("pan_right", num_frames=8))
+    made = finished_entry(turn, latent(2), MemoryCache().append(parent), seed=7, prompt="a room")
     assert (made.turn, made.seed, made.num_frames, made.prompt, made.mode) == (
         2,
         7,
@@ -183,35 +170,35 @@ def test_a_finished_turn_knows_where_it_came_from():
     assert torch.equal(made.latent, latent(2))
 
 
-def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_source(shot: Shot):
+def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_source(turn: Turn):
     base = replace(BASE, source_placement="channels")
     made = replace(entry(1, path("pan_left")), source_latent=latent(5))
     (memory,) = inputs_of(
-        shot, plan_of(made, kernels=(4,)), normalise=lambda x: 2 * x, base=base
+        turn, plan_of(made, kernels=(4,)), normalise=lambda x: 2 * x, base=base
     ).streams
     assert memory.role == "memory" and memory.frame_indices == (6, 7, 8)
     assert torch.equal(memory.latent, 2 * torch.cat((latent(1), latent(5)))[None])
 
 
-def test_memory_without_the_source_that_the_base_wants_is_named(shot: Shot):
+def test_memory_without_the_source_that_the_base_wants_is_named(turn: Turn):
     base = replace(BASE, source_placement="channels")
     made = entry(1, path("pan_left"))
     with pytest.raises(
         ValueError, match=f"source of memory {made.entry_id[:8]} got nothing, wanted one of"
     ):
-        inputs_of(shot, plan_of(made, kernels=(4,)), base=base)
+        inputs_of(turn, plan_of(made, kernels=(4,)), base=base)
 
 
 @pytest.mark.parametrize(
     ("asked", "wanted"), [("as_trained", "target"), ("per_video", "per_video")]
 )
 def test_the_plan_or_else_the_weights_decide_whose_camera_is_told(
-    shot: Shot, asked: str, wanted: str
+    turn: Turn, asked: str, wanted: str
 ):
     base = replace(BASE, camera_conditioning="target")
     plan = plan_of(entry(1, path("pan_left")), kernels=(4,), camera_conditioning=asked)
-    assert inputs_of(shot, plan, base=base).camera_conditioning == wanted
-    assert inputs_of(shot, base=base).camera_conditioning == "target"
+    assert inputs_of(turn, plan, base=base).camera_conditioning == wanted
+    assert inputs_of(turn, base=base).camera_conditioning == "target"
 
 
 @pytest.mark.parametrize(
@@ -227,5 +214,5 @@ def test_the_previous_segment_has_a_range_of_its_own_in_the_order_that_the_weigh
     )
     plan = TokenPlan(Retrieval(None, ranked), (2, 4))
     base = replace(BASE, has_cameras=False, memory_order=order)
-    streams = inputs_of(Shot(None, None, None), plan, base=base).streams
+    streams = inputs_of(Turn(base), plan, base=base).streams
     assert [(s.kernel, s.frame_indices) for s in streams] == [(2, previous), (4, others)]

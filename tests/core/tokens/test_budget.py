@@ -18,15 +18,8 @@ from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
-from memv2v_core.tokens.budget import (
-    BudgetConfig,
-    DitShape,
-    forward_cost,
-    kernels_by_rank,
-    plan_layout,
-    plan_tokens,
-    retrieval_kernels,
-)
+from memv2v_core.tokens.budget import BudgetConfig, kernels_by_rank, plan_tokens, retrieval_kernels
+from memv2v_core.tokens.cost import DitShape, forward_cost, plan_layout
 from memv2v_core.tokens.layout import SequenceLayout
 from memv2v_core.tokens.merging import MergeConfig
 from memv2v_core.tokens.positions import temporal_indices

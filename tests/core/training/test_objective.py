@@ -3,7 +3,7 @@ import torch
 
 from memv2v_core.model.memory_inputs import MemoryInputs
 from memv2v_core.training import objective
-from memv2v_core.training.data.novel_view import Example
+from memv2v_core.training.data.example import Example
 from memv2v_core.training.objective import draw_sigmas, flow_matching_loss
 
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
+from memv2v_core.bases.published import Shapes
+from memv2v_core.bases.registry import PUBLISHED as BASES
 from memv2v_core.weights.checkpoint import missing_weights, to_native_names
-from memv2v_core.weights.detection import ADAPTER_FORMAT, BASES, Shapes, detect, require_base
+from memv2v_core.weights.detection import ADAPTER_FORMAT, detect, require_base
 
 # (heads of 128, blocks, width of the feed-forward) as in Wan's configs
 REAL = {"1.3B": (12, 30, 8960), "5B": (24, 30, 14336), "14B": (40, 40, 13824)}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from memv2v_core.cameras.formats import load_trajectory, recammaster_cameras, save_recammaster
+from memv2v_core.cameras.formats.detection import load_trajectory
+from memv2v_core.cameras.formats.recammaster import recammaster_cameras, save_recammaster
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import default_intrinsics, pose_vectors
 

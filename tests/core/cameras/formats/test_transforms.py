@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from memv2v_core.cameras.formats import load_trajectory, save_transforms
+from memv2v_core.cameras.formats.detection import load_trajectory
+from memv2v_core.cameras.formats.transforms import save_transforms
 from memv2v_core.cameras.presets import PresetConfig, combine_paths, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix
 

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
+from memv2v_core.evaluation.claims import Claim, Measured
 from memv2v_core.evaluation.long_video.claims import (
     agreement_claims,
     fifo_claims,
     leak_claims,
     quality_claims,
 )
-from memv2v_core.evaluation.novel_view.claims import Claim, Measured
 
 
 def measured(**values: float | list[float]) -> Measured:

@@ -1,20 +1,14 @@
 import pytest
 import torch
 
-from memv2v_core.evaluation.novel_view.arms import (
-    Batch,
-    decode,
-    encode,
-    sample_arms,
-    sample_detail_arms,
-)
-from memv2v_core.evaluation.novel_view.held_out import FIRST, SECOND
-from memv2v_core.tokens.merging import MergeConfig
+from memv2v_core.builtin.bundle import Bundle
+from memv2v_core.evaluation.novel_view.arms import SceneTurns, sample_arms, sample_detail_arms
+from memv2v_core.evaluation.novel_view.scenes import FIRST, SECOND, HeldOutScene
 
 
-def test_every_memory_changes_turn_2_under_the_same_noise(batch: Batch) -> None:
-    arms = sample_arms(batch)
-    details = sample_detail_arms(batch, arms)
+def test_every_memory_changes_turn_2_under_the_same_noise(turns: SceneTurns) -> None:
+    arms = sample_arms(turns)
+    details = sample_detail_arms(turns, arms)
     seconds = [
         value
         for part in (arms, details)
@@ -23,41 +17,31 @@ def test_every_memory_changes_turn_2_under_the_same_noise(batch: Batch) -> None:
     ]
     assert len(seconds) == 8
     for i, one in enumerate(seconds):
-        assert one.shape == batch.source_latent.shape
+        assert one.shape == turns.source.shape
         assert all(not torch.equal(one, other) for other in seconds[:i])
 
 
-def test_a_scene_is_sampled_alone_as_in_company(batch: Batch) -> None:
-    alone = Batch.of(batch.bundle, batch.scenes[1:])
-    latents = []
-    for some in (batch, alone):
-        first = some.sample(lambda scene: scene.first, some.noise(FIRST))
-        memory = some.memory(first, lambda scene: scene.first)
-        merging = MergeConfig(share=0.5)
-        latents.append(
-            some.sample(lambda scene: scene.second, some.noise(SECOND), (memory,), merging)[-1]
-        )
-    torch.testing.assert_close(*latents, rtol=0, atol=1e-4)
-
-
-def test_inputs_are_what_training_gives(batch: Batch) -> None:
-    memory = batch.memory(batch.source_latent, lambda scene: scene.first)
-    inputs = batch.inputs([scene.second.path for scene in batch.scenes], (memory,))
+def test_inputs_are_what_training_gives(turns: SceneTurns) -> None:
+    memory = turns.memory(turns.source, turns.scene.first)
+    inputs = turns.turn(turns.scene.second, (memory,)).inputs(lambda latent: latent)
     source, first = inputs.streams
-    assert inputs.clean_timestep == "zero"
+    assert inputs.clean_timestep == "zero" and inputs.merging is None
     assert (source.role, source.kernel, source.frame_indices) == ("source", 2, (5, 6, 7, 8, 9))
     assert (first.role, first.kernel, first.frame_indices) == ("memory", 4, (10, 11, 12, 13, 14))
-    relative = batch.scenes[1].first.path.relative_to(batch.scenes[1].source.path).c2w.float()
-    torch.testing.assert_close(first.cameras.c2w[1], relative)
+    relative = turns.scene.first.path.relative_to(turns.scene.source.path).c2w.float()
+    torch.testing.assert_close(first.cameras.c2w[0], relative)
 
 
-def test_decode_returns_videos_in_range(batch: Batch) -> None:
-    video = decode(batch.bundle, encode(batch.bundle, [scene.first for scene in batch.scenes]))
-    assert video.shape == (2, 5, 3, 64, 64)
+def test_decode_returns_videos_in_range(turns: SceneTurns) -> None:
+    video = turns.decode(turns.encode(turns.scene.first))
+    assert video.shape == (5, 3, 64, 64)
     assert video.min() >= 0 and video.max() <= 1
 
 
 @pytest.mark.parametrize("purpose", [FIRST, SECOND])
-def test_noise_of_a_scene_does_not_depend_on_its_row(batch: Batch, purpose: int) -> None:
-    alone = Batch.of(batch.bundle, batch.scenes[1:])
-    assert torch.equal(alone.noise(purpose)[0], batch.noise(purpose)[1])
+def test_noise_of_a_scene_is_its_own_and_the_same_every_time(
+    bundle: Bundle, scenes: tuple[HeldOutScene, ...], turns: SceneTurns, purpose: int
+) -> None:
+    again, other = (SceneTurns.of(bundle, scene) for scene in (scenes[1], scenes[0]))
+    assert torch.equal(again.noise(purpose), turns.noise(purpose))
+    assert not torch.equal(other.noise(purpose), turns.noise(purpose))

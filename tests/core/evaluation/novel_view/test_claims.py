@@ -1,9 +1,8 @@
 import pytest
 import torch
 
+from memv2v_core.evaluation.claims import Claim, Measured
 from memv2v_core.evaluation.novel_view.claims import (
-    Claim,
-    Measured,
     agreement_claims,
     merging_claims,
     responsiveness_claims,

@@ -1,19 +1,19 @@
 import torch
 
-from memv2v_core.evaluation.novel_view.arms import Batch, sample_arms, sample_detail_arms
+from memv2v_core.evaluation.novel_view.arms import SceneTurns, sample_arms, sample_detail_arms
 from memv2v_core.evaluation.novel_view.responsiveness import (
     block_agreements,
     responsiveness_by_block,
 )
 
 
-def test_scores_cover_every_block_and_every_source_and_memory_frame(batch: Batch) -> None:
-    arms = sample_arms(batch)
-    details = sample_detail_arms(batch, arms)
+def test_scores_cover_every_block_and_every_source_and_memory_frame(turns: SceneTurns) -> None:
+    arms = sample_arms(turns)
+    details = sample_detail_arms(turns, arms)
     before, after = (
-        responsiveness_by_block(batch, arms, details, rotated) for rotated in (False, True)
+        responsiveness_by_block(turns, arms, details, rotated) for rotated in (False, True)
     )
-    assert before.shape == (4, 2, 15)  # blocks, scenes, 5 frames of source and either memory
+    assert before.shape == (4, 1, 15)  # blocks, the scene, 5 frames of source and either memory
     assert ((before > 0) & (before <= 1)).all()
     assert not torch.equal(before, after)
 

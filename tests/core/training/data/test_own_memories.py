@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from memv2v_core.model.memory_inputs import MemoryInputs
+from memv2v_core.shapes import VaeRatios
+from memv2v_core.training.data.example import base_in_training
 from memv2v_core.training.data.own_memories import (
     BLIND_SIGMA,
     NUM_STEPS,
@@ -47,10 +49,13 @@ class Watched:
         return torch.zeros_like(x) if self.answer is None else (x - self.answer) / self.sigmas[-1]
 
 
+BASE = base_in_training(VaeRatios(1, 8, 6), "channels")
+
+
 def drawn_by(editor: Watched, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1000 + seed)
     return draw_memory(
-        editor, segment(0, (1, 4, 7)), segment(1, (0, 5)), PROMPTS, NUM_FRAMES, 4, generator
+        editor, segment(0, (1, 4, 7)), segment(1, (0, 5)), PROMPTS, NUM_FRAMES, 4, generator, BASE
     )
 
 

@@ -7,7 +7,8 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import nn
 
-from memv2v_core.builtin.bundle import DitConfig, build_dit
+from memv2v_core.builtin.bundle import build_dit
+from memv2v_core.builtin.info import DitConfig
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.memory_inputs import ConditioningStream

@@ -9,12 +9,12 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ..memv2v_core.bases.base_info import adapted
-from ..memv2v_core.bases.recammaster import SHIFT as RECAMMASTER_SHIFT
-from ..memv2v_core.bases.recammaster import base_state
-from ..memv2v_core.weights.checkpoint import native_weights, read_cameras, require_whole
-from ..memv2v_core.weights.detection import WeightFile, detect, require_base
-from ..memv2v_core.weights.weight_files import (
+from ....memv2v_core.bases.base_info import adapted
+from ....memv2v_core.bases.recammaster import SHIFT as RECAMMASTER_SHIFT
+from ....memv2v_core.bases.recammaster import base_state
+from ....memv2v_core.weights.checkpoint import native_weights, read_cameras, require_whole
+from ....memv2v_core.weights.detection import WeightFile, detect, require_base
+from ....memv2v_core.weights.weight_files import (
     SAFETENSORS_SUFFIXES,
     read_header,
     read_weights,

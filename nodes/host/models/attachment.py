@@ -8,11 +8,12 @@ import comfy.model_patcher
 import comfy.ops
 import torch
 
-from ..memv2v_core.bases.base_info import BaseInfo, adapted
-from ..memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
-from ..memv2v_core.shapes import VaeRatios
-from ..memv2v_core.weights.checkpoint import require_fit
-from .compat import temporal_ratio
+from ....memv2v_core.bases.base_info import BaseInfo, adapted
+from ....memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
+from ....memv2v_core.shapes import VaeRatios
+from ....memv2v_core.vocabulary import TurnMode
+from ....memv2v_core.weights.checkpoint import require_fit
+from ..compat import temporal_ratio
 
 KEY = "memory_v2v"
 
@@ -28,7 +29,7 @@ class LoadedAdapter:
     name: str
     config: AdapterConfig
     state: dict[str, torch.Tensor]
-    mode: str = "trained"
+    mode: TurnMode = "trained"
 
 
 def attach_adapter(

@@ -7,7 +7,7 @@ import comfy.sd
 import torch
 from torch import nn
 
-from ..memv2v_core.builtin.codec import Codec
+from ....memv2v_core.builtin.codec import Codec
 
 _PLACEHOLDER = {
     "pixel_space_vae": torch.tensor(1.0)

@@ -1,15 +1,13 @@
 import torch
 
 from memv2v_core.cameras.projection import seen_mask
-from memv2v_core.evaluation.novel_view.held_out import (
+from memv2v_core.evaluation.held_out_seeds import HELD_OUT_SEED, MAX_SCENES, held_out_generator
+from memv2v_core.evaluation.novel_view.scenes import (
     FIRST,
-    HELD_OUT_SEED,
-    MAX_SCENES,
     PROBE,
     SCENE,
     SECOND,
     HeldOutScene,
-    held_out_generator,
     held_out_scene,
     unseen_overlap,
 )

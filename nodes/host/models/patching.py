@@ -17,14 +17,15 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ..memv2v_core.bases.base_info import BaseInfo
-from ..memv2v_core.model.adapter import MemoryAdapter
-from ..memv2v_core.model.memory_inputs import MemoryInputs, window_inputs
-from ..memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
-from ..memv2v_core.model.wan_view import WanView
-from ..memv2v_core.sampling.turn import Shot, memory_inputs
-from ..memv2v_core.shapes import token_grid
-from ..memv2v_core.tokens.budget import TokenPlan, plan_layout
+from ....memv2v_core.bases.base_info import BaseInfo
+from ....memv2v_core.model.adapter import MemoryAdapter
+from ....memv2v_core.model.memory_inputs import MemoryInputs, window_inputs
+from ....memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
+from ....memv2v_core.model.wan_view import WanView
+from ....memv2v_core.sampling.turn import Shot, memory_inputs
+from ....memv2v_core.shapes import token_grid
+from ....memv2v_core.tokens.budget import TokenPlan
+from ....memv2v_core.tokens.cost import plan_layout
 from .attachment import KEY, adapter_of
 
 _TIME_AXIS = 2

@@ -9,8 +9,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
 
-from ..memv2v_core.builtin import bundle
-from ..memv2v_core.builtin.text_encoder import TextConfig
+from ....memv2v_core.builtin import bundle
+from ....memv2v_core.builtin.text_encoder import TextConfig
 
 _NAME = "umt5xxl"  # what ComfyUI calls Wan's text encoder, whatever its size
 

@@ -1,31 +1,24 @@
-"""Scenes that training never sees, and the camera paths filmed in them.
-
-Training seeds its generator with `seed * 1_000_003 + step + 1`. Held-out generators start at
-HELD_OUT_SEED, which no run with a seed below 3,700 reaches; larger numbers would not help, since
-torch's CPU generator reads the lowest 32 bits alone. Scene i is the same whatever the number of
-scenes.
-"""
+"""Scenes that training never sees, and the camera paths filmed in them."""
 
 from dataclasses import dataclass
 
 import torch
 
-from ...builtin.bundle import BuiltinInfo
+from ...builtin.info import BuiltinInfo
 from ...cameras.projection import warp_by_rotation
 from ...cameras.trajectory import CameraTrajectory
 from ...synthetic.panoramas import (
+    FilmedView,
     Scene,
     SceneConfig,
+    film_scene,
     make_scene,
     random_source_path,
-    render_panorama,
     rotation_path,
 )
-from ...training.data.novel_view import View
+from ..held_out_seeds import held_out_generator
 from ..metrics.consistency import unseen_region
 
-HELD_OUT_SEED = 0xE000_0000
-MAX_SCENES = 2**20
 # What the generators of one scene are for: the scene itself, then the noise of each turn, all
 # different.
 SCENE, FIRST, SECOND, OPPOSITE, SWEEP, PROBE = range(6)
@@ -45,18 +38,12 @@ class HeldOutScene:
     """
 
     index: int
-    source: View
-    first: View
-    second: View
-    opposite: View
-    sweep: View
-    foreign: View
-
-
-def held_out_generator(index: int, purpose: int) -> torch.Generator:
-    """The generator of scene `index` for one of SCENE, FIRST, SECOND, OPPOSITE, SWEEP, PROBE."""
-    assert 0 <= index < MAX_SCENES
-    return torch.Generator().manual_seed(HELD_OUT_SEED + purpose * MAX_SCENES + index)
+    source: FilmedView
+    first: FilmedView
+    second: FilmedView
+    opposite: FilmedView
+    sweep: FilmedView
+    foreign: FilmedView
 
 
 def held_out_scene(index: int, info: BuiltinInfo) -> HeldOutScene:
@@ -73,8 +60,8 @@ def held_out_scene(index: int, info: BuiltinInfo) -> HeldOutScene:
     sweep = _sweep(side, info, generator)
     foreign = make_scene(config, generator)
 
-    def film(path: CameraTrajectory, place: Scene = scene) -> View:
-        return View(render_panorama(place, path, info.size, info.size), path)
+    def film(path: CameraTrajectory, place: Scene = scene) -> FilmedView:
+        return film_scene(place, path, info.size)
 
     return HeldOutScene(
         index,
@@ -87,7 +74,7 @@ def held_out_scene(index: int, info: BuiltinInfo) -> HeldOutScene:
     )
 
 
-def unseen_overlap(view: View, earlier: View, *others: View) -> torch.Tensor:
+def unseen_overlap(view: FilmedView, earlier: FilmedView, *others: FilmedView) -> torch.Tensor:
     """Pixels (F, 1, H, W) of `view` that `earlier` shows at the same frame index and no frame of
     `others` shows.
     """

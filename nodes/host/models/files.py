@@ -4,7 +4,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..memv2v_core.weights.weight_files import WEIGHT_SUFFIXES, is_first_of_its_file, shards_of
+from ....memv2v_core.weights.weight_files import WEIGHT_SUFFIXES, is_first_of_its_file, shards_of
 
 FOLDER = "memv2v"
 DESCRIPTOR_FOLDER = "dinov2"

@@ -1,0 +1,53 @@
+"""What a published base is, in numbers and names: each has a file of its own in this room."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..vocabulary import SourcePlacement
+
+# Of every tensor in a file, by its key.
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class DitSizes:
+    """Sizes of a Wan DiT, read from its weights."""
+
+    dim: int
+    num_blocks: int
+    in_channels: int
+    out_channels: int
+
+
+@dataclass(frozen=True)
+class PublishedBase:
+    """A base that others have published.
+
+    kind: its short name in the code. name: of what was made from a Wan, "" for Wan itself. family
+    and task: of the Wan. in_channels, out_channels: of its DiT; they and the camera weights tell
+    its files from other Wans'. shift: flow shift of its sampler. source_placement: where it takes
+    the source video.
+    """
+
+    kind: str
+    name: str
+    family: str
+    task: str
+    in_channels: int
+    out_channels: int
+    shift: float
+    source_placement: SourcePlacement = "sequence"
+    has_camera_weights: bool = False
+
+    def title(self, size: str) -> str:
+        """The base in words; size: such as "1.3B"."""
+        if self.name:
+            return f"{self.name} ({self.family} {size})"
+        # Wan2.1's 14B and both halves of Wan2.2's A14B have the same keys and shapes.
+        return "Wan T2V 14B" if size == "14B" else f"{self.family} {self.task} {size}"
+
+    def fits(self, sizes: DitSizes, has_camera_weights: bool) -> bool:
+        """Whether a DiT of these sizes, with or without camera weights, is this base."""
+        channels = self.in_channels, self.out_channels
+        is_alike = channels == (sizes.in_channels, sizes.out_channels)
+        return is_alike and self.has_camera_weights == has_camera_weights

@@ -1,0 +1,77 @@
+"""What the small models that ship with the pack are."""
+
+from dataclasses import dataclass
+
+from ..bases.base_info import BaseInfo
+from ..shapes import VaeRatios
+from ..vocabulary import Task
+from .text_encoder import TextConfig
+
+BUILTIN_PREFIX = "built-in: "  # of their names in loaders and caches
+
+
+@dataclass(frozen=True)
+class DitConfig:
+    """Sizes of a small Wan-style DiT.
+
+    channels: of its latents; of them only the first `used_channels` carry the video, all if None.
+    has_source_channels: one that edits takes the source beside the target.
+    """
+
+    dim: int = 256
+    num_heads: int = 4
+    num_layers: int = 6
+    ffn_dim: int = 768
+    text_dim: int = 64
+    freq_dim: int = 64
+    channels: int = 16
+    has_source_channels: bool = False
+    used_channels: int | None = None
+
+    @property
+    def num_used(self) -> int:
+        return self.channels if self.used_channels is None else self.used_channels
+
+    @property
+    def in_channels(self) -> int:
+        return self.channels * (2 if self.has_source_channels else 1)
+
+
+@dataclass(frozen=True)
+class BuiltinInfo:
+    """What a built-in model was trained for; stored beside its weights as JSON.
+
+    name: as shown to users. size: pixels a side. num_frames: frames of a clip. shift and num_steps:
+    of its sampler.
+    task: what it does. fov_deg: its lens, across, where it takes cameras. text: its text encoder,
+    where it reads text.
+    """
+
+    name: str
+    size: int
+    num_frames: int
+    shift: float
+    num_steps: int
+    dit: DitConfig
+    task: Task = "novel_view"
+    fov_deg: float | None = None
+    text: TextConfig | None = None
+
+
+def builtin_base(key: str, info: BuiltinInfo, ratios: VaeRatios) -> BaseInfo:
+    """The built-in model `key` as memory sees it, before an adapter is attached to it.
+
+    ratios: of its codec.
+    """
+    side = info.size // ratios.spatial
+    return BaseInfo(
+        model_name=BUILTIN_PREFIX + key,
+        mode="training-free",
+        ratios=ratios,
+        text_width=info.dit.text_dim if info.text is None else None,
+        clean_timestep="target",
+        has_cameras=False,
+        source_placement="channels" if info.dit.has_source_channels else "sequence",
+        latent_size=(side, side),
+        num_frames=info.num_frames,
+    )

@@ -1,0 +1,117 @@
+"""ReCamMaster's camera_extrinsics.json to our convention and back.
+
+The file holds Unreal's left-handed axes (X forward, Y right, Z up, centimetres), one matrix per
+frame and camera, transposed. ReCamMaster's own loader permutes columns [1, 2, 0, 3], flips the
+second and divides translations by 100. This turns the camera's axes but not the world's, so its
+absolute matrices have determinant -1 and only relative ones +1. We turn the world's axes as well:
+the relative poses stay the same, every matrix is a rotation, nothing is re-orthonormalised.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..trajectory import CameraTrajectory, default_intrinsics
+from .reading import file_error, pose_matrix, read_json, require_pose
+
+# Columns are our camera axes (right, down, forward) in Unreal's axes; its transpose maps Unreal's
+# world to ours.
+_UNREAL_FROM_OPENCV = (
+    (0.0, 0.0, 1.0, 0.0),
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, -1.0, 0.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
+_CENTIMETRES_PER_UNIT = 100.0
+_FRAME_KEY = re.compile(r"frame(\d+)")
+
+
+def is_recammaster(content: dict[str, Any]) -> bool:
+    """Whether a JSON file's content has ReCamMaster's keys."""
+    return any(_FRAME_KEY.fullmatch(key) for key in content)
+
+
+def recammaster_cameras(path: str | Path) -> tuple[str, ...]:
+    """Names of the paths in a ReCamMaster file, in its order; empty for any other camera file."""
+    first = read_json(Path(path)).get("frame0")
+    return tuple(first) if isinstance(first, dict) else ()
+
+
+def read_recammaster(content: dict[str, Any], path: Path, camera: str) -> CameraTrajectory:
+    numbers = sorted(int(match[1]) for match in map(_FRAME_KEY.fullmatch, content) if match)
+    missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
+    if missing:
+        got = f"no frame{missing[0]} before frame{numbers[-1]}"
+        raise file_error(path, got, "every frame from frame0 on", "restore the missing frames")
+    unreal = torch.stack(
+        [_recammaster_matrix(content, path, frame_idx, camera) for frame_idx in numbers]
+    )
+    unreal[:, :3, 3] /= _CENTIMETRES_PER_UNIT
+    turn = torch.tensor(_UNREAL_FROM_OPENCV, dtype=torch.float64)
+    return CameraTrajectory(turn.T @ unreal @ turn, default_intrinsics(len(numbers)))
+
+
+def _recammaster_matrix(
+    content: dict[str, Any], path: Path, frame_idx: int, camera: str
+) -> torch.Tensor:
+    """Camera-to-world (4, 4) float64 in Unreal's axes and centimetres."""
+    frame = content[f"frame{frame_idx}"]
+    if not isinstance(frame, dict) or camera not in frame:
+        got = f"in frame{frame_idx} " + (
+            f"cameras {', '.join(frame)}" if isinstance(frame, dict) else repr(frame)[:60]
+        )
+        raise file_error(path, got, f"camera {camera!r}", "choose a camera of the file")
+    where = f"frame{frame_idx}, {camera}"
+    text = frame[camera]
+    if not isinstance(text, str):
+        raise file_error(
+            path,
+            f"{where} = {text!r}"[:80],
+            "a text '[..] [..] [..] [..]'",
+            "export the file again",
+        )
+    words = text.replace("[", " ").replace("]", " ").split()
+    matrix = pose_matrix(words, path, where).T.contiguous()
+    require_pose(matrix, path, where)
+    return matrix
+
+
+def save_recammaster(trajectories: dict[str, CameraTrajectory], path: str | Path) -> None:
+    """Write paths of equal length, by camera name, as a ReCamMaster camera_extrinsics.json; lenses
+    are not part of it.
+
+    Raises: ValueError when the lengths differ.
+    """
+    lengths = {name: trajectory.num_frames for name, trajectory in trajectories.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"camera paths got lengths {lengths}, wanted one length for all; resample them to one "
+            "length"
+        )
+    matrices = {
+        name: _unreal_from_c2w(trajectory.c2w).tolist() for name, trajectory in trajectories.items()
+    }
+    num_frames = next(iter(lengths.values()))
+    content = {
+        f"frame{frame_idx}": {
+            name: _matrix_text(rows[frame_idx]) for name, rows in matrices.items()
+        }
+        for frame_idx in range(num_frames)
+    }
+    Path(path).write_text(json.dumps(content, indent=4), encoding="utf-8")
+
+
+def _unreal_from_c2w(c2w: torch.Tensor) -> torch.Tensor:
+    """Rows as ReCamMaster stores them (F, 4, 4): transposed, Unreal's axes, centimetres."""
+    turn = torch.tensor(_UNREAL_FROM_OPENCV, dtype=torch.float64)
+    unreal = turn @ c2w @ turn.T
+    unreal[:, :3, 3] *= _CENTIMETRES_PER_UNIT
+    return unreal.transpose(1, 2)
+
+
+def _matrix_text(rows: list[list[float]]) -> str:
+    # 17 digits give every float64 back bit for bit.
+    return "".join("[" + " ".join(f"{number:.17g}" for number in row) + "] " for row in rows)

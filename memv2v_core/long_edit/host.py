@@ -1,0 +1,68 @@
+"""What the loop needs from the program around it: ComfyUI behind the nodes, a test, an evaluation.
+
+F frames, C channels, T latent frames, H W rows and columns.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from ..cache.entry import Segment
+from ..cache.memory_cache import MemoryCache
+from ..retrieval.descriptors import Descriptor
+from ..sampling.turn import Turn
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentSource:
+    """A segment as the model sees it.
+
+    frames: (F, 3, H, W) in [0, 1], the last one held until the VAE takes the count.
+    digest: hash of the source's own frames in 8 bits and of how they were fitted; the same on every
+    day and device.
+    """
+
+    segment: Segment
+    frames: torch.Tensor
+    digest: str = ""
+
+    @property
+    def true_frames(self) -> torch.Tensor:
+        """Without the held ones."""
+        return self.frames[: self.segment.num_frames]
+
+
+class Host(Protocol):
+    """The program around the loop."""
+
+    def interrupted(self) -> None:
+        """Raises whatever stops the program, if the user asked it to stop."""
+        ...
+
+    def read(self, segment: Segment) -> SegmentSource:
+        """The segment's source frames. Segments are asked for in the order of the video."""
+        ...
+
+    def descriptor(self) -> Descriptor:
+        """What sources are compared by; asked for once, when the first segment is described.
+
+        Raises: ValueError naming files that are missing.
+        """
+        ...
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """The latent (C, T, H, W) of frames (F, 3, H, W), in the VAE's unnormalised space."""
+        ...
+
+    def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:
+        """The finished latent (C, T, H, W) of a turn; see `sampling.sample.TurnSampler`."""
+        ...
+
+    def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
+        """A small picture (h, w, 3) uint8 of a latent (C, T, H, W), None where there is none."""
+        ...
+
+    def save(self, cache: MemoryCache) -> tuple[str, ...]:
+        """Keeps the cache on disk, where it has a session; returns what had to be repaired."""
+        ...

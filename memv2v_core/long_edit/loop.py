@@ -1,0 +1,249 @@
+"""The edit of a long video, segment by segment: each is kept before the next one starts.
+
+Nothing is made twice: what an earlier run finished stays, as long as all that decides it is as it
+was. The program around the loop is a `Host`.
+"""
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+
+from ..cache.entry import MemoryEntry, Segment
+from ..cache.memory_cache import MemoryCache
+from ..cameras.trajectory import static_trajectory
+from ..retrieval.descriptors import Descriptor
+from ..retrieval.segments import SegmentQuery
+from ..sampling.entries import finished_entry
+from ..sampling.sample import sample_turn
+from ..sampling.turn import Turn, checked_turn
+from ..shapes import num_latent_frames
+from ..tokens.budget import TokenPlan
+from .host import Host, SegmentSource
+from .recipe import (
+    Recipe,
+    content_hash,
+    entries_of,
+    entry_made_by,
+    seen_by,
+    segment_seed,
+    state_of,
+    without_segment,
+)
+from .settings import LongEdit
+
+Outcome = Literal["new", "kept", "stale"]
+
+
+@dataclass(frozen=True, eq=False)
+class EditedSegment:
+    """A segment's entry, and where it comes from.
+
+    memories: what it saw, in words. stale_for: why it is stale, "" where it is not; a new segment
+    is stale where it saw a stale one. seconds: that this run spent on it.
+    """
+
+    entry: MemoryEntry
+    outcome: Outcome
+    memories: str
+    stale_for: str
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedEdit:
+    """The cache with every segment in it, what became of each, and what saving had to repair."""
+
+    cache: MemoryCache
+    segments: tuple[EditedSegment, ...]
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def entries(self) -> tuple[MemoryEntry, ...]:
+        """The entry of every segment, in the order of the video."""
+        return tuple(part.entry for part in self.segments)
+
+
+def edit_segments(edit: LongEdit, cache: MemoryCache, host: Host) -> FinishedEdit:
+    """Every segment of the plan, from `cache` where it can stay, else made and saved at once.
+
+    An interrupt loses the segment at work alone.
+
+    Raises: ValueError for inputs that do not fit the model, and for a cache of another model or
+    latent size.
+    """
+    run = _Run(edit, cache, host)
+    edited = []
+    for segment in edit.plan.segments:
+        host.interrupted()
+        started = time.monotonic()
+        entry, outcome, memories, stale_for = run.edited(segment)
+        seconds = time.monotonic() - started
+        edited.append(EditedSegment(entry, outcome, memories, stale_for, seconds))
+    return FinishedEdit(run.cache, tuple(edited), tuple(dict.fromkeys(run.repairs)))
+
+
+@dataclass(eq=False)
+class _Run:
+    """How far one run of the loop is.
+
+    finished: the entry of each segment so far. stale: ids of those that are kept as such. repairs:
+    what saving had to mend.
+    """
+
+    edit: LongEdit
+    cache: MemoryCache
+    host: Host
+    finished: dict[int, MemoryEntry] = field(default_factory=dict)
+    stale: set[str] = field(default_factory=set)
+    repairs: list[str] = field(default_factory=list)
+
+    @cached_property
+    def descriptor(self) -> Descriptor:
+        return self.host.descriptor()
+
+    def edited(self, segment: Segment) -> tuple[MemoryEntry, Outcome, str, str]:
+        """The segment's entry, what became of it, the memories that it saw, why it is stale."""
+        # Step 1: what would make this segment now, and what an earlier run made of the same.
+        source = self.host.read(segment)
+        recipe = self._recipe(source)
+        entry = entry_made_by(self.cache, segment, recipe)
+        query = self._query(source, entry)
+        plan = self._plan(query)
+
+        # Step 2: keep it, keep it as stale, or make it.
+        state = state_of(entry, _ids(plan), self.stale)
+        outcome: Outcome = "kept"
+        if entry is None or (state == "stale" and self.edit.redo.redoes_stale):
+            entry = self._made(source, query, plan, recipe, entry)
+            outcome = "new"
+            if self.stale.intersection(entry.memory_ids):
+                self.stale.add(entry.entry_id)
+        elif state == "stale":
+            self.stale.add(entry.entry_id)
+            outcome = "stale"
+
+        # Step 3: say what it saw.
+        memories = self._what_it_saw(entry) if outcome == "stale" else _memories_text(plan)
+        if plan is not None and not memories and self.edit.base.has_keyframe:
+            memories = "none, led by its keyframe"
+        stale_for = self._why_stale(entry, plan) if entry.entry_id in self.stale else ""
+        self.finished[segment.idx] = entry
+        return entry, outcome, memories, stale_for
+
+    def _recipe(self, source: SegmentSource) -> Recipe:
+        redo = self.edit.redo
+        redo_seed = redo.seed if source.segment.idx in redo.segments else None
+        return Recipe(content_hash(self.edit.settings_hash, source.digest), redo_seed)
+
+    def _query(self, source: SegmentSource, entry: MemoryEntry | None) -> SegmentQuery:
+        if self.edit.mode != "memory":
+            return SegmentQuery(source.segment)
+        if entry is not None:
+            # Its source is the very same, and a GPU may not repeat itself to the last bit.
+            return SegmentQuery(source.segment, entry.source_descriptor, entry.descriptor_name)
+        described = self.descriptor(source.true_frames)
+        return SegmentQuery(source.segment, described, self.descriptor.name)
+
+    def _plan(self, query: SegmentQuery) -> TokenPlan | None:
+        if self.edit.mode != "memory":
+            return None
+        base = self.edit.base
+        earlier = seen_by(self.finished, query.segment, base.model_name)
+        return self.edit.memory.plan(earlier, query, base)
+
+    def _made(
+        self,
+        source: SegmentSource,
+        query: SegmentQuery,
+        plan: TokenPlan | None,
+        recipe: Recipe,
+        stale: MemoryEntry | None,
+    ) -> MemoryEntry:
+        """A new entry in place of those of this segment. A stale one is repeated with its own
+        noise.
+        """
+        segment = source.segment
+        seed = self.edit.seed if recipe.redo_seed is None else recipe.redo_seed
+        seed, text = segment_seed(seed, segment.idx), str(recipe)
+        if stale is not None:
+            seed, text = stale.seed, stale.recipe
+
+        # Step 1: what can be refused is refused before anything is sampled.
+        turn = self._turn(source, plan)
+        channels, _, height, width = turn.latent_shape
+        try:
+            self.cache.require_fit(turn.base.model_name, (channels, height, width))
+        except ValueError as error:
+            raise ValueError(f"{error}; here: give this model and size another session") from error
+
+        # Step 2: sample, keep, save.
+        def sampler(turn: Turn, shows_progress: bool = True) -> torch.Tensor:
+            return self.host.sample(turn, seed, segment, shows_progress)
+
+        latent = sample_turn(turn, sampler, is_segment=True)
+        entry = finished_entry(
+            turn,
+            latent,
+            self.cache,
+            seed=seed,
+            prompt=self.edit.prompt,
+            thumbnail=self.host.thumbnail(latent),
+            number=segment.idx + 1,
+            query=query,
+            recipe=text,
+            is_pinned=any(old.is_pinned for old in entries_of(self.cache, segment.idx)),
+        )
+        self.cache = without_segment(self.cache, segment.idx).append(entry)
+        self.repairs += self.host.save(self.cache)
+        return entry
+
+    def _turn(self, source: SegmentSource, plan: TokenPlan | None) -> Turn:
+        """The segment as the model takes it. A model with cameras is told that none of them
+        moves.
+        """
+        base, num_frames = self.edit.base, len(source.frames)
+        latent = self.host.encode(source.frames)
+        camera = static_trajectory(num_frames, is_assumed=True) if base.has_cameras else None
+        turn = checked_turn(base, latent, plan, camera, camera)
+        wanted = num_latent_frames(num_frames, base.ratios.temporal)
+        if latent.shape[1] != wanted:
+            raise ValueError(
+                f"vae got {num_frames} frames and made {latent.shape[1]} latent frames of them, "
+                f"wanted {wanted} as for {base.model_name}; connect that model's VAE"
+            )
+        return turn
+
+    def _why_stale(self, entry: MemoryEntry, plan: TokenPlan | None) -> str:
+        held = {kept.entry_id for kept in self.finished.values()}
+        if not held.issuperset(entry.memory_ids):
+            return "it saw an edit that was replaced since"
+        if self.stale.intersection(entry.memory_ids):
+            return "it saw a segment that is stale itself"
+        now = _memories_text(plan) or "none"
+        return f"made now it would see {now}, as pins or other edits changed the choice"
+
+    def _what_it_saw(self, entry: MemoryEntry) -> str:
+        names = {kept.entry_id: f"segment {idx + 1}" for idx, kept in self.finished.items()}
+        return ", ".join(
+            names.get(entry_id, f"an edit since replaced ({entry_id[:8]})")
+            for entry_id in entry.memory_ids
+        )
+
+
+def _ids(plan: TokenPlan | None) -> tuple[str, ...]:
+    entries = plan.retrieval.entries if plan is not None else ()
+    return tuple(entry.entry_id for entry in entries)
+
+
+def _memories_text(plan: TokenPlan | None) -> str:
+    if plan is None:
+        return ""
+    pairs = zip(plan.retrieval.entries, plan.kernels, strict=True)
+    return ", ".join(
+        f"segment {entry.segment.idx + 1} at 1x{kernel}x{kernel}"
+        for entry, kernel in pairs
+        if entry.segment is not None
+    )

@@ -1,0 +1,43 @@
+"""What became of an edit, in words."""
+
+from collections.abc import Sequence
+
+from ..cache.memory_cache import MemoryCache
+from ..clips.segments import segment_text
+from .loop import EditedSegment
+
+
+def describe_edit(edited: Sequence[EditedSegment]) -> str:
+    """How many segments are new, kept and stale, then one line a segment: what it saw."""
+    lines = []
+    for part in edited:
+        assert part.entry.segment is not None, "every entry of an edit is a segment's"
+        place, entry_id = segment_text(part.entry.segment), part.entry.entry_id[:8]
+        memories = part.memories or "none"
+        lines.append(f"{place}, {entry_id}: {_outcome_text(part)}; memories: {memories}")
+    counts = ", ".join(
+        f"{sum(part.outcome == kind for part in edited)} {kind}"
+        for kind in ("new", "kept", "stale")
+    )
+    seconds = sum(part.seconds for part in edited)
+    return "\n".join((f"{len(edited)} segments: {counts}; {seconds:.1f} s", *lines))
+
+
+def describe_leftovers(edited: Sequence[EditedSegment], cache: MemoryCache) -> tuple[str, ...]:
+    """A line about what a session holds beside these segments, if anything."""
+    count = len(cache.entries) - len(edited)
+    if count == 0:
+        return ()
+    return (
+        f"the session also holds {count} entries of another split or mode, which are used again if "
+        "you go back to it; Memory Cache can forget them",
+    )
+
+
+def _outcome_text(part: EditedSegment) -> str:
+    if part.outcome == "kept":
+        return "kept from an earlier run"
+    if part.outcome == "stale":
+        return f"stale: kept, but {part.stale_for}; set stale to redo to make it again"
+    text = f"new, {part.seconds:.1f} s"
+    return f"{text}, and stale: {part.stale_for}" if part.stale_for else text

@@ -1,0 +1,119 @@
+"""What a user asks of the edit of a long video."""
+
+import re
+from dataclasses import dataclass, field
+
+from ..bases.base_info import BaseInfo
+from ..cache.memory_cache import MemoryCache
+from ..clips.segments import SegmentPlan
+from ..retrieval.descriptors import LIGHT
+from ..retrieval.segments import SegmentQuery, SegmentRetrievalConfig, retrieve_by_similarity
+from ..retrieval.selection import Retrieval
+from ..tokens.budget import TokenPlan, plan_tokens
+from ..vocabulary import EditMode, MemoryRange, UnresponsiveChoice
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """As KSampler's. seed: of the whole video, from which each segment has its own."""
+
+    seed: int
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """Which memories a segment sees, and how.
+
+    k: how many. descriptor: name of the extractor that sources are compared by. recent_first,
+    shot_aware, min_similarity: see `SegmentRetrievalConfig`; 0 is the descriptor's own similarity.
+    unresponsive, memory_range: see `plan_tokens`.
+    """
+
+    k: int = 4
+    descriptor: str = LIGHT
+    recent_first: bool = True
+    shot_aware: bool = True
+    min_similarity: float = 0.0
+    unresponsive: UnresponsiveChoice = "automatic"
+    memory_range: MemoryRange = "own"
+
+    def parts(self, base: BaseInfo) -> tuple[object, ...]:
+        """All that decides what the model sees of earlier segments, as plain values."""
+        unresponsive = self.unresponsive
+        if unresponsive == "automatic":  # what it means here, so that naming it starts nothing over
+            unresponsive = "keep" if base.mode == "training-free" else "merge"
+        choice = (self.k, self.descriptor, self.recent_first, self.shot_aware, self.min_similarity)
+        return *choice, unresponsive, self.memory_range
+
+    def retrieve(self, cache: MemoryCache, query: SegmentQuery, base: BaseInfo) -> Retrieval:
+        """The memories for a segment whose source was described.
+
+        Raises: ValueError for entries that have no such descriptor.
+        """
+        assert query.descriptor is not None, "a segment is described before it is compared"
+        config = SegmentRetrievalConfig(
+            enforce_recent_first=self.recent_first,
+            shot_aware=self.shot_aware,
+            min_similarity=self.min_similarity or None,
+            has_previous_range=not base.has_source_tokens,
+        )
+        return retrieve_by_similarity(
+            cache, query.descriptor, query.descriptor_name, query.segment, self.k, config
+        )
+
+    def plan(self, cache: MemoryCache, query: SegmentQuery, base: BaseInfo) -> TokenPlan:
+        """The retrieved memories with their kernels and merging, as Dynamic Tokenize gives them."""
+        return plan_tokens(
+            self.retrieve(cache, query, base),
+            unresponsive=self.unresponsive,
+            memory_range=self.memory_range,
+        )
+
+
+@dataclass(frozen=True)
+class RedoSettings:
+    """Segments (from 0) to make anew with noise of their own, from `seed`.
+
+    redoes_stale: whether segments that saw the old edits are made anew too.
+    """
+
+    segments: frozenset[int] = frozenset()
+    seed: int = 1
+    redoes_stale: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class LongEdit:
+    """All that is asked for.
+
+    seed: of the whole video. settings_hash: of all that decides every segment alike, see
+    `recipe.hash_settings`. prompt: the instruction in words, where it is known; kept with entries.
+    """
+
+    base: BaseInfo
+    plan: SegmentPlan
+    mode: EditMode
+    seed: int
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    redo: RedoSettings = field(default_factory=RedoSettings)
+    settings_hash: str = ""
+    prompt: str = ""
+
+
+def parse_segments(text: str, num_segments: int) -> frozenset[int]:
+    """Indices from 0 of the segments that `text` names by numbers from 1, as in "2, 5".
+
+    Raises: ValueError for what is no number and for a segment that the video does not have.
+    """
+    words = [word for word in re.split(r"[,;\s]+", text) if word]
+    wrong = [word for word in words if not word.isdecimal() or not 1 <= int(word) <= num_segments]
+    if wrong:
+        raise ValueError(
+            f"redo got {', '.join(map(repr, wrong))}, wanted numbers from 1 to {num_segments}, the "
+            "segments of this video, as in '2, 5'; leave it empty to redo none"
+        )
+    return frozenset(int(word) - 1 for word in words)

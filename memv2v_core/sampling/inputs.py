@@ -1,0 +1,77 @@
+"""From clean videos to what the DiT is given beside the noisy target: the one place that decides it.
+
+B rows, C channels, T latent frames, H W rows and columns of latents.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..bases.base_info import BaseInfo
+from ..model.camera_encoder import FrameCameras
+from ..model.memory_inputs import ConditioningStream, MemoryInputs
+from ..tokens.merging import MergeConfig
+from ..tokens.positions import temporal_indices
+from ..vocabulary import CameraConditioning, MemoryRange, Role
+
+
+@dataclass(frozen=True, eq=False)
+class CleanVideo:
+    """One clean video: the source, the segment before, or another memory.
+
+    latent: (B, C, T, H, W) in the DiT's space.
+    source: the latent that a memory was edited from, for a base that sees both on the channel axis.
+    cameras: one a latent frame, None for a base without cameras.
+    frames: which latent frames of its clip `latent` holds; 0 to T-1 if None.
+    """
+
+    role: Role
+    kernel: int
+    latent: torch.Tensor
+    source: torch.Tensor | None = None
+    cameras: FrameCameras | None = None
+    frames: tuple[int, ...] | None = None
+
+
+def assemble_inputs(
+    base: BaseInfo,
+    num_target: int,
+    videos: Sequence[CleanVideo],
+    *,
+    target_cameras: FrameCameras | None = None,
+    target_frames: tuple[int, ...] | None = None,
+    merging: MergeConfig | None = None,
+    memory_range: MemoryRange = "own",
+    camera_conditioning: CameraConditioning | None = None,
+) -> MemoryInputs:
+    """What the DiT is given beside a target of `num_target` latent frames.
+
+    target_frames: which of them are drawn; all if None. camera_conditioning: as the base's weights
+    were trained if None. A base that takes its source on the channel axis gets no source tokens.
+
+    Source: App. D.1 and D.2, arXiv:2601.16296v2.
+    """
+    streams = []
+    for video in videos:
+        if video.role == "source" and not base.has_source_tokens:
+            continue
+        # Indices of the whole clip, of which the video may hold a few frames.
+        count = video.latent.shape[2] if video.frames is None else num_target
+        indices = temporal_indices(video.role, num_target, count, memory_range, base.memory_order)
+        if video.frames is not None:
+            indices = tuple(indices[frame] for frame in video.frames)
+        latent = video.latent
+        if video.source is not None and not base.has_source_tokens:
+            latent = torch.cat((latent, video.source), dim=1)
+        # Inside the DiT the segment before is a memory like the others.
+        role: Role = "source" if video.role == "source" else "memory"
+        streams.append(ConditioningStream(role, video.kernel, latent, indices, video.cameras))
+    return MemoryInputs(
+        streams=tuple(streams),
+        target_cameras=target_cameras,
+        target_frame_indices=target_frames,
+        camera_conditioning=camera_conditioning or base.camera_conditioning,
+        merging=merging,
+        clean_timestep=base.clean_timestep,
+    )

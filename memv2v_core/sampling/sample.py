@@ -1,0 +1,31 @@
+"""The one way to sample a turn: behind the nodes, in the loop of long videos, and in evaluation."""
+
+from typing import Protocol
+
+import torch
+
+from .keyframe import keyframe_of, keyframe_plan, wants_keyframe
+from .turn import Turn
+
+
+class TurnSampler(Protocol):
+    """What denoises: ComfyUI's samplers behind the nodes, Euler's method outside ComfyUI."""
+
+    def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
+        """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space.
+
+        shows_progress: False for a step of preparation, which is no step of the turn's own.
+        """
+        ...
+
+
+def sample_turn(turn: Turn, sampler: TurnSampler, is_segment: bool = False) -> torch.Tensor:
+    """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space.
+
+    is_segment: whether it is a segment of a long video, which a keyframe may lead; see `keyframe`.
+    """
+    if is_segment and wants_keyframe(turn):
+        keyframe = turn.of_frames(keyframe_of(turn.latent_shape[1]))
+        edited = sampler(keyframe, shows_progress=False)
+        turn = turn.seeing(keyframe_plan(keyframe, edited.cpu()))
+    return sampler(turn)

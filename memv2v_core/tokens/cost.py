@@ -1,0 +1,127 @@
+"""What one forward pass will cost: tokens, FLOPs and memory, before anything runs.
+
+Source: Fig. 9, arXiv:2601.16296v2.
+"""
+
+from dataclasses import dataclass
+
+from ..shapes import token_grid
+from ..vocabulary import Role
+from .layout import SequenceLayout, build_layout
+from .merging import (
+    REDUCTION_SIDE,
+    MergeConfig,
+    merge_blocks,
+    merged_layout,
+    pool_groups,
+    will_merge,
+)
+from .tokenizers import BASE_KERNEL
+
+
+@dataclass(frozen=True)
+class DitShape:
+    """The sizes of a Wan DiT that decide its cost.
+
+    has_adapter: whether camera encoders and projectors run in its blocks. has_mergers: whether
+    merging is learned.
+    """
+
+    dim: int
+    ffn_dim: int
+    num_blocks: int
+    num_text_tokens: int = 512
+    head_dim: int = 128
+    has_adapter: bool = True
+    has_mergers: bool = True
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one forward pass, one row: tokens entering the first block and leaving the last,
+    multiplies and adds counted separately, and bytes of activations at the fullest moment."""
+
+    tokens_in: int
+    tokens_out: int
+    flops: int
+    activation_bytes: int
+
+
+def plan_layout(
+    num_frames: int,
+    height: int,
+    width: int,
+    has_source: bool,
+    memory_frames: tuple[int, ...],
+    kernels: tuple[int, ...],
+) -> SequenceLayout:
+    """The layout of one forward for a target of `num_frames` x `height` x `width` latents, memories
+    by kernel.
+    """
+    rows, columns = token_grid(height, width, BASE_KERNEL)
+    shapes: list[tuple[Role, int, int, int, int]] = [
+        ("target", BASE_KERNEL, num_frames, rows, columns)
+    ]
+    if has_source:
+        shapes.append(("source", BASE_KERNEL, num_frames, rows, columns))
+    for kernel in sorted(set(kernels)):
+        frames = sum(count for count, k in zip(memory_frames, kernels, strict=True) if k == kernel)
+        shapes.append(("memory", kernel, frames, *token_grid(height, width, kernel)))
+    return build_layout(shapes)
+
+
+def forward_cost(
+    layout: SequenceLayout, shape: DitShape, merging: MergeConfig | None, bytes_per_value: int = 2
+) -> Cost:
+    """Cost of one forward: attentions, feed-forward, projector and camera encoder; no embeddings,
+    no head.
+    """
+    flops, tokens_in = 0, layout.num_tokens
+    merge_at = merge_blocks(shape.num_blocks) if will_merge(layout, merging) else ()
+    num_poses = sum(group.num_frames for group in layout.groups)
+    for i in range(shape.num_blocks):
+        if i in merge_at:
+            flops += _scoring_flops(layout, shape.dim, merging)
+            whole, layout = layout, merged_layout(layout, merging)
+            if shape.has_mergers:
+                flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
+        flops += _block_flops(layout.num_tokens, num_poses, shape)
+    return Cost(tokens_in, layout.num_tokens, flops, _peak_bytes(tokens_in, shape, bytes_per_value))
+
+
+def _peak_bytes(num_tokens: int, shape: DitShape, bytes_per_value: int) -> int:
+    """Bytes of activations that live at the fullest moment, with an attention that keeps no scores.
+
+    It comes in the first blocks, before anything is merged, and is one of two:
+    - in a feed-forward, whose inside lives twice, before and after its activation;
+    - while RoPE turns the keys, whose query is kept and whose values are copied to fp32 a few
+      times. Beside either there are five values a token and channel (the tokens as they were made,
+      the block's input and state, attention's result, what the layer reads) and RoPE's rotations: a
+      2x2 matrix of fp32 for each pair of channels.
+    """
+    beside = 5 * shape.dim * bytes_per_value + 4 * 2 * shape.head_dim
+    feed_forward = 2 * shape.ffn_dim * bytes_per_value
+    num_copies = 2 if bytes_per_value >= 4 else 3
+    keys = shape.dim * (bytes_per_value + 4 * num_copies)
+    return num_tokens * (beside + max(feed_forward, keys))
+
+
+def _block_flops(num_tokens: int, num_poses: int, shape: DitShape) -> int:
+    dim, text = shape.dim, shape.num_text_tokens
+    self_attention = 4 * 2 * num_tokens * dim**2 + 2 * 2 * num_tokens**2 * dim
+    cameras = 2 * num_tokens * dim**2 + 2 * num_poses * 12 * dim if shape.has_adapter else 0
+    cross_attention = 2 * 2 * (num_tokens + text) * dim**2 + 2 * 2 * num_tokens * text * dim
+    return self_attention + cameras + cross_attention + 2 * 2 * num_tokens * dim * shape.ffn_dim
+
+
+def _scoring_flops(layout: SequenceLayout, dim: int, merging: MergeConfig) -> int:
+    frames = sum(group.num_frames for group in pool_groups(layout, merging))
+    return 2 * layout.num_tokens * dim**2 + 2 * layout.num_target_tokens * frames * dim
+
+
+def _merging_flops(num_merged: int, dim: int) -> int:
+    return 2 * num_merged * REDUCTION_SIDE**2 * dim**2
+
+
+def _num_merged(layout: SequenceLayout) -> int:
+    return sum(group.num_tokens for group in layout.groups if group.is_merged)
