@@ -64,7 +64,7 @@ def edit_prompt(api: ComfyApi, clip: str, steps: int) -> dict[str, dict]:
         "prompt": node("CLIPTextEncode", clip=["load", 1], text="put a hat on the red ball"),
         "clip": node("LoadVideo", file=clip),
         "edit": node(
-            "EditLongVideo", model=["load", 0], vae=["load", 2], positive=["prompt", 0], video=["clip", 0], k=4,
+            "MemV2VEditLongVideo", model=["load", 0], vae=["load", 2], positive=["prompt", 0], video=["clip", 0], k=4,
             session=SESSION, steps=steps,
         ),
         "save": node("SaveVideo", video=["edit", 0], filename_prefix="edited", format="mp4", codec="h264"),

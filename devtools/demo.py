@@ -128,11 +128,11 @@ def run_arm(api: ComfyApi, prompt: dict[str, dict], folder: Path, arm: str) -> A
             count = len(pictures.setdefault(title, []))
             name = f"{arm}_{title.replace(':', '').replace(' ', '_')}_{count:02d}.png"
             pictures[title].append(api.download(output, folder / "frames" / name))
-    (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
+    (report_id,) = nodes_of_type(prompt, "MemV2VConsistencyReport")
     # A node whose result the server kept from the other arm does not run, and says nothing again.
     told = [
         entry["outputs"][node]["text"]
-        for node in nodes_of_type(prompt, "FitVideo")
+        for node in nodes_of_type(prompt, "MemV2VFitVideo")
         if node in entry["outputs"]
     ]
     consistency = json.loads(entry["outputs"][report_id]["text"][0])

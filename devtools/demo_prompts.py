@@ -32,7 +32,7 @@ def with_truth(prompt: Prompt) -> Prompt:
     for turn in TURNS:
         camera_id = node_titled(prompt, f"Turn {turn}: camera path")
         inputs = {**prompt[scene_id]["inputs"], "camera": [camera_id, 0]}
-        prompt = _with_node(prompt, f"truth_{turn}", "DemoScene", f"Truth {turn}", inputs)
+        prompt = _with_node(prompt, f"truth_{turn}", "MemV2VDemoScene", f"Truth {turn}", inputs)
         frames = {"images": [f"truth_{turn}", 0]}
         prompt = _with_node(
             prompt, f"truth_{turn}_frames", "PreviewImage", f"Truth {turn}: frames", frames
@@ -50,9 +50,9 @@ def with_video(prompt: Prompt, file: str) -> Prompt:
     prompt = _with_node(prompt, "load", "LoadVideo", "Your clip", {"file": file})
     prompt = _with_node(prompt, "parts", "GetVideoComponents", "Its frames", {"video": ["load", 0]})
     fitted = {"frames": ["parts", 0], "temporal_ratio": 1, **size}
-    prompt = _with_node(prompt, "fit", "FitVideo", "Fitted clip", fitted)
+    prompt = _with_node(prompt, "fit", "MemV2VFitVideo", "Fitted clip", fitted)
     prompt = _with_node(
-        prompt, "static", "CameraTrajectory", "Source camera, taken as static", static
+        prompt, "static", "MemV2VCameraTrajectory", "Source camera, taken as static", static
     )
     replaced = {(scene_id, 0): ["fit", 0], (scene_id, 1): ["static", 0]}
     for node_id, node in list(prompt.items()):

@@ -63,7 +63,7 @@ def run_long_demo(environment: Environment, options: argparse.Namespace) -> int:
             print(f"mode {mode}", flush=True)
             arms[mode] = run_mode(server.api, prompt, mode, options.output)
     sheet = options.output / "long_contact_sheet.png"
-    (edit_id,) = nodes_of_type(prompt, "EditLongVideo")
+    (edit_id,) = nodes_of_type(prompt, "MemV2VEditLongVideo")
     overlap = prompt[edit_id]["inputs"]["overlap"]
     measures = measure(environment, arms, options.output, sheet, rendered, overlap)
     report = {
@@ -86,14 +86,17 @@ def run_long_demo(environment: Environment, options: argparse.Namespace) -> int:
 
 def rendered_clip(prompt: Prompt) -> dict[str, object]:
     """Which rendered clip the workflow edits."""
-    (clip_id,) = nodes_of_type(prompt, "DemoLongVideo")
+    (clip_id,) = nodes_of_type(prompt, "MemV2VDemoLongVideo")
     inputs = prompt[clip_id]["inputs"]
     return {"seed": inputs["seed"], "shots": inputs["shots"], "kind": inputs["instruction"]}
 
 
 def with_clip(prompt: Prompt, file: str, text: str | None) -> Prompt:
     """The prompt on an uploaded clip with an instruction of the user's."""
-    clip_id, (edit_id,) = node_titled(prompt, SOURCE_TITLE), nodes_of_type(prompt, "EditLongVideo")
+    clip_id, (edit_id,) = (
+        node_titled(prompt, SOURCE_TITLE),
+        nodes_of_type(prompt, "MemV2VEditLongVideo"),
+    )
     for name in ("images", "frame_rate"):
         prompt = without_input(prompt, edit_id, name)
     prompt = with_input(prompt, edit_id, "video", ["load", 0])
@@ -112,7 +115,7 @@ def run_mode(api: ComfyApi, prompt: Prompt, mode: str, folder: Path) -> LongArm:
     `folder`.
     """
     began_s = time.monotonic()
-    (edit_id,) = nodes_of_type(prompt, "EditLongVideo")
+    (edit_id,) = nodes_of_type(prompt, "MemV2VEditLongVideo")
     prompt = with_input(prompt, edit_id, "mode", mode)
     prompt = with_input(prompt, edit_id, "session", f"demo_{mode}_{time.strftime('%Y%m%d_%H%M%S')}")
     save_id, source_id = node_titled(prompt, SAVE_EDIT), node_titled(prompt, SAVE_SOURCE)

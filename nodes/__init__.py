@@ -3,37 +3,45 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
-    adapters,
     cache,
+    camera_files,
     cameras,
-    conditioning,
-    demo_clips,
+    clips,
+    demo,
     evaluation,
     loading,
     long_video,
     retrieval,
     sampling,
-    segment_retrieval,
-    stitching,
-    video,
+    segments,
+    tokens,
+)
+from .host.renamed_ids import install_renaming, register_replacements
+
+# Every file of the menu, in the order of the work.
+MENU = (
+    loading,
+    clips,
+    demo,
+    cameras,
+    camera_files,
+    cache,
+    retrieval,
+    tokens,
+    sampling,
+    segments,
+    long_video,
+    evaluation,
 )
 
 
 class MemoryV2VExtension(ComfyExtension):
-    """Registers the nodes."""
+    """Registers the nodes, and their ids of earlier versions."""
+
+    async def on_load(self) -> None:
+        nodes = await self.get_node_list()
+        install_renaming(nodes)
+        await register_replacements(nodes)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        turns = (
-            loading,
-            adapters,
-            video,
-            demo_clips,
-            cameras,
-            cache,
-            retrieval,
-            conditioning,
-            sampling,
-            evaluation,
-        )
-        modules = (*turns, stitching, segment_retrieval, long_video)
-        return [node for module in modules for node in module.NODES]
+        return [node for file in MENU for node in file.NODES]

@@ -1,122 +1,91 @@
 """EditLongVideo: a video of any length, edited in one node."""
 
-from pathlib import Path
+from typing import get_args
 
-import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, InputImpl, io
 
-from ..memv2v_core.cache.storage import session_folder
 from ..memv2v_core.clips.blending import SegmentStitcher
-from ..memv2v_core.long_edit.settings import parse_segments
-from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
-from .attachment import LoadedAdapter, base_info, with_adapter
-from .cache import open_cache
-from .conditioning import ADAPTER_INPUT, negative_or_unread
-from .io_types import CATEGORY, Cache
-from .long_video_loop import (
-    FIFO,
-    MEMORY,
-    MODES,
+from ..memv2v_core.long_edit.loop import edit_segments
+from ..memv2v_core.long_edit.report import describe_edit, describe_leftovers
+from ..memv2v_core.long_edit.settings import (
     LongEdit,
     MemorySettings,
     RedoSettings,
     SamplerSettings,
-    describe_edit,
-    describe_leftovers,
-    edit_segments,
+    parse_segments,
 )
-from .pictures import VideoAndText
-from .segment_retrieval import RETRIEVAL_INPUTS, RetrievalSettings
-from .stitching import (
-    CLIP_INPUTS,
+from ..memv2v_core.vocabulary import EditMode, MemoryRange
+from .host.clips.segments import SplitSettings, split_video
+from .host.clips.stitching import StitchSettings, write_stitched
+from .host.long_edit import ComfyHost
+from .host.models.attachment import LoadedAdapter, base_info, with_adapter
+from .host.sampling.prompt_text import typed_prompt
+from .host.sampling.turns import negative_or_unread
+from .host.sessions import open_cache, refused_name
+from .host.shared_inputs import (
+    ADAPTER_INPUT,
+    MAX_SEED,
+    SEGMENT_RETRIEVAL_INPUTS,
     SPLIT_INPUTS,
     STITCH_INPUTS,
-    SplitSettings,
-    StitchSettings,
-    describe_result,
-    describe_split,
-    split_video,
-    write_stitched,
+    UNRESPONSIVE_CHOICES,
+    UNRESPONSIVE_DEFAULT,
+    VIDEO_INPUTS,
+    rate_and_sound_of,
+    sampler_inputs,
+    settings_from,
 )
+from .host.shown import VideoAndText
+from .io_types import CATEGORY, CacheSocket
 
 KEEP_STALE, REDO_STALE = "keep and mark", "redo"
-MAX_SEED = 0xFFFFFFFFFFFFFFFF
 NO_SESSION = (
-    "session got nothing, wanted a name; finished segments are kept under it, so that "
-    "nothing is lost"
+    "session is empty, wanted a name; finished segments are saved under it, so that nothing is lost"
 )
+# Optional, so that requests of older versions still run; this is what such a request means.
+TOKEN_DEFAULTS = {"unresponsive": UNRESPONSIVE_DEFAULT, "memory_range": "own"}
 
-SAMPLER_INPUTS = [
-    io.Int.Input(
-        "seed",
-        default=0,
-        min=0,
-        max=MAX_SEED,
-        # Another seed starts the whole video over
-        control_after_generate=io.ControlAfterGenerate.fixed,
-        tooltip="Noise of the video; each segment has its own, made from it. Another seed makes "
-        "every segment anew.",
-    ),
-    io.Int.Input("steps", default=20, min=1, max=200, tooltip="Denoising steps of each segment."),
-    io.Float.Input(
-        "cfg",
-        default=1.0,
-        min=0.0,
-        max=30.0,
-        step=0.1,
-        tooltip="Strength of the prompt; 1 for none.",
-    ),
-    io.Combo.Input(
-        "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler", tooltip="Solver."
-    ),
-    io.Combo.Input(
-        "scheduler",
-        options=comfy.samplers.SCHEDULER_NAMES,
-        default="simple",
-        tooltip="Noise levels.",
-    ),
-]
 REDO_INPUTS = [
     io.String.Input(
         "redo",
         default="",
-        tooltip="Numbers of segments to make anew with other noise, such as 3 or 2,5. Empty for "
-        "none. Made once for each redo_seed, however often the graph runs, and kept when "
-        "this is emptied.",
+        tooltip="Numbers of segments to make again with other noise, such as 3 or 2,5; empty for "
+        "none. Each is made once per redo_seed, however often the graph runs, and stays when you "
+        "empty this field.",
     ),
     io.Int.Input(
         "redo_seed",
         default=1,
         min=0,
         max=MAX_SEED,
-        tooltip="The other noise; change it for another try. The seed itself brings the first "
+        tooltip="The other noise; change it for another try. The value of seed brings the first "
         "noise back.",
     ),
     io.Combo.Input(
         "stale",
         options=[KEEP_STALE, REDO_STALE],
         default=KEEP_STALE,
-        tooltip="Segments that saw the old edit of one that was made anew, directly or through "
-        "others: keep them and say so in the report, or make them again.",
+        tooltip="What to do with segments that saw the old edit of a segment that was made again, "
+        "directly or through others: keep them and say so in the report, or make them again.",
     ),
 ]
 TOKEN_INPUTS = [
     io.Combo.Input(
         "unresponsive",
-        options=["merge", "discard", "keep"],
-        default="merge",
+        options=UNRESPONSIVE_CHOICES,
+        default=UNRESPONSIVE_DEFAULT,
         optional=True,
         tooltip="As in Dynamic Tokenize: what happens to frames that the target hardly attends to.",
     ),
     io.Combo.Input(
         "memory_range",
-        options=["own", "source"],
+        options=list(get_args(MemoryRange)),
         default="own",
         optional=True,
-        tooltip="As in Dynamic Tokenize: temporal positions of memories; source may suit a base "
+        tooltip="As in Dynamic Tokenize: temporal positions of memories. source may suit a base "
         "without an adapter.",
     ),
 ]
@@ -128,75 +97,84 @@ class EditLongVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="EditLongVideo",
+            node_id="MemV2VEditLongVideo",
             display_name="Edit Long Video",
             category=CATEGORY,
-            description="Edits a video of any length by a prompt, segment by segment, each in view "
-            "of the earlier ones that show the same, so that the hat stays the same "
-            "hat. Finished segments are on disk at once: what was interrupted goes on "
-            "where it stopped, and an unchanged rerun makes nothing twice.",
+            description="Edits a video of any length by a prompt, segment by segment. Each segment "
+            "sees the earlier ones that show the same things, so the hat stays the same hat. "
+            "Finished segments are saved at once: an interrupted run resumes where it stopped, "
+            "and an unchanged run makes nothing twice.",
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="The editing model: built-in text_edit, LucyEdit, Wan."
+                    "model", tooltip="The editing model: built-in text_edit, LucyEdit or Wan."
                 ),
                 io.Vae.Input("vae", tooltip="That model's VAE."),
                 io.Conditioning.Input("positive", optional=True, tooltip="The edit, as a prompt."),
                 io.Conditioning.Input(
-                    "negative", optional=True, tooltip="The negative prompt; unused at cfg 1."
+                    "negative", optional=True, tooltip="The negative prompt. Not used at cfg 1."
                 ),
-                *CLIP_INPUTS[:2],
+                *VIDEO_INPUTS,
                 io.String.Input(
                     "session",
                     default="",
                     tooltip="Name of the session on disk (output/memory_v2v/NAME) that holds the "
-                    "finished segments. One for each video and prompt: another prompt in "
-                    "the same session replaces its segments.",
+                    "finished segments. Use one session per video and prompt: another prompt "
+                    "replaces the segments.",
                 ),
                 io.Combo.Input(
                     "mode",
-                    options=list(MODES),
-                    default=MEMORY,
-                    tooltip="memory: each segment sees earlier ones; with the built-in editor one "
-                    "that sees none is led by its middle frame, edited first. independent: "
-                    "none sees any. fifo: diagonal denoising of the whole video "
-                    "(FIFO-Diffusion), for models of LucyEdit's form; overlap and "
-                    "sampler_name do not count for it. The last two are baselines.",
+                    options=list(get_args(EditMode)),
+                    default="memory",
+                    tooltip="memory: each segment sees earlier ones; if it sees none, the built-in "
+                    "editor first edits its middle frame. independent: no segment sees another. "
+                    "fifo: diagonal denoising of the whole video (FIFO-Diffusion), for models of "
+                    "LucyEdit's form; it does not use overlap and sampler_name. The last two are "
+                    "baselines.",
                 ),
                 *SPLIT_INPUTS,
-                *RETRIEVAL_INPUTS,
-                *SAMPLER_INPUTS,
+                *SEGMENT_RETRIEVAL_INPUTS,
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    # Another seed makes the whole video again.
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Noise of the video; each segment's noise follows from it. Another "
+                    "seed makes every segment again.",
+                ),
+                *sampler_inputs(
+                    steps=20,
+                    steps_tooltip="Denoising steps of each segment.",
+                    cfg_tooltip="Strength of the prompt; 1 for none.",
+                ),
                 *REDO_INPUTS,
                 *STITCH_INPUTS,
                 *TOKEN_INPUTS,
-                *CLIP_INPUTS[2:],
+                *rate_and_sound_of("images"),
                 ADAPTER_INPUT,
             ],
             outputs=[
                 io.Video.Output(
                     display_name="video", tooltip="With the clip's frame count, rate and sound."
                 ),
-                Cache.Output(
+                CacheSocket.Output(
                     display_name="cache", tooltip="The session, with every segment as an entry."
                 ),
                 io.String.Output(
                     display_name="report",
-                    tooltip="What each segment saw, and which are new or stale.",
+                    tooltip="What each segment saw, and which segments are new or stale.",
                 ),
             ],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
             is_output_node=True,
         )
 
     @classmethod
     def validate_inputs(cls, session: str | None) -> bool | str:
-        if session is None:  # linked: not known yet
-            return True
-        if not session:
+        if session == "":
             return NO_SESSION
-        try:
-            session_folder(Path(), session)
-        except ValueError as error:
-            return str(error)
-        return True
+        return refused_name(session) or True
 
     @classmethod
     def execute(
@@ -204,89 +182,77 @@ class EditLongVideo(io.ComfyNode):
         model: ModelPatcher,
         vae: VAE,
         session: str,
-        mode: str,
+        mode: EditMode,
         positive: list | None = None,
         negative: list | None = None,
         video: Input.Video | None = None,
         images: torch.Tensor | None = None,
         frame_rate: float = 16.0,
         audio: dict | None = None,
-        unresponsive: str = "merge",
-        memory_range: str = "own",
         adapter: LoadedAdapter | None = None,
-        **settings: object,
+        **widgets: object,
     ) -> io.NodeOutput:
         if not session:
             raise ValueError(NO_SESSION)
+        widgets = TOKEN_DEFAULTS | widgets
+        stitching = settings_from(StitchSettings, widgets)
+        splitting = settings_from(SplitSettings, widgets)
+        sampler = settings_from(SamplerSettings, widgets)
+        memory = settings_from(MemorySettings, widgets)
+
+        # Step 1: what can be refused is refused before anything is sampled.
         model = with_adapter(model, adapter)
-        info = base_info(model)
-        given = _Widgets(settings)
-        splitting = given.splitting(mode)
-        split = split_video(
-            info, splitting, video, images, frame_rate, audio, is_whole=mode == FIFO
+        info, is_whole = base_info(model), mode == "fifo"
+        split = split_video(info, splitting, video, images, frame_rate, audio, is_whole)
+        SegmentStitcher(split.plan, stitching.config)
+        redo = RedoSettings(
+            segments=parse_segments(widgets["redo"], len(split.plan.segments)),
+            seed=widgets["redo_seed"],
+            redoes_stale=widgets["stale"] == REDO_STALE,
         )
-        SegmentStitcher(
-            split.plan, given.stitching.config
-        )  # what it refuses it refuses before anything is sampled
-        window = splitting.length or padded_num_frames(info.num_frames, info.ratios.temporal)
+
+        # Step 2: edit every segment, or keep it from an earlier run.
+        host = ComfyHost(
+            model=model,
+            vae=vae,
+            positive=positive,
+            negative=negative_or_unread(positive, negative, sampler.cfg),
+            split=split,
+            mode=mode,
+            sampler=sampler,
+            memory=memory,
+            may_download=widgets["allow_download"],
+            window=splitting.length,
+        )
         edit = LongEdit(
-            model,
-            vae,
-            positive,
-            negative_or_unread(positive, negative, given.sampler.cfg),
-            split,
-            mode,
-            given.sampler,
-            MemorySettings(given.retrieval, unresponsive, memory_range),
-            given.redo(len(split.plan.segments)),
-            num_latent_frames(window, info.ratios.temporal),
+            base=info,
+            plan=split.plan,
+            mode=mode,
+            seed=sampler.seed,
+            memory=memory,
+            redo=redo,
+            settings_hash=host.settings_hash(),
+            prompt=typed_prompt(cls.hidden),
         )
         cache, notes = open_cache(session)
-        cache, edited = edit_segments(edit, cache)
-        entries = [part.entry for part in edited]
-        path = write_stitched(split, entries, vae, given.stitching)
-        summary = describe_split(split).splitlines()[0]
-        notes = (*describe_leftovers(edited, cache), *notes)
+        edited = edit_segments(edit, cache, host)
+
+        # Step 3: one video again.
+        path = write_stitched(split, edited.entries, vae, stitching)
+        summary = split.describe().splitlines()[0]
+        leftovers = describe_leftovers(edited.segments, edited.cache)
         report = "\n".join(
-            (describe_edit(edited), summary, describe_result(split, given.stitching), *notes)
+            (
+                describe_edit(edited.segments),
+                summary,
+                stitching.describe(split),
+                *leftovers,
+                *notes,
+                *edited.repairs,
+            )
         )
-        return io.NodeOutput(
-            InputImpl.VideoFromFile(str(path)), cache, report, ui=VideoAndText(path, report)
-        )
-
-
-class _Widgets:
-    """The values of the node's many widgets, as the settings of each part of the loop."""
-
-    def __init__(self, values: dict[str, object]) -> None:
-        self._values = values
-
-    def _of(self, *names: str) -> list:
-        return [self._values[name] for name in names]
-
-    def splitting(self, mode: str) -> SplitSettings:
-        length, overlap, shots, sensitivity, aspect = self._of(
-            "length", "overlap", "shots", "sensitivity", "aspect"
-        )
-        looks_for_cuts = shots and mode != FIFO
-        size = tuple(self._of("height", "width"))
-        return SplitSettings(length, overlap, sensitivity if looks_for_cuts else None, size, aspect)
-
-    @property
-    def retrieval(self) -> RetrievalSettings:
-        return RetrievalSettings(*self._of(*(given.id for given in RETRIEVAL_INPUTS)))
-
-    @property
-    def sampler(self) -> SamplerSettings:
-        return SamplerSettings(*self._of(*(given.id for given in SAMPLER_INPUTS)))
-
-    @property
-    def stitching(self) -> StitchSettings:
-        return StitchSettings(*self._of(*(given.id for given in STITCH_INPUTS)))
-
-    def redo(self, num_segments: int) -> RedoSettings:
-        text, seed, stale = self._of("redo", "redo_seed", "stale")
-        return RedoSettings(parse_segments(text, num_segments), seed, stale == REDO_STALE)
+        result = InputImpl.VideoFromFile(str(path))
+        return io.NodeOutput(result, edited.cache, report, ui=VideoAndText(path, report))
 
 
 NODES = [EditLongVideo]

@@ -3,24 +3,24 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
 const TEXT_NODES = new Set([
-  "PreviewCameraTrajectory",
+  "MemV2VPreviewCameraTrajectory",
   "MemoryCache",
   "VideoFOVRetrieve",
   "DynamicTokenize",
   "MemoryV2VSampler",
-  "ApplyMemory",
-  "ConsistencyReport",
-  "FitVideo",
-  "RestoreVideo",
-  "RecallTurn",
-  "RecentRetrieve",
+  "MemV2VApplyMemory",
+  "MemV2VConsistencyReport",
+  "MemV2VFitVideo",
+  "MemV2VRestoreVideo",
+  "MemV2VRecallTurn",
+  "MemV2VRecentRetrieve",
   "LoadMemoryV2VModel",
-  "LoadMemoryAdapter",
-  "SplitSegments",
+  "MemV2VLoadMemoryAdapter",
+  "MemV2VSplitSegments",
   "DinoSegmentRetrieve",
   "StitchSegments",
-  "EditLongVideo",
-  "DemoLongVideo",
+  "MemV2VEditLongVideo",
+  "MemV2VDemoLongVideo",
 ]);
 const TEXT_WIDGET = "memory_v2v_text";
 
@@ -93,7 +93,7 @@ app.registerExtension({
     };
   },
   nodeCreated(node) {
-    if (node.comfyClass === "ImportCameraTrajectory") {
+    if (node.comfyClass === "MemV2VImportCameraTrajectory") {
       addUploadButton(node);
     }
   },

@@ -43,6 +43,12 @@ class Segment:
         """The first frame after it."""
         return self.start + self.num_frames
 
+    def describe(self) -> str:
+        """The segment in words, numbers from 1."""
+        is_single = self.num_frames == 1
+        frames = f"frame {self.stop}" if is_single else f"frames {self.start + 1} to {self.stop}"
+        return f"segment {self.idx + 1}: {frames}, shot {self.shot + 1}"
+
 
 @dataclass(frozen=True, eq=False)
 class MemoryEntry:
@@ -135,6 +141,14 @@ class MemoryEntry:
         """(C, H, W) of the latent: what all entries of a cache share."""
         channels, _, height, width = self.latent.shape
         return channels, height, width
+
+    def describe(self) -> str:
+        """One line on which turn it is and how it was made."""
+        place = "" if self.segment is None else f"  segment {self.segment.idx + 1}"
+        how = f"seed {self.seed}  {self.num_frames} frames  {self.mode}"
+        pin = ", pinned" if self.is_pinned else ""
+        prompt = f"  {self.prompt!r}" if self.prompt else ""
+        return f"turn {self.turn}{place}  {self.entry_id[:8]}  {how}{pin}{prompt}"
 
 
 def is_entry_id(text: object) -> bool:

@@ -103,6 +103,36 @@ class MemoryCache:
             f"turn {turn} is not in {self._label}, which holds {self._listed()}; use one of these"
         )
 
+    def recall(self, turn: int, entry_id: str) -> MemoryEntry:
+        """The entry of this id, else of this turn number, else (turn 0, no id) the newest.
+
+        Raises: ValueError when there is none, when several match, and when id and number name
+        different turns.
+        """
+        if entry_id:
+            found = self.get(entry_id)
+            if turn not in (0, found.turn):
+                raise ValueError(
+                    f"turn got {turn}, wanted {found.turn}, the number of entry {entry_id!r}, or "
+                    "0; set one of them"
+                )
+            return found
+        if turn:
+            return self.of_turn(turn)
+        if self.newest is None:
+            raise ValueError(
+                f"{self._label} holds no turn, wanted at least one to recall; check the session's "
+                "name in Memory Cache"
+            )
+        return self.newest
+
+    def describe(self, notes: Sequence[str] = ()) -> str:
+        """One line a turn, oldest first, then the notes."""
+        name = f"session {self.session!r}" if self.session else "cache in the graph"
+        made_by = f" of {self.model_name}" if self.model_name else ""
+        lines = [entry.describe() for entry in self.entries]
+        return "\n".join((f"{name}: {len(self)} turns{made_by}", *lines, *notes))
+
     def pin(self, entry_id: str, is_pinned: bool = True) -> "MemoryCache":
         """The cache with this entry pinned (always retrieved) or not."""
         idx = self._idx_of(entry_id)

@@ -5,6 +5,7 @@ that resizing a video leaves its cameras alone; pixel centres at +0.5. `formats.
 everything else.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,6 +28,18 @@ def intrinsics_matrix(fx: float, fy: float, cx: float = 0.5, cy: float = 0.5) ->
     heights.
     """
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=torch.float64)
+
+
+def lens_intrinsics(fov_deg: float, aspect: float) -> torch.Tensor:
+    """Normalised intrinsics (3, 3) of a lens that sees `fov_deg` across, with square pixels; the
+    default lens for 0.
+
+    aspect: width divided by height of the picture.
+    """
+    if fov_deg == 0:
+        return default_intrinsics(1)[0]
+    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
+    return intrinsics_matrix(focal, focal * aspect)
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,16 +105,6 @@ def segment_frames(frames: torch.Tensor, segment: Segment, temporal_ratio: int) 
     return torch.cat((part, part[-1:].expand(num_held, *part.shape[1:]))) if num_held else part
 
 
-def segment_text(segment: Segment) -> str:
-    """A segment in words, numbers from 1."""
-    span = (
-        f"frames {segment.start + 1} to {segment.stop}"
-        if segment.num_frames > 1
-        else f"frame {segment.stop}"
-    )
-    return f"segment {segment.idx + 1}: {span}, shot {segment.shot + 1}"
-
-
 def _offsets(num_frames: int, length: int, overlap: int) -> list[int]:
     last = max(num_frames - length, 0)
     return [*range(0, last, length - overlap), last]

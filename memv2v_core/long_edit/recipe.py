@@ -14,6 +14,7 @@ import torch
 
 from ..cache.entry import MemoryEntry, Segment
 from ..cache.memory_cache import MemoryCache, preferred
+from ..clips.segments import SegmentPlan
 from ..vocabulary import EditMode
 from .settings import SamplerSettings
 
@@ -66,6 +67,21 @@ def chosen_of(cache: MemoryCache, segment: Segment) -> MemoryEntry | None:
     return preferred(
         [entry for entry in entries_of(cache, segment.idx) if entry.segment == segment]
     )
+
+
+def finished_entries(plan: SegmentPlan, cache: MemoryCache) -> tuple[MemoryEntry, ...]:
+    """The edit of every segment, of several the pinned, else the newest, in order.
+
+    Raises: ValueError naming the segments that are missing.
+    """
+    found = [chosen_of(cache, segment) for segment in plan.segments]
+    missing = [str(i + 1) for i, entry in enumerate(found) if entry is None]
+    if missing:
+        raise ValueError(
+            f"cache lacks segments {', '.join(missing)} of {len(found)}; edit them with this Split "
+            "Segments, and connect the cache of the last sampler"
+        )
+    return tuple(entry for entry in found if entry is not None)
 
 
 def entry_made_by(cache: MemoryCache, segment: Segment, recipe: Recipe) -> MemoryEntry | None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from ..cache.memory_cache import MemoryCache
-from ..clips.segments import segment_text
 from .loop import EditedSegment
 
 
@@ -12,7 +11,7 @@ def describe_edit(edited: Sequence[EditedSegment]) -> str:
     lines = []
     for part in edited:
         assert part.entry.segment is not None, "every entry of an edit is a segment's"
-        place, entry_id = segment_text(part.entry.segment), part.entry.entry_id[:8]
+        place, entry_id = part.entry.segment.describe(), part.entry.entry_id[:8]
         memories = part.memories or "none"
         lines.append(f"{place}, {entry_id}: {_outcome_text(part)}; memories: {memories}")
     counts = ", ".join(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 
 from ..cache.entry import Segment
-from ..clips.segments import segment_text
 from ..retrieval.selection import RankedEntry, Retrieval
 from .canvas import BACKGROUND, FAINT_TEXT, GRID, PANEL, QUERY, TEXT, Canvas, stack_pictures
 from .retrievals import entry_thumbnail, rank_colour
@@ -48,7 +47,7 @@ def _query_row(segment: Segment, frame: torch.Tensor) -> torch.Tensor:
     canvas.box(0, 0, 5, _ROW_PX, QUERY)
     canvas.paste(frame, 14, 6, _PICTURE_PX, _ROW_PX - 12)
     canvas.text((_PICTURE_PX + 28, 12), "to edit", FAINT_TEXT)
-    canvas.text((_PICTURE_PX + 28, 34), segment_text(segment), TEXT, 15)
+    canvas.text((_PICTURE_PX + 28, 34), segment.describe(), TEXT, 15)
     return canvas.picture()
 
 
@@ -65,7 +64,7 @@ def _row(
     state = "pinned" if entry.is_pinned else "chosen" if is_chosen else "not chosen"
     previous = ", the segment before" if candidate.is_previous else ""
     canvas.text((left, 8), f"rank {rank + 1}: {state}{previous}", ink, 15)
-    canvas.text((left, 30), f"{segment_text(entry.segment)}, {entry.entry_id[:8]}", FAINT_TEXT)
+    canvas.text((left, 30), f"{entry.segment.describe()}, {entry.entry_id[:8]}", FAINT_TEXT)
     canvas.box(left, 56, _BAR_PX, 12, GRID)
     canvas.box(left, 56, _BAR_PX * min(max(candidate.score, 0.0), 1.0), 12, colour)
     canvas.text((left + _BAR_PX + 10, 53), f"similarity {candidate.score:.3f}", ink)

@@ -95,6 +95,20 @@ def retrieve_by_similarity(
     return retrieval if config.has_previous_range else _without_previous(retrieval)
 
 
+def describe_ranking(segment: Segment, retrieval: Retrieval) -> str:
+    """The segment to edit, then one line a memory, best first."""
+    lines = [segment.describe()]
+    for rank, found in enumerate((*retrieval.ranked, *retrieval.rejected)):
+        previous = ", the previous segment" if found.is_previous else ""
+        lines.append(
+            f"{retrieval.verdict(rank)}: segment {_place(found.entry).idx + 1}  "
+            f"{found.entry.entry_id[:8]}  similarity {found.score:.3f}{previous}"
+        )
+    if len(lines) == 1:
+        lines.append("no earlier segment: edited without memory")
+    return "\n".join(lines)
+
+
 def _without_previous(retrieval: Retrieval) -> Retrieval:
     ranked, rejected = (
         tuple(replace(found, is_previous=False) for found in part)

@@ -41,6 +41,23 @@ class Retrieval:
         """The chosen entries alone, best first."""
         return tuple(ranked.entry for ranked in self.ranked)
 
+    def describe(self) -> str:
+        """One line a memory, best first."""
+        lines = []
+        for rank, found in enumerate((*self.ranked, *self.rejected)):
+            line = (
+                f"{self.verdict(rank)}: turn {found.entry.turn}  {found.entry.entry_id[:8]}  score "
+                f"{found.score:.3f}"
+            )
+            if found.overlap is not None:
+                line += f"  overlap {found.overlap:.3f}  containment {found.contain:.3f}"
+            lines.append(line)
+        return "\n".join(lines) or "the cache is empty: this turn has no memory"
+
+    def verdict(self, rank: int) -> str:
+        """What became of the candidate in this place of ranked and rejected, in words."""
+        return f"rank {rank + 1}" if rank < len(self.ranked) else "not chosen"
+
 
 def retrieve_by_fov(
     cache: MemoryCache, query: CameraTrajectory, k: int, config: VideoFovConfig | None = None

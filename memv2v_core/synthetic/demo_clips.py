@@ -1,14 +1,19 @@
 """The rendered long clips that users try the second task on; training never draws them."""
 
+from collections.abc import Callable
+
 import torch
 
 from .edits import Edit, EditKind, draw_edit
+from .rendering import render_world
 from .worlds import World, WorldConfig, make_world
 
 # Seeds that neither training nor evaluation draws from; torch reads the lowest 32 bits of a seed
 # alone.
 DEMO_SEED_OFFSET = 0xD800_0000
 FRAME_RATE = 8.0
+SIZE = 96  # pixels a side, as text_edit was trained
+_FRAMES_AT_ONCE = 16
 WORLD_OF_SHOT = {1: (0,), 2: (0, 1), 3: (0, 1, 0)}
 
 
@@ -38,3 +43,24 @@ def shot_spans(shots: int, num_frames: int) -> tuple[range, ...]:
     return tuple(
         range(i * num_frames // shots, (i + 1) * num_frames // shots) for i in range(shots)
     )
+
+
+def render_shots(
+    scenes: tuple[tuple[World, Edit], ...],
+    num_frames: int,
+    size: int,
+    after_each: Callable[[int], None] = lambda count: None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The clip and its true edit (F, H, W, 3) in [0, 1]. Time runs on in a scene that is not seen.
+
+    after_each: called with the number of frames that were just rendered, a few at a time.
+    """
+    source, target = torch.empty(2, num_frames, size, size, 3).unbind(0)
+    for (world, edit), span in zip(scenes, shot_spans(len(scenes), num_frames), strict=True):
+        for first in span[::_FRAMES_AT_ONCE]:
+            frames = range(first, min(first + _FRAMES_AT_ONCE, span.stop))
+            here = slice(frames.start, frames.stop)
+            source[here] = render_world(world, frames, size).movedim(1, -1)
+            target[here] = render_world(world, frames, size, edit).movedim(1, -1)
+            after_each(len(frames))
+    return source, target

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..cameras.projection import pixel_rays
-from ..cameras.trajectory import CameraTrajectory, intrinsics_matrix
+from ..cameras.projection import SHARED_CENTRE_TOLERANCE, pixel_rays
+from ..cameras.trajectory import CameraTrajectory, lens_intrinsics
+
+# Of scenes for users: neither training nor evaluation draws from these seeds; torch reads the lowest
+# 32 bits of a seed alone.
+DEMO_SEED_OFFSET = 0xD000_0000
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,30 @@ def make_scene(config: SceneConfig, generator: torch.Generator) -> Scene:
         alpha, tint = _random_shape(config, directions, generator)
         colour = torch.lerp(colour, tint.view(3, 1, 1).expand_as(colour), alpha.unsqueeze(0))
     return Scene(colour.clamp(0, 1), half_width, half_height)
+
+
+def demo_scene(number: int, config: SceneConfig) -> Scene:
+    """A scene that the built-in model never saw."""
+    return make_scene(config, torch.Generator().manual_seed(DEMO_SEED_OFFSET + number))
+
+
+def require_inside(path: CameraTrajectory, config: SceneConfig) -> None:
+    """Raise ValueError when a path leaves the scene's centre, or looks past the scene's edge."""
+    moved = float(path.c2w[:, :3, 3].norm(dim=1).max())
+    if moved > SHARED_CENTRE_TOLERANCE:
+        raise ValueError(
+            f"camera got {moved:.3g} pose units away from the scene's centre, wanted 0; demo "
+            "scenes are painted on a sphere and have no depth: choose pan, tilt, roll or sweep"
+        )
+    rays = pixel_rays(path.c2w, path.intrinsics, 8, 8)
+    longitude = float(torch.rad2deg(torch.atan2(rays[..., 0], rays[..., 2]).abs().max()))
+    latitude = float(torch.rad2deg(torch.asin(rays[..., 1].clamp(-1, 1)).abs().max()))
+    if longitude > config.half_width_deg or latitude > config.half_height_deg:
+        raise ValueError(
+            f"camera got {longitude:.0f} degrees to the side and {latitude:.0f} up or down into "
+            f"view, wanted at most {config.half_width_deg:.0f} and {config.half_height_deg:.0f}, "
+            "where the scene ends; lower the amplitude"
+        )
 
 
 def render_panorama(
@@ -123,6 +151,12 @@ def random_edit_path(
     return rotation_path(_eased(num_frames, generator, returns)[:, None] * end, config.fov_deg)
 
 
+def drifting_path(drift_deg: float, num_frames: int, config: SceneConfig) -> CameraTrajectory:
+    """A source camera that pans to the right by `drift_deg`, evenly."""
+    pan_deg = torch.linspace(0, 1, num_frames)[:, None] * torch.tensor([drift_deg, 0.0, 0.0])
+    return rotation_path(pan_deg, config.fov_deg)
+
+
 def rotation_path(pan_tilt_roll_deg: torch.Tensor, fov_deg: float) -> CameraTrajectory:
     """The path (F frames) of cameras turned by pan (to the right), tilt (down) and roll, (F, 3) in
     degrees.
@@ -131,8 +165,8 @@ def rotation_path(pan_tilt_roll_deg: torch.Tensor, fov_deg: float) -> CameraTraj
     rotation = _axis_rotation(pan, 1) @ _axis_rotation(-tilt, 0) @ _axis_rotation(roll, 2)
     c2w = torch.eye(4, dtype=torch.float64).repeat(len(pan), 1, 1)
     c2w[:, :3, :3] = rotation
-    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
-    return CameraTrajectory(c2w, intrinsics_matrix(focal, focal).expand(len(pan), 3, 3).clone())
+    lens = lens_intrinsics(fov_deg, aspect=1.0)
+    return CameraTrajectory(c2w, lens.expand(len(pan), 3, 3).clone())
 
 
 def _eased(num_frames: int, generator: torch.Generator, returns: bool) -> torch.Tensor:

@@ -65,18 +65,19 @@ class TokenPlan:
             return None
         return self.merging
 
-    def describe(self) -> str:
-        """Kernels and merging in words."""
+    def describe(self, mode: TurnMode | None = None) -> str:
+        """Kernels and merging in words. mode: of the base, where it is known."""
         if not self.kernels:
             return "no memory; nothing merged"
         names = ", ".join(f"1x{kernel}x{kernel}" for kernel in self.kernels)
         text = f"memories by rank: {names}"
-        if self.merging is None:
+        merging = self.merging if mode is None else self.merging_for(mode)
+        if merging is None:
             return f"{text}; nothing merged"
-        is_shared = self.merging.pool == "conditioning"
-        pool = "source and memory frames" if is_shared else "memory frames"
-        text += f"; {self.merging.unresponsive} {self.merging.share:.0%} of the {pool}, twice"
-        return f"{text}, where the model's memory is trained" if self.is_automatic else text
+        pool = "source and memory frames" if merging.pool == "conditioning" else "memory frames"
+        text += f"; {merging.unresponsive} {merging.share:.0%} of the {pool}, twice"
+        is_open = self.is_automatic and mode is None
+        return f"{text}, if the model's memory is trained" if is_open else text
 
 
 def plan_tokens(

@@ -6,7 +6,8 @@ Source: Fig. 9, arXiv:2601.16296v2.
 from dataclasses import dataclass
 
 from ..shapes import token_grid
-from ..vocabulary import Role
+from ..vocabulary import Role, TurnMode
+from .budget import TokenPlan
 from .layout import SequenceLayout, build_layout
 from .merging import (
     REDUCTION_SIDE,
@@ -87,6 +88,29 @@ def forward_cost(
                 flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
         flops += _block_flops(layout.num_tokens, num_poses, shape)
     return Cost(tokens_in, layout.num_tokens, flops, _peak_bytes(tokens_in, shape, bytes_per_value))
+
+
+def plan_costs(
+    plan: TokenPlan,
+    size: tuple[int, int, int],
+    shape: DitShape,
+    mode: TurnMode,
+    has_source: bool,
+    bytes_per_value: int = 2,
+) -> tuple[Cost, Cost]:
+    """Cost of one step with the plan, and without memory and merging, for one video of a batch.
+
+    size: (T, H, W) of the target. mode: of the base. has_source: whether the source's tokens are in
+    the sequence.
+    """
+    frames = tuple(entry.latent.shape[1] for entry in plan.retrieval.entries)
+    layout = plan_layout(*size, has_source, frames, plan.kernels)
+    plain = plan_layout(*size, has_source, (), ())
+    merging = plan.merging_for(mode)
+    return (
+        forward_cost(layout, shape, merging, bytes_per_value),
+        forward_cost(plain, shape, None, bytes_per_value),
+    )
 
 
 def _peak_bytes(num_tokens: int, shape: DitShape, bytes_per_value: int) -> int:

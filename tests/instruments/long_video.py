@@ -71,7 +71,7 @@ class Result:
 
 
 def on_disk(name: str = "long") -> MemoryCache:
-    from memory_v2v.nodes.sampling import sessions_root
+    from memory_v2v.nodes.host.sessions import sessions_root
 
     loaded = load_session(session_folder(sessions_root(), name))
     assert loaded.skipped == () and loaded.notices == ()

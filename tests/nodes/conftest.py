@@ -19,6 +19,7 @@ from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
+from memv2v_core.training import config as training_config
 from memv2v_core.training.config import ModelConfig, load_config
 from memv2v_core.training.export import builtin_info
 from memv2v_core.training.network import build_network
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 NUM_FRAMES, SIDE = 3, 16
 WAN_HEIGHT, WAN_WIDTH = 8, 16
 HALF_MERGED = MergeConfig()
-TEXT_EDIT = Path(bundle.__file__).with_name("text_edit.yaml")
+TEXT_EDIT = Path(training_config.__file__).with_name("configs") / "text_edit.yaml"
 DIT = bundle.DitConfig(dim=64, num_heads=4, num_layers=3, ffn_dim=128, text_dim=16, freq_dim=32)
 
 
@@ -314,7 +315,7 @@ class TinyWan:
         **changes: Any,
     ) -> TokenPlan:
         """Memories that `model` with the adapter made, each along a path of its own."""
-        from memory_v2v.nodes.attachment import base_info, with_adapter
+        from memory_v2v.nodes.host.models.attachment import base_info, with_adapter
 
         name = base_info(with_adapter(model, self.adapter)).model_name
         motions = ("pan_right", "tilt_up", "orbit_left", "tilt_down")
@@ -334,7 +335,7 @@ class TinyWan:
         """`model` after ApplyMemory with a source, two memories, cameras and merging; `changes`
         replace inputs.
         """
-        from memory_v2v.nodes.conditioning import ApplyMemory
+        from memory_v2v.nodes.sampling import ApplyMemory
 
         inputs = {
             "positive": self.prompt(1),
@@ -454,7 +455,7 @@ def tiny_wan(comfy_api) -> TinyWan:
     """
     from instruments.tiny_wan import DIM, NUM_BLOCKS, wan_weights
 
-    from memory_v2v.nodes.attachment import LoadedAdapter
+    from memory_v2v.nodes.host.models.attachment import LoadedAdapter
 
     config = AdapterConfig(DIM, NUM_BLOCKS, 16, has_rays=True)
     torch.manual_seed(7)

@@ -166,9 +166,9 @@ def test_names_that_are_no_folder_are_refused_before_the_run(comfy_api, name: st
 
 
 def test_a_turn_needs_its_model_and_camera(comfy_api, model) -> None:
-    with pytest.raises(ValueError, match="model got nothing"):
+    with pytest.raises(ValueError, match="model is not connected"):
         run(comfy_api, latent=latent(0), camera=path())
-    with pytest.raises(ValueError, match="camera got nothing"):
+    with pytest.raises(ValueError, match="camera is not connected"):
         run(comfy_api, latent=latent(0), model=model)
     with pytest.raises(ValueError, match="camera got 5 frames, wanted 3"):
         run(comfy_api, latent=latent(0), camera=path(5), model=model)
@@ -187,7 +187,7 @@ def test_a_latent_of_another_size_is_refused_with_both_sizes(comfy_api, model) -
 
 def test_actions_need_an_entry_that_exists(comfy_api, model) -> None:
     cache = appended(comfy_api, model, count=1)
-    with pytest.raises(ValueError, match="entry got nothing, wanted the id of the turn to pin"):
+    with pytest.raises(ValueError, match="entry is empty, wanted the id of the turn to pin"):
         run(comfy_api, action="pin", cache=cache)
     with pytest.raises(ValueError, match="'ffff_no' is not in the cache, which holds"):
         run(comfy_api, action="forget", entry="ffff_no", cache=cache)
@@ -201,7 +201,7 @@ def test_a_turn_is_recalled_from_disk_bit_equal(comfy_api, model) -> None:
         assert torch.equal(recalled["samples"], latent(seed)["samples"])
         assert torch.equal(camera.c2w, path().c2w)
         assert info.startswith(
-            f"turn {turn or 3}  {cache.entries[seed].entry_id[:8]}  seed 0  3 frames  trained"
+            f"turn {turn or 3}  {cache.entries[seed].entry_id[:8]}  seed 0  3 frames  imported"
         )
     by_id, _, _ = recall(comfy_api, cache, entry=cache.entries[1].entry_id[:8])
     assert torch.equal(by_id["samples"], latent(1)["samples"])
@@ -217,7 +217,7 @@ def test_changing_a_recalled_latent_leaves_the_memory(comfy_api, model) -> None:
 
 def test_a_turn_that_is_not_there_is_named(comfy_api, model) -> None:
     cache = appended(comfy_api, model, count=2)
-    with pytest.raises(ValueError, match="cache got no turns, wanted at least one to recall"):
+    with pytest.raises(ValueError, match="the cache holds no turn, wanted at least one to recall"):
         recall(comfy_api, MemoryCache())
     with pytest.raises(ValueError, match="turn 7 is not in the cache, which holds"):
         recall(comfy_api, cache, 7)

@@ -34,7 +34,7 @@ def made(comfy_api, **changes) -> CameraTrajectory:
 
 
 def imported(comfy_api, file: str, **changes) -> CameraTrajectory:
-    from memory_v2v.nodes.cameras import ImportCameraTrajectory
+    from memory_v2v.nodes.camera_files import ImportCameraTrajectory
 
     inputs = {"file": file, "camera": "cam01", "num_frames": 0, "start_at_source": True, **changes}
     return comfy_api.run_node(ImportCameraTrajectory, **inputs)[0]
@@ -111,7 +111,7 @@ def test_import_refuses_poses_that_are_not_numbers(comfy_api) -> None:
 
 
 def test_import_says_which_files_there_are(comfy_api) -> None:
-    from memory_v2v.nodes.cameras import ImportCameraTrajectory
+    from memory_v2v.nodes.camera_files import ImportCameraTrajectory
 
     input_file(comfy_api, "present.json").write_text("{}", encoding="utf-8")
     message = ImportCameraTrajectory.validate_inputs("absent.json")
@@ -122,7 +122,7 @@ def test_import_says_which_files_there_are(comfy_api) -> None:
 
 
 def test_a_changed_file_is_read_again(comfy_api) -> None:
-    from memory_v2v.nodes.cameras import ImportCameraTrajectory
+    from memory_v2v.nodes.camera_files import ImportCameraTrajectory
 
     file = input_file(comfy_api, "changing.json")
     file.write_text("{}", encoding="utf-8")

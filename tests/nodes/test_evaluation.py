@@ -95,7 +95,7 @@ def test_truth_is_compared_but_is_no_part_of_the_mean(comfy_api, vae) -> None:
     rows = json.loads(compared[0])["truth"]
     assert [row["pair"] for row in rows] == ["truth and turn 1", "truth and turn 2"]
     assert rows[0]["psnr"] > 18 and compared[1] == plain[1]
-    with pytest.raises(ValueError, match="truth_camera got nothing, but truth is connected"):
+    with pytest.raises(ValueError, match="truth_camera is not connected, but truth is"):
         run(comfy_api, vae, cache, truth=images(1, a))
 
 

@@ -35,7 +35,7 @@ def test_built_in_models_are_listed(loader) -> None:
 
 
 def test_loaded_model_carries_adapter_shift_and_what_is_known_of_it(comfy_api, loader) -> None:
-    from memory_v2v.nodes.attachment import adapter_of, base_info
+    from memory_v2v.nodes.host.models.attachment import adapter_of, base_info
 
     model, clip, _ = comfy_api.run_node(loader, model_name="built-in: tiny").result
     assert clip is None
@@ -107,7 +107,7 @@ def test_missing_tensor_is_named(
 def test_adapter_file_of_the_user_is_listed_and_loaded(
     comfy_api, loader, copied_weights: Path
 ) -> None:
-    from memory_v2v.nodes.attachment import adapter_of, base_info
+    from memory_v2v.nodes.host.models.attachment import adapter_of, base_info
 
     folder = comfy_api.base_dir / "models" / "memv2v"
     folder.mkdir(exist_ok=True)

@@ -110,10 +110,10 @@ def test_all_is_on_disk_before_anything_is_decoded(run, edit_loaded, monkeypatch
 
 
 def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_loaded, prompt) -> None:
-    from memory_v2v.nodes.retrieval import DynamicTokenize
+    from memory_v2v.nodes.retrieval import DinoSegmentRetrieve
     from memory_v2v.nodes.sampling import MemoryV2VSampler
-    from memory_v2v.nodes.segment_retrieval import DinoSegmentRetrieve
-    from memory_v2v.nodes.stitching import SplitSegments, StitchSegments
+    from memory_v2v.nodes.segments import SplitSegments, StitchSegments
+    from memory_v2v.nodes.tokens import DynamicTokenize
 
     model, _, vae = edit_loaded
     node, clip, cache = comfy_api.run_node, scene(1, NUM_FRAMES), MemoryCache()
@@ -265,7 +265,7 @@ def test_a_lora_starts_all_segments_anew(run, edit_loaded) -> None:
 
 
 def test_a_pinned_segment_stays_pinned_when_it_is_made_anew(run) -> None:
-    from memory_v2v.nodes.sampling import sessions_root
+    from memory_v2v.nodes.host.sessions import sessions_root
 
     first = run()
     save_session(on_disk().pin(first.ids[0]), session_folder(sessions_root(), "long"))
@@ -351,7 +351,7 @@ def test_a_file_comes_back_with_its_count_size_rate_and_sound(comfy_api, run, tm
 def test_a_model_with_cameras_holds_them_still_and_its_source_keeps_its_range(
     comfy_api, run, tiny_model, tiny_weights
 ) -> None:
-    from memory_v2v.nodes.builtin_vae import BuiltinVAE
+    from memory_v2v.nodes.host.models.builtin_vae import BuiltinVAE
 
     vae = BuiltinVAE(bundle.load_codec("tiny"))
     result = run(model=tiny_model, vae=vae, positive=None, negative=None)

@@ -41,7 +41,7 @@ def test_other_weights_under_the_same_name_start_all_segments_anew(
 
 
 def test_a_pin_that_changes_what_a_segment_would_see_is_named_as_that(run) -> None:
-    from memory_v2v.nodes.sampling import sessions_root
+    from memory_v2v.nodes.host.sessions import sessions_root
 
     first = run(k=1)
     save_session(on_disk().pin(first.ids[0]), session_folder(sessions_root(), "long"))
@@ -65,7 +65,7 @@ def test_a_pin_that_changes_what_a_segment_would_see_is_named_as_that(run) -> No
             {"aspect": "stretch", "height": 84},
             "height got 84, wanted a multiple of 8 .* use 80 or 88",
         ),
-        ({"session": ""}, "session got nothing, wanted a name"),
+        ({"session": ""}, "session is empty, wanted a name"),
     ],
 )
 def test_what_the_result_cannot_have_is_told_before_anything_is_sampled(
@@ -79,7 +79,7 @@ def test_what_the_result_cannot_have_is_told_before_anything_is_sampled(
 def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(
     run, comfy_api, monkeypatch
 ) -> None:
-    from memory_v2v.nodes.video_writing import VideoWriter
+    from memory_v2v.nodes.host.clips.writing import VideoWriter
 
     def full(writer: VideoWriter, frames: torch.Tensor) -> None:
         raise OSError(28, "No space left on device")
@@ -97,10 +97,10 @@ def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(
 
 
 def test_inputs_that_cannot_be_are_named(comfy_api, run, tiny_weights) -> None:
-    from memory_v2v.nodes.builtin_vae import BuiltinVAE
+    from memory_v2v.nodes.host.models.builtin_vae import BuiltinVAE
     from memory_v2v.nodes.long_video import EditLongVideo
 
-    assert "session got nothing" in EditLongVideo.validate_inputs(session="")
+    assert "session is empty" in EditLongVideo.validate_inputs(session="")
     assert "session name got 'a/b'" in EditLongVideo.validate_inputs(session="a/b")
     assert EditLongVideo.validate_inputs(session="fine") is True
     with pytest.raises(ValueError, match="redo got '9', wanted numbers from 1 to 4"):

@@ -69,7 +69,7 @@ def retrieve(comfy_api, cache: MemoryCache, k: int, **inputs):
 
 
 def tokenize(comfy_api, num_memories: int, inputs: dict | None = None, **changes):
-    from memory_v2v.nodes.retrieval import DynamicTokenize
+    from memory_v2v.nodes.tokens import DynamicTokenize
 
     ranked = tuple(
         RankedEntry(entry("pan_left", seed), 1.0 - seed / 100, 0.5, 0.5)

@@ -53,7 +53,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch):
 def test_sampler_equals_apply_memory_with_ksampler(
     comfy_api, tiny_model, turn, ksampler, examples
 ) -> None:
-    from memory_v2v.nodes.conditioning import ApplyMemory
+    from memory_v2v.nodes.sampling import ApplyMemory
 
     given = {
         "source": {"samples": examples.latent(0)},
@@ -96,7 +96,7 @@ def test_entry_has_a_thumbnail_in_preview_colours(turn, tiny_model) -> None:
 
 
 def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
-    from memory_v2v.nodes.sampling import sessions_root
+    from memory_v2v.nodes.host.sessions import sessions_root
 
     folder = session_folder(sessions_root(), "kitchen")
     assert Path(comfy_api.folder_paths.get_output_directory()) in folder.parents
@@ -109,7 +109,7 @@ def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
 
 
 def test_an_interrupted_turn_keeps_all_finished_ones(turn, request) -> None:
-    from memory_v2v.nodes.sampling import sessions_root
+    from memory_v2v.nodes.host.sessions import sessions_root
 
     _, first = turn(seed=1, cache=MemoryCache(session="stopped"))
     stopped = request.getfixturevalue("interrupt")
@@ -121,10 +121,12 @@ def test_an_interrupted_turn_keeps_all_finished_ones(turn, request) -> None:
 
 
 def test_a_turn_that_came_out_as_nan_is_not_remembered(comfy_api, turn, monkeypatch) -> None:
-    from memory_v2v.nodes.sampling import sessions_root
+    import comfy.sample
 
-    broken = {"samples": torch.full((1, 16, 3, 16, 16), math.nan)}
-    monkeypatch.setattr(comfy_api.nodes, "common_ksampler", lambda *args: (broken,))
+    from memory_v2v.nodes.host.sessions import sessions_root
+
+    broken = torch.full((1, 16, 3, 16, 16), math.nan)
+    monkeypatch.setattr(comfy.sample, "sample", lambda *args, **kwargs: broken)
     with pytest.raises(
         ValueError, match="latent of turn 1 got NaN or infinity .* sample the turn again"
     ):
@@ -160,5 +162,7 @@ def test_a_cache_of_another_size_is_refused_before_sampling(
 
 
 def test_a_turn_without_a_path_is_refused(turn) -> None:
-    with pytest.raises(ValueError, match="target_camera got nothing, wanted the path of this turn"):
+    with pytest.raises(
+        ValueError, match="target_camera is not connected, wanted the path of this turn"
+    ):
         turn(source=None, target_camera=None)

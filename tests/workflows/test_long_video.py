@@ -48,7 +48,7 @@ class Graph:
         prompt = {
             "load": self.node("LoadMemoryV2VModel", model_name="built-in: text_edit"),
             "clip": self.node("LoadVideo", file=clip),
-            "edit": self.node("EditLongVideo", **given),
+            "edit": self.node("MemV2VEditLongVideo", **given),
             "save": self.node(
                 "SaveVideo", video=["edit", 0], filename_prefix="edited", format="mp4", codec="h264"
             ),

@@ -27,7 +27,7 @@ def load(name: str, object_info: dict) -> dict[str, dict]:
     prompt = workflow_to_prompt(
         json.loads((ROOT / "workflows" / name).read_text(encoding="utf-8")), object_info
     )
-    for kind in ("MemoryV2VSampler", "EditLongVideo"):
+    for kind in ("MemoryV2VSampler", "MemV2VEditLongVideo"):
         for node_id in nodes_of_type(prompt, kind):
             prompt = with_input(prompt, node_id, "steps", 1)
     return prompt

@@ -94,7 +94,7 @@ def small(name: str, object_info: dict, session: str, **names: str) -> Prompt:
             **names,
         }
         inputs |= {key: value for key, value in changes.items() if key in inputs}
-        if node["class_type"] == "FitVideo":
+        if node["class_type"] == "MemV2VFitVideo":
             inputs["frames"] = ["scene", 0]
             del inputs["video"]
         if "positive" in inputs:
@@ -102,9 +102,11 @@ def small(name: str, object_info: dict, session: str, **names: str) -> Prompt:
         if node["class_type"] not in ("CLIPLoader", "CLIPTextEncode", "LoadVideo"):
             prompt[node_id] = {**node, "inputs": inputs}
     return prompt | {
-        "scene": native("DemoScene", scene=3, num_frames=NUM_FRAMES + 2, size=SIZE, drift_deg=3.0),
+        "scene": native(
+            "MemV2VDemoScene", scene=3, num_frames=NUM_FRAMES + 2, size=SIZE, drift_deg=3.0
+        ),
         "builtin": native("LoadMemoryV2VModel", model_name="built-in: novel_view"),
-        "prompt": native("ApplyMemory", model=["builtin", 0], batch_size=1),
+        "prompt": native("MemV2VApplyMemory", model=["builtin", 0], batch_size=1),
     }
 
 
@@ -132,7 +134,7 @@ def test_recammaster_workflow_remembers_three_turns_and_compares_them(
     entry = comfy_server.api.run(prompt)
     assert len([file for file in output_files(entry) if file.filename.endswith(".mp4")]) == 3
     assert num_turns(comfy_server, "recam") == 3
-    (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
+    (report_id,) = nodes_of_type(prompt, "MemV2VConsistencyReport")
     report = json.loads(entry["outputs"][report_id]["text"][0])
     assert report["mode"] == "training-free" and report["model"].startswith("ReCamMaster")
     assert len(report["pairs"]) == 3 and math.isfinite(report["mae"])
@@ -153,7 +155,7 @@ def test_lucyedit_workflow_remembers_three_turns(comfy_server, object_info: dict
     (encode,) = nodes_of_type(prompt, "VAEEncode")
     size = {"width": SIZE, "height": SIZE, "length": NUM_FRAMES, "batch_size": 1}
     prompt[encode] = native("Wan22ImageToVideoLatent", vae=prompt[encode]["inputs"]["vae"], **size)
-    unused = ("VAEDecodeTiled", "RestoreVideo", "SaveVideo", "FitVideo")
+    unused = ("VAEDecodeTiled", "MemV2VRestoreVideo", "SaveVideo", "MemV2VFitVideo")
     prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] not in unused}
     last = nodes_of_type(prompt, "MemoryV2VSampler")[-1]
     prompt["save"] = native("SaveLatent", samples=[last, 0], filename_prefix="lucy")

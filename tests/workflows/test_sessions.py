@@ -40,7 +40,7 @@ class Graph:
         """Model, a source of 3 frames of 64 x 64, and the session."""
         return {
             "load": self.node("LoadMemoryV2VModel", model_name="built-in: novel_view"),
-            "scene": self.node("DemoScene", num_frames=3, size=64),
+            "scene": self.node("MemV2VDemoScene", num_frames=3, size=64),
             "source": self.node("VAEEncode", pixels=["scene", 0], vae=["load", 2]),
             "session": self.node("MemoryCache", session=session),
         }
@@ -50,7 +50,10 @@ class Graph:
         turn1."""
         nodes = {
             "path": self.node(
-                "CameraTrajectory", motion=MOTIONS[turn - 1], amplitude=20.0 + turn, num_frames=3
+                "MemV2VCameraTrajectory",
+                motion=MOTIONS[turn - 1],
+                amplitude=20.0 + turn,
+                num_frames=3,
             ),
             "retrieve": self.node("VideoFOVRetrieve", cache=list(cache), camera=[f"path{turn}", 0]),
             "plan": self.node(
@@ -226,7 +229,7 @@ def test_after_a_failed_output_the_session_gives_the_turn_back(comfy_server, gra
     assert [entry.seed for entry in kept.entries] == [52]
 
     rescue = {name: graph.base("late")[name] for name in ("load", "session")}
-    rescue["recall"] = graph.node("RecallTurn", cache=["session", 0], turn=1)
+    rescue["recall"] = graph.node("MemV2VRecallTurn", cache=["session", 0], turn=1)
     entry = comfy_server.api.run(with_decode(graph, rescue, ("recall", 0), "rescued"))
     assert kept.entries[0].entry_id[:8] in entry["outputs"]["recall"]["text"][0]
     assert sum(output.filename.startswith("rescued") for output in output_files(entry)) == 3
@@ -319,11 +322,11 @@ def test_a_clip_keeps_its_colours_count_rate_and_sound_there_and_back(
     chain = {
         "load": graph.node("LoadMemoryV2VModel", model_name="built-in: novel_view"),
         "clip": graph.node("LoadVideo", file=plain),
-        "fit": graph.node("FitVideo", video=["clip", 0], **fit),
+        "fit": graph.node("MemV2VFitVideo", video=["clip", 0], **fit),
         "encode": graph.node("VAEEncode", pixels=["fit", 0], vae=["load", 2]),
         "decode": graph.node("VAEDecode", samples=["encode", 0], vae=["load", 2]),
         "restore": graph.node(
-            "RestoreVideo", frames=["decode", 0], fitting=["fit", 3], size="original"
+            "MemV2VRestoreVideo", frames=["decode", 0], fitting=["fit", 3], size="original"
         ),
         "save": graph.node(
             "SaveVideo", video=["restore", 0], filename_prefix="back", format="mp4", codec="h264"

@@ -62,7 +62,7 @@ def test_multi_turn_workflow_reports_every_pair_and_saves_every_turn(
 
     prompt = with_steps(load("multi_turn_novel_view.json", object_info), QUICK_STEPS)
     entry = comfy_server.api.run(prompt)
-    (report_id,) = nodes_of_type(prompt, "ConsistencyReport")
+    (report_id,) = nodes_of_type(prompt, "MemV2VConsistencyReport")
     report = json.loads(entry["outputs"][report_id]["text"][0])
     assert len(report["pairs"]) == 3
     assert 0 < report["mae"] < 0.5
@@ -78,7 +78,7 @@ def test_demo_variants_of_the_workflow_are_accepted(comfy_server, object_info: d
     assert {forgetful[i]["inputs"]["k"] for i in nodes_of_type(forgetful, "VideoFOVRetrieve")} == {
         0
     }
-    assert len(nodes_of_type(forgetful, "DemoScene")) == 4
+    assert len(nodes_of_type(forgetful, "MemV2VDemoScene")) == 4
     comfy_server.api.cancel(comfy_server.api.queue(with_steps(forgetful, QUICK_STEPS)))
 
 
@@ -142,5 +142,5 @@ def test_real_clip_of_any_size_goes_through_the_loop(
         load("multi_turn_novel_view.json", object_info), comfy_server.api.upload(clip)
     )
     entry = comfy_server.api.run(with_steps(prompt, QUICK_STEPS))
-    (fit_id,) = nodes_of_type(prompt, "FitVideo")
+    (fit_id,) = nodes_of_type(prompt, "MemV2VFitVideo")
     assert "9 picked evenly" in entry["outputs"][fit_id]["text"][0]

@@ -1,12 +1,9 @@
-"""The clip that a long edit starts from: its frames a few at a time, from a file or from memory,
-and its segments.
-"""
+"""The clip that a long edit starts from: its frames a few at a time, from a file or from memory."""
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -16,17 +13,17 @@ import numpy
 import torch
 from comfy_api.latest import Input, InputImpl
 
-from ..memv2v_core.bases.base_info import BaseInfo
-from ..memv2v_core.cache.entry import Segment
-from ..memv2v_core.clips.fitting import Aspect, FittingPlan, Size, fit_frames, plan_fitting
-from ..memv2v_core.clips.segments import SegmentPlan, segment_frames
-from .compat import trim_window
+from ....memv2v_core.clips.fitting import Size
+from ..compat import trim_window
 
 FRAMES_AT_ONCE = 8
+# Of broadcast rates such as 30000 / 1001.
+_MAX_RATE_DENOMINATOR = 1001
 _QUARTER_TURN_DEG = 90
 _RGB = 3
 
-Reader = Callable[[int, int], Iterator[torch.Tensor]]  # chunks (F, C, H, W) of frames start..stop-1
+# Gives chunks (F, C, H, W) of frames start..stop-1.
+Reader = Callable[[int, int], Iterator[torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,65 +88,46 @@ class FileClip:
 Clip = ImageClip | FileClip
 
 
-@dataclass(frozen=True, eq=False)
-class SplitVideo:
-    """A clip with the plan of its segments, and how a model sees it. What MEMV2V_SEGMENTS carries.
+def exact_rate(frame_rate: float) -> Fraction:
+    """The frames a second that a widget or a node carries as a float, such as 30000 / 1001."""
+    return Fraction(frame_rate).limit_denominator(_MAX_RATE_DENOMINATOR)
 
-    info: of the model that it was split for. budget: rows and columns asked for; with the aspect
-    "keep", as many pixels as that in the clip's own aspect.
+
+def require_one_clip(
+    name: str, images: torch.Tensor | None, video: Input.Video | None, audio: dict | None
+) -> None:
+    """Raise ValueError unless exactly one of images and video is connected, without sound beside a
+    video. `name`: of the input that takes images.
     """
+    if images is None and video is None:
+        raise ValueError(
+            f"{name} and video are not connected, wanted one of the two; connect the clip to one "
+            "of them"
+        )
+    if images is not None and video is not None:
+        raise ValueError(
+            f"{name} and video are both connected, wanted one of the two; disconnect one of them"
+        )
+    if video is not None and audio is not None:
+        raise ValueError(
+            "audio is connected beside a video, which has its own sound; disconnect audio, or "
+            f"connect {name} in place of the video"
+        )
 
-    clip: Clip
-    plan: SegmentPlan
-    info: BaseInfo
-    budget: Size
-    aspect: Aspect
 
-    def fitting(self, num_frames: int) -> FittingPlan:
-        """How so many frames are fitted to the model, and put back, without any padding in time."""
-        return plan_fitting(num_frames, self.clip.size, self.budget, None, 1, self.aspect)
+def clip_parts(
+    frames: torch.Tensor | None, video: Input.Video | None, frame_rate: float, audio: dict | None
+) -> tuple[torch.Tensor, Fraction, dict | None]:
+    """Frames (F, H, W, C), their exact rate and their sound, of whichever is connected.
 
-
-@dataclass(frozen=True, eq=False)
-class SegmentQuery:
-    """The segment to edit next, and what its source looks like, if anyone asks. What MEMV2V_SEGMENT
-    carries.
+    Raises: ValueError as `require_one_clip`.
     """
-
-    segment: Segment
-    descriptor: torch.Tensor | None = None
-    descriptor_name: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class SegmentSource:
-    """A segment as the model sees it: `frames` (F, C, h, w), the last one held until the VAE takes
-    the count.
-
-    digest: hash of the source's own frames in 8 bits and of how they were fitted; the same on every
-    day and device.
-    """
-
-    segment: Segment
-    frames: torch.Tensor
-    digest: str
-
-    @property
-    def true_frames(self) -> torch.Tensor:
-        """Without the held ones."""
-        return self.frames[: self.segment.num_frames]
-
-
-def read_segment(split: SplitVideo, read: Reader, segment: Segment) -> SegmentSource:
-    """The segment's frames, fitted a few at a time."""
-    fitting = split.fitting(1)
-    digest = hashlib.blake2b(f"{fitting.scaled} {fitting.size}".encode(), digest_size=16)
-    pieces = []
-    for chunk in read(segment.start, segment.stop):
-        digest.update((chunk * 255).round().to(torch.uint8).contiguous().numpy())
-        pieces.append(fit_frames(chunk, split.fitting(len(chunk))))
-    frames = segment_frames(torch.cat(pieces), replace(segment, start=0), split.plan.temporal_ratio)
-    return SegmentSource(segment, frames, digest.hexdigest())
+    require_one_clip("frames", frames, video, audio)
+    if frames is not None:
+        return frames, exact_rate(frame_rate), audio
+    assert video is not None, "one of the two is connected"
+    parts = video.get_components()
+    return parts.images, Fraction(parts.frame_rate), parts.audio
 
 
 def open_clip(
@@ -165,12 +143,7 @@ def open_clip(
     Raises: ValueError unless exactly one of `images` and `video` is given, for images without
     colour, for sound beside a video, and for a file without frames.
     """
-    if (images is None) == (video is None):
-        got = "neither" if images is None else "both"
-        raise ValueError(
-            f"images and video got {got}, wanted exactly one of the two; connect the clip to one "
-            "of them"
-        )
+    require_one_clip("images", images, video, audio)
     if images is not None:
         if images.shape[-1] < _RGB:
             raise ValueError(
@@ -178,14 +151,10 @@ def open_clip(
                 "Image"
             )
         clip = ImageClip(images, frame_rate, audio)
-    elif audio is not None:
-        raise ValueError(
-            "audio got a sound beside a video, wanted one or the other; connect images, or leave "
-            "it out"
-        )
     elif isinstance(video, InputImpl.VideoFromFile):
         return _open_file(video, watch)
     else:
+        assert video is not None, "one of the two is connected"
         parts = video.get_components()
         clip = ImageClip(parts.images, Fraction(parts.frame_rate), parts.audio)
     if watch is not None:

@@ -13,14 +13,12 @@ from types import TracebackType
 import av
 import torch
 
-from ..memv2v_core.clips.fitting import Size
-from .clips import Clip, FileClip, rewind
+from ....memv2v_core.clips.fitting import Size
+from .reading import Clip, FileClip, rewind
 
 DEFAULT_CRF = 16
-_BT709, _LIMITED_RANGE = (
-    1,
-    1,
-)  # written into the file, so that every player turns the same numbers into colours
+# Written into the file, so that every player shows the same colours.
+_BT709, _LIMITED_RANGE = 1, 1
 _COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what MP4 holds as it is
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)

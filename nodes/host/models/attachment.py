@@ -11,6 +11,7 @@ import torch
 from ....memv2v_core.bases.base_info import BaseInfo, adapted
 from ....memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from ....memv2v_core.shapes import VaeRatios
+from ....memv2v_core.tokens.cost import DitShape
 from ....memv2v_core.vocabulary import TurnMode
 from ....memv2v_core.weights.checkpoint import require_fit
 from ..compat import temporal_ratio
@@ -116,3 +117,17 @@ def adapter_of(model: comfy.model_patcher.ModelPatcher) -> MemoryAdapter | None:
     """The adapter that was attached to a MODEL, if any."""
     patchers = model.get_additional_models_with_key(KEY)
     return patchers[0].model if patchers else None
+
+
+def dit_shape(model: comfy.model_patcher.ModelPatcher) -> DitShape:
+    """The sizes of a native Wan MODEL that decide its cost."""
+    dit, adapter = model.model.diffusion_model, adapter_of(model)
+    return DitShape(
+        dit.dim,
+        dit.ffn_dim,
+        len(dit.blocks),
+        num_text_tokens=dit.text_len if base_info(model).text_width is None else 1,
+        head_dim=dit.dim // dit.num_heads,
+        has_adapter=adapter is not None and adapter.config.has_cameras,
+        has_mergers=adapter is not None and len(adapter.mergers) > 0,
+    )

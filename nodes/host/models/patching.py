@@ -17,14 +17,12 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ....memv2v_core.bases.base_info import BaseInfo
 from ....memv2v_core.model.adapter import MemoryAdapter
 from ....memv2v_core.model.memory_inputs import MemoryInputs, window_inputs
 from ....memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from ....memv2v_core.model.wan_view import WanView
-from ....memv2v_core.sampling.turn import Shot, memory_inputs
+from ....memv2v_core.sampling.turn import Turn
 from ....memv2v_core.shapes import token_grid
-from ....memv2v_core.tokens.budget import TokenPlan
 from ....memv2v_core.tokens.cost import plan_layout
 from .attachment import KEY, adapter_of
 
@@ -42,15 +40,9 @@ _FOREIGN_INPUTS = (
 
 @dataclass(frozen=True, eq=False)
 class MemoryPatch:
-    """What one ApplyMemory adds to a MODEL; shared by all clones, so never changed.
+    """What one ApplyMemory adds to a MODEL; shared by all clones, so never changed."""
 
-    latent_shape: (C, T, H, W) of the target.
-    """
-
-    shot: Shot
-    plan: TokenPlan | None
-    info: BaseInfo
-    latent_shape: tuple[int, int, int, int]
+    turn: Turn
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of `model` with this patch in place of any earlier one."""
@@ -72,27 +64,23 @@ class MemoryPatch:
 
         Raises: ValueError when the sampler was given another latent than ApplyMemory's.
         """
-        if tuple(noise.shape[1:]) != self.latent_shape:
+        if tuple(noise.shape[1:]) != self.turn.latent_shape:
             raise ValueError(
                 f"the sampler's latent got {tuple(noise.shape[1:])} (channels, frames, height, "
-                f"width), wanted {self.latent_shape} as source, memories and cameras; connect the "
+                f"width), wanted {self.turn.latent_shape} as source, memories and cameras; connect the "
                 "latent output of Apply Memory"
             )
         guider = executor.class_obj
         model, device = guider.model_patcher.model, guider.model_patcher.load_device
-        inputs = memory_inputs(
-            self.shot,
-            self.plan,
-            noise.shape[2],
-            self.info,
-            lambda latent: model.process_latent_in(latent.to(device, torch.float32)),
+        inputs = self.turn.inputs(
+            lambda latent: model.process_latent_in(latent.to(device, torch.float32))
         )
         options = guider.model_options["transformer_options"]
         windows = guider.model_options.get("context_handler")
         options[KEY] = MemoryRun(
             inputs,
             adapter_of(guider.model_patcher),
-            self.latent_shape,
+            self.turn.latent_shape,
             retained_latents=tuple(getattr(windows, "latent_retain_index_list", ())),
             retained_conds=tuple(getattr(windows, "cond_retain_index_list", ())),
             has_hooks="registered_hooks" in guider.model_options,
@@ -122,11 +110,11 @@ class MemoryPatch:
         """Tokens of the whole sequence over those of the target alone, for `num_frames` latent
         frames of the target.
         """
-        entries = self.plan.retrieval.entries if self.plan is not None else ()
-        kernels = self.plan.kernels if self.plan is not None else ()
-        frames = tuple(entry.latent.shape[1] for entry in entries)
-        has_source = self.shot.source_latent is not None and self.info.has_source_tokens
-        layout = plan_layout(num_frames, *self.latent_shape[2:], has_source, frames, kernels)
+        turn = self.turn
+        frames = tuple(entry.latent.shape[1] for entry in turn.memories)
+        has_source = turn.source is not None and turn.base.has_source_tokens
+        height, width = turn.latent_shape[2:]
+        layout = plan_layout(num_frames, height, width, has_source, frames, turn.kernels)
         return layout.num_tokens / layout.num_target_tokens
 
 

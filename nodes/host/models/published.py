@@ -10,8 +10,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ....memv2v_core.bases.base_info import adapted
-from ....memv2v_core.bases.recammaster import SHIFT as RECAMMASTER_SHIFT
 from ....memv2v_core.bases.recammaster import base_state
+from ....memv2v_core.bases.registry import PUBLISHED
 from ....memv2v_core.weights.checkpoint import native_weights, read_cameras, require_whole
 from ....memv2v_core.weights.detection import WeightFile, detect, require_base
 from ....memv2v_core.weights.weight_files import (
@@ -23,10 +23,6 @@ from ....memv2v_core.weights.weight_files import (
 )
 from .attachment import KEY, attach_adapter, base_info
 
-# Wan2.2-5B: sample_shift of Wan2.2's wan_ti2v_5B.py. LucyEdit: flow_shift of its
-# scheduler_config.json, and ModelSamplingSD3 in DecartAI's own ComfyUI workflow. Wan2.1-T2V:
-# ComfyUI's; Wan's README says 8 to 12 for the 1.3B.
-SHIFTS = {"recammaster": RECAMMASTER_SHIFT, "lucyedit": 5.0, "wan2.2-5b": 5.0, "wan2.1": 8.0}
 _VAE_PREFIX = "vae."
 
 
@@ -50,7 +46,7 @@ def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
     else:
         model.set_attachments(KEY, info)
     has_vae = any(name.startswith(_VAE_PREFIX) for name in header.shapes)
-    return with_shift(model, SHIFTS[file.kind]), _load_vae(path) if has_vae else None
+    return with_shift(model, PUBLISHED[file.kind].shift), _load_vae(path) if has_vae else None
 
 
 def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> ModelPatcher:
@@ -60,7 +56,8 @@ def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> Mod
     """
     weights, metadata = _read(path)
     native = base_state(native_weights(weights, file))
-    options = {"disable_dynamic": True} if disable_dynamic else {}  # older ComfyUIs know neither
+    # Older ComfyUIs know no such option.
+    options = {"disable_dynamic": True} if disable_dynamic else {}
     model = comfy.sd.load_diffusion_model_state_dict(native, metadata=metadata, **options)
     if model is None:
         raise ValueError(

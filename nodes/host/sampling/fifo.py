@@ -17,9 +17,9 @@ import node_helpers
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ..memv2v_core.sampling.fifo import num_fifo_calls, sample_fifo
-from ..memv2v_core.sampling.flow_match import NUM_TRAIN_TIMESTEPS
-from .attachment import base_info
+from ....memv2v_core.sampling.fifo import num_fifo_calls, sample_fifo
+from ....memv2v_core.sampling.flow_match import NUM_TRAIN_TIMESTEPS
+from ..models.attachment import base_info
 
 Progress = Callable[[int, torch.Tensor, torch.Tensor, int], None]
 

@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from torch import nn
 
-from .attachment import adapter_of, base_info
+from ..models.attachment import adapter_of, base_info
 
 
 def model_parts(model: ModelPatcher) -> tuple[object, ...]:

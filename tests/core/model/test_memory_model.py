@@ -9,7 +9,12 @@ from memv2v_core.model.adapter import MemoryAdapter, start_from_base
 from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs, window_inputs
-from memv2v_core.model.memory_model import Sequence, memory_forward, score_frames, tokenize_clean
+from memv2v_core.model.memory_model import (
+    TokenSequence,
+    memory_forward,
+    score_frames,
+    tokenize_clean,
+)
 from memv2v_core.tokens.merging import MergeConfig, MergePlan, merged_layout
 
 Forward = Callable[..., torch.Tensor]
@@ -363,7 +368,7 @@ def test_merging_happens_at_one_and_two_thirds_and_follows_the_planned_layout(
 def test_all_that_tokens_carry_is_merged_with_them(
     adapter: MemoryAdapter, forward: Forward, inputs: MemoryInputs
 ):
-    seen: dict[int, Sequence] = {}
+    seen: dict[int, TokenSequence] = {}
     forward(adapter, inputs, probe=lambda i, h, sequence: seen.__setitem__(i, sequence))
     before, after = seen[1], seen[2]
     for group in after.layout.groups:
@@ -446,7 +451,7 @@ def test_only_rotated_keys_tell_equal_frames_apart_by_their_time(
     still = replace(memory, latent=memory.latent[:, :, :1].expand(-1, -1, 3, -1, -1), cameras=None)
     scores: dict[bool, torch.Tensor] = {}
 
-    def probe(i: int, h: torch.Tensor, sequence: Sequence) -> None:
+    def probe(i: int, h: torch.Tensor, sequence: TokenSequence) -> None:
         if i == 0:
             for rotated in (False, True):
                 config = MergeConfig(rotated_keys=rotated)

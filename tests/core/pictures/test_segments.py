@@ -7,7 +7,6 @@ import torch
 
 from memv2v_core.cache.entry import MemoryEntry, Segment
 from memv2v_core.cameras.trajectory import static_trajectory
-from memv2v_core.clips.segments import segment_text
 from memv2v_core.pictures.segments import draw_segments
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 
@@ -29,8 +28,8 @@ FRAME = torch.full((8, 16, 3), 0.5)
 
 
 def test_segments_are_named_from_one() -> None:
-    assert segment_text(Segment(2, 18, 9, shot=1)) == "segment 3: frames 19 to 27, shot 2"
-    assert segment_text(Segment(0, 0, 1)) == "segment 1: frame 1, shot 1"
+    assert Segment(2, 18, 9, shot=1).describe() == "segment 3: frames 19 to 27, shot 2"
+    assert Segment(0, 0, 1).describe() == "segment 1: frame 1, shot 1"
 
 
 @pytest.mark.parametrize("score", [-0.4, 0.0, 0.7, 1.0])

@@ -85,7 +85,7 @@ def test_a_clone_and_a_second_copy_encode_alike(encode, edit_loaded) -> None:
 def test_a_part_that_is_missing_is_named(
     comfy_api, edit_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    from memory_v2v.nodes.builtin_text import builtin_clip
+    from memory_v2v.nodes.host.models.builtin_text import builtin_clip
 
     folder = tmp_path / "weights"
     shutil.copytree(edit_weights, folder)

@@ -49,7 +49,7 @@ def memories(latent: torch.Tensor) -> MemoryInputs:
 
 
 def test_the_loaded_model_takes_its_source_on_the_channel_axis(comfy_api, model):
-    from memory_v2v.nodes.attachment import base_info
+    from memory_v2v.nodes.host.models.attachment import base_info
 
     info = base_info(model)
     assert (

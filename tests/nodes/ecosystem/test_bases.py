@@ -39,7 +39,7 @@ def bare_turn(
     plan = None
     if kernels:
         plan = wan.plan(wan.load(), kernels=kernels, merging=MergeConfig(share=0.5))
-        from memory_v2v.nodes.attachment import base_info
+        from memory_v2v.nodes.host.models.attachment import base_info
 
         name = base_info(model).model_name
         entries = [

@@ -19,14 +19,14 @@ def codec(request: pytest.FixtureRequest) -> Codec:
 
 @pytest.fixture
 def vae(comfy_api, codec: Codec):
-    from memory_v2v.nodes.builtin_vae import BuiltinVAE
+    from memory_v2v.nodes.host.models.builtin_vae import BuiltinVAE
 
     return BuiltinVAE(copy.deepcopy(codec))
 
 
 @pytest.fixture
 def latent_format(comfy_api, codec: Codec):
-    from memory_v2v.nodes.builtin_vae import builtin_format
+    from memory_v2v.nodes.host.models.builtin_vae import builtin_format
 
     return builtin_format(codec)
 

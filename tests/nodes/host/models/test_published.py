@@ -74,7 +74,7 @@ def adapters(comfy_api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def own_folder(comfy_api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
-    import memory_v2v.nodes.model_files  # noqa: F401  registers memv2v
+    import memory_v2v.nodes.host.models.files  # noqa: F401  registers memv2v
 
     folder = tmp_path / name
     folder.mkdir()
@@ -92,19 +92,19 @@ def loader(comfy_api, bases: Path, adapters: Path) -> type:
 
 @pytest.fixture
 def adapter_loader(comfy_api, adapters: Path) -> type:
-    from memory_v2v.nodes.adapters import LoadMemoryAdapter
+    from memory_v2v.nodes.loading import LoadMemoryAdapter
 
     return LoadMemoryAdapter
 
 
 def info_of(model) -> BaseInfo:
-    from memory_v2v.nodes.attachment import base_info
+    from memory_v2v.nodes.host.models.attachment import base_info
 
     return base_info(model)
 
 
 def adapter_of(model) -> MemoryAdapter | None:
-    from memory_v2v.nodes import attachment
+    from memory_v2v.nodes.host.models import attachment
 
     return attachment.adapter_of(model)
 
@@ -372,7 +372,7 @@ def test_a_base_that_is_not_whole_is_refused(
 def test_a_base_without_cameras_refuses_camera_work(
     comfy_api, loader, bases: Path, wan21: Weights
 ) -> None:
-    from memory_v2v.nodes.conditioning import ApplyMemory
+    from memory_v2v.nodes.sampling import ApplyMemory
 
     save_file(wan21, str(bases / "wan.safetensors"))
     model = comfy_api.run_node(loader, model_name="wan.safetensors").result[0]
@@ -434,7 +434,7 @@ def test_cameras_on_a_model_of_another_loader_equal_the_whole_checkpoint(
 ) -> None:
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-    from memory_v2v.nodes.conditioning import ApplyMemory
+    from memory_v2v.nodes.sampling import ApplyMemory
 
     save_file(recammaster, str(bases / "recam.safetensors"))
     torch.save(recammaster, adapters / "step20000.ckpt")

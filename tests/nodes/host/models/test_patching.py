@@ -13,7 +13,7 @@ from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix, 
 from memv2v_core.model.adapter import MemoryAdapter, start_from_base
 from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
-from memv2v_core.sampling.turn import Shot, memory_inputs
+from memv2v_core.sampling.turn import Turn
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
 
@@ -89,7 +89,7 @@ def distance(model, first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def apply(comfy_api, model, **inputs):
-    from memory_v2v.nodes.conditioning import ApplyMemory
+    from memory_v2v.nodes.sampling import ApplyMemory
 
     return comfy_api.run_node(ApplyMemory, model=model, **inputs).result
 
@@ -104,7 +104,7 @@ def test_nothing_connected_leaves_sampling_bit_equal(comfy_api, model) -> None:
 
 
 def test_fresh_adapter_with_identity_poses_leaves_sampling_bit_equal(comfy_api, model) -> None:
-    from memory_v2v.nodes.attachment import adapter_of, attach_adapter, base_info
+    from memory_v2v.nodes.host.models.attachment import adapter_of, attach_adapter, base_info
 
     dit = model.model.diffusion_model
     fresh = MemoryAdapter(adapter_of(model).config)
@@ -174,13 +174,19 @@ def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     import comfy.ldm.flux.math
     import comfy.model_management
 
-    from memory_v2v.nodes.attachment import adapter_of, base_info
+    from memory_v2v.nodes.host.models.attachment import adapter_of, base_info
     from memv2v_core.model.wan_view import WanView
 
     bundle = load_bundle("novel_view")
     info = base_info(model)
-    shot = Shot(latent(0)[0], path("pan_right", 3.0), path("pan_left"))
-    inputs = memory_inputs(shot, plan((4, 4, 8), MergeConfig()), NUM_FRAMES, info, lambda x: x)
+    turn = Turn(
+        info,
+        latent(0)[0],
+        path("pan_right", 3.0),
+        path("pan_left"),
+        plan((4, 4, 8), MergeConfig()),
+    )
+    inputs = turn.inputs(lambda x: x)
     x, timestep, context = latent(9), torch.tensor([700.0]), torch.zeros(1, 1, 64)
     dit = model.model.diffusion_model
     comfy.model_management.load_models_gpu([model])

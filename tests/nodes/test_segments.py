@@ -21,7 +21,7 @@ NUM_FRAMES = 22
 @pytest.fixture(scope="module")
 def model(comfy_api, edit_loaded) -> Callable[..., Any]:
     """The built-in editor, said to have another window and other sizes."""
-    from memory_v2v.nodes.attachment import KEY, base_info
+    from memory_v2v.nodes.host.models.attachment import KEY, base_info
 
     def changed(temporal: int = 1, placement: str = "channels") -> Any:
         clone = edit_loaded[0].clone()
@@ -48,7 +48,7 @@ def clip(num_frames: int = NUM_FRAMES, side: int = SIDE) -> torch.Tensor:
 @pytest.fixture
 def split(comfy_api, model) -> Callable[..., tuple]:
     """The outputs of SplitSegments, cuts not looked for where not said otherwise."""
-    from memory_v2v.nodes.stitching import SplitSegments
+    from memory_v2v.nodes.segments import SplitSegments
 
     def run(temporal: int = 1, placement: str = "channels", **changes: Any) -> tuple:
         widgets = {
@@ -67,7 +67,7 @@ def split(comfy_api, model) -> Callable[..., tuple]:
 
 @pytest.fixture(scope="module")
 def vae(comfy_api):
-    from memory_v2v.nodes.builtin_vae import BuiltinVAE
+    from memory_v2v.nodes.host.models.builtin_vae import BuiltinVAE
 
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
@@ -136,7 +136,7 @@ def test_a_large_clip_is_worked_on_at_the_models_number_of_pixels(split) -> None
 
 @pytest.fixture
 def retrieve(comfy_api) -> Callable[..., tuple]:
-    from memory_v2v.nodes.segment_retrieval import DinoSegmentRetrieve
+    from memory_v2v.nodes.retrieval import DinoSegmentRetrieve
 
     def run(segments, index: int, cache: MemoryCache, **changes: Any) -> tuple:
         settings = {
@@ -202,22 +202,9 @@ def test_a_segment_that_is_not_there_and_missing_weights_are_named(split, retrie
         retrieve(segments, 1, MemoryCache(), descriptor="dinov2-small")
 
 
-def test_a_result_of_another_length_than_its_segment_is_refused(comfy_api, split) -> None:
-    from memory_v2v.nodes.clips import SegmentQuery
-    from memory_v2v.nodes.entries import segment_details
-
-    segments, _, _ = split(temporal=4, images=clip(7))
-    query = SegmentQuery(segments.plan.segments[0])
-    assert segment_details(query, torch.zeros(1, 48, 3, 4, 4), segments.info)["num_frames"] == 7
-    with pytest.raises(
-        ValueError, match="a result of 2 latent frames, wanted 3 for the 7 frames of segment 1"
-    ):
-        segment_details(query, torch.zeros(1, 48, 2, 4, 4), segments.info)
-
-
 @pytest.fixture
 def stitch(comfy_api, vae) -> Callable[..., Any]:
-    from memory_v2v.nodes.stitching import StitchSegments
+    from memory_v2v.nodes.segments import StitchSegments
 
     def run(segments, cache: MemoryCache, **changes: Any) -> Any:
         given = {
@@ -292,15 +279,15 @@ def test_edits_that_saw_a_replaced_one_are_named(split, stitch) -> None:
 
 
 def test_a_frame_rate_that_varies_is_told(split) -> None:
-    from memory_v2v.nodes.clips import FileClip
-    from memory_v2v.nodes.stitching import StitchSettings, describe_result
+    from memory_v2v.nodes.host.clips.reading import FileClip
+    from memory_v2v.nodes.host.clips.stitching import StitchSettings
 
     segments, _, _ = split(images=clip(9))
-    settings = StitchSettings("cut", False, "original", 0)
+    settings = StitchSettings(stitch_mode="cut", match_colours=False, size="original", crf=0)
     for drift_s, is_told in ((0.02, False), (1.24, True)):
         file = FileClip("clip.mp4", (0.0, 0.0), 9, (SIDE, SIDE), Fraction(24), drift_s=drift_s)
         assert (
-            "sound are up to 1.2 s apart" in describe_result(replace(segments, clip=file), settings)
+            "sound are up to 1.2 s apart" in settings.describe(replace(segments, clip=file))
         ) == is_told
 
 

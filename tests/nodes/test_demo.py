@@ -14,7 +14,7 @@ CUT = 0.06  # mean change of a pixel from frame to frame; what moves on its own 
 @pytest.fixture
 def clip(comfy_api):
     """The node's outputs."""
-    from memory_v2v.nodes.demo_clips import DemoLongVideo
+    from memory_v2v.nodes.demo import DemoLongVideo
 
     def run(**changes):
         given = {
@@ -102,7 +102,7 @@ def test_fewer_frames_than_shots_are_refused(clip) -> None:
 
 
 def test_its_size_is_the_built_in_editors(comfy_api) -> None:
-    from memory_v2v.nodes.demo_clips import DemoLongVideo
+    from memory_v2v.nodes.demo import DemoLongVideo
 
     sizes = {item.id: item.default for item in DemoLongVideo.define_schema().inputs}
     shipped = {name: bundle.read_info(name) for name in bundle.builtin_names()}

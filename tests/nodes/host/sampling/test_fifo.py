@@ -18,7 +18,7 @@ def lucy(tiny_wan):
 def fifo(
     model, tiny_wan, num_frames: int = NUM_FRAMES, cfg: float = 2.0, **settings
 ) -> torch.Tensor:
-    from memory_v2v.nodes.fifo import sample_fifo_video
+    from memory_v2v.nodes.host.sampling.fifo import sample_fifo_video
 
     source = tiny_wan.video(3, num_frames, channels=48)
     return sample_fifo_video(
@@ -61,7 +61,7 @@ def test_fifo_equals_the_core_over_the_same_dit(lucy, tiny_wan, num_frames: int,
 
 
 def test_every_frame_sees_its_own_source(lucy, tiny_wan):
-    from memory_v2v.nodes.fifo import sample_fifo_video
+    from memory_v2v.nodes.host.sampling.fifo import sample_fifo_video
 
     source = tiny_wan.video(3, NUM_FRAMES, channels=48)
     other = source.clone()

@@ -11,18 +11,17 @@ from safetensors.torch import load_file
 
 from devtools.api import output_files
 from memv2v_core.model.adapter import AdapterConfig
-from memv2v_core.sampling.turn import Shot
+from memv2v_core.sampling.turn import Turn
 from memv2v_core.tokens.cost import plan_layout
 from memv2v_core.tokens.merging import MergeConfig
 
-EMPTY = Shot(None, None, None)
 SHAPE = (16, 3, 16, 16)
 
 
 @pytest.fixture
 def apply(comfy_api, tiny_model):
     """The outputs of ApplyMemory."""
-    from memory_v2v.nodes.conditioning import ApplyMemory
+    from memory_v2v.nodes.sampling import ApplyMemory
 
     def run(**inputs):
         return comfy_api.run_node(ApplyMemory, **{"model": tiny_model, **inputs}).result
@@ -49,7 +48,7 @@ def prompt() -> list:
 @pytest.fixture
 def bare(comfy_api, tiny_model):
     """The same base without an adapter, as a native loader gives it."""
-    from memory_v2v.nodes.attachment import KEY
+    from memory_v2v.nodes.host.models.attachment import KEY
 
     model = tiny_model.clone()
     model.set_additional_models(KEY, [])
@@ -60,11 +59,12 @@ def bare(comfy_api, tiny_model):
 def test_our_walk_of_the_native_dit_is_bit_equal_to_its_own(
     tiny_model, bare, ksampler, prompt
 ) -> None:
-    from memory_v2v.nodes.attachment import base_info
-    from memory_v2v.nodes.patching import MemoryPatch
+    from memory_v2v.nodes.host.models.attachment import base_info
+    from memory_v2v.nodes.host.models.patching import MemoryPatch
 
-    patched = MemoryPatch(EMPTY, None, base_info(tiny_model), SHAPE).attach(bare)
-    empty = {"samples": torch.zeros(2, *SHAPE)}
+    turn = Turn(base_info(tiny_model))
+    patched = MemoryPatch(turn).attach(bare)
+    empty = {"samples": torch.zeros(2, *turn.latent_shape)}
     plain = ksampler(bare, prompt, prompt, empty, cfg=2.0)
     assert plain.abs().max() > 0.1
     assert torch.equal(ksampler(patched, prompt, prompt, empty, cfg=2.0), plain)
@@ -85,7 +85,7 @@ def test_nothing_connected_is_bit_equal_on_the_server(comfy_server, tmp_path: Pa
     ][1]["options"][0]
     workflow = {
         "1": {"class_type": "LoadMemoryV2VModel", "inputs": {"model_name": model_name}},
-        "2": {"class_type": "ApplyMemory", "inputs": {"model": ["1", 0], "batch_size": 1}},
+        "2": {"class_type": "MemV2VApplyMemory", "inputs": {"model": ["1", 0], "batch_size": 1}},
         "3": {"class_type": "KSampler", "inputs": {"model": ["1", 0], **given, **sampler}},
         "4": {"class_type": "KSampler", "inputs": {"model": ["2", 0], **given, **sampler}},
         "5": {
@@ -169,7 +169,7 @@ def test_a_weight_patch_reaches_the_memory_forward(apply, ksampler, one_turn) ->
 
 
 def test_clean_tokens_are_made_once_a_run(apply, ksampler, one_turn, monkeypatch) -> None:
-    from memory_v2v.nodes import patching
+    from memory_v2v.nodes.host.models import patching
 
     calls = []
     real = patching.tokenize_clean
@@ -228,7 +228,7 @@ def test_a_first_turn_without_memory_needs_no_plan(apply, ksampler, one_turn) ->
 
 
 def test_the_node_says_mode_memories_and_an_assumed_camera(comfy_api, tiny_model, one_turn) -> None:
-    from memory_v2v.nodes.conditioning import ApplyMemory
+    from memory_v2v.nodes.sampling import ApplyMemory
 
     one_turn["source_camera"] = None
     output = comfy_api.run_node(ApplyMemory, model=tiny_model, **one_turn)
@@ -249,7 +249,7 @@ def test_prompts_pass_through_and_are_read(apply, ksampler, one_turn, prompt) ->
 
 def test_a_base_that_reads_prompts_asks_for_them(apply, bare) -> None:
     with pytest.raises(
-        ValueError, match="got nothing, but .* reads prompts; connect CLIP Text Encode"
+        ValueError, match="is not connected, but .* reads prompts; connect CLIP Text Encode"
     ):
         apply(model=bare)
 
@@ -263,7 +263,9 @@ def test_a_base_without_camera_weights_takes_no_path(apply, bare, prompt, one_tu
 
 
 def test_a_source_without_a_path_for_the_turn_is_refused(apply, one_turn) -> None:
-    with pytest.raises(ValueError, match="target_camera got nothing, wanted the path of this turn"):
+    with pytest.raises(
+        ValueError, match="target_camera is not connected, wanted the path of this turn"
+    ):
         apply(**{**one_turn, "target_camera": None})
 
 
@@ -331,9 +333,8 @@ def test_conditioning_that_memory_has_no_place_for_is_refused(apply, ksampler, o
 
 
 def test_every_input_and_output_is_explained(comfy_api) -> None:
-    from memory_v2v.nodes.conditioning import ApplyMemory
     from memory_v2v.nodes.loading import LoadMemoryV2VModel
-    from memory_v2v.nodes.sampling import MemoryV2VSampler
+    from memory_v2v.nodes.sampling import ApplyMemory, MemoryV2VSampler
 
     for node in (LoadMemoryV2VModel, ApplyMemory, MemoryV2VSampler):
         schema = node.define_schema()
@@ -345,7 +346,7 @@ def test_every_input_and_output_is_explained(comfy_api) -> None:
 def test_an_adapter_beside_a_bare_base_equals_the_model_that_holds_it(
     apply, bare, tiny_model, ksampler, one_turn, prompt, examples
 ) -> None:
-    from memory_v2v.nodes.attachment import LoadedAdapter, adapter_of, base_info
+    from memory_v2v.nodes.host.models.attachment import LoadedAdapter, adapter_of, base_info
 
     held = adapter_of(tiny_model)
     state = {name: value.clone() for name, value in held.state_dict().items()}
@@ -369,7 +370,7 @@ def test_an_adapter_beside_a_bare_base_equals_the_model_that_holds_it(
 
 
 def test_an_adapter_for_another_base_is_refused(apply, bare, prompt) -> None:
-    from memory_v2v.nodes.attachment import LoadedAdapter
+    from memory_v2v.nodes.host.models.attachment import LoadedAdapter
 
     adapter = LoadedAdapter("other", AdapterConfig(dim=1536, num_blocks=30, in_channels=16), {})
     with pytest.raises(ValueError, match="1536"):

@@ -18,7 +18,7 @@ from memv2v_core.model.memory_inputs import MemoryInputs
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 from memv2v_core.sampling.flow_match import sample_euler, shifted_sigmas
-from memv2v_core.sampling.turn import Shot, memory_inputs
+from memv2v_core.sampling.turn import Turn
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
 
@@ -74,7 +74,7 @@ def plan_of(model, merging: MergeConfig | None = ALL_MERGED) -> TokenPlan:
 
 def turn_of(comfy_api, model, prompts: tuple[list, list], **changes: Any) -> tuple[Any, ...]:
     """What ApplyMemory gives for a source, all memories and both prompts."""
-    from memory_v2v.nodes.conditioning import ApplyMemory
+    from memory_v2v.nodes.sampling import ApplyMemory
 
     given = {
         "positive": prompts[0],
@@ -87,10 +87,10 @@ def turn_of(comfy_api, model, prompts: tuple[list, list], **changes: Any) -> tup
 
 
 def inputs_outside(model, plan: TokenPlan | None) -> MemoryInputs:
-    from memory_v2v.nodes.attachment import base_info
+    from memory_v2v.nodes.host.models.attachment import base_info
 
-    shot = Shot(video(model, 3), None, None)
-    return memory_inputs(shot, plan, NUM_FRAMES, base_info(model), model.model.process_latent_in)
+    turn = Turn(base_info(model), video(model, 3), plan=plan)
+    return turn.inputs(model.model.process_latent_in)
 
 
 @torch.no_grad()
@@ -129,7 +129,7 @@ def noise_of(rows: int) -> torch.Tensor:
 def test_the_loader_gives_model_clip_and_vae_and_says_what_they_are_for(
     comfy_api, edit_weights: Path
 ) -> None:
-    from memory_v2v.nodes.attachment import adapter_of, base_info
+    from memory_v2v.nodes.host.models.attachment import adapter_of, base_info
     from memory_v2v.nodes.loading import LoadMemoryV2VModel
 
     output = comfy_api.run_node(LoadMemoryV2VModel, model_name=NAME)
@@ -245,11 +245,12 @@ def test_an_ordinary_workflow_edits_a_clip(comfy_api, edit_loaded, prompts, ksam
 
 def test_it_needs_a_source_and_prompts_and_takes_no_cameras(comfy_api, model, prompts) -> None:
     with pytest.raises(
-        ValueError, match="source got nothing, but built-in: text_edit edits a video"
+        ValueError, match="source is not connected, but built-in: text_edit edits a video"
     ):
         turn_of(comfy_api, model, prompts, source=None)
     with pytest.raises(
-        ValueError, match="positive or negative got nothing, but built-in: text_edit reads prompts"
+        ValueError,
+        match="positive or negative is not connected, but built-in: text_edit reads prompts",
     ):
         turn_of(comfy_api, model, (prompts[0], None))
     with pytest.raises(

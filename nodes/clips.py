@@ -1,0 +1,184 @@
+"""Any clip fitted to a model, and put back after the edit."""
+
+import torch
+from comfy_api.latest import Input, InputImpl, Types, io, ui
+
+from ..memv2v_core.clips.fitting import ASPECTS, describe_fitting, fit_frames, plan_fitting
+from .host.clips.fitted import (
+    EDITED_FRAMES,
+    EVERY_FRAME,
+    MODEL_SIZE,
+    ORIGINAL_SIZE,
+    FittedClip,
+)
+from .host.clips.reading import clip_parts
+from .host.shared_inputs import rate_and_sound_of
+from .io_types import CATEGORY, FittingSocket
+
+PICK_EVENLY, ALL_FRAMES = "pick evenly", "all frames"
+
+
+class FitVideo(io.ComfyNode):
+    """Any clip at a model's size and length."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MemV2VFitVideo",
+            display_name="Fit Video to Model",
+            category=CATEGORY,
+            description="Brings a clip of any length, size and frame rate to what a model takes, "
+            "and reports what it did. If the VAE cannot take the frame count, the last frame is "
+            "repeated. Restore Video undoes all changes on the edited result.",
+            inputs=[
+                io.Image.Input(
+                    "frames",
+                    optional=True,
+                    tooltip="The clip as frames of any size and length. Or connect a video.",
+                ),
+                io.Int.Input(
+                    "num_frames",
+                    default=9,
+                    min=1,
+                    max=2000,
+                    tooltip="Frames to pick; 9 for the built-in models, 81 for Wan. 'all frames' "
+                    "does not use it.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=128,
+                    min=16,
+                    max=4096,
+                    step=16,
+                    tooltip="Width in pixels; 128 for novel_view, 96 for text_edit.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=128,
+                    min=16,
+                    max=4096,
+                    step=16,
+                    tooltip="Height in pixels; 128 for novel_view, 96 for text_edit.",
+                ),
+                io.Int.Input(
+                    "temporal_ratio",
+                    default=1,  # both built-in models' codecs keep every frame
+                    min=1,
+                    max=16,
+                    tooltip="Frames per latent frame of the VAE: 1 for the built-in models, 4 for "
+                    "Wan.",
+                ),
+                io.Video.Input(
+                    "video", optional=True, tooltip="The clip as a video, instead of frames."
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=[PICK_EVENLY, ALL_FRAMES],
+                    default=PICK_EVENLY,
+                    optional=True,
+                    tooltip="pick evenly: num_frames frames of the clip. all frames: every frame.",
+                ),
+                io.Combo.Input(
+                    "aspect",
+                    options=list(ASPECTS),
+                    default="crop",
+                    optional=True,
+                    tooltip="For a clip of another aspect. crop: cut the margins. pad: add black "
+                    "bars. stretch: distort. keep: the clip's aspect with as many pixels as width "
+                    "x height, in multiples of 16, never enlarged.",
+                ),
+                *rate_and_sound_of("frames"),
+            ],
+            outputs=[
+                io.Image.Output(display_name="frames", tooltip="The fitted clip."),
+                io.Int.Output(
+                    display_name="num_frames",
+                    tooltip="Frames that were picked, without repeated ones.",
+                ),
+                io.String.Output(display_name="report", tooltip="What was done."),
+                FittingSocket.Output(
+                    display_name="fitting",
+                    tooltip="For Restore Video: how the clip was fitted, its frame rate and sound.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        num_frames: int,
+        width: int,
+        height: int,
+        temporal_ratio: int,
+        frames: torch.Tensor | None = None,
+        video: Input.Video | None = None,
+        mode: str = PICK_EVENLY,
+        aspect: str = "crop",
+        frame_rate: float = 16.0,
+        audio: dict | None = None,
+    ) -> io.NodeOutput:
+        images, rate, sound = clip_parts(frames, video, frame_rate, audio)
+        count = None if mode == ALL_FRAMES else num_frames
+        plan = plan_fitting(
+            len(images), images.shape[1:3], (height, width), count, temporal_ratio, aspect
+        )
+        fitted = fit_frames(images[..., :3].movedim(-1, 1), plan).movedim(1, -1).contiguous()
+        report = describe_fitting(plan, aspect, temporal_ratio)
+        fitting = FittedClip(plan, rate, sound)
+        return io.NodeOutput(fitted, len(plan.chosen), report, fitting, ui=ui.PreviewText(report))
+
+
+class RestoreVideo(io.ComfyNode):
+    """The edited frames as a video like the one that came in."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MemV2VRestoreVideo",
+            display_name="Restore Video",
+            category=CATEGORY,
+            description="Undoes Fit Video on the edited frames: removes repeated frames and black "
+            "bars, and gives a video with the frame count, frame rate and sound of the original.",
+            inputs=[
+                io.Image.Input("frames", tooltip="The decoded edit; it may have been upscaled."),
+                FittingSocket.Input(
+                    "fitting", tooltip="From the Fit Video that the edit started from."
+                ),
+                io.Combo.Input(
+                    "timing",
+                    options=[EVERY_FRAME, EDITED_FRAMES],
+                    default=EVERY_FRAME,
+                    tooltip="If frames were picked. every frame: as many as the original, each "
+                    "edited frame repeated. edited frames: only those, at a lower rate that keeps "
+                    "the duration.",
+                ),
+                io.Combo.Input(
+                    "size",
+                    options=[MODEL_SIZE, ORIGINAL_SIZE],
+                    default=MODEL_SIZE,
+                    tooltip="model: the size of the edit, without bars. original: scaled to the "
+                    "size of the original, or of its part that was not cropped.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="For Save Video."),
+                io.Image.Output(display_name="frames", tooltip="Its frames."),
+                io.String.Output(display_name="report", tooltip="What was done."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, frames: torch.Tensor, fitting: FittedClip, timing: str, size: str
+    ) -> io.NodeOutput:
+        clip = fitting.restored(frames, timing, size)
+        parts = Types.VideoComponents(
+            images=clip.images, audio=fitting.audio, frame_rate=clip.frame_rate
+        )
+        report = clip.describe()
+        return io.NodeOutput(
+            InputImpl.VideoFromComponents(parts), clip.images, report, ui=ui.PreviewText(report)
+        )
+
+
+NODES = [FitVideo, RestoreVideo]

@@ -1,0 +1,105 @@
+"""The edited segments of a long video as one video file again."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+import torch
+from comfy.sd import VAE
+
+from ....memv2v_core.cache.entry import MemoryEntry
+from ....memv2v_core.clips.blending import StitchConfig, StitchMode, stitch
+from ....memv2v_core.clips.fitting import Size, restore_frames
+from .decoding import decode_latent
+from .fitted import ORIGINAL_SIZE
+from .reading import FileClip
+from .segments import SplitVideo
+from .writing import VideoWriter
+
+_NOTED_DRIFT_S = 0.1
+
+
+@dataclass(frozen=True)
+class StitchSettings:
+    """How the result is put together and written, named as the widgets are."""
+
+    stitch_mode: StitchMode
+    match_colours: bool
+    size: str
+    crf: int
+
+    @property
+    def config(self) -> StitchConfig:
+        """Of the stitcher."""
+        return StitchConfig(self.stitch_mode, self.match_colours)
+
+    def result_size(self, split: SplitVideo) -> Size:
+        """Rows and columns of the result."""
+        fitting = split.fitting(1)
+        return fitting.kept_size if self.size == ORIGINAL_SIZE else fitting.content
+
+    def describe(self, split: SplitVideo) -> str:
+        """What was written, in words."""
+        clip, (rows, columns) = split.clip, self.result_size(split)
+        rate = f"{float(clip.frame_rate):.3f} a second"
+        text = f"{clip.num_frames} frames of {columns}x{rows} at {rate}"
+        if rows % 2 or columns % 2:
+            text += "; odd sides need 4:4:4 colours, which some players cannot show"
+        if isinstance(clip, FileClip) and clip.drift_s > max(_NOTED_DRIFT_S, 1 / clip.frame_rate):
+            text += (
+                f"; the clip's frame rate varies, so pictures and sound are up to "
+                f"{clip.drift_s:.1f} s apart: convert the clip to a constant frame rate first"
+            )
+        return text
+
+
+def write_stitched(
+    split: SplitVideo,
+    entries: Iterable[MemoryEntry],
+    vae: VAE,
+    settings: StitchSettings,
+    kept: torch.Tensor | None = None,
+) -> Path:
+    """A new file in ComfyUI's temporary folder with the whole result; frames leave as soon as they
+    are finished.
+
+    kept: (num_frames, H, W, 3), where to put all frames as well.
+
+    Raises: ValueError where the file cannot be written.
+    """
+    is_original, num_done = settings.size == ORIGINAL_SIZE, 0
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"memory_v2v_{uuid4().hex}.mp4"
+    decoded = _decoded_segments(entries, vae, len(split.plan.segments))
+    pieces = stitch(split.plan, decoded, settings.config)
+    try:
+        with VideoWriter(path, settings.result_size(split), split.clip, settings.crf) as writer:
+            for piece in pieces:
+                frames = restore_frames(piece, split.fitting(len(piece)), True, is_original)
+                writer.add(frames)
+                if kept is not None:
+                    kept[num_done : num_done + len(frames)] = frames.movedim(1, -1)
+                num_done += len(frames)
+    except OSError as error:
+        raise ValueError(
+            f"{path} could not be written ({error}); make room on that disk, see that the clip is "
+            "still where it was, and queue again: what is sampled is in the cache"
+        ) from error
+    return path
+
+
+def _decoded_segments(
+    entries: Iterable[MemoryEntry], vae: VAE, count: int
+) -> Iterator[torch.Tensor]:
+    """Frames (F, C, h, w) of one segment after the other."""
+    progress = comfy.utils.ProgressBar(count)
+    for entry in entries:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        frames = decode_latent(vae, entry.latent)
+        progress.update(1)
+        yield frames

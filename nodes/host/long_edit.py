@@ -1,0 +1,148 @@
+"""ComfyUI as the program around the edit of a long video."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import comfy.model_management
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+
+from ...memv2v_core.cache.entry import Segment
+from ...memv2v_core.cache.memory_cache import MemoryCache
+from ...memv2v_core.long_edit.host import SegmentSource
+from ...memv2v_core.long_edit.recipe import hash_settings
+from ...memv2v_core.long_edit.settings import MemorySettings, SamplerSettings
+from ...memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
+from ...memv2v_core.sampling.turn import Turn
+from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
+from ...memv2v_core.vocabulary import EditMode
+from .clips.reading import Reader
+from .clips.segments import SplitVideo, read_segment
+from .models.files import descriptor_folders
+from .sampling.fifo import sample_fifo_video
+from .sampling.fingerprints import model_parts, vae_parts
+from .sampling.sampler import ComfySampler, Progress
+from .sampling.thumbnail import thumbnail
+from .sampling.turns import prompt_or_empty, source_latent
+from .sessions import saved
+
+
+def comfy_descriptor(name: str, may_download: bool) -> Descriptor:
+    """The extractor that sources are compared by, on ComfyUI's device.
+
+    Raises: ValueError naming the files to download where they are missing.
+    """
+    device = comfy.model_management.get_torch_device()
+    return load_descriptor(name, descriptor_folders(), device, may_download)
+
+
+@dataclass(frozen=True, eq=False)
+class ComfyHost:
+    """The `Host` behind Edit Long Video.
+
+    negative: the positive prompt where none is connected and none is read. window: pixel frames
+    that the FIFO mode sees at once, 0 for the model's own.
+    """
+
+    model: ModelPatcher
+    vae: VAE
+    positive: list | None
+    negative: list | None
+    split: SplitVideo
+    mode: EditMode
+    sampler: SamplerSettings
+    memory: MemorySettings
+    may_download: bool
+    window: int = 0
+
+    def settings_hash(self) -> str:
+        """Hash of all that decides every segment alike."""
+        keeps_cfg1 = self.model.model_options.get("disable_cfg1_optimization", False)
+        reads_negative = self.sampler.cfg != 1 or keeps_cfg1
+        return hash_settings(
+            model_parts(self.model),
+            vae_parts(self.vae),
+            (self.positive, self.negative if reads_negative else self.positive),
+            self.sampler,
+            self.mode,
+            self.memory.parts(self.split.info),
+            self._fifo_window,
+        )
+
+    def interrupted(self) -> None:
+        """Raises ComfyUI's own exception where the user stopped the run."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
+    def read(self, segment: Segment) -> SegmentSource:
+        """The segment's source frames, fitted to the model."""
+        return read_segment(self.split, self._read, segment)
+
+    def descriptor(self) -> Descriptor:
+        """What sources are compared by."""
+        return comfy_descriptor(self.memory.descriptor, self.may_download)
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """The latent (C, T, H, W) of frames (F, 3, H, W).
+
+        Raises: ValueError for a VAE that makes no video latents of this model.
+        """
+        samples = self.vae.encode(frames.movedim(1, -1).contiguous())
+        return source_latent({"samples": samples}, self.split.info)
+
+    def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:
+        """The finished latent (C, T, H, W) of a turn."""
+        if self.mode == "fifo":
+            return self._sampled_by_fifo(turn, seed)
+        settings = replace(self.sampler, seed=seed)
+        callback = self._callback_of(segment)
+        sampler = ComfySampler(self.model, self.positive, self.negative, settings, callback)
+        return sampler(turn, shows_progress)
+
+    def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
+        """A small picture of a latent in the colours of the sampler's previews."""
+        return thumbnail(self.model, latent)
+
+    def save(self, cache: MemoryCache) -> tuple[str, ...]:
+        """Writes the cache to its session's folder."""
+        return saved(cache)
+
+    def _sampled_by_fifo(self, turn: Turn, seed: int) -> torch.Tensor:
+        settings = self.sampler
+        assert turn.source is not None, "the loop encodes every segment"
+        return sample_fifo_video(
+            self.model,
+            prompt_or_empty(self.positive, turn.base),
+            prompt_or_empty(self.negative, turn.base),
+            turn.source,
+            window=self._fifo_window,
+            steps=settings.steps,
+            cfg=settings.cfg,
+            seed=seed,
+            scheduler=settings.scheduler,
+        )
+
+    @property
+    def _fifo_window(self) -> int:
+        ratio = self.split.info.ratios.temporal
+        window = self.window or padded_num_frames(self.split.info.num_frames, ratio)
+        return num_latent_frames(window, ratio)
+
+    @cached_property
+    def _read(self) -> Reader:
+        return self.split.clip.reader()
+
+    @cached_property
+    def _progress(self) -> Progress:
+        """One progress bar over all segments and steps, with the previews of ComfyUI's samplers."""
+        total = self.sampler.steps * len(self.split.plan.segments)
+        return latent_preview.prepare_callback(self.model, total)
+
+    def _callback_of(self, segment: Segment) -> Progress:
+        steps, count = self.sampler.steps, len(self.split.plan.segments)
+
+        def callback(step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
+            self._progress(segment.idx * steps + step, x0, x, steps * count)
+
+        return callback

@@ -1,0 +1,82 @@
+"""The built-in models as MODEL, CLIP and VAE."""
+
+from pathlib import Path
+
+import comfy.sd
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ....memv2v_core.bases.base_info import BaseInfo, adapted
+from ....memv2v_core.builtin import bundle
+from ....memv2v_core.builtin.codec import Codec
+from ....memv2v_core.builtin.info import builtin_base
+from ....memv2v_core.weights.checkpoint import read_adapter
+from ....memv2v_core.weights.detection import detect
+from ....memv2v_core.weights.weight_files import read_header, read_weights
+from .attachment import KEY, attach_adapter
+from .builtin_vae import builtin_format
+from .files import fingerprint
+from .published import with_shift
+
+# What each task is for, as the loader says it.
+USES = {
+    "novel_view": "shows a clip along a camera path; takes no prompt",
+    "text_edit": (
+        "edits a clip as an instruction says, such as 'put a hat on the red box' or 'give "
+        "the blue ball a new colour'; connect clip to CLIP Text Encode"
+    ),
+}
+
+
+def load_builtin_model(
+    name: str, has_adapter: bool = True, codec: Codec | None = None
+) -> ModelPatcher:
+    """The MODEL of the built-in model `name` in fp32, its flow shift set.
+
+    has_adapter: whether its own adapter is attached; False where it is to get another. codec: its
+    VAE where the caller has read it already.
+
+    Raises: ValueError naming a file that is missing, broken or not what it should be.
+    """
+    shipped = bundle.read_info(name)
+    codec = codec or bundle.load_codec(name)
+    model = _load_dit(name, codec)
+    info = builtin_base(name, shipped, codec.ratios)
+    model.set_attachments(KEY, info)
+    if has_adapter:
+        model = _with_own_adapter(model, bundle.adapter_path(name), info)
+    return with_shift(model, shipped.shift)
+
+
+def builtin_fingerprint(name: str) -> str:
+    """Text that changes with the files of the built-in model `name`."""
+    parts = (bundle.dit_path, bundle.codec_path, bundle.adapter_path, bundle.text_path)
+    return fingerprint(*(path(name) for path in parts))
+
+
+def _with_own_adapter(model: ModelPatcher, path: Path, info: BaseInfo) -> ModelPatcher:
+    config, state = read_adapter(path)
+    state = {key: value.float() for key, value in state.items()}
+    return attach_adapter(model, config, state, adapted(info, config, "trained"))
+
+
+def _load_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPatcher:
+    path = bundle.dit_path(name)
+    header = read_header(path)
+    file = detect(header.shapes, header.metadata)
+    has_source = bundle.read_info(name).dit.has_source_channels
+    if file.kind != ("lucyedit" if has_source else "wan2.1"):
+        wanted = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
+        raise ValueError(
+            f"{path.name} in {path.parent} is {file.what}, wanted {wanted}; install the pack again"
+        )
+    weights = {key: value.float() for key, value in read_weights(path).items()}
+    # Older ComfyUIs know no such option.
+    options = {"disable_dynamic": True} if disable_dynamic else {}
+    model = comfy.sd.load_diffusion_model_state_dict(
+        dict(weights), model_options={"dtype": torch.float32}, metadata=header.metadata, **options
+    )
+    bundle.require_weights(path, weights, model.model.diffusion_model)
+    model.model.latent_format = builtin_format(codec)
+    model.cached_patcher_init = (_load_dit, (name, codec))
+    return model

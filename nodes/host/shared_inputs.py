@@ -1,0 +1,255 @@
+"""Inputs that several nodes of the menu share, and how widgets become settings.
+
+Every widget has the name of the settings' field that it fills, so no order can swap two of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar, get_args
+
+import comfy.samplers
+from comfy_api.latest import io
+
+from ...memv2v_core.clips.blending import STITCH_MODES
+from ...memv2v_core.clips.fitting import ASPECTS
+from ...memv2v_core.clips.shots import ShotConfig
+from ...memv2v_core.retrieval.descriptors import DESCRIPTOR_NAMES, LIGHT
+from ...memv2v_core.vocabulary import UnresponsiveChoice
+from ..io_types import AdapterSocket, CameraSocket, PlanSocket
+from .clips.fitted import MODEL_SIZE, ORIGINAL_SIZE
+from .clips.writing import DEFAULT_CRF
+
+MAX_SEED = 0xFFFFFFFFFFFFFFFF
+UNRESPONSIVE_CHOICES = list(get_args(UnresponsiveChoice))
+UNRESPONSIVE_DEFAULT = "automatic"
+
+Settings = TypeVar("Settings")
+
+
+def settings_from(kind: type[Settings], widgets: Mapping[str, Any]) -> Settings:
+    """The dataclass `kind`, filled from widgets of the same names as its fields.
+
+    Raises: KeyError for a field without a widget.
+    """
+    return kind(**{field.name: widgets[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def rate_and_sound_of(frames: str) -> list[io.Input]:
+    """What must be given beside frames in the input `frames`; a video has its own."""
+    return [
+        io.Float.Input(
+            "frame_rate",
+            default=16.0,
+            min=0.1,
+            max=1000.0,
+            step=0.001,
+            optional=True,
+            tooltip=f"Frames per second of `{frames}`. Not used with a video, which has its own.",
+        ),
+        io.Audio.Input(
+            "audio",
+            optional=True,
+            tooltip=f"The sound of `{frames}`. Not used with a video, which has its own.",
+        ),
+    ]
+
+
+def sampler_inputs(steps: int, steps_tooltip: str, cfg_tooltip: str) -> list[io.Input]:
+    """The widgets of a sampler, but for its seed."""
+    return [
+        io.Int.Input("steps", default=steps, min=1, max=200, tooltip=steps_tooltip),
+        io.Float.Input("cfg", default=1.0, min=0.0, max=30.0, step=0.1, tooltip=cfg_tooltip),
+        io.Combo.Input(
+            "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler", tooltip="Solver."
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.SCHEDULER_NAMES,
+            default="simple",
+            tooltip="Noise levels.",
+        ),
+    ]
+
+
+TURN_INPUTS = [
+    io.Model.Input(
+        "model",
+        tooltip="From Load Memory-V2V Model. LoRAs and other patches may come before or after.",
+    ),
+    io.Conditioning.Input(
+        "positive",
+        optional=True,
+        tooltip="The prompt. Leave it unconnected for a model that reads no prompt.",
+    ),
+    io.Conditioning.Input(
+        "negative", optional=True, tooltip="The negative prompt. Not used at cfg 1."
+    ),
+    io.Latent.Input(
+        "source", optional=True, tooltip="The source video, encoded by this model's VAE."
+    ),
+    PlanSocket.Input(
+        "plan",
+        optional=True,
+        tooltip="Memories from Dynamic Tokenize. Leave it unconnected on a first turn.",
+    ),
+    CameraSocket.Input(
+        "source_camera",
+        optional=True,
+        tooltip="The source's camera. If it is not connected, the source counts as static.",
+    ),
+    CameraSocket.Input(
+        "target_camera",
+        optional=True,
+        tooltip="The camera path of this turn. Leave it unconnected for a model without camera "
+        "weights.",
+    ),
+]
+ADAPTER_INPUT = AdapterSocket.Input(
+    "adapter",
+    optional=True,
+    tooltip="From Load Memory Adapter, for a model from another loader.",
+)
+K_INPUT = io.Int.Input(
+    "k",
+    default=3,
+    min=0,
+    max=64,
+    tooltip="How many memories to use; 0 for none. Pinned turns are always used, and they count.",
+)
+SEGMENT_RETRIEVAL_INPUTS = [
+    io.Int.Input(
+        "k",
+        default=4,
+        min=0,
+        max=64,
+        tooltip="How many memories to use; 0 for none. Pinned segments come first, then the "
+        "previous segment.",
+    ),
+    io.Combo.Input(
+        "descriptor",
+        options=list(DESCRIPTOR_NAMES),
+        default=LIGHT,
+        tooltip="What the sources are compared by. dinov2-base is the paper's; its files belong in "
+        f"models/dinov2/dinov2-base. '{LIGHT}' needs no download: it sees colours and edges, but "
+        "no objects.",
+    ),
+    io.Boolean.Input(
+        "recent_first",
+        default=True,
+        tooltip="The previous segment ranks first, as in the paper. It also gets the finest "
+        "tokens.",
+    ),
+    io.Boolean.Input(
+        "shot_aware",
+        default=True,
+        tooltip="Segments of another shot are used only if their sources look alike. So an edit "
+        "does not leak over a cut, and a shot that comes back finds its earlier edit. Off: the "
+        "paper's ranking.",
+    ),
+    io.Float.Input(
+        "min_similarity",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="For shot_aware: how alike the sources must be, 0 to 1. 0 uses the descriptor's "
+        "default.",
+    ),
+    io.Boolean.Input(
+        "allow_download",
+        default=False,
+        tooltip="Download missing DINOv2 weights from huggingface.co (350 MB for dinov2-base).",
+    ),
+]
+SPLIT_INPUTS = [
+    io.Int.Input(
+        "length",
+        default=0,
+        min=0,
+        max=2001,
+        tooltip="Frames of a segment, a count that the VAE takes (4 n + 1 for Wan). 0 uses the "
+        "model's window.",
+    ),
+    io.Int.Input(
+        "overlap",
+        default=0,
+        min=0,
+        max=2000,
+        tooltip="Frames that neighbouring segments share, for a fade from one to the next.",
+    ),
+    io.Boolean.Input(
+        "shots",
+        default=True,
+        tooltip="Find the cuts of the clip; no segment crosses a cut. Off: the clip is one shot, "
+        "as in the paper.",
+    ),
+    io.Float.Input(
+        "sensitivity",
+        default=ShotConfig().sensitivity,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        tooltip="How easily a cut is found: 0 finds only the hardest cuts, 1 also mistakes fast "
+        "motion for a cut.",
+    ),
+    io.Int.Input(
+        "width",
+        default=0,
+        min=0,
+        max=4096,
+        step=16,
+        tooltip="Width in pixels that the model sees. 0 uses the model's size.",
+    ),
+    io.Int.Input(
+        "height",
+        default=0,
+        min=0,
+        max=4096,
+        step=16,
+        tooltip="Height in pixels that the model sees. 0 uses the model's size.",
+    ),
+    io.Combo.Input(
+        "aspect",
+        options=list(ASPECTS),
+        default="keep",
+        tooltip="For a clip of another aspect. keep: the clip's aspect with as many pixels as "
+        "width x height. crop: cut the margins. pad: add black bars. stretch: distort.",
+    ),
+]
+VIDEO_INPUTS = [
+    io.Video.Input(
+        "video",
+        optional=True,
+        tooltip="The clip as a video. It is read piece by piece, so it may be of any length.",
+    ),
+    io.Image.Input("images", optional=True, tooltip="The clip as frames, instead of a video."),
+]
+STITCH_INPUTS = [
+    io.Combo.Input(
+        "stitch_mode",
+        options=list(STITCH_MODES),
+        default="cross_fade",
+        tooltip="cut: every frame comes from one segment. cross_fade: neighbouring segments are "
+        "mixed where they overlap, never across a cut.",
+    ),
+    io.Boolean.Input(
+        "match_colours",
+        default=False,
+        tooltip="Match each segment's colours to those of the previous segment in the frames that "
+        "both share. Needs overlap.",
+    ),
+    io.Combo.Input(
+        "size",
+        options=[ORIGINAL_SIZE, MODEL_SIZE],
+        default=ORIGINAL_SIZE,
+        tooltip="original: scale to the clip's size. model: keep the size of the edit.",
+    ),
+    io.Int.Input(
+        "crf",
+        default=DEFAULT_CRF,
+        min=0,
+        max=51,
+        tooltip="Quality of the H.264 file: 0 is lossless, 16 is visually almost lossless, 51 is "
+        "worst.",
+    ),
+]

@@ -1,0 +1,122 @@
+"""A long video in segments, and the edited segments as one video again."""
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from comfy_api.latest import Input, InputImpl, io, ui
+
+from ..memv2v_core.cache.memory_cache import MemoryCache
+from ..memv2v_core.long_edit.recipe import finished_entries, stale_entries
+from .host.clips.segments import SplitSettings, SplitVideo, split_video
+from .host.clips.stitching import StitchSettings, write_stitched
+from .host.models.attachment import base_info
+from .host.shared_inputs import (
+    SPLIT_INPUTS,
+    STITCH_INPUTS,
+    VIDEO_INPUTS,
+    rate_and_sound_of,
+    settings_from,
+)
+from .host.shown import VideoAndText
+from .io_types import CATEGORY, CacheSocket, SegmentsSocket
+
+
+class SplitSegments(io.ComfyNode):
+    """Pieces that a model can edit."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MemV2VSplitSegments",
+            display_name="Split Segments",
+            category=CATEGORY,
+            description="Plans the segments of a video of any length. Each segment is as long as "
+            "the model can see, and no segment crosses a cut. Long videos need little memory: a "
+            "segment is decoded when it is edited.",
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="The model that will edit: it sets the window, the size and the VAE's "
+                    "temporal ratio.",
+                ),
+                *VIDEO_INPUTS,
+                *SPLIT_INPUTS,
+                *rate_and_sound_of("images"),
+            ],
+            outputs=[
+                SegmentsSocket.Output(
+                    display_name="segments",
+                    tooltip="For DINO Segment Retrieve and Stitch Segments.",
+                ),
+                io.Int.Output(display_name="count", tooltip="How many segments there are."),
+                io.String.Output(
+                    display_name="info", tooltip="Every segment with its frames and shot."
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        video: Input.Video | None = None,
+        images: torch.Tensor | None = None,
+        frame_rate: float = 16.0,
+        audio: dict | None = None,
+        **widgets: object,
+    ) -> io.NodeOutput:
+        settings = settings_from(SplitSettings, widgets)
+        split = split_video(base_info(model), settings, video, images, frame_rate, audio)
+        text = split.describe()
+        return io.NodeOutput(split, len(split.plan.segments), text, ui=ui.PreviewText(text))
+
+
+class StitchSegments(io.ComfyNode):
+    """The edited video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StitchSegments",
+            display_name="Stitch Segments",
+            category=CATEGORY,
+            description="Decodes the edited segments of a long video and joins them, with exactly "
+            "the frame count, frame rate and sound of the original clip. If a segment has several "
+            "edits, the pinned one is used, else the newest.",
+            inputs=[
+                SegmentsSocket.Input("segments", tooltip="From Split Segments."),
+                CacheSocket.Input(
+                    "cache",
+                    tooltip="With every segment edited, from the last sampler or Memory Cache.",
+                ),
+                io.Vae.Input("vae", tooltip="The model's VAE."),
+                *STITCH_INPUTS,
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="For Save Video."),
+                io.Image.Output(display_name="frames", tooltip="Its frames, all in memory."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, segments: SplitVideo, cache: MemoryCache, vae: VAE, **widgets: object
+    ) -> io.NodeOutput:
+        entries = finished_entries(segments.plan, cache)
+        settings = settings_from(StitchSettings, widgets)
+        frames = torch.empty(segments.clip.num_frames, *settings.result_size(segments), 3)
+        path = write_stitched(segments, entries, vae, settings, frames)
+        text, stale = settings.describe(segments), stale_entries(entries)
+        if stale:
+            numbers = (str(i + 1) for i, entry in enumerate(entries) if entry.entry_id in stale)
+            text += (
+                f"\nsegments {', '.join(numbers)} saw an edit of another segment that was replaced "
+                "since: edit them again"
+            )
+        video = InputImpl.VideoFromFile(str(path))
+        return io.NodeOutput(video, frames, ui=VideoAndText(path, text))
+
+
+NODES = [SplitSegments, StitchSegments]
