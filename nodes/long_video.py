@@ -239,20 +239,11 @@ class EditLongVideo(io.ComfyNode):
 
         # Step 3: one video again.
         path = write_stitched(split, edited.entries, vae, stitching)
-        summary = split.describe().splitlines()[0]
-        leftovers = describe_leftovers(edited.segments, edited.cache)
-        report = "\n".join(
-            (
-                describe_edit(edited.segments),
-                summary,
-                stitching.describe(split),
-                *leftovers,
-                *notes,
-                *edited.repairs,
-            )
-        )
+        report = [describe_edit(edited.segments), split.summary, stitching.describe(split)]
+        report += (*describe_leftovers(edited.segments, edited.cache), *notes, *edited.repairs)
+        text = "\n".join(report)
         result = InputImpl.VideoFromFile(str(path))
-        return io.NodeOutput(result, edited.cache, report, ui=VideoAndText(path, report))
+        return io.NodeOutput(result, edited.cache, text, ui=VideoAndText(path, text))
 
 
 NODES = [EditLongVideo]

@@ -77,16 +77,20 @@ class SplitVideo:
             )
         return segments[index - 1]
 
-    def describe(self) -> str:
-        """The plan in words: how the clip is fitted, then one line a segment."""
+    @property
+    def summary(self) -> str:
+        """How the clip is fitted, and how many segments it has, in words."""
         plan = self.plan
         num_shots = len({segment.shot for segment in plan.segments})
         fitted = describe_fitting(self.fitting(self.clip.num_frames), self.aspect, 1)
-        summary = (
+        return (
             f"{fitted}; {len(plan.segments)} segments of {plan.length}, overlap {plan.overlap}, in "
             f"{num_shots} shots"
         )
-        return "\n".join((summary, *(segment.describe() for segment in plan.segments)))
+
+    def describe(self) -> str:
+        """The plan in words: the summary, then one line a segment."""
+        return "\n".join((self.summary, *(segment.describe() for segment in self.plan.segments)))
 
 
 def split_video(

@@ -6,138 +6,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import WanTransformer3DModel
+from instruments.published import (
+    adapter_of,
+    diffusers_wan,
+    info_of,
+    path_of,
+    same,
+    save_shards,
+    save_trained_adapter,
+    weights_in,
+)
 from safetensors.torch import save_file
 
-from memv2v_core.bases.base_info import BaseInfo
-from memv2v_core.cameras.presets import PresetConfig, make_preset
-from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix
-from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
-from memv2v_core.weights.checkpoint import save_adapter, to_native_names
+from memv2v_core.weights.checkpoint import to_native_names
 from memv2v_core.weights.convert import convert
 
 Weights = dict[str, torch.Tensor]
 DIM, NUM_BLOCKS = 128, 2
 SIZES = f"{NUM_BLOCKS} blocks of {DIM}"
 NUM_FRAMES = 5
-
-
-def diffusers_wan(in_channels: int, out_channels: int) -> Weights:
-    """A DiT of 2 blocks of 128, the narrowest whose heads ComfyUI derives, in diffusers' names."""
-    torch.manual_seed(0)
-    model = WanTransformer3DModel(
-        num_attention_heads=1,
-        attention_head_dim=128,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        ffn_dim=256,
-        num_layers=NUM_BLOCKS,
-    )
-    return {name: tensor.bfloat16() for name, tensor in model.state_dict().items()}
-
-
-@pytest.fixture(scope="module")
-def wan21() -> Weights:
-    return to_native_names(diffusers_wan(16, 16))
-
-
-@pytest.fixture(scope="module")
-def lucy() -> Weights:
-    """In diffusers' names."""
-    return diffusers_wan(96, 48)
-
-
-@pytest.fixture(scope="module")
-def recammaster(wan21: Weights) -> Weights:
-    """step20000.ckpt's keys."""
-    weights = dict(wan21)
-    for i in range(NUM_BLOCKS):
-        weights[f"blocks.{i}.cam_encoder.weight"] = torch.randn(DIM, 12).bfloat16()
-        weights[f"blocks.{i}.cam_encoder.bias"] = torch.randn(DIM).bfloat16()
-        weights[f"blocks.{i}.projector.weight"] = (
-            torch.eye(DIM) + 0.02 * torch.randn(DIM, DIM)
-        ).bfloat16()
-        weights[f"blocks.{i}.projector.bias"] = torch.randn(DIM).bfloat16()
-    return weights
-
-
-@pytest.fixture
-def bases(comfy_api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models/diffusion_models."""
-    return own_folder(comfy_api, tmp_path, monkeypatch, "diffusion_models")
-
-
-@pytest.fixture
-def adapters(comfy_api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models/memv2v."""
-    return own_folder(comfy_api, tmp_path, monkeypatch, "memv2v")
-
-
-def own_folder(comfy_api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
-    import memory_v2v.nodes.host.models.files  # noqa: F401  registers memv2v
-
-    folder = tmp_path / name
-    folder.mkdir()
-    folders = comfy_api.folder_paths.folder_names_and_paths
-    monkeypatch.setitem(folders, name, ([str(folder)], folders[name][1]))
-    return folder
-
-
-@pytest.fixture
-def loader(comfy_api, bases: Path, adapters: Path) -> type:
-    from memory_v2v.nodes.loading import LoadMemoryV2VModel
-
-    return LoadMemoryV2VModel
-
-
-@pytest.fixture
-def adapter_loader(comfy_api, adapters: Path) -> type:
-    from memory_v2v.nodes.loading import LoadMemoryAdapter
-
-    return LoadMemoryAdapter
-
-
-def info_of(model) -> BaseInfo:
-    from memory_v2v.nodes.host.models.attachment import base_info
-
-    return base_info(model)
-
-
-def adapter_of(model) -> MemoryAdapter | None:
-    from memory_v2v.nodes.host.models import attachment
-
-    return attachment.adapter_of(model)
-
-
-def save_shards(folder: Path, weights: Weights, count: int = 2) -> None:
-    folder.mkdir(parents=True)
-    names = sorted(weights)
-    for i in range(count):
-        part = {name: weights[name] for name in names[i::count]}
-        save_file(
-            part, str(folder / f"diffusion_pytorch_model-{i + 1:05d}-of-{count:05d}.safetensors")
-        )
-
-
-def save_trained_adapter(path: Path, dim: int = DIM, in_channels: int = 16) -> None:
-    adapter = MemoryAdapter(AdapterConfig(dim, NUM_BLOCKS, in_channels, clean_timestep="zero"))
-    start_from_base(adapter, torch.randn(dim, in_channels, 1, 2, 2), torch.zeros(dim))
-    save_adapter(adapter, path)
-
-
-def path_of(motion: str) -> CameraTrajectory:
-    lens = intrinsics_matrix(0.866, 0.866)
-    return make_preset(PresetConfig(motion=motion, amplitude=20.0, num_frames=NUM_FRAMES), lens)
-
-
-def weights_in(model) -> Weights:
-    return model.model.diffusion_model.state_dict()
-
-
-def same(found: Weights, wanted: Weights) -> bool:
-    return set(found) == set(wanted) and all(
-        torch.equal(found[name], tensor) for name, tensor in wanted.items()
-    )
 
 
 def test_built_in_models_come_first_then_files_that_may_be_bases(
@@ -380,136 +267,3 @@ def test_a_base_without_cameras_refuses_camera_work(
         ValueError, match="target_camera got a path, but Wan2.1 T2V .* has no camera weights"
     ):
         comfy_api.run_node(ApplyMemory, model=model, target_camera=path_of("pan_left"))
-
-
-def test_an_adapter_file_goes_on_top_of_any_base(
-    comfy_api, loader, bases: Path, adapters: Path, recammaster: Weights
-) -> None:
-    torch.save(recammaster, bases / "step20000.ckpt")
-    save_trained_adapter(adapters / "mine.safetensors")
-    model = comfy_api.run_node(
-        loader, model_name="step20000.ckpt", adapter="mine.safetensors"
-    ).result[0]
-    info = info_of(model)
-    assert (info.mode, info.clean_timestep, info.camera_conditioning) == (
-        "trained",
-        "zero",
-        "per_video",
-    )
-    assert info.model_name == f"ReCamMaster (Wan2.1 {SIZES}), step20000 with mine"
-    assert adapter_of(model).config.has_tokenizers
-    assert not adapter_of(model).blocks[0].cam_encoder.weight.any()  # the file's, not ReCamMaster's
-
-
-def test_an_adapter_of_another_base_is_refused(
-    comfy_api, loader, bases: Path, adapters: Path, lucy: Weights
-) -> None:
-    save_file(lucy, str(bases / "lucy.safetensors"))
-    save_trained_adapter(adapters / "mine.safetensors")
-    with pytest.raises(ValueError, match="in_channels got 16, wanted 96 of this base model"):
-        comfy_api.run_node(loader, model_name="lucy.safetensors", adapter="mine.safetensors")
-
-
-def test_fingerprint_follows_every_shard_and_the_adapter(
-    loader, bases: Path, adapters: Path, lucy: Weights
-) -> None:
-    save_shards(bases / "Lucy", lucy)
-    save_trained_adapter(adapters / "mine.safetensors")
-    chosen = {
-        "model_name": os.path.join("Lucy", "diffusion_pytorch_model-00001-of-00002.safetensors")
-    }
-    seen = {loader.fingerprint_inputs(**chosen)}
-    assert seen == {loader.fingerprint_inputs(**chosen)}
-    os.utime(bases / "Lucy" / "diffusion_pytorch_model-00002-of-00002.safetensors", ns=(1, 1))
-    seen.add(loader.fingerprint_inputs(**chosen))
-    seen.add(loader.fingerprint_inputs(**chosen, adapter="mine.safetensors"))
-    os.utime(adapters / "mine.safetensors", ns=(1, 1))
-    seen.add(loader.fingerprint_inputs(**chosen, adapter="mine.safetensors"))
-    assert len(seen) == 4
-    assert loader.fingerprint_inputs(model_name="gone.safetensors") == "missing"
-
-
-def test_cameras_on_a_model_of_another_loader_equal_the_whole_checkpoint(
-    comfy_api, loader, adapter_loader, ksampler, bases: Path, adapters: Path, recammaster: Weights
-) -> None:
-    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-
-    from memory_v2v.nodes.sampling import ApplyMemory
-
-    save_file(recammaster, str(bases / "recam.safetensors"))
-    torch.save(recammaster, adapters / "step20000.ckpt")
-    whole = comfy_api.run_node(loader, model_name="recam.safetensors").result[0]
-    (plain,) = comfy_api.nodes.UNETLoader().load_unet("recam.safetensors", "default")
-    (plain,) = ModelSamplingSD3().patch(plain, 5.0)
-    (adapter,) = comfy_api.run_node(adapter_loader, adapter_name="step20000.ckpt").result
-    prompt = [[torch.randn(1, 4, 4096), {}]]
-    source = {"samples": torch.randn(1, 16, 2, 4, 4)}
-    shot = {
-        "positive": prompt,
-        "negative": prompt,
-        "source": source,
-        "target_camera": path_of("pan_left"),
-    }
-    results = [
-        ksampler(*comfy_api.run_node(ApplyMemory, model=model, **shot, **extra).result)
-        for model, extra in (
-            (whole, {}),
-            (plain, {"adapter": adapter}),
-            (plain, {"adapter": adapter}),
-        )
-    ]
-    assert torch.equal(results[0], results[1])
-    other = {**shot, "target_camera": path_of("pan_right")}
-    moved = ksampler(*comfy_api.run_node(ApplyMemory, model=plain, **other, adapter=adapter).result)
-    assert (moved - results[1]).abs().max() > 0.01
-
-
-def test_recammasters_cameras_alone_are_labelled_so(
-    comfy_api, adapter_loader, adapters: Path, recammaster: Weights
-) -> None:
-    torch.save(recammaster, adapters / "step20000.ckpt")
-    output = comfy_api.run_node(adapter_loader, adapter_name="step20000.ckpt")
-    (adapter,) = output.result
-    assert (adapter.name, adapter.mode, len(adapter.state)) == (
-        "step20000",
-        "training-free",
-        4 * NUM_BLOCKS,
-    )
-    shown = output.ui.as_dict()["text"][0]
-    assert "camera weights alone" in shown and "self-attention stays in its checkpoint" in shown
-
-
-def test_a_trained_adapter_is_labelled_so(comfy_api, adapter_loader, adapters: Path) -> None:
-    save_trained_adapter(adapters / "mine.safetensors")
-    assert adapter_loader.define_schema().inputs[0].options == ["mine.safetensors"]
-    (adapter,) = comfy_api.run_node(adapter_loader, adapter_name="mine.safetensors").result
-    assert (adapter.name, adapter.mode, adapter.config.clean_timestep) == (
-        "mine",
-        "trained",
-        "zero",
-    )
-    before = adapter_loader.fingerprint_inputs(adapter_name="mine.safetensors")
-    os.utime(adapters / "mine.safetensors", ns=(1, 1))
-    assert adapter_loader.fingerprint_inputs(adapter_name="mine.safetensors") != before
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        (
-            {"x.lora_up.weight": torch.zeros(1)},
-            "is a LoRA, wanted a memory adapter or a ReCamMaster checkpoint",
-        ),
-        (
-            None,
-            "is Wan2.1 T2V .*, wanted a memory adapter or a ReCamMaster checkpoint .*; choose it "
-            "as the model",
-        ),
-    ],
-)
-def test_a_file_that_is_no_adapter_is_named(
-    comfy_api, adapter_loader, adapters: Path, wan21: Weights, weights: Weights | None, message: str
-) -> None:
-    save_file(weights or wan21, str(adapters / "wrong.safetensors"))
-    with pytest.raises(ValueError, match=f"wrong.safetensors in .* {message}"):
-        comfy_api.run_node(adapter_loader, adapter_name="wrong.safetensors")
