@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from memv2v_core.builtin.bundle import Bundle, load_bundle  # noqa: E402
-from memv2v_core.model.camera_encoder import FrameCameras  # noqa: E402
-from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs  # noqa: E402
-from memv2v_core.model.memory_model import memory_forward, tokenize_clean  # noqa: E402
+from memv2v_core.builtin.bundle import Bundle, load_bundle
+from memv2v_core.model.camera_encoder import FrameCameras
+from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
+from memv2v_core.model.memory_model import memory_forward, tokenize_clean
 from memv2v_core.tokens.budget import BudgetConfig, kernels_by_rank
 from memv2v_core.tokens.cost import DitShape, forward_cost, plan_layout
-from memv2v_core.tokens.merging import MergeConfig  # noqa: E402
-from memv2v_core.tokens.positions import temporal_indices  # noqa: E402
+from memv2v_core.tokens.merging import MergeConfig
+from memv2v_core.tokens.positions import temporal_indices
 
 NUM_REPEATS = 5
 

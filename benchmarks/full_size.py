@@ -25,16 +25,16 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from devtools.environment import find_environment  # noqa: E402
-from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter  # noqa: E402
-from memv2v_core.model.camera_encoder import FrameCameras  # noqa: E402
-from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs  # noqa: E402
-from memv2v_core.model.memory_model import memory_forward, tokenize_clean  # noqa: E402
-from memv2v_core.model.wan_view import WanView  # noqa: E402
+from devtools.environment import find_environment
+from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
+from memv2v_core.model.camera_encoder import FrameCameras
+from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
+from memv2v_core.model.memory_model import memory_forward, tokenize_clean
+from memv2v_core.model.wan_view import WanView
 from memv2v_core.tokens.budget import BudgetConfig, kernels_by_rank
 from memv2v_core.tokens.cost import DitShape, forward_cost, plan_layout
-from memv2v_core.tokens.merging import MergeConfig  # noqa: E402
-from memv2v_core.tokens.positions import temporal_indices  # noqa: E402
+from memv2v_core.tokens.merging import MergeConfig
+from memv2v_core.tokens.positions import temporal_indices
 
 NUM_MEMORIES, TEXT_DIM = 3, 4096
 
@@ -135,7 +135,7 @@ def has_source(base: Base) -> bool:
 
 
 def attention_flops(
-    query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object
+    query: torch.Size, key: torch.Size, value: torch.Size, *_args: object, **_kwargs: object
 ) -> int:
     """Of the CPU's fused attention, which torch does not count by itself."""
     return sdpa_flop_count(query, key, value)
@@ -175,7 +175,8 @@ def run(base: Base, num_frames: int) -> None:
         clean = tokenize_clean(view, adapter, inputs, latent.shape)
         output = memory_forward(view, adapter, latent, timestep, context, inputs, clean)
     seconds = time.perf_counter() - built
-    assert output.shape == (1, base.out_channels, *latent.shape[2:]) and output.isfinite().all()
+    assert output.shape == (1, base.out_channels, *latent.shape[2:])
+    assert output.isfinite().all()
     kernels = kernels_by_rank(NUM_MEMORIES, BudgetConfig())
     layout = plan_layout(*latent.shape[2:], has_source(base), (num_frames,) * NUM_MEMORIES, kernels)
     cost = forward_cost(layout, base.shape, inputs.merging, bytes_per_value=4)

@@ -19,11 +19,11 @@ import av
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from devtools.api import ComfyApi  # noqa: E402
-from devtools.environment import find_environment  # noqa: E402
-from devtools.server import ComfyServer, running_server  # noqa: E402
-from memv2v_core.synthetic.demo_clips import FRAME_RATE, demo_scenes  # noqa: E402
-from memv2v_core.synthetic.rendering import render_world  # noqa: E402
+from devtools.api import ComfyApi
+from devtools.environment import find_environment
+from devtools.server import ComfyServer, running_server
+from memv2v_core.synthetic.demo_clips import FRAME_RATE, demo_scenes
+from memv2v_core.synthetic.rendering import render_world
 
 SIZE, SESSION, POLL_S = 96, "long_memory", 0.02
 
@@ -64,11 +64,19 @@ def edit_prompt(api: ComfyApi, clip: str, steps: int) -> dict[str, dict]:
         "prompt": node("CLIPTextEncode", clip=["load", 1], text="put a hat on the red ball"),
         "clip": node("LoadVideo", file=clip),
         "edit": node(
-            "MemV2VEditLongVideo", model=["load", 0], vae=["load", 2], positive=["prompt", 0], video=["clip", 0], k=4,
-            session=SESSION, steps=steps,
+            "MemV2VEditLongVideo",
+            model=["load", 0],
+            vae=["load", 2],
+            positive=["prompt", 0],
+            video=["clip", 0],
+            k=4,
+            session=SESSION,
+            steps=steps,
         ),
-        "save": node("SaveVideo", video=["edit", 0], filename_prefix="edited", format="mp4", codec="h264"),
-    }  # fmt: skip
+        "save": node(
+            "SaveVideo", video=["edit", 0], filename_prefix="edited", format="mp4", codec="h264"
+        ),
+    }
 
 
 def watch(server: ComfyServer, peaks: dict[int, int], is_done: threading.Event) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from memv2v_core.builtin.bundle import Bundle, load_bundle  # noqa: E402
-from memv2v_core.evaluation.novel_view.run import measure_scene  # noqa: E402
-from memv2v_core.model.diffusers_view import DiffusersView  # noqa: E402
-from memv2v_core.training.__main__ import CONFIGS  # noqa: E402
-from memv2v_core.training.config import TrainConfig, load_config  # noqa: E402
-from memv2v_core.training.network import build_network  # noqa: E402
-from memv2v_core.training.trainer import CODEC_FILE, train  # noqa: E402
+from memv2v_core.builtin.bundle import Bundle, load_bundle
+from memv2v_core.evaluation.novel_view.run import measure_scene
+from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.training.__main__ import CONFIGS
+from memv2v_core.training.config import TrainConfig, load_config
+from memv2v_core.training.network import build_network
+from memv2v_core.training.trainer import CODEC_FILE, train
 
 SIZE, DIM, NUM_HEADS, NUM_LAYERS, FFN_DIM = 64, 128, 2, 4, 384
 

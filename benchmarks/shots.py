@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from memv2v_core.clips.shots import detect_shots  # noqa: E402
-from memv2v_core.evaluation.long_video.demo import read_clip  # noqa: E402
-from memv2v_core.retrieval.descriptors import LIGHT, default_min_similarity, light_descriptor  # noqa: E402
-from memv2v_core.synthetic.rendering import render_world  # noqa: E402
-from memv2v_core.synthetic.worlds import World, WorldConfig, make_world  # noqa: E402
+from memv2v_core.clips.shots import detect_shots
+from memv2v_core.evaluation.long_video.demo import read_clip
+from memv2v_core.retrieval.descriptors import LIGHT, default_min_similarity, light_descriptor
+from memv2v_core.synthetic.rendering import render_world
+from memv2v_core.synthetic.worlds import World, WorldConfig, make_world
 
 SEED_OFFSET = 0xC000_0000
 SIZE, SEGMENT_FRAMES = 96, 9

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from memv2v_core.cameras.presets import PresetConfig, make_preset  # noqa: E402
-from memv2v_core.cameras.trajectory import CameraTrajectory  # noqa: E402
-from memv2v_core.retrieval.video_fov import VideoFovConfig, sphere_points, video_fov_scores  # noqa: E402
+from memv2v_core.cameras.presets import PresetConfig, make_preset
+from memv2v_core.cameras.trajectory import CameraTrajectory
+from memv2v_core.retrieval.video_fov import VideoFovConfig, sphere_points, video_fov_scores
 
 NUM_FRAMES, NUM_REPEATS = 81, 3
 

@@ -92,12 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _demo(options: argparse.Namespace, rest: list[str]) -> int:
+def _demo(options: argparse.Namespace, _rest: list[str]) -> int:
     run = run_long_demo if options.task == "long" else run_demo
     return run(prepare_environment(version=options.comfyui), options)
 
 
-def _setup(options: argparse.Namespace, rest: list[str]) -> int:
+def _setup(options: argparse.Namespace, _rest: list[str]) -> int:
     environment = prepare_environment(version=options.comfyui)
     print(f"ComfyUI: {environment.comfyui}\nPython:  {environment.python}")
     return 0
@@ -115,7 +115,7 @@ def _lint(environment: Environment, fix: bool) -> int:
     return check or layout
 
 
-def _serve(options: argparse.Namespace, rest: list[str]) -> int:
+def _serve(options: argparse.Namespace, _rest: list[str]) -> int:
     environment = prepare_environment(version=options.comfyui)
     models = environment.comfyui / "models"
     extra = [] if environment.is_private else ["--models-directory", str(models)]

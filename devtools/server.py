@@ -179,6 +179,6 @@ def _link_pack(pack_dir: Path, custom_nodes: Path) -> Path:
 def _unlink_pack(link: Path) -> None:
     if os.name == "nt":
         with contextlib.suppress(FileNotFoundError):
-            os.rmdir(link)  # removes the junction, never what it points to
+            link.rmdir()  # removes the junction, never what it points to
     else:
         link.unlink(missing_ok=True)

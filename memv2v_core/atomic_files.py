@@ -38,7 +38,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     temp = temp_beside(path)
     try:
-        with open(temp, "xb") as file:
+        with temp.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -53,7 +53,7 @@ def replace_file(temp: Path, path: Path) -> None:
     Raises: PermissionError naming the file when another program keeps it open.
     """
     try:
-        patiently(lambda: os.replace(temp, path))
+        patiently(lambda: temp.replace(path))
     except PermissionError as error:
         raise PermissionError(
             f"{path} could not be replaced for {_NUM_TRIES * RETRY_S:g} s ({error}); close the "

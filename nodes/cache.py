@@ -41,9 +41,9 @@ class MemoryCacheNode(io.ComfyNode):
                 io.String.Input(
                     "session",
                     default="",
-                    tooltip="Name of a session on disk; all its turns are loaded. Empty: a new cache "
-                    "in the graph. If a cache is connected, that cache and every turn appended "
-                    "to it are saved under this name.",
+                    tooltip="Name of a session on disk; all its turns are loaded. Empty: a new "
+                    "cache in the graph. If a cache is connected, that cache and every turn "
+                    "appended to it are saved under this name.",
                 ),
                 CacheSocket.Input(
                     "cache",
@@ -54,9 +54,9 @@ class MemoryCacheNode(io.ComfyNode):
                     "action",
                     options=[KEEP, PIN, UNPIN, FORGET, BRANCH],
                     default=KEEP,
-                    tooltip="pin: always retrieve this turn. forget: delete it, on disk too. branch: "
-                    "continue from this turn without the later turns; the branch lives in the "
-                    "graph until a second Memory Cache gives it a session.",
+                    tooltip="pin: always retrieve this turn. forget: delete it, on disk too. "
+                    "branch: continue from this turn without the later turns; the branch lives in "
+                    "the graph until a second Memory Cache gives it a session.",
                 ),
                 io.String.Input(
                     "entry",

@@ -74,7 +74,7 @@ class ImportCameraTrajectory(io.ComfyNode):
         return _refused_camera(file, camera) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **kwargs: object) -> str:
+    def fingerprint_inputs(cls, file: str, **_others: object) -> str:
         status = Path(folder_paths.get_annotated_filepath(file)).stat()
         return f"{status.st_mtime_ns}-{status.st_size}"
 

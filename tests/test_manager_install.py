@@ -138,7 +138,8 @@ def installed_server(
     (comfyui / "custom_nodes").mkdir()
     manager = [str(environment.python), "-m", "cm_cli", "install", f"{URL}.git", "--mode", "local"]
     words = run(manager, {**variables, "COMFYUI_PATH": str(comfyui)}, comfyui)
-    assert f"[INSTALLED] {URL}.git" in words and "error" not in words.lower(), words
+    assert f"[INSTALLED] {URL}.git" in words, words
+    assert "error" not in words.lower(), words
     clean = Environment(environment.python, comfyui, False)
     with running_server(
         clean, base_dir=comfyui, pack_dir=None, extra_args=["--disable-api-nodes"]
@@ -155,7 +156,8 @@ def test_manager_installs_every_node_with_its_help(installed_server: "ComfyServe
     from devtools.server import PACK_FOLDER, pack_nodes
 
     pack = installed_server.base_dir / "custom_nodes" / PACK_FOLDER
-    assert (pack / ".git").is_dir() and not pack.is_symlink()
+    assert (pack / ".git").is_dir()
+    assert not pack.is_symlink()
     described = {path.stem for path in (pack / "web" / "docs").glob("*.md")}
     assert set(pack_nodes(installed_server.api.object_info())) == described
 
@@ -185,20 +187,24 @@ def test_the_first_workflow_of_an_installed_pack_saves_a_turn(
 def test_every_file_can_lie_on_a_windows_disk(variables: dict[str, str], clone: Path) -> None:
     staged = run(["git", "ls-files", "--stage"], variables, clone).splitlines()
     modes, names = {line[:6] for line in staged}, [line.partition("\t")[2] for line in staged]
-    assert len(names) > 100 and modes <= {
+    assert len(names) > 100
+    assert modes <= {
         "100644",
         "100755",
-    }  # plain files: no symbolic links, no submodules
+    }
     assert len({name.lower() for name in names}) == len(names)
     for name in names:
-        assert name.isascii() and len(name) < 100 and not set(name) & set('<>:"\\|?*')
+        assert name.isascii()
+        assert len(name) < 100
+        assert not set(name) & set('<>:"\\|?*')
         for part in name.split("/"):
             assert part.split(".")[0].lower() not in (
                 "con",
                 "prn",
                 "aux",
                 "nul",
-            ) and not part.endswith((".", " "))
+            )
+            assert not part.endswith((".", " "))
 
 
 def test_the_registry_takes_the_pack(

@@ -34,9 +34,10 @@ def test_requirements_equal_the_declared_dependencies() -> None:
 
 def test_requirements_suit_a_line_by_line_installer() -> None:
     for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        assert (
-            line and not line.startswith("-") and "#" not in line and not line.startswith("torch")
-        )
+        assert line
+        assert not line.startswith("-")
+        assert "#" not in line
+        assert not line.startswith("torch")
 
 
 def _imported_modules() -> set[str]:
@@ -115,7 +116,9 @@ def test_the_registry_finds_what_it_needs() -> None:
     assert (ROOT / project["license"]["file"]).read_text(encoding="utf-8").count(
         "Apache License"
     ) >= 1
-    assert comfy["PublisherId"] and comfy["DisplayName"] and comfy["requires-comfyui"]
+    assert comfy["PublisherId"]
+    assert comfy["DisplayName"]
+    assert comfy["requires-comfyui"]
     assert "web" not in comfy  # WEB_DIRECTORY says it already; both load every script twice
 
 

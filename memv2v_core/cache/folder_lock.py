@@ -101,7 +101,7 @@ def _create(path: Path, content: bytes) -> bool:
     deleted.
     """
     try:
-        with open(path, "xb") as file:
+        with path.open("xb") as file:
             file.write(content)
     except FileExistsError:
         return False

@@ -1,4 +1,4 @@
-"""Which earlier segments of a long video help to edit the next one: those whose sources look alike."""
+"""Which earlier segments of a long video the next one sees: those with the most alike sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""From clean videos to what the DiT is given beside the noisy target: the one place that decides it.
+"""From clean videos to what the DiT is given beside the noisy target: it is decided here alone.
 
 B rows, C channels, T latent frames, H W rows and columns of latents.
 """

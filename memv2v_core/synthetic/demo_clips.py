@@ -49,7 +49,7 @@ def render_shots(
     scenes: tuple[tuple[World, Edit], ...],
     num_frames: int,
     size: int,
-    after_each: Callable[[int], None] = lambda count: None,
+    after_each: Callable[[int], None] = lambda _count: None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The clip and its true edit (F, H, W, 3) in [0, 1]. Time runs on in a scene that is not seen.
 

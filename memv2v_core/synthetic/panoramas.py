@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from ..cameras.projection import SHARED_CENTRE_TOLERANCE, pixel_rays
 from ..cameras.trajectory import CameraTrajectory, lens_intrinsics
 
-# Of scenes for users: neither training nor evaluation draws from these seeds; torch reads the lowest
-# 32 bits of a seed alone.
+# Of scenes for users: neither training nor evaluation draws from these seeds. Torch reads the
+# lowest 32 bits of a seed alone.
 DEMO_SEED_OFFSET = 0xD000_0000
 
 

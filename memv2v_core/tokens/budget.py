@@ -43,7 +43,7 @@ class TokenPlan:
     kernels: one a ranked entry.
     merging: None leaves every frame whole. Read it through `merging_for`.
     memory_range: see `positions`.
-    camera_conditioning: Eq. 17 or Eq. 16, see `MemoryInputs`, or as the base's weights were trained.
+    camera_conditioning: Eq. 17 or Eq. 16, see `MemoryInputs`, or as the base was trained.
     is_automatic: frames are merged only by weights that were trained to, see `merging_for`.
     """
 

@@ -1,9 +1,9 @@
 """Trains a built-in model, or any other configuration, and writes it where the pack loads it from.
 
-    python -m memv2v_core.training [--task novel_view | text_edit] [--folder RUN_FOLDER] [--config FILE.yaml]
-        [--key NAME] [--start-from BUILTIN] [--only-export]
+    python -m memv2v_core.training [--task novel_view | text_edit] [--folder RUN_FOLDER]
+        [--config FILE.yaml] [--key NAME] [--start-from BUILTIN] [--only-export]
 
-A stopped run goes on where its last checkpoint was.
+An interrupted run resumes from its last checkpoint.
 """
 
 import argparse

@@ -4,7 +4,6 @@ change.
 
 import json
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def train_codec(config: TrainConfig, folder: Path, device: torch.device) -> None
     train_decoder(codec, config, folder / "codec_log.jsonl")
     partial = path.with_suffix(".partial")
     torch.save(codec.state_dict(), partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def train_decoder(codec: Codec, run: TrainConfig, log_path: Path) -> None:

@@ -58,7 +58,7 @@ def flow_matching_loss(
     given = noisy if example.source is None else torch.cat((noisy, example.source), dim=1)
     seen: list[torch.Tensor] = []
 
-    def watch(block_idx: int, attention_input: torch.Tensor, sequence: TokenSequence) -> None:
+    def watch(block_idx: int, _attention_input: torch.Tensor, sequence: TokenSequence) -> None:
         if block_idx == 2 * backbone.num_blocks // 3:
             seen.append(sequence.x[:, : sequence.layout.num_target_tokens])
 

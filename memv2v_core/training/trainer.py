@@ -3,7 +3,6 @@
 import copy
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,7 +196,7 @@ def save_checkpoint(run: Run, path: Path) -> None:
     }
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_checkpoint(run: Run, path: Path) -> None:

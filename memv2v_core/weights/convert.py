@@ -1,8 +1,8 @@
 """Writes published checkpoints as one safetensors file that ComfyUI reads quickly and that runs no
 code.
 
-    python -m memv2v_core.weights.convert step20000.ckpt recammaster_1.3B_bf16.safetensors --dtype bf16
-    python -m memv2v_core.weights.convert Lucy-Edit-Dev lucy-edit-dev_bf16.safetensors --dtype bf16
+    python -m memv2v_core.weights.convert step20000.ckpt recammaster.safetensors --dtype bf16
+    python -m memv2v_core.weights.convert Lucy-Edit-Dev lucy-edit-dev.safetensors --dtype bf16
 
 IN: ReCamMaster's checkpoint (its cameras stay in the file, which LoadMemoryV2VModel takes whole and
 LoadMemoryAdapter for its cameras), or a Wan DiT in diffusers' names: a file, any shard of a set,

@@ -67,9 +67,9 @@ _FOREIGN = (
 class WeightFile:
     """What a file holds.
 
-    kind: of a published base, or "adapter", "cameras" (ReCamMaster's, without a DiT), "unsupported". what:
-    with its article where it is no base. remedy: what to do with a file that is no base. sizes,
-    layout, prefix: of the DiT in it; prefix precedes every key.
+    kind: of a published base, or "adapter", "cameras" (ReCamMaster's, without a DiT),
+    "unsupported". what: with its article where it is no base. remedy: what to do with a file that
+    is no base. sizes, layout, prefix: of the DiT in it; prefix precedes every key.
     """
 
     kind: str

@@ -101,7 +101,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_weights(
-    path: Path, wanted: Callable[[str], bool] = lambda name: True
+    path: Path, wanted: Callable[[str], bool] = lambda _name: True
 ) -> dict[str, torch.Tensor]:
     """The tensors that are `wanted`, by name, mapped from the disk where the system can: read when
     used.
@@ -146,7 +146,7 @@ def write_safetensors(
     text += b" " * (-len(text) % 8)
     temp = temp_beside(path)
     try:
-        with open(temp, "xb") as file:
+        with temp.open("xb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in order:
                 tensor = weights[name].detach().to("cpu", stored[name]).contiguous()

@@ -142,7 +142,7 @@ class ComfyHost:
     def _callback_of(self, segment: Segment) -> Progress:
         steps, count = self.sampler.steps, len(self.split.plan.segments)
 
-        def callback(step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
+        def callback(step: int, x0: torch.Tensor, x: torch.Tensor, _total: int) -> None:
             self._progress(segment.idx * steps + step, x0, x, steps * count)
 
         return callback

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,14 @@ def test_failed_rename_keeps_the_old_file(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError("no power")
 
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="no power"):
         write_atomically(path, b"two")
     assert path.read_bytes() == b"one"
 
 
 def test_rename_is_tried_again_while_a_reader_blocks_it(tmp_path, monkeypatch):
-    replace, calls = os.replace, []
+    replace, calls = Path.replace, []
 
     def blocked_twice(old: object, new: object) -> None:
         calls.append(new)
@@ -37,7 +36,7 @@ def test_rename_is_tried_again_while_a_reader_blocks_it(tmp_path, monkeypatch):
             raise PermissionError("in use")
         replace(old, new)
 
-    monkeypatch.setattr(os, "replace", blocked_twice)
+    monkeypatch.setattr(Path, "replace", blocked_twice)
     write_atomically(tmp_path / "a", b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
     assert len(calls) == 3
@@ -51,7 +50,7 @@ def test_a_file_that_stays_blocked_is_named_with_the_remedy_and_kept(tmp_path, m
         raise PermissionError("in use")
 
     monkeypatch.setattr(atomic_files, "RETRY_S", 0.001)
-    monkeypatch.setattr(os, "replace", blocked)
+    monkeypatch.setattr(Path, "replace", blocked)
     monkeypatch.setattr(Path, "unlink", blocked)
     with pytest.raises(
         PermissionError, match=r"a\.json could not be replaced .*close the program that has it open"
@@ -69,7 +68,8 @@ def test_a_file_is_read_and_removed_once_another_program_lets_go(tmp_path, monke
     for name in ("read_bytes", "unlink"):
         monkeypatch.setattr(Path, name, _blocked_twice(getattr(Path, name)))
     assert read_file(path) == b"x"
-    assert remove_file(path) and not path.exists()
+    assert remove_file(path)
+    assert not path.exists()
     assert remove_file(path)
 
 
@@ -88,5 +88,7 @@ def _blocked_twice(method):
 def test_temporary_names_leave_room_for_long_folders(tmp_path):
     """Windows allows 259 characters in all."""
     temp = temp_beside(tmp_path / f"{'0' * 32}.safetensors")
-    assert is_temp(temp.name) and len(temp.name) <= 36
-    assert is_temp(f"session.json.{'0' * 32}.tmp") and not is_temp("notes.tmp")
+    assert is_temp(temp.name)
+    assert len(temp.name) <= 36
+    assert is_temp(f"session.json.{'0' * 32}.tmp")
+    assert not is_temp("notes.tmp")

@@ -50,7 +50,8 @@ def test_prompt_runs_with_progress_and_its_files_come_back(
         ("2", "server", "output")
     ] * 2
     assert comfy_server.api.download(files[0], tmp_path / "blue.png").read_bytes()[:4] == b"\x89PNG"
-    assert {p.node_type for p in seen} <= {"EmptyImage", "SaveImage"} and seen
+    assert {p.node_type for p in seen} <= {"EmptyImage", "SaveImage"}
+    assert seen
     assert all(p.num_nodes == 2 for p in seen)
 
 

@@ -176,7 +176,8 @@ def test_inputs_change_on_a_copy() -> None:
     assert with_input(prompt, "2", "steps", 3)["2"]["inputs"]["steps"] == 3
     assert "note" not in without_input(prompt, "2", "note")["2"]["inputs"]
     assert prompt["2"]["inputs"] == {"seed": 11, "steps": 20, "note": "none"}
-    assert nodes_of_type(prompt, "Sample") == ("2",) and node_titled(prompt, "Sampler") == "2"
+    assert nodes_of_type(prompt, "Sample") == ("2",)
+    assert node_titled(prompt, "Sampler") == "2"
     with pytest.raises(ValueError, match="0 nodes are titled 'Loader'"):
         node_titled(prompt, "Loader")
 

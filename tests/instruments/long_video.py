@@ -74,5 +74,6 @@ def on_disk(name: str = "long") -> MemoryCache:
     from memory_v2v.nodes.host.sessions import sessions_root
 
     loaded = load_session(session_folder(sessions_root(), name))
-    assert loaded.skipped == () and loaded.notices == ()
+    assert loaded.skipped == ()
+    assert loaded.notices == ()
     return loaded.cache

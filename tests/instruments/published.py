@@ -17,6 +17,8 @@ DIM, NUM_BLOCKS = 128, 2
 SIZES = f"{NUM_BLOCKS} blocks of {DIM}"
 NUM_FRAMES = 5
 
+FIRST_SHARD = "diffusion_pytorch_model-00001-of-00002.safetensors"
+
 
 def diffusers_wan(in_channels: int, out_channels: int) -> Weights:
     """A DiT of 2 blocks of 128, the narrowest whose heads ComfyUI derives, in diffusers' names."""

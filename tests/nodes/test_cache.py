@@ -61,7 +61,8 @@ def folder(comfy_api, session: str) -> Path:
 
 def test_without_a_name_the_cache_is_new_and_empty(comfy_api) -> None:
     cache, contents = run(comfy_api)
-    assert len(cache) == 0 and cache.session is None
+    assert len(cache) == 0
+    assert cache.session is None
     assert contents == "cache in the graph: 0 turns"
 
 
@@ -76,7 +77,8 @@ def test_a_native_result_is_appended_as_the_next_turn(comfy_api, model) -> None:
 def test_appending_leaves_the_old_cache_unchanged(comfy_api, model) -> None:
     first = appended(comfy_api, model, count=1)
     second, _ = run(comfy_api, cache=first, latent=latent(5), camera=path(), model=model)
-    assert len(first) == 1 and len(second) == 2
+    assert len(first) == 1
+    assert len(second) == 2
 
 
 def test_a_named_session_is_there_again(comfy_api, model) -> None:
@@ -93,14 +95,16 @@ def test_a_named_session_is_there_again(comfy_api, model) -> None:
 def test_a_connected_cache_is_saved_under_the_name(comfy_api, model) -> None:
     cache = appended(comfy_api, model)
     named, _ = run(comfy_api, "saved_later", cache=cache)
-    assert named.session == "saved_later" and cache.session is None
+    assert named.session == "saved_later"
+    assert cache.session is None
     assert len(run(comfy_api, "saved_later")[0]) == 2
 
 
 def test_pin_and_unpin_stay_on_disk(comfy_api, model) -> None:
     first = appended(comfy_api, model, "pins").entries[0].entry_id
     pinned, contents = run(comfy_api, "pins", "pin", first[:8])
-    assert pinned.get(first).is_pinned and "pinned" in contents
+    assert pinned.get(first).is_pinned
+    assert "pinned" in contents
     assert run(comfy_api, "pins")[0].get(first).is_pinned
     run(comfy_api, "pins", "unpin", first[:8])
     assert not run(comfy_api, "pins")[0].get(first).is_pinned
@@ -113,13 +117,15 @@ def test_forget_removes_the_file_and_may_run_twice(comfy_api, model) -> None:
     assert len(run(comfy_api, "forgetful", "forget", first[:8])[0]) == 1
     assert not file.exists()
     again, contents = run(comfy_api, "forgetful", "forget", first[:8])
-    assert len(again) == 1 and "was forgotten earlier" in contents
+    assert len(again) == 1
+    assert "was forgotten earlier" in contents
 
 
 def test_branch_goes_on_from_an_earlier_turn_and_leaves_the_session(comfy_api, model) -> None:
     first = appended(comfy_api, model, "trunk").entries[0].entry_id
     branch, _ = run(comfy_api, "trunk", "branch", first[:8])
-    assert len(branch) == 1 and branch.session is None
+    assert len(branch) == 1
+    assert branch.session is None
     named, _ = run(comfy_api, "twig", cache=branch)
     grown, _ = run(comfy_api, cache=named, latent=latent(9), camera=path(), model=model)
     assert len(grown) == 2

@@ -48,9 +48,8 @@ def test_preset_has_the_lens_that_was_asked_for(comfy_api) -> None:
     path = made(comfy_api)
     focal = 0.5 / math.tan(math.radians(30))
     assert path.num_frames == 9
-    assert path.intrinsics[0, 0, 0] == pytest.approx(focal) and path.intrinsics[
-        0, 1, 1
-    ] == pytest.approx(focal)
+    assert path.intrinsics[0, 0, 0] == pytest.approx(focal)
+    assert path.intrinsics[0, 1, 1] == pytest.approx(focal)
     wide = made(comfy_api, aspect=2.0)
     assert wide.intrinsics[0, 1, 1] == pytest.approx(2 * focal)
 
@@ -75,12 +74,12 @@ def test_import_reads_both_formats_at_the_length_asked_for(comfy_api) -> None:
     save_transforms(path, input_file(comfy_api, "transforms.json"), height=128, width=128)
     recam = imported(comfy_api, "recam.json", camera="cam03")
     nerf = imported(comfy_api, "transforms.json")
-    assert torch.allclose(recam.c2w, path.c2w, atol=1e-9) and torch.allclose(
-        nerf.c2w, path.c2w, atol=1e-9
-    )
+    assert torch.allclose(recam.c2w, path.c2w, atol=1e-9)
+    assert torch.allclose(nerf.c2w, path.c2w, atol=1e-9)
     assert torch.allclose(nerf.intrinsics, path.intrinsics)
     longer = imported(comfy_api, "transforms.json", num_frames=17)
-    assert longer.num_frames == 17 and torch.allclose(longer.c2w[::2], path.c2w, atol=1e-9)
+    assert longer.num_frames == 17
+    assert torch.allclose(longer.c2w[::2], path.c2w, atol=1e-9)
 
 
 def test_import_starts_at_the_source_unless_told_otherwise(comfy_api) -> None:
@@ -115,7 +114,8 @@ def test_import_says_which_files_there_are(comfy_api) -> None:
 
     input_file(comfy_api, "present.json").write_text("{}", encoding="utf-8")
     message = ImportCameraTrajectory.validate_inputs("absent.json")
-    assert "absent.json" in message and "present.json" in message
+    assert "absent.json" in message
+    assert "present.json" in message
     assert ImportCameraTrajectory.validate_inputs("present.json") is True
     options = ImportCameraTrajectory.define_schema().inputs[0].options
     assert "present.json" in options
@@ -139,9 +139,12 @@ def test_preview_is_an_image_with_text(comfy_api) -> None:
         PreviewCameraTrajectory, camera=made(comfy_api), source_camera=static_trajectory(9)
     )
     (picture,) = output.args
-    assert picture.ndim == 4 and picture.shape[0] == 1 and picture.shape[-1] == 3
+    assert picture.ndim == 4
+    assert picture.shape[0] == 1
+    assert picture.shape[-1] == 3
     shown = output.ui.as_dict()
-    assert shown["images"] and "turning up to 30.0 degrees" in shown["text"][0]
+    assert shown["images"]
+    assert "turning up to 30.0 degrees" in shown["text"][0]
 
 
 def test_preview_draws_only_cameras_that_reach_the_model(comfy_api) -> None:

@@ -70,7 +70,8 @@ def path(motion: str, amplitude: float) -> CameraTrajectory:
 
 def test_scene_is_a_clip_with_its_camera(comfy_api) -> None:
     frames, camera = scene(comfy_api)
-    assert frames.shape == (3, 64, 64, 3) and camera.num_frames == 3
+    assert frames.shape == (3, 64, 64, 3)
+    assert camera.num_frames == 3
     assert torch.equal(camera.c2w[0], torch.eye(4, dtype=torch.float64))
     assert torch.equal(scene(comfy_api)[0], frames)
     assert not torch.equal(scene(comfy_api, scene=4)[0], frames)
@@ -98,16 +99,19 @@ def test_fit_picks_frames_evenly_and_crops_to_the_middle(comfy_api) -> None:
     frames = (torch.arange(9.0) / 8)[:, None, None, None].expand(9, 64, 96, 3).clone()
     frames[:, :, :16] = 9.0  # the margin that a square crop of 96 x 64 cuts away
     fitted, num_frames, report, _ = fit(comfy_api, frames)
-    assert fitted.shape == (5, 32, 32, 3) and num_frames == 5
+    assert fitted.shape == (5, 32, 32, 3)
+    assert num_frames == 5
     assert torch.allclose(fitted[:, 0, 16, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1.0]), atol=1e-3)
-    assert "9 frames of 96x64: 5 picked evenly" in report and "cropped to 32x32" in report
+    assert "9 frames of 96x64: 5 picked evenly" in report
+    assert "cropped to 32x32" in report
 
 
 def test_fit_pads_to_the_ratio_and_says_so(comfy_api) -> None:
     fitted, num_frames, report, _ = fit(
         comfy_api, torch.rand(9, 32, 32, 3), num_frames=6, temporal_ratio=4
     )
-    assert fitted.shape[0] == 9 and num_frames == 6
+    assert fitted.shape[0] == 9
+    assert num_frames == 6
     assert torch.equal(fitted[6:], fitted[5:6].expand(3, -1, -1, -1))
     assert "the last frame is held 3 times more" in report
 
@@ -139,18 +143,19 @@ def test_all_frames_of_a_video_come_back_with_its_rate_and_sound(comfy_api) -> N
     fitted, num_frames, report, fitting = fit(
         comfy_api, None, video=source, mode="all frames", temporal_ratio=4
     )
-    assert fitted.shape == (21, 32, 32, 3) and num_frames == 18
-    assert "18 frames of 80x48: all kept" in report and "held 3 times more" in report
+    assert fitted.shape == (21, 32, 32, 3)
+    assert num_frames == 18
+    assert "18 frames of 80x48: all kept" in report
+    assert "held 3 times more" in report
     video, frames, report = restore(comfy_api, fitted, fitting)
     restored = video.get_components()
-    assert torch.equal(frames, fitted[:18]) and restored.images is frames
+    assert torch.equal(frames, fitted[:18])
+    assert restored.images is frames
     assert restored.frame_rate == parts.frame_rate
     assert torch.equal(restored.audio["waveform"], parts.audio["waveform"])
-    assert (
-        "18 frames of 32x32 at 29.97" in report
-        and "with its sound" in report
-        and "3 padded frames cut" in report
-    )
+    assert "18 frames of 32x32 at 29.97" in report
+    assert "with its sound" in report
+    assert "3 padded frames cut" in report
 
 
 def test_a_restored_video_is_saved_with_the_count_rate_and_length_that_came_in(comfy_api) -> None:
@@ -181,12 +186,11 @@ def test_a_restored_video_is_saved_with_the_count_rate_and_length_that_came_in(c
 def test_edited_frames_alone_keep_the_duration(comfy_api) -> None:
     fitted, _, _, fitting = fit(comfy_api, torch.rand(30, 32, 32, 3), frame_rate=24.0)
     video, frames, report = restore(comfy_api, fitted, fitting, timing="edited frames")
-    assert len(frames) == 5 and video.get_components().frame_rate == 4
+    assert len(frames) == 5
+    assert video.get_components().frame_rate == 4
     assert float(video.get_duration()) == 30 / 24
-    assert (
-        "without sound" in report
-        and "only 5 of 30 frames were edited, at a rate that keeps the duration" in report
-    )
+    assert "without sound" in report
+    assert "only 5 of 30 frames were edited, at a rate that keeps the duration" in report
 
 
 def test_rate_and_sound_of_frames_pass_by_widgets(comfy_api) -> None:
@@ -203,7 +207,8 @@ def test_report_names_what_the_crop_lost_and_odd_sides(comfy_api) -> None:
     fitted, _, _, fitting = fit(comfy_api, torch.rand(5, 33, 75, 3))
     _, frames, report = restore(comfy_api, fitted, fitting, size="original")
     assert frames.shape == (5, 33, 33, 3)
-    assert "shows 33x33 of the original's 75x33" in report and "MP4 files need even sides" in report
+    assert "shows 33x33 of the original's 75x33" in report
+    assert "MP4 files need even sides" in report
 
 
 def test_the_clip_comes_from_exactly_one_input(comfy_api) -> None:
@@ -255,6 +260,8 @@ def test_tiled_decode_of_a_long_clip_agrees_and_never_holds_it_whole(
         plain = comfy_api.nodes.VAEDecode().decode(vae, wide)[0]
         sizes.clear()
         (tiled,) = comfy_api.nodes.VAEDecodeTiled().decode(vae, wide, **tiles)
-    assert len(sizes) > 1 and max(size[1] * size[2] for size in sizes) == 8 * 8
+    assert len(sizes) > 1
+    assert max(size[1] * size[2] for size in sizes) == 8 * 8
     difference = (tiled - plain).abs() * 255
-    assert float(difference.mean()) < 0.5 and float(difference.max()) < 16
+    assert float(difference.mean()) < 0.5
+    assert float(difference.max()) < 16

@@ -69,9 +69,11 @@ def test_views_of_one_scene_agree_and_of_two_scenes_do_not(comfy_api, vae) -> No
     other = run(comfy_api, vae, cache_of(turn(vae, 1, a, 1), turn(vae, 2, b, 2)))
     assert same[1] < 0.5 * other[1]
     row = json.loads(same[0])["pairs"][0]
-    assert row["pair"] == "turn 1 and turn 2" and row["pixels"] > 100
+    assert row["pair"] == "turn 1 and turn 2"
+    assert row["pixels"] > 100
     assert row["mae"] == pytest.approx(same[1], abs=1e-5)
-    assert same[2].shape[0] == 1 and same[2].shape[-1] == 3
+    assert same[2].shape[0] == 1
+    assert same[2].shape[-1] == 3
     assert same.ui.as_dict()["text"] == (same[0],)
 
 
@@ -94,7 +96,8 @@ def test_truth_is_compared_but_is_no_part_of_the_mean(comfy_api, vae) -> None:
     compared = run(comfy_api, vae, cache, truth=images(1, a), truth_camera=a)
     rows = json.loads(compared[0])["truth"]
     assert [row["pair"] for row in rows] == ["truth and turn 1", "truth and turn 2"]
-    assert rows[0]["psnr"] > 18 and compared[1] == plain[1]
+    assert rows[0]["psnr"] > 18
+    assert compared[1] == plain[1]
     with pytest.raises(ValueError, match="truth_camera is not connected, but truth is"):
         run(comfy_api, vae, cache, truth=images(1, a))
 
@@ -117,7 +120,8 @@ def test_moving_cameras_are_left_out_by_name(comfy_api, vae) -> None:
 def test_one_turn_has_nothing_to_compare(comfy_api, vae) -> None:
     for cache in (MemoryCache(), cache_of(turn(vae, 1, path("pan_right", 40), 1))):
         report, mae, heat = run(comfy_api, vae, cache).args
-        assert math.isnan(mae) and json.loads(report)["mae"] is None
+        assert math.isnan(mae)
+        assert json.loads(report)["mae"] is None
         assert f"the cache holds {len(cache)} turns, wanted 2 or more" in report
         assert heat.shape[0] == 1
 
@@ -125,7 +129,8 @@ def test_one_turn_has_nothing_to_compare(comfy_api, vae) -> None:
 def test_turns_that_share_no_region_say_so(comfy_api, vae) -> None:
     a, b = path("pan_right", 45), path("pan_left", 45)
     report, mae, _ = run(comfy_api, vae, cache_of(turn(vae, 1, a, 1), turn(vae, 1, b, 2))).args
-    assert math.isnan(mae) and json.loads(report)["pairs"][0]["pixels"] == 0
+    assert math.isnan(mae)
+    assert json.loads(report)["pairs"][0]["pixels"] == 0
     assert "share no region outside the source's view" in report
 
 

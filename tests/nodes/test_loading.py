@@ -44,7 +44,9 @@ def test_loaded_model_carries_adapter_shift_and_what_is_known_of_it(comfy_api, l
     assert {p.dtype for p in model.model.diffusion_model.parameters()} == {torch.float32}
     info = base_info(model)
     assert (info.model_name, info.text_width, info.clean_timestep) == ("built-in: tiny", 16, "zero")
-    assert info.mode in MODES and info.ratios.temporal == 1 and info.latent_size == (16, 16)
+    assert info.mode in MODES
+    assert info.ratios.temporal == 1
+    assert info.latent_size == (16, 16)
 
 
 def test_two_loads_share_no_state(comfy_api, loader) -> None:

@@ -54,7 +54,8 @@ def stop_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], type[Ba
 def test_every_segment_sees_the_one_before_and_others_like_it(run) -> None:
     result = run()
     entries = result.cache.entries
-    assert result.sampled == ALL and result.outcomes() == ["new"] * 4
+    assert result.sampled == ALL
+    assert result.outcomes() == ["new"] * 4
     assert [(entry.segment.start, entry.segment.num_frames) for entry in entries] == [
         (0, 5),
         (5, 5),
@@ -62,12 +63,12 @@ def test_every_segment_sees_the_one_before_and_others_like_it(run) -> None:
         (12, 5),
     ]
     seen = result.seen()
-    assert seen[:2] == [[], [0]] and seen[2][0] == 1 and seen[3][0] == 2
+    assert seen[:2] == [[], [0]]
+    assert seen[2][0] == 1
+    assert seen[3][0] == 2
     assert sorted(seen[3]) == [0, 1, 2]
-    assert (
-        "segment 2: frames 6 to 10, shot 1" in result.report
-        and "segment 1 at 1x2x2" in result.report
-    )
+    assert "segment 2: frames 6 to 10, shot 1" in result.report
+    assert "segment 1 at 1x2x2" in result.report
     assert [entry.turn for entry in entries] == [1, 2, 3, 4]
     assert all(
         entry.source_latent.shape == entry.latent.shape == (48, 5, 4, 4) for entry in entries
@@ -88,11 +89,13 @@ def test_a_segment_that_sees_no_memory_is_led_by_its_keyframe(
 
     monkeypatch.setattr(comfy.sample, "sample", watched)
     led = run()
-    assert lengths == [1] + [LENGTH] * 4 and led.cache.entries[0].memory_ids == ()
+    assert lengths == [1] + [LENGTH] * 4
+    assert led.cache.entries[0].memory_ids == ()
     assert led.report.count("memories: none, led by its keyframe") == 1
     lengths.clear()
     alone = run(mode="independent", session="alone")
-    assert lengths == [LENGTH] * 4 and alone.report.count("memories: none\n") == 4
+    assert lengths == [LENGTH] * 4
+    assert alone.report.count("memories: none\n") == 4
     assert (led.latents()[0] - alone.latents()[0]).abs().max() > 1e-3
 
 
@@ -106,7 +109,8 @@ def test_all_is_on_disk_before_anything_is_decoded(run, edit_loaded, monkeypatch
             run()
     assert len(on_disk()) == 4
     again = run()
-    assert again.sampled == [] and again.outcomes() == ["kept"] * 4
+    assert again.sampled == []
+    assert again.outcomes() == ["kept"] * 4
 
 
 def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_loaded, prompt) -> None:
@@ -121,7 +125,8 @@ def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_load
     split, count, info = node(
         SplitSegments, **{**defaults(SplitSegments), **sizes, "model": model, "images": clip}
     ).result
-    assert count == 4 and "segment 4: frames 13 to 17, shot 1" in info
+    assert count == 4
+    assert "segment 4: frames 13 to 17, shot 1" in info
     for i in range(count):
         chosen = {
             **defaults(DinoSegmentRetrieve),
@@ -130,7 +135,8 @@ def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_load
             "cache": cache,
         }
         retrieval, frames, segment, why = node(DinoSegmentRetrieve, **chosen).result
-        assert frames.shape == (LENGTH, SIDE, SIDE, 3) and why.shape[-1] == 3
+        assert frames.shape == (LENGTH, SIDE, SIDE, 3)
+        assert why.shape[-1] == 3
         plan, _ = node(
             DynamicTokenize, **{**defaults(DynamicTokenize), "retrieval": retrieval}
         ).result
@@ -143,7 +149,8 @@ def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_load
     joined = {**defaults(StitchSegments), "segments": split, "cache": cache, "vae": vae}
     video, images = node(StitchSegments, **joined).result
     result, wired = run(), Result(video, cache, "", [])
-    assert torch.equal(wired.latents(), result.latents()) and wired.seen() == result.seen()
+    assert torch.equal(wired.latents(), result.latents())
+    assert wired.seen() == result.seen()
     assert torch.equal(video.get_components().images, result.frames)
     with torch.inference_mode():
         assert torch.equal(images[:LENGTH], vae.decode(cache.entries[0].latent[None])[0])
@@ -152,8 +159,10 @@ def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_load
 def test_an_unchanged_rerun_makes_nothing(run) -> None:
     first = run()
     again = run()
-    assert again.sampled == [] and again.outcomes() == ["kept"] * 4
-    assert again.ids == first.ids and torch.equal(again.frames, first.frames)
+    assert again.sampled == []
+    assert again.outcomes() == ["kept"] * 4
+    assert again.ids == first.ids
+    assert torch.equal(again.frames, first.frames)
 
 
 @pytest.mark.parametrize("segment", [0, 2])
@@ -168,7 +177,8 @@ def test_a_stopped_edit_goes_on_where_it_stopped(run, stop_in, segment: int) -> 
     stop_in(99)
     rest = run(session="stopped")
     assert rest.sampled == ALL[segment:]
-    assert rest.ids == whole.ids and torch.equal(rest.frames, whole.frames)
+    assert rest.ids == whole.ids
+    assert torch.equal(rest.frames, whole.frames)
 
 
 def test_one_segment_is_made_anew_once_and_what_saw_it_is_marked(run) -> None:
@@ -181,17 +191,20 @@ def test_one_segment_is_made_anew_once_and_what_saw_it_is_marked(run) -> None:
     assert changed == [False, True, False, False]
     assert len(on_disk()) == 4
     again = run(redo="2", redo_seed=7000)
-    assert again.sampled == [] and again.outcomes() == ["kept", "kept", "stale", "stale"]
+    assert again.sampled == []
+    assert again.outcomes() == ["kept", "kept", "stale", "stale"]
     assert run(redo="").ids == redone.ids
     other = run(redo="2", redo_seed=8000)
-    assert other.sampled == [8001 - 100] and other.ids[1] not in (first.ids[1], redone.ids[1])
+    assert other.sampled == [8001 - 100]
+    assert other.ids[1] not in (first.ids[1], redone.ids[1])
 
 
 def test_stale_segments_are_made_again_with_their_own_noise(run) -> None:
     first = run()
     run(redo="2", redo_seed=7000)
     fresh = run(redo="2", redo_seed=7000, stale="redo")
-    assert fresh.sampled == [2, 3] and fresh.outcomes() == ["kept", "kept", "new", "new"]
+    assert fresh.sampled == [2, 3]
+    assert fresh.outcomes() == ["kept", "kept", "new", "new"]
     assert [old != new for old, new in zip(first.ids, fresh.ids, strict=True)] == [
         False,
         True,
@@ -217,15 +230,18 @@ def test_what_is_made_in_view_of_a_stale_segment_is_stale_itself(run, stop_in) -
 def test_a_negative_prompt_that_nothing_reads_changes_nothing(run, prompt) -> None:
     first = run()
     again = run(negative=prompt("blurry"))
-    assert again.sampled == [] and again.ids == first.ids
+    assert again.sampled == []
+    assert again.ids == first.ids
     assert run(negative=prompt("blurry"), cfg=2.0).sampled == ALL
 
 
 def test_segments_of_a_longer_clip_stay_and_are_named(run) -> None:
     run()
     fewer = run(length=9)
-    assert fewer.sampled == [0, 1] and len(on_disk()) == 4
-    assert "2 segments: 2 new" in fewer.report and "also holds 2 entries" in fewer.report
+    assert fewer.sampled == [0, 1]
+    assert len(on_disk()) == 4
+    assert "2 segments: 2 new" in fewer.report
+    assert "also holds 2 entries" in fewer.report
 
 
 @pytest.mark.parametrize("change", ["prompt", "seed", "cfg", "frames", "retrieval settings"])
@@ -288,7 +304,8 @@ def test_segments_do_not_cross_a_cut_and_a_shot_that_returns_finds_itself(run) -
     ]
     seen = result.seen()
     assert seen[2:4] == [[], [2]]
-    assert seen[4] and set(seen[4]) <= {0, 1}
+    assert seen[4]
+    assert set(seen[4]) <= {0, 1}
     as_in_the_paper = run(images=clip, shots=False, session="paper")
     assert all(entry.memory_ids for entry in as_in_the_paper.cache.entries[1:])
 
@@ -308,7 +325,8 @@ def test_fifo_edits_the_whole_video_as_one(run) -> None:
     assert entry.latent.shape[1] == entry.segment.num_frames == 12
     assert result.frames.shape[0] == 12
     again = run(mode="fifo", steps=5, images=scene(1, 12))
-    assert again.ids == result.ids and again.outcomes() == ["kept"]
+    assert again.ids == result.ids
+    assert again.outcomes() == ["kept"]
 
 
 def test_progress_runs_over_all_segments_and_steps_with_previews(run, monkeypatch) -> None:
@@ -342,10 +360,12 @@ def test_a_file_comes_back_with_its_count_size_rate_and_sound(comfy_api, run, tm
     result = run(video=source, images=None, overlap=2, stitch_mode="cross_fade", match_colours=True)
     got, wanted = result.video.get_components(), source.get_components()
     assert got.images.shape == wanted.images.shape == (NUM_FRAMES, 50, 90, 3)
-    assert got.frame_rate == 24 and torch.equal(got.audio["waveform"], wanted.audio["waveform"])
+    assert got.frame_rate == 24
+    assert torch.equal(got.audio["waveform"], wanted.audio["waveform"])
     assert result.cache.entries[0].latent.shape[2:] == (2, 4)  # 32x16 pixels
     small = run(video=source, images=None, overlap=2, size="model")
-    assert small.sampled == [] and small.frames.shape[1:3] == (16, 32)
+    assert small.sampled == []
+    assert small.frames.shape[1:3] == (16, 32)
 
 
 def test_a_model_with_cameras_holds_them_still_and_its_source_keeps_its_range(
@@ -355,9 +375,11 @@ def test_a_model_with_cameras_holds_them_still_and_its_source_keeps_its_range(
 
     vae = BuiltinVAE(bundle.load_codec("tiny"))
     result = run(model=tiny_model, vae=vae, positive=None, negative=None)
-    assert result.sampled == ALL and "segment 1 at 1x4x4" in result.report
+    assert result.sampled == ALL
+    assert "segment 1 at 1x4x4" in result.report
     entry = result.cache.entries[0]
-    assert entry.camera.is_assumed and torch.equal(entry.camera.c2w[0], entry.camera.c2w[-1])
+    assert entry.camera.is_assumed
+    assert torch.equal(entry.camera.c2w[0], entry.camera.c2w[-1])
     with pytest.raises(ValueError, match="source beside the target's channels"):
         run(model=tiny_model, vae=vae, positive=None, negative=None, mode="fifo", session="other")
 

@@ -90,14 +90,17 @@ def test_the_turn_that_saw_the_same_is_chosen(comfy_api) -> None:
     retrieval, picture = output.args
     assert [ranked.entry.turn for ranked in retrieval.ranked] == [2]
     assert retrieval.ranked[0].score == 1.0
-    assert picture.shape[0] == 1 and picture.shape[-1] == 3
+    assert picture.shape[0] == 1
+    assert picture.shape[-1] == 3
     shown = output.ui.as_dict()
-    assert shown["images"] and shown["text"][0].startswith("rank 1: turn 2")
+    assert shown["images"]
+    assert shown["text"][0].startswith("rank 1: turn 2")
 
 
 def test_an_empty_cache_gives_an_empty_retrieval_and_says_so(comfy_api) -> None:
     output = retrieve(comfy_api, MemoryCache(), 3)
-    assert output[0].ranked == () and output[1].shape[0] == 1
+    assert output[0].ranked == ()
+    assert output[1].shape[0] == 1
     assert output.ui.as_dict()["text"] == ("the cache is empty: this turn has no memory",)
 
 
@@ -111,13 +114,15 @@ def test_a_pinned_turn_is_always_chosen(comfy_api) -> None:
 def test_balance_changes_the_score(comfy_api) -> None:
     cache = cache_of("sweep")
     scores = [retrieve(comfy_api, cache, 1, balance=balance)[0].ranked[0] for balance in (0.0, 1.0)]
-    assert scores[0].score == scores[0].contain and scores[1].score == scores[1].overlap
+    assert scores[0].score == scores[0].contain
+    assert scores[1].score == scores[1].overlap
 
 
 def test_a_vae_adds_pictures_of_the_memories(comfy_api, vae) -> None:
     cache = cache_of("pan_left")
     plain, decoded = retrieve(comfy_api, cache, 1)[1], retrieve(comfy_api, cache, 1, vae=vae)[1]
-    assert plain.shape == decoded.shape and not torch.equal(plain, decoded)
+    assert plain.shape == decoded.shape
+    assert not torch.equal(plain, decoded)
 
 
 def test_ranks_get_the_kernels_of_the_paper(comfy_api) -> None:
@@ -146,12 +151,11 @@ def test_cost_counts_tokens_of_source_and_memories(comfy_api, model) -> None:
     _, cost = tokenize(comfy_api, 4, {"model": model, "source": source()}, unresponsive="keep")
     tokens = 2 * 192 + 3 * 48 + 12
     assert f"{tokens} tokens enter, {tokens} leave the last block (384 without memory)" in cost
-    assert "TFLOP a step" in cost and "MiB of activations" in cost
+    assert "TFLOP a step" in cost
+    assert "MiB of activations" in cost
     _, merged = tokenize(comfy_api, 4, {"model": model, "source": source()})
-    assert (
-        f"{tokens} tokens enter, {tokens} leave" not in merged
-        and f"{tokens} tokens enter" in merged
-    )
+    assert f"{tokens} tokens enter, {tokens} leave" not in merged
+    assert f"{tokens} tokens enter" in merged
 
 
 def test_tokens_are_the_same_without_a_model(comfy_api, model) -> None:
@@ -163,7 +167,8 @@ def test_tokens_are_the_same_without_a_model(comfy_api, model) -> None:
 
 def test_a_first_turn_has_a_plan_without_memory(comfy_api, model) -> None:
     plan, cost = tokenize(comfy_api, 0)
-    assert plan.kernels == () and cost.startswith("no memory")
+    assert plan.kernels == ()
+    assert cost.startswith("no memory")
     assert "384 tokens enter" in tokenize(comfy_api, 0, {"model": model, "source": source()})[1]
 
 
@@ -172,7 +177,8 @@ def test_without_cameras_the_newest_turns_are_chosen_and_pinned_ones_stay(comfy_
 
     cache = cache_of("pan_left", "pan_right", "tilt_up")
     output = comfy_api.run_node(RecentRetrieve, cache=cache, k=2)
-    assert [made.turn for made in output[0].entries] == [3, 2] and output[0].query is None
+    assert [made.turn for made in output[0].entries] == [3, 2]
+    assert output[0].query is None
     assert output.ui.as_dict()["text"][0].splitlines()[-1].startswith("not chosen: turn 1")
     pinned = cache.pin(cache.entries[0].entry_id)
     assert [

@@ -86,7 +86,8 @@ def test_each_turn_appends_to_the_cache_that_entered(turn, examples) -> None:
 def test_entry_has_a_thumbnail_in_preview_colours(turn, tiny_model) -> None:
     sampled, cache = turn()
     thumbnail = cache.newest.thumbnail
-    assert thumbnail.shape == (16, 16, 3) and thumbnail.dtype == torch.uint8
+    assert thumbnail.shape == (16, 16, 3)
+    assert thumbnail.dtype == torch.uint8
     form = tiny_model.model.latent_format
     latent = tiny_model.model.process_latent_in(sampled["samples"])[0, :, 1].movedim(0, -1)
     colours = latent @ torch.tensor(form.latent_rgb_factors) + torch.tensor(
@@ -117,7 +118,8 @@ def test_an_interrupted_turn_keeps_all_finished_ones(turn, request) -> None:
         turn(seed=2, cache=first)
     loaded = load_session(session_folder(sessions_root(), "stopped"))
     assert [entry.entry_id for entry in loaded.cache.entries] == [first.newest.entry_id]
-    assert loaded.skipped == () and loaded.notices == ()
+    assert loaded.skipped == ()
+    assert loaded.notices == ()
 
 
 def test_a_turn_that_came_out_as_nan_is_not_remembered(comfy_api, turn, monkeypatch) -> None:

@@ -100,11 +100,10 @@ def test_a_clip_is_split_into_windows_of_the_model(split) -> None:
     segments, count, info = split()
     assert count == 3
     assert [(s.start, s.num_frames) for s in segments.plan.segments] == [(0, 9), (9, 9), (13, 9)]
-    assert (
-        "3 segments of 9, overlap 0, in 1 shots" in info
-        and "segment 3: frames 14 to 22, shot 1" in info
-    )
-    assert split(overlap=4)[1] == 4 and split(length=5)[1] == 5
+    assert "3 segments of 9, overlap 0, in 1 shots" in info
+    assert "segment 3: frames 14 to 22, shot 1" in info
+    assert split(overlap=4)[1] == 4
+    assert split(length=5)[1] == 5
 
 
 def test_a_length_that_the_vae_cannot_take_names_its_neighbours(split) -> None:
@@ -127,9 +126,8 @@ def test_segments_stop_at_cuts_unless_asked_not_to(split) -> None:
 def test_a_large_clip_is_worked_on_at_the_models_number_of_pixels(split) -> None:
     wide = torch.zeros(3, 48, 83, 3)
     small, _, info = split(images=wide)
-    assert (
-        small.fitting(1).size == (16, 32) and "3 frames of 83x48: all kept, scaled to 32x16" in info
-    )
+    assert small.fitting(1).size == (16, 32)
+    assert "3 frames of 83x48: all kept, scaled to 32x16" in info
     assert split(images=wide, width=64, height=48, aspect="crop")[0].fitting(1).size == (48, 64)
     assert split(images=wide, aspect="pad")[0].fitting(1).size == (SIDE, SIDE)
 
@@ -168,12 +166,14 @@ def test_a_segment_comes_with_its_frames_and_its_memories(split, retrieve) -> No
     cache = remembered(retrieve, segments, 2)
     retrieval, frames, query, why = retrieve(segments, 3, cache)
     assert torch.equal(frames, clip()[13:22])
-    assert query.segment == segments.plan.segments[2] and query.descriptor_name == "built-in light"
+    assert query.segment == segments.plan.segments[2]
+    assert query.descriptor_name == "built-in light"
     assert [(r.entry.segment.idx, r.is_previous) for r in retrieval.ranked] == [
         (1, True),
         (0, False),
     ]
-    assert why.ndim == 4 and why.shape[-1] == 3
+    assert why.ndim == 4
+    assert why.shape[-1] == 3
     assert retrieve(segments, 1, cache)[0].ranked == ()
 
 
@@ -232,7 +232,8 @@ def test_a_cut_takes_each_frame_from_one_segment(split, stitch, vae) -> None:
     assert frames.shape == (NUM_FRAMES, SIDE, SIDE, 3)
     assert torch.equal(frames[:9], parts[0])
     # Segments 2 and 3 share frames 13 to 17 and meet in their middle.
-    assert torch.equal(frames[9:15], parts[1][:6]) and torch.equal(frames[16:], parts[2][3:])
+    assert torch.equal(frames[9:15], parts[1][:6])
+    assert torch.equal(frames[16:], parts[2][3:])
     assert video.get_components().frame_rate == Fraction(24000, 1001)
     assert video.get_frame_count() == NUM_FRAMES
 
@@ -297,8 +298,6 @@ def test_an_odd_size_comes_back_as_it_was(split, stitch) -> None:
     assert (
         output.result[0].get_components().images.shape == output.result[1].shape == (9, 33, 33, 3)
     )
-    assert (
-        "9 frames of 33x33" in output.ui.as_dict()["text"][0]
-        and "4:4:4" in output.ui.as_dict()["text"][0]
-    )
+    assert "9 frames of 33x33" in output.ui.as_dict()["text"][0]
+    assert "4:4:4" in output.ui.as_dict()["text"][0]
     assert stitch(segments, edited(segments), size="model").result[1].shape == (9, SIDE, SIDE, 3)

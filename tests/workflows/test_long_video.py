@@ -170,12 +170,12 @@ def test_a_killed_edit_goes_on_and_gives_what_an_undisturbed_one_gives(
     entry = server.api.run(graph.edit(clip.name))
     assert report_of(entry) == ["kept"] * 3 + ["new"] * 3
     after = entry_files(server.base_dir)
-    assert len(after) == NUM_SEGMENTS and {name: after[name] for name in files} == files
+    assert len(after) == NUM_SEGMENTS
+    assert {name: after[name] for name in files} == files
     resumed = saved_video(server, entry, tmp_path)
     loaded = load_session(server.base_dir / "output" / "memory_v2v" / SESSION)
-    assert loaded.skipped == () and [e.segment.idx for e in loaded.cache.entries] == list(
-        range(NUM_SEGMENTS)
-    )
+    assert loaded.skipped == ()
+    assert [e.segment.idx for e in loaded.cache.entries] == list(range(NUM_SEGMENTS))
 
     undisturbed = comfy_server.api.run(graph.edit(comfy_server.api.upload(clip)))
     assert report_of(undisturbed) == ["new"] * NUM_SEGMENTS
@@ -183,10 +183,12 @@ def test_a_killed_edit_goes_on_and_gives_what_an_undisturbed_one_gives(
     for one, other in zip(loaded.cache.entries, again.cache.entries, strict=True):
         assert torch.equal(one.latent, other.latent)
     whole = saved_video(comfy_server, undisturbed, tmp_path)
-    assert torch.equal(resumed.frames, whole.frames) and torch.equal(resumed.sound, whole.sound)
+    assert torch.equal(resumed.frames, whole.frames)
+    assert torch.equal(resumed.sound, whole.sound)
     source = read_video(clip)
     assert resumed.frames.shape == source.frames.shape == (NUM_FRAMES, 48, 80, 3)
-    assert resumed.rate == source.rate and torch.equal(resumed.sound, source.sound)
+    assert resumed.rate == source.rate
+    assert torch.equal(resumed.sound, source.sound)
 
 
 def test_redoing_a_segment_marks_what_saw_it_and_runs_once(
@@ -195,7 +197,8 @@ def test_redoing_a_segment_marks_what_saw_it_and_runs_once(
     _, server = killed
     server.api.run(graph.edit(clip.name))
     redone = server.api.run(graph.edit(clip.name, redo="3", redo_seed=5))
-    assert report_of(redone)[:3] == ["kept", "kept", "new"] and report_of(redone)[3] == "stale"
+    assert report_of(redone)[:3] == ["kept", "kept", "new"]
+    assert report_of(redone)[3] == "stale"
     again = server.api.run(
         graph.edit(clip.name, redo="3", redo_seed=5, crf=20)
     )  # a change, so that the node runs

@@ -86,7 +86,8 @@ class Graph:
 
 def saved(server, name: str) -> MemoryCache:
     loaded = load_session(server.base_dir / "output" / "memory_v2v" / name)
-    assert not loaded.skipped and not loaded.notices
+    assert not loaded.skipped
+    assert not loaded.notices
     return loaded.cache
 
 
@@ -151,7 +152,8 @@ def test_turns_of_yesterday_are_pinned_forgotten_and_branched(
     text = day_two.api.run(graph.managed("kitchen", action="pin", entry=first.entry_id[:8]))[
         "outputs"
     ]["session"]
-    assert f"turn 1  {first.entry_id[:8]}" in text["text"][0] and "pinned" in text["text"][0]
+    assert f"turn 1  {first.entry_id[:8]}" in text["text"][0]
+    assert "pinned" in text["text"][0]
     day_two.api.run(graph.managed("kitchen", action="forget", entry=second.entry_id[:8]))
     kept = saved(comfy_server, "kitchen")
     assert [(entry.turn, entry.is_pinned) for entry in kept.entries][:2] == [(1, True), (3, False)]
@@ -316,7 +318,8 @@ def test_a_clip_keeps_its_colours_count_rate_and_sound_there_and_back(
     shift = patch_shift(read_back(plain), patches.float())
     # Measured: 2.9 at most and 1.2 on average, as SaveVideo and SaveImage both round down to 8
     # bits.
-    assert float(shift.abs().max()) < 4 and float(shift.mean(0).abs().max()) < 1.5
+    assert float(shift.abs().max()) < 4
+    assert float(shift.mean(0).abs().max()) < 1.5
 
     fit = {"width": 288, "height": 288, "temporal_ratio": 4, "mode": "all frames", "aspect": "pad"}
     chain = {

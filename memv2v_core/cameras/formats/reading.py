@@ -1,4 +1,4 @@
-"""What all camera files need: their JSON, a pose out of 16 numbers, and errors that name the file."""
+"""What all camera files need: JSON, a pose of 16 numbers, and errors that name the file."""
 
 import json
 import math

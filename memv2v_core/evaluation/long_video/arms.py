@@ -87,7 +87,7 @@ class ClipHost:
             noise = self.noise(segment)
             if turn.latent_shape[1] != noise.shape[1]:
                 noise = noise[:, keyframe_of(noise.shape[1])]
-            sampler = BundleSampler(self.bundle, self.context, lambda turn: noise)
+            sampler = BundleSampler(self.bundle, self.context, lambda _turn: noise)
             self.finished[sight] = sampler(turn)
         return self.finished[sight]
 

@@ -84,13 +84,13 @@ def clip_looks(clip: LongClip, plan: SegmentPlan, edited: torch.Tensor) -> Looks
     ]
 
 
-def one_shot_measures(clip: LongClip, looks: Looks) -> Measures:
+def one_shot_measures(_clip: LongClip, looks: Looks) -> Measures:
     """How far all segments differ from each other."""
     colour, shape = difference_among(looks)
     return {"colour": colour, "shape": shape}
 
 
-def away_measures(clip: LongClip, looks: Looks) -> Measures:
+def away_measures(_clip: LongClip, looks: Looks) -> Measures:
     """How far the segments after the object's return differ from those before it left."""
     gone = [i for i, look in enumerate(looks) if look is None]
     return _across(looks[: gone[0]], looks[gone[-1] + 1 :])

@@ -81,7 +81,7 @@ class SceneTurns:
     def sample(self, turn: Turn, noise: torch.Tensor) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
         context = self.bundle.empty_context(1).to(self.source.device)
-        return sample_turn(turn, BundleSampler(self.bundle, context, lambda turn: noise))
+        return sample_turn(turn, BundleSampler(self.bundle, context, lambda _turn: noise))
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,8 +67,8 @@ class MemoryPatch:
         if tuple(noise.shape[1:]) != self.turn.latent_shape:
             raise ValueError(
                 f"the sampler's latent got {tuple(noise.shape[1:])} (channels, frames, height, "
-                f"width), wanted {self.turn.latent_shape} as source, memories and cameras; connect the "
-                "latent output of Apply Memory"
+                f"width), wanted {self.turn.latent_shape} as source, memories and cameras; connect "
+                "the latent output of Apply Memory"
             )
         guider = executor.class_obj
         model, device = guider.model_patcher.model, guider.model_patcher.load_device

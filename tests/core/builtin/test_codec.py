@@ -30,15 +30,14 @@ def codec() -> Codec:
 
 def test_the_basis_is_orthonormal_and_ordered():
     basis = fit_patch_basis(smooth_frames())
-    assert (
-        basis.directions.shape == (16, 192)
-        and basis.mean.shape == (192,)
-        and basis.scale.shape == (16,)
-    )
+    assert basis.directions.shape == (16, 192)
+    assert basis.mean.shape == (192,)
+    assert basis.scale.shape == (16,)
     torch.testing.assert_close(
         basis.directions @ basis.directions.T, torch.eye(16), atol=1e-5, rtol=0
     )
-    assert (basis.scale.diff() <= 0).all() and (basis.scale > 0).all()
+    assert (basis.scale.diff() <= 0).all()
+    assert (basis.scale > 0).all()
 
 
 def test_the_basis_rebuilds_patches_that_it_spans():

@@ -1,3 +1,6 @@
+import hashlib
+import struct
+
 import pytest
 import torch
 
@@ -14,10 +17,13 @@ def test_same_latent_and_camera_give_same_id(make_entry):
 
 
 def test_id_is_stable_over_versions(make_entry):
-    # data = b"torch.float32 (1, 1, 1, 1);" + bytes(4) data += b"torch.float64 (1, 4, 4);" +
-    # struct.pack("<16d", *[float(i % 5 == 0) for i in range(16)]) data += b"torch.float64 (1, 3,
-    # 3);" + struct.pack("<9d", *[float(i % 4 == 0) for i in range(9)])
-    # hashlib.sha256(data).hexdigest()[:32]
+    def part(name: str, numbers: list[float]) -> bytes:
+        return name.encode() + struct.pack(f"<{len(numbers)}d", *numbers)
+
+    data = b"torch.float32 (1, 1, 1, 1);" + bytes(4)
+    data += part("torch.float64 (1, 4, 4);", [float(i % 5 == 0) for i in range(16)])
+    data += part("torch.float64 (1, 3, 3);", [float(i % 4 == 0) for i in range(9)])
+    assert hashlib.sha256(data).hexdigest()[:32] == "ad32ce0b9ef4a1ec4231cc3f56bd1f5b"
     entry = make_entry(
         1, latent=torch.zeros(1, 1, 1, 1), camera=static_trajectory(1, torch.eye(3)), num_frames=1
     )

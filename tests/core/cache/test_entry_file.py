@@ -126,7 +126,7 @@ def test_entry_of_another_model_in_the_folder_is_named(saved, make_entry, tmp_pa
     folder, _ = saved
     other = make_entry(4, model_name="large")
     save_session(MemoryCache().append(other), tmp_path / "elsewhere")
-    os.replace(file_of(tmp_path / "elsewhere", other), file_of(folder, other))
+    file_of(tmp_path / "elsewhere", other).replace(file_of(folder, other))
     loaded = load_session(folder)
     assert turns(loaded.cache) == [1, 2, 3]
     assert "holds latents of model 'small', got one of 'large'" in loaded.skipped[0]

@@ -26,9 +26,8 @@ def test_a_lock_that_cannot_be_removed_does_not_stop_the_work(tmp_path, monkeypa
         raise PermissionError("in use")
 
     monkeypatch.setattr(atomic_files, "RETRY_S", 0.001)
-    with monkeypatch.context() as patch:
-        with FolderLock(tmp_path) as lock:
-            patch.setattr(Path, "unlink", blocked)
+    with monkeypatch.context() as patch, FolderLock(tmp_path) as lock:
+        patch.setattr(Path, "unlink", blocked)
     os.utime(lock.path, (1, 1))
     with FolderLock(tmp_path, timeout_s=1):
         assert lock.path.exists()
@@ -46,12 +45,9 @@ def test_a_lock_that_is_being_deleted_is_waited_for(tmp_path, monkeypatch):
 
 
 def test_lock_is_exclusive_and_released(tmp_path):
-    with (
-        FolderLock(tmp_path),
-        pytest.raises(TimeoutError, match=r"session.lock is held by another writer, waited 0.1 s"),
-    ):
-        with FolderLock(tmp_path, timeout_s=0.1):
-            pass
+    waited = r"session.lock is held by another writer, waited 0.1 s"
+    with FolderLock(tmp_path), pytest.raises(TimeoutError, match=waited):
+        FolderLock(tmp_path, timeout_s=0.1).__enter__()
     assert not (tmp_path / LOCK_NAME).exists()
     with FolderLock(tmp_path, timeout_s=0.1):
         pass

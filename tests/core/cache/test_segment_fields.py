@@ -35,7 +35,8 @@ def segment_entry(make_entry) -> MemoryEntry:
 def test_fields_return_from_disk(segment_entry, tmp_path):
     write_entry(tmp_path, segment_entry)
     read = read_entry(file_of(tmp_path, segment_entry))
-    assert read.segment == Segment(3, 27, 5, 1) and read.segment.stop == 32
+    assert read.segment == Segment(3, 27, 5, 1)
+    assert read.segment.stop == 32
     assert read.memory_ids == ("0" * 32, "ab" * 16)
     assert (read.recipe, read.descriptor_name) == ("sha256 of all else", "built-in light")
     assert torch.equal(read.source_descriptor, segment_entry.source_descriptor)
@@ -45,7 +46,9 @@ def test_fields_return_where_there_is_no_segment(make_entry, tmp_path):
     entry = make_entry(1, memory_ids=("1" * 32,))
     write_entry(tmp_path, entry)
     read = read_entry(file_of(tmp_path, entry))
-    assert read.segment is None and read.memory_ids == ("1" * 32,) and read.recipe == ""
+    assert read.segment is None
+    assert read.memory_ids == ("1" * 32,)
+    assert read.recipe == ""
 
 
 def test_entry_of_a_turn_is_written_as_before(make_entry, tmp_path):
@@ -123,9 +126,8 @@ def test_equal_latents_of_two_places_or_recipes_are_two_entries(make_entry, segm
         "memory_ids": segment_entry.memory_ids,
     }
     other = make_entry(2, **{**fields, **change})
-    assert (
-        torch.equal(other.latent, segment_entry.latent) and other.entry_id != segment_entry.entry_id
-    )
+    assert torch.equal(other.latent, segment_entry.latent)
+    assert other.entry_id != segment_entry.entry_id
 
 
 def test_still_video_keeps_every_segment_in_its_session(make_entry, tmp_path):
@@ -134,7 +136,8 @@ def test_still_video_keeps_every_segment_in_its_session(make_entry, tmp_path):
         cache = cache.append(make_entry(idx + 1, seed=7, segment=Segment(idx, idx * 5, 5)))
     save_session(cache, tmp_path / "room")
     loaded = load_session(tmp_path / "room")
-    assert loaded.skipped == () and [entry.segment.idx for entry in loaded.cache.entries] == [
+    assert loaded.skipped == ()
+    assert [entry.segment.idx for entry in loaded.cache.entries] == [
         0,
         1,
         2,

@@ -1,5 +1,4 @@
 import json
-import os
 import threading
 from pathlib import Path
 
@@ -120,7 +119,7 @@ def test_kill_between_temporary_file_and_rename_loses_nothing(
 ):
     folder, cache = saved
     grown = cache.append(make_entry(4)).append(make_entry(5))
-    replace, renamed = os.replace, []
+    replace, renamed = Path.replace, []
 
     def die(old: object, new: object) -> None:
         if len(renamed) == num_renames:
@@ -128,9 +127,10 @@ def test_kill_between_temporary_file_and_rename_loses_nothing(
         renamed.append(new)
         replace(old, new)
 
-    with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(os, "replace", die)
-        save_session(grown, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        with pytest.raises(Crash):
+            save_session(grown, folder)
     loaded = load_session(folder)
     assert turns(loaded.cache) == [1, 2, 3, 4, 5][: 3 + num_renames]
     assert loaded.skipped == ()

@@ -79,7 +79,8 @@ def test_easings_run_from_start_to_end():
     assert set(middle) == set(EASINGS)
     for easing, expected in middle.items():
         progress = preset_progress(PresetConfig("pan_left", 20.0, 5, easing=easing))
-        assert progress[0] == 0.0 and progress[-1] == 1.0
+        assert progress[0] == 0.0
+        assert progress[-1] == 1.0
         assert progress[2] == pytest.approx(expected, abs=1e-6)
         assert list(progress) == sorted(progress)
 
@@ -111,7 +112,8 @@ def test_sweep_reaches_its_amplitude_on_both_sides_for_any_length():
     )
     for num_frames in range(4, 40):
         progress = preset_progress(PresetConfig("sweep", 20.0, num_frames))
-        assert min(progress) == -1.0 and progress[-1] == 1.0
+        assert min(progress) == -1.0
+        assert progress[-1] == 1.0
 
 
 def test_sweep_goes_left_first():

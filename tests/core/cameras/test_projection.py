@@ -163,7 +163,8 @@ def test_nothing_is_known_of_a_view_backwards():
 def test_warp_passes_gradients_to_the_video():
     video = torch.rand(4, 3, 8, 8, requires_grad=True)
     warp_by_rotation(video, moving("static", 0.0), moving("pan_left", 5.0))[0].sum().backward()
-    assert video.grad is not None and video.grad.abs().sum() > 0
+    assert video.grad is not None
+    assert video.grad.abs().sum() > 0
 
 
 def test_warp_refuses_cameras_that_do_not_share_a_centre():
@@ -187,7 +188,8 @@ def test_seen_mask_has_the_width_that_the_angle_leaves():
     lens = intrinsics_matrix(0.5, 0.5)
     viewer = moving("pan_left", 45.0, 2, lens)
     mask = seen_mask(viewer, static_trajectory(3, lens), 1, 8)
-    assert mask.shape == (2, 1, 1, 8) and mask.dtype == torch.bool
+    assert mask.shape == (2, 1, 1, 8)
+    assert mask.dtype == torch.bool
     assert mask[0, 0, 0].all()
     assert mask[1, 0, 0].tolist() == [False] * 4 + [True] * 4
 
@@ -200,7 +202,8 @@ def test_seen_mask_joins_all_frames_of_the_observers():
         lens.expand(2, 3, 3),
     )
     alone = [seen_mask(viewer, observers.frames((idx,)), 8, 8) for idx in (0, 1)]
-    assert not alone[0].all() and not alone[1].all()
+    assert not alone[0].all()
+    assert not alone[1].all()
     assert torch.equal(seen_mask(viewer, observers, 8, 8), alone[0] | alone[1])
 
 

@@ -33,9 +33,9 @@ def levels(plan: SegmentPlan) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "length, overlap", [(5, 0), (9, 0), (9, 1), (9, 4), (9, 8), (17, 16), (49, 5)]
+    ("length", "overlap"), [(5, 0), (9, 0), (9, 1), (9, 4), (9, 8), (17, 16), (49, 5)]
 )
-@pytest.mark.parametrize("mode, shots", list(itertools.product(["cut", "cross_fade"], SHOTS)))
+@pytest.mark.parametrize(("mode", "shots"), list(itertools.product(["cut", "cross_fade"], SHOTS)))
 def test_segments_of_the_video_itself_give_the_very_video(length, overlap, mode, shots):
     frames = video(50)
     plan = plan_segments(50, length, overlap, 4, shots)
@@ -60,7 +60,8 @@ def test_cross_fade_rises_evenly_over_the_overlap_alone():
 def test_nothing_is_mixed_across_a_cut():
     plan = plan_segments(30, 9, 4, 4, [(0, 9), (9, 30)])
     result = torch.cat(list(stitch(plan, levels(plan))))[:, 0, 0, 0]
-    assert result[:14].tolist() == [0.0] * 9 + [1.0] * 5 and 1.0 < float(result[14]) < 2.0
+    assert result[:14].tolist() == [0.0] * 9 + [1.0] * 5
+    assert 1.0 < float(result[14]) < 2.0
 
 
 def test_frames_leave_as_soon_as_no_later_segment_changes_them():
@@ -69,7 +70,8 @@ def test_frames_leave_as_soon_as_no_later_segment_changes_them():
     counts = []
     for piece in pieces(plan, video(30)):
         counts.append(len(stitcher.add(piece)))
-    assert counts == [7, 7, 7, 9] and stitcher.is_complete
+    assert counts == [7, 7, 7, 9]
+    assert stitcher.is_complete
 
 
 @pytest.mark.parametrize("mode", ["cut", "cross_fade"])
@@ -87,14 +89,16 @@ def test_a_segment_is_let_go_once_the_next_is_stitched(mode):
     for finished in stitch(plan, edited(), StitchConfig(mode)):
         total += len(finished)
         most = max(most, sum(reference() is not None for reference in alive))
-    assert total == 400 and most <= 2
+    assert total == 400
+    assert most <= 2
 
 
 def test_padded_frames_are_left_out():
     plan = plan_segments(6, 9, 0, 4)
     frames = video(6)
     (padded,) = pieces(plan, frames)
-    assert len(padded) == 9 and torch.equal(torch.cat(list(stitch(plan, [padded]))), frames)
+    assert len(padded) == 9
+    assert torch.equal(torch.cat(list(stitch(plan, [padded]))), frames)
 
 
 def test_colours_follow_the_segment_before():
@@ -113,7 +117,8 @@ def test_matching_equal_colours_changes_less_than_a_step_of_eight_bits():
     matched = torch.cat(
         list(stitch(plan, pieces(plan, frames), StitchConfig("cross_fade", match_colours=True)))
     )
-    assert matched.shape == frames.shape and float((matched - frames).abs().max()) < 1 / 512
+    assert matched.shape == frames.shape
+    assert float((matched - frames).abs().max()) < 1 / 512
 
 
 def test_colours_start_anew_at_a_cut_and_flat_segments_are_only_shifted():

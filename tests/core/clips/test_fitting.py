@@ -28,13 +28,12 @@ def test_every_frame_comes_back_bit_equal(num_source: int, temporal_ratio: int) 
     frames = clip(num_source, 16, 32)
     plan = plan_fitting(num_source, (16, 32), (16, 32), None, temporal_ratio, "crop")
     fitted = fit_frames(frames, plan)
-    assert (len(fitted) - 1) % temporal_ratio == 0 and 0 <= len(
-        fitted
-    ) - num_source < temporal_ratio
+    assert (len(fitted) - 1) % temporal_ratio == 0
+    assert 0 <= len(fitted) - num_source < temporal_ratio
     assert torch.equal(restore_frames(fitted, plan, every_frame=True, original_size=False), frames)
 
 
-@pytest.mark.parametrize("num_source, num_frames", [(1, 5), (7, 5), (81, 9), (100, 81), (3, 9)])
+@pytest.mark.parametrize(("num_source", "num_frames"), [(1, 5), (7, 5), (81, 9), (100, 81), (3, 9)])
 def test_picked_frames_are_held_to_exactly_the_count_that_came_in(
     num_source: int, num_frames: int
 ) -> None:
@@ -66,7 +65,7 @@ SIZES = [(480, 832), (832, 480), (480, 480), (101, 75), (64, 1000)]
 
 
 @pytest.mark.parametrize(
-    "source, aspect", list(itertools.product(SIZES, ["crop", "pad", "stretch", "keep"]))
+    ("source", "aspect"), list(itertools.product(SIZES, ["crop", "pad", "stretch", "keep"]))
 )
 def test_sizes_of_every_aspect(source: tuple[int, int], aspect: str) -> None:
     plan = plan_fitting(1, source, (128, 208), None, 1, aspect)
@@ -77,9 +76,8 @@ def test_sizes_of_every_aspect(source: tuple[int, int], aspect: str) -> None:
     cut = restore_frames(fitted, plan, every_frame=True, original_size=False)
     assert tuple(cut.shape[-2:]) == plan.content
     if aspect == "keep":
-        assert (
-            plan.size[0] * plan.size[1] <= 128 * 208 and plan.size[0] % 16 == plan.size[1] % 16 == 0
-        )
+        assert plan.size[0] * plan.size[1] <= 128 * 208
+        assert plan.size[0] % 16 == plan.size[1] % 16 == 0
     else:
         assert plan.size == (128, 208)
     if aspect != "crop":
@@ -112,9 +110,8 @@ def test_an_upscaled_edit_is_cut_at_its_own_scale() -> None:
         .repeat_interleave(2, -2)
     )
     restored = restore_frames(upscaled, plan, every_frame=True, original_size=False)
-    assert restored.shape == (2, 3, 64, 128) and torch.equal(
-        restored, torch.full_like(restored, 0.5)
-    )
+    assert restored.shape == (2, 3, 64, 128)
+    assert torch.equal(restored, torch.full_like(restored, 0.5))
 
 
 @pytest.mark.parametrize("aspect", ["crop", "pad", "stretch", "keep"])

@@ -38,7 +38,7 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.parametrize("length, overlap", LENGTHS)
+@pytest.mark.parametrize(("length", "overlap"), LENGTHS)
 @pytest.mark.parametrize("shots", SHOTS)
 def test_every_frame_is_held_and_owned_once(length, overlap, shots):
     num_frames = 50
@@ -52,12 +52,13 @@ def test_every_frame_is_held_and_owned_once(length, overlap, shots):
     for segment, (start, stop) in zip(plan.segments, owned, strict=True):
         assert segment.start <= start < stop <= segment.stop
         shot = (shots or [(0, num_frames)])[segment.shot]
-        assert shot[0] <= segment.start and segment.stop <= shot[1]
+        assert shot[0] <= segment.start
+        assert segment.stop <= shot[1]
         assert segment.num_frames == min(length, shot[1] - shot[0])
 
 
 @pytest.mark.parametrize(
-    "num_frames, length, overlap", [(50, 9, 4), (50, 17, 16), (41, 9, 1), (10, 9, 0)]
+    ("num_frames", "length", "overlap"), [(50, 9, 4), (50, 17, 16), (41, 9, 1), (10, 9, 0)]
 )
 def test_neighbours_hand_over_in_the_middle_of_what_they_share(num_frames, length, overlap):
     plan = plan_segments(num_frames, length, overlap, 4)
@@ -65,9 +66,11 @@ def test_neighbours_hand_over_in_the_middle_of_what_they_share(num_frames, lengt
         assert segment.stop - following.start >= overlap
         start, stop = plan.handover(segment.idx)
         assert stop - start == overlap
-        assert following.start <= start and stop <= segment.stop
+        assert following.start <= start
+        assert stop <= segment.stop
         assert abs((start - following.start) - (segment.stop - stop)) <= 1
-    assert plan.handover(len(plan.segments) - 1) is None and plan.handover(-1) is None
+    assert plan.handover(len(plan.segments) - 1) is None
+    assert plan.handover(-1) is None
 
 
 def test_nothing_hands_over_across_a_cut():

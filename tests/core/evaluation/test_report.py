@@ -60,7 +60,8 @@ def test_an_evaluation_runs_end_to_end_and_repeats_itself(bundle) -> None:
     assert read["num_scenes"] == len(read["scenes"]) == 3
     assert {claim["num_scenes"] for claim in read["claims"]} == {2, 3}
     assert all(claim["value"] is not None for claim in read["claims"])
-    assert "unseen_mae_merge" in read["scenes"][1] and "unseen_mae_merge" not in read["scenes"][2]
+    assert "unseen_mae_merge" in read["scenes"][1]
+    assert "unseen_mae_merge" not in read["scenes"][2]
     again = evaluate(bundle, num_scenes=2, num_detail_scenes=2)
     assert again.scenes[0]["unseen_mae_memory"] == pytest.approx(
         evaluation.scenes[0]["unseen_mae_memory"], abs=1e-4

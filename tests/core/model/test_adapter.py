@@ -84,7 +84,7 @@ def test_ops_supply_the_layers():
 
     class CountingOps:
         @staticmethod
-        def Linear(*args: int, **kwargs: bool) -> torch.nn.Module:  # noqa: N802
+        def Linear(*args: int, **kwargs: bool) -> torch.nn.Module:
             made.append("Linear")
             return torch.nn.Linear(*args, **kwargs)
 

@@ -16,8 +16,10 @@ def path(num_frames: int = 3) -> CameraTrajectory:
 def test_poses_are_the_twelve_numbers_relative_to_the_references_first_frame():
     target, source = path().frames((1, 2)), path()
     cameras = FrameCameras.from_trajectory(target, source)
-    assert cameras.c2w.shape == (1, 2, 4, 4) and cameras.intrinsics.shape == (1, 2, 3, 3)
-    assert cameras.poses().shape == (1, 2, 12) and cameras.poses().dtype == torch.float32
+    assert cameras.c2w.shape == (1, 2, 4, 4)
+    assert cameras.intrinsics.shape == (1, 2, 3, 3)
+    assert cameras.poses().shape == (1, 2, 12)
+    assert cameras.poses().dtype == torch.float32
     torch.testing.assert_close(cameras.poses()[0], pose_vectors(target, source))
     identity = FrameCameras.from_trajectory(source, source).poses()[0, 0]
     torch.testing.assert_close(identity, torch.tensor([1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]))

@@ -47,8 +47,10 @@ def test_embedding_time_takes_one_or_many_timesteps_a_row(dit: WanTransformer3DM
     view = DiffusersView(dit)
     many, many_modulation = view.embed_time(torch.tensor([[5.0, 500.0], [500.0, 5.0]]))
     one, one_modulation = view.embed_time(torch.tensor([5.0, 500.0]))
-    assert many.shape == (2, 2, 96) and many_modulation.shape == (2, 2, 6, 96)
-    assert one.shape == (2, 1, 96) and one_modulation.shape == (2, 1, 6, 96)
+    assert many.shape == (2, 2, 96)
+    assert many_modulation.shape == (2, 2, 6, 96)
+    assert one.shape == (2, 1, 96)
+    assert one_modulation.shape == (2, 1, 6, 96)
     torch.testing.assert_close(many[0], one[:, 0])
     torch.testing.assert_close(many_modulation[1].flip(0), one_modulation[:, 0])
 
@@ -58,10 +60,8 @@ def test_a_half_precision_model_agrees_with_its_own_forward(
 ):
     dit.save_pretrained(tmp_path)
     half = WanTransformer3DModel.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
-    assert (
-        half.scale_shift_table.dtype == torch.float32
-        and half.proj_out.weight.dtype == torch.bfloat16
-    )
+    assert half.scale_shift_table.dtype == torch.float32
+    assert half.proj_out.weight.dtype == torch.bfloat16
     generator = torch.Generator().manual_seed(2)
     latent, text = (
         torch.randn(1, 16, 2, 8, 8, generator=generator),

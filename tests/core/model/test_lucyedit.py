@@ -32,12 +32,14 @@ def test_the_pipeline_gives_noise_then_the_normalised_source_and_one_time_to_eve
         torch.linspace(0.5, 2, 48).view(48, 1, 1, 1),
     )
     for call, (given, output) in enumerate(lucyedit_run.calls):
-        assert given["hidden_states"].shape == (1, 96, 3, 4, 6) and output.shape == (1, 48, 3, 4, 6)
+        assert given["hidden_states"].shape == (1, 96, 3, 4, 6)
+        assert output.shape == (1, 48, 3, 4, 6)
         torch.testing.assert_close(given["hidden_states"][:, 48:], (encoded - mean) / std)
         time = lucyedit_run.calls[2 * (call // 2)][0]["timestep"][0, 0]
         assert torch.equal(given["timestep"], time.expand(1, NUM_TOKENS))
     first, second = (lucyedit_run.calls[call][0]["timestep"][0, 0].item() for call in (0, 2))
-    assert first == 1000 and 0 < second < 1000
+    assert first == 1000
+    assert 0 < second < 1000
 
 
 @pytest.mark.parametrize("call", range(4))

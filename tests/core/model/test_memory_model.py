@@ -75,7 +75,8 @@ def test_a_window_is_a_video_of_its_own_with_its_own_frames_and_cameras(
     window = window_inputs(inputs, 3, (1, 2), (1, 2))
     source, first, second = window.streams
     assert source.frame_indices == (2, 3)
-    assert first.frame_indices == (4, 5, 6) and second.frame_indices == (4, 5, 6, 7)
+    assert first.frame_indices == (4, 5, 6)
+    assert second.frame_indices == (4, 5, 6, 7)
     assert torch.equal(source.latent, inputs.streams[0].latent[:, :, 1:])
     assert torch.equal(source.cameras.c2w, inputs.streams[0].cameras.c2w[:, 1:])
     assert torch.equal(window.target_cameras.c2w, inputs.target_cameras.c2w[:, 1:])
@@ -147,7 +148,8 @@ def test_gradients_reach_every_adapter_parameter(
     adapter = make_adapter(has_rays=True)
     forward(adapter, inputs).square().mean().backward()
     for name, parameter in adapter.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
 
 
 def test_gradients_reach_the_memories_and_the_target(
@@ -159,7 +161,8 @@ def test_gradients_reach_the_memories_and_the_target(
     )
     forward(adapter, replace(inputs, streams=streams), noisy=noisy).square().mean().backward()
     for tensor in (noisy, *(stream.latent for stream in streams)):
-        assert tensor.grad is not None and tensor.grad.abs().max() > 0
+        assert tensor.grad is not None
+        assert tensor.grad.abs().max() > 0
 
 
 # Cameras: Eq. 16 and Eq. 17

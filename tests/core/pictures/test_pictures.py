@@ -45,7 +45,8 @@ def has_colour(picture: torch.Tensor, colour: tuple[int, int, int]) -> bool:
 def test_every_motion_can_be_drawn(motion: str) -> None:
     for plane in PLANES:
         picture = draw_plane(plane, path(motion), static_trajectory(5, LENS), side_px=120)
-        assert picture.shape == (120, 120, 3) and picture.isfinite().all()
+        assert picture.shape == (120, 120, 3)
+        assert picture.isfinite().all()
         assert has_colour(picture, END)
 
 
@@ -76,9 +77,8 @@ def test_path_comes_back_from_the_numbers_that_condition_the_model() -> None:
     view, source = path("orbit_left", 50.0), path("pan_right", 10.0)
     again = path_from_poses(pose_vectors(view, source), view.intrinsics)
     assert torch.allclose(again.c2w, view.relative_to(source).c2w, atol=1e-6)
-    assert "turning up to 50.0 degrees" in path_summary(
-        again
-    ) and "lens 60.0 degrees" in path_summary(again)
+    assert "turning up to 50.0 degrees" in path_summary(again)
+    assert "lens 60.0 degrees" in path_summary(again)
     assert f"moving up to {2 * math.sin(math.radians(25)):.3g} pose units" in path_summary(again)
 
 
@@ -86,7 +86,8 @@ def test_path_picture_is_drawn_with_and_without_source() -> None:
     view = path("sweep")
     with_source = draw_path(pose_vectors(view, view), view.intrinsics, static_trajectory(5, LENS))
     without = draw_path(pose_vectors(view, view), view.intrinsics)
-    assert with_source.shape == without.shape and not torch.equal(with_source, without)
+    assert with_source.shape == without.shape
+    assert not torch.equal(with_source, without)
 
 
 def test_retrieval_picture_has_a_row_for_every_candidate() -> None:
@@ -120,5 +121,6 @@ def test_stacked_pictures_keep_their_pixels() -> None:
         stack_pictures([white, white], gap=3),
         stack_pictures([white, white], gap=3, is_row=True),
     )
-    assert column.shape == (7, 4, 3) and row.shape == (2, 11, 3)
+    assert column.shape == (7, 4, 3)
+    assert row.shape == (2, 11, 3)
     assert torch.allclose(column[2:5], torch.tensor(BACKGROUND) / 255)

@@ -42,7 +42,8 @@ def test_default_threshold_keeps_shots_apart():
 def test_light_descriptor_is_of_length_one_at_any_size_and_count():
     for shape in ((1, 3, 17, 33), (9, 3, 96, 96), (2, 3, 200, 300)):
         descriptor = light_descriptor(torch.rand(shape, generator=torch.Generator().manual_seed(0)))
-        assert descriptor.shape == (581,) and descriptor.dtype == torch.float32
+        assert descriptor.shape == (581,)
+        assert descriptor.dtype == torch.float32
         assert float(descriptor.norm()) == pytest.approx(1.0, abs=1e-5)
     assert torch.isfinite(light_descriptor(torch.zeros(2, 3, 32, 32))).all()
 
@@ -106,11 +107,9 @@ def test_dino_descriptor_is_what_transformers_makes_of_the_frames(dino_folder, s
     with torch.no_grad():
         hidden = Dinov2Model.from_pretrained(dino_folder)(wanted_pixels).last_hidden_state
     descriptor = DinoDescriptor(dino_folder)(frames)
-    assert (
-        descriptor.shape == (32,)
-        and descriptor.dtype == torch.float32
-        and not descriptor.requires_grad
-    )
+    assert descriptor.shape == (32,)
+    assert descriptor.dtype == torch.float32
+    assert not descriptor.requires_grad
     wanted = hidden[:, 0].mean(dim=0)
     assert float((descriptor - wanted).norm() / wanted.norm()) < 2e-3
 
@@ -129,7 +128,8 @@ def test_published_widths_have_their_names(tmp_path):
     )
     transformers.Dinov2Model(config).save_pretrained(tmp_path / "dinov2-small")
     loaded = load_descriptor("dinov2-small", [tmp_path / "none", tmp_path])
-    assert loaded.name == "dinov2-small" and loaded(torch.rand(1, 3, 32, 32)).shape == (384,)
+    assert loaded.name == "dinov2-small"
+    assert loaded(torch.rand(1, 3, 32, 32)).shape == (384,)
     (tmp_path / "dinov2-small").rename(tmp_path / "dinov2-large")
     with pytest.raises(ValueError, match="dinov2-large holds dinov2-small, wanted dinov2-large"):
         load_descriptor("dinov2-large", [tmp_path])
@@ -138,13 +138,14 @@ def test_published_widths_have_their_names(tmp_path):
 def test_light_needs_nothing():
     loaded = load_descriptor(LIGHT, [])
     frames = clip(1, 0)
-    assert loaded.name == LIGHT and torch.equal(loaded(frames), light_descriptor(frames))
+    assert loaded.name == LIGHT
+    assert torch.equal(loaded(frames), light_descriptor(frames))
 
 
 def test_missing_weights_are_named_with_file_source_and_folder(tmp_path):
     (tmp_path / "dinov2-base").mkdir()
     (tmp_path / "dinov2-base" / "config.json").write_text("{}")
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="dinov2-base") as caught:
         load_descriptor("dinov2-base", [tmp_path, tmp_path / "other"])
     told = str(caught.value)
     for part in (

@@ -83,7 +83,8 @@ def test_without_shots_the_ranking_is_the_papers(recent_first, seed):
     found = retrieve_by_similarity(cache, descriptors[8], LIGHT, Segment(8, 40, 5, 2), 3, config)
     pi, sim = algorithm_2(descriptors[8], descriptors[:8], recent_first)
     both = (*found.ranked, *found.rejected)
-    assert [idx + 1 for idx in idxs(both)] == pi and len(found.ranked) == 3
+    assert [idx + 1 for idx in idxs(both)] == pi
+    assert len(found.ranked) == 3
     assert [item.score for item in both] == pytest.approx(sim, abs=1e-6)
     assert found.query is None
     assert [item.entry.segment.idx for item in both if item.is_previous] == [7]
@@ -92,7 +93,8 @@ def test_without_shots_the_ranking_is_the_papers(recent_first, seed):
 def test_previous_segment_comes_first_within_its_shot():
     cache = cache_of(entry(0, towards(5)), entry(1, towards(2)), entry(2, towards(60)))
     found = retrieve_by_similarity(cache, towards(0), LIGHT, Segment(3, 15, 5), 2)
-    assert idxs(found.ranked) == [2, 1] and idxs(found.rejected) == [0]
+    assert idxs(found.ranked) == [2, 1]
+    assert idxs(found.rejected) == [0]
     assert [item.is_previous for item in found.ranked] == [True, False]
     assert found.ranked[0].score == pytest.approx(0.5)
     assert rank(
@@ -104,7 +106,8 @@ def test_a_new_shot_gets_no_memory_of_one_that_it_does_not_resemble():
     cache = cache_of(entry(0, towards(80)), entry(1, towards(70)))
     target = Segment(2, 10, 5, shot=1)
     found = retrieve_by_similarity(cache, towards(0), LIGHT, target, 3)
-    assert found.ranked == () and idxs(found.rejected) == [1, 0]
+    assert found.ranked == ()
+    assert idxs(found.rejected) == [1, 0]
     assert rank(cache, target, 3, PAPER) == [1, 0]  # what leaks in Fig. 18
 
 
@@ -116,7 +119,8 @@ def test_a_return_to_an_earlier_shot_finds_it_again():
         entry(3, towards(80), 1),
     )
     found = retrieve_by_similarity(cache, towards(0), LIGHT, Segment(4, 20, 5, shot=2), 3)
-    assert idxs(found.ranked) == [1, 0] and idxs(found.rejected) == [3, 2]
+    assert idxs(found.ranked) == [1, 0]
+    assert idxs(found.rejected) == [3, 2]
     assert not any(item.is_previous for item in found.ranked)
     assert rank(cache, Segment(4, 20, 5, shot=2), 3, PAPER) == [3, 1, 0]
 
@@ -150,9 +154,8 @@ def test_only_earlier_segments_count():
     )
     assert rank(cache, Segment(2, 10, 5), 9) == [1, 0]
     assert rank(cache, Segment(2, 10, 5), 0) == []
-    assert (
-        rank(cache, Segment(0, 0, 5), 9) == [] and rank(MemoryCache(), Segment(4, 20, 5), 9) == []
-    )
+    assert rank(cache, Segment(0, 0, 5), 9) == []
+    assert rank(MemoryCache(), Segment(4, 20, 5), 9) == []
 
 
 def test_the_newest_take_of_a_segment_counts_unless_one_is_pinned():

@@ -43,7 +43,8 @@ def turns(ranked: tuple[RankedEntry, ...]) -> list[int]:
 def test_entries_rank_by_what_they_share_with_the_query():
     cache = cache_of(entry(1, pan(5.0)), entry(2, pan(30.0)), entry(3, pan(15.0)))
     retrieval = retrieve_by_fov(cache, make_preset(QUERY), 2)
-    assert turns(retrieval.ranked) == [2, 3] and turns(retrieval.rejected) == [1]
+    assert turns(retrieval.ranked) == [2, 3]
+    assert turns(retrieval.rejected) == [1]
     best = retrieval.ranked[0]
     assert (best.score, best.overlap, best.contain) == (1.0, 1.0, 1.0)
     assert [made.turn for made in retrieval.entries] == [2, 3]
@@ -53,7 +54,8 @@ def test_entries_rank_by_what_they_share_with_the_query():
 def test_ties_go_to_the_newer_entry():
     cache = cache_of(*(entry(turn, pan(20.0)) for turn in (1, 2, 3)))
     retrieval = retrieve_by_fov(cache, make_preset(QUERY), 2)
-    assert turns(retrieval.ranked) == [3, 2] and turns(retrieval.rejected) == [1]
+    assert turns(retrieval.ranked) == [3, 2]
+    assert turns(retrieval.rejected) == [1]
 
 
 def test_pinned_entries_are_chosen_and_keep_their_place_in_the_order():
@@ -67,19 +69,22 @@ def test_more_pins_than_k_are_all_chosen():
         entry(1, pan(5.0), is_pinned=True), entry(2, pan(30.0)), entry(3, pan(15.0), is_pinned=True)
     )
     retrieval = retrieve_by_fov(cache, make_preset(QUERY), 1)
-    assert turns(retrieval.ranked) == [3, 1] and turns(retrieval.rejected) == [2]
+    assert turns(retrieval.ranked) == [3, 1]
+    assert turns(retrieval.rejected) == [2]
 
 
 def test_an_empty_cache_gives_an_empty_retrieval():
     retrieval = retrieve_by_fov(MemoryCache(), make_preset(QUERY), 3)
-    assert retrieval.ranked == () and retrieval.rejected == ()
+    assert retrieval.ranked == ()
+    assert retrieval.rejected == ()
 
 
 def test_k_larger_than_the_cache_takes_all_and_zero_takes_none():
     cache = cache_of(entry(1, pan(5.0)), entry(2, pan(30.0)))
     assert turns(retrieve_by_fov(cache, make_preset(QUERY), 9).ranked) == [2, 1]
     retrieval = retrieve_by_fov(cache, make_preset(QUERY), 0)
-    assert retrieval.ranked == () and turns(retrieval.rejected) == [2, 1]
+    assert retrieval.ranked == ()
+    assert turns(retrieval.rejected) == [2, 1]
 
 
 def test_frames_that_padded_a_video_do_not_count():
@@ -103,7 +108,8 @@ def test_choose_serves_scores_of_any_origin():
         RankedEntry(entry(turn, pan(10.0)), score) for turn, score in ((1, 0.2), (2, 0.9), (3, 0.5))
     ]
     ranked, rejected = choose(candidates, 1)
-    assert turns(ranked) == [2] and turns(rejected) == [3, 1]
+    assert turns(ranked) == [2]
+    assert turns(rejected) == [3, 1]
 
 
 def test_negative_k_is_refused():
@@ -114,6 +120,8 @@ def test_negative_k_is_refused():
 def test_the_newest_entries_come_first_where_no_camera_chooses():
     cache = cache_of(*(entry(turn, pan(5.0), is_pinned=turn == 1) for turn in (1, 2, 3, 4)))
     retrieval = retrieve_recent(cache, 2)
-    assert turns(retrieval.ranked) == [4, 1] and turns(retrieval.rejected) == [3, 2]
-    assert retrieval.query is None and [item.score for item in retrieval.ranked] == [1.0, 0.25]
+    assert turns(retrieval.ranked) == [4, 1]
+    assert turns(retrieval.rejected) == [3, 2]
+    assert retrieval.query is None
+    assert [item.score for item in retrieval.ranked] == [1.0, 0.25]
     assert retrieve_recent(MemoryCache(), 2).ranked == ()

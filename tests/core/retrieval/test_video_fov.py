@@ -148,7 +148,8 @@ def test_the_world_may_be_turned_and_moved_without_changing_scores():
 def test_a_longer_pan_contains_a_shorter_one():
     short, long = (make_preset(PresetConfig("pan_left", angle, 9)) for angle in (15.0, 30.0))
     of_short, of_long = video_fov_scores(short, [long])[0], video_fov_scores(long, [short])[0]
-    assert of_short.contain == 1.0 and of_short.overlap < 1.0
+    assert of_short.contain == 1.0
+    assert of_short.overlap < 1.0
     assert of_long.contain == of_long.overlap == of_short.overlap
     assert of_short.score == 0.5 * of_short.overlap + 0.5
 
@@ -165,10 +166,13 @@ def test_share_of_the_sphere_is_that_of_the_lens():
     # A view of 90 x 90 degrees is one face of a cube; theta and phi weigh it as the grid does, so
     # count by hand.
     mask = video_fov_mask(static_trajectory(1, intrinsics_matrix(0.5, 0.5)), static_trajectory(1))
-    assert mask.shape == (180, 360) and mask.dtype == torch.bool
+    assert mask.shape == (180, 360)
+    assert mask.dtype == torch.bool
     middle_row, middle_column = mask[90], mask[:, 180]
-    assert int(middle_row.sum()) == 90 and middle_row[135:225].all()
-    assert int(middle_column.sum()) == 90 and middle_column[45:135].all()
+    assert int(middle_row.sum()) == 90
+    assert middle_row[135:225].all()
+    assert int(middle_column.sum()) == 90
+    assert middle_column[45:135].all()
 
 
 def test_panorama_shows_left_on_the_left_and_up_on_top():
@@ -182,7 +186,8 @@ def test_panorama_shows_left_on_the_left_and_up_on_top():
     assert shift("static") == (0, 0)
     assert shift("pan_left") == (0, -20)
     assert shift("pan_right") == (0, 20)
-    assert shift("tilt_up")[0] < -15 and shift("tilt_down")[0] > 15
+    assert shift("tilt_up")[0] < -15
+    assert shift("tilt_down")[0] > 15
 
 
 def test_candidates_keep_their_order_and_may_be_none():

@@ -83,12 +83,11 @@ def test_timesteps_rise_along_the_queue_and_finished_frames_are_told_zero():
     calls: list[Call] = []
     sampled(12, 4, 6, True, calls)
     for _, timesteps, frames in calls[6:]:
-        assert (timesteps.diff(dim=1) >= 0).all() and (timesteps[0] == timesteps[1]).all()
-        assert (
-            list(frames) == list(range(frames[0], frames[0] + 4))
-            and frames[0] >= 0
-            and frames[-1] < 12
-        )
+        assert (timesteps.diff(dim=1) >= 0).all()
+        assert (timesteps[0] == timesteps[1]).all()
+        assert list(frames) == list(range(frames[0], frames[0] + 4))
+        assert frames[0] >= 0
+        assert frames[-1] < 12
     assert (
         calls[-1][1].tolist()
         == [[0.0, 0.0, 0.0, pytest.approx(1000 * float(shifted_sigmas(6, 3.0)[-2]))]] * 2
@@ -109,14 +108,16 @@ def test_the_first_window_is_an_ordinary_sample_noised_anew():
     truth, _ = sampled(12, 4, 4, True, calls)
     noise = drawn()
     start, fresh = noise(4), noise(4)
-    ordinary = sample_euler(lambda x, t: exact_velocity(truth)(x, t[:, None].expand(-1, 4), (0, 1, 2, 3)), start,
-                            shifted_sigmas(4, 3.0))  # fmt: skip
+    velocity = exact_velocity(truth)
+    ordinary = sample_euler(
+        lambda x, t: velocity(x, t[:, None].expand(-1, 4), (0, 1, 2, 3)),
+        start,
+        shifted_sigmas(4, 3.0),
+    )
     x, timesteps, frames = calls[4]
     sigma = (timesteps[0] / 1000).view(-1, 1, 1)
-    assert (
-        frames == (0, 1, 2, 3)
-        and sigma.flatten().tolist() == shifted_sigmas(4, 3.0).flip(0)[1:].tolist()
-    )
+    assert frames == (0, 1, 2, 3)
+    assert sigma.flatten().tolist() == shifted_sigmas(4, 3.0).flip(0)[1:].tolist()
     torch.testing.assert_close(x, (1 - sigma) * ordinary + sigma * fresh)
 
 

@@ -20,7 +20,10 @@ def test_it_is_seen_whole_in_the_place_of_the_segment_before() -> None:
     edited, source = torch.zeros(4, 1, 2, 2), torch.ones(4, 1, 2, 2)
     plan = keyframe_plan(Turn(base, source), edited)
     (entry,) = plan.retrieval.entries
-    assert torch.equal(entry.latent, edited) and torch.equal(entry.source_latent, source)
-    assert (entry.model_name, entry.num_frames) == ("m", 1) and plan.retrieval.ranked[0].is_previous
-    assert plan.kernels == (2,) and plan.merging is None
+    assert torch.equal(entry.latent, edited)
+    assert torch.equal(entry.source_latent, source)
+    assert (entry.model_name, entry.num_frames) == ("m", 1)
+    assert plan.retrieval.ranked[0].is_previous
+    assert plan.kernels == (2,)
+    assert plan.merging is None
     assert temporal_indices("previous", 9, 1) == (9,)

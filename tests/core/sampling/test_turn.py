@@ -99,7 +99,8 @@ def test_without_a_source_the_targets_first_camera_is_the_origin():
 
 def test_without_a_target_path_no_stream_has_cameras(turn: Turn):
     inputs = inputs_of(Turn(BASE, turn.source), plan_of(entry(1, path("pan_left")), kernels=(4,)))
-    assert inputs.target_cameras is None and [s.cameras for s in inputs.streams] == [None, None]
+    assert inputs.target_cameras is None
+    assert [s.cameras for s in inputs.streams] == [None, None]
 
 
 def test_the_plan_decides_merging_positions_and_conditioning(turn: Turn):
@@ -112,7 +113,8 @@ def test_the_plan_decides_merging_positions_and_conditioning(turn: Turn):
         camera_conditioning="target",
     )
     inputs = inputs_of(turn, plan)
-    assert inputs.merging is merging and inputs.camera_conditioning == "target"
+    assert inputs.merging is merging
+    assert inputs.camera_conditioning == "target"
     assert inputs.streams[1].frame_indices == (3, 4, 5)
     assert inputs.clean_timestep == "zero"
 
@@ -150,7 +152,8 @@ def test_a_turn_outside_comfyui_is_decided_by_its_noise_and_sees_its_memory(
         return sample_latent(*small_model, inputs_of(turn, plan), context, noise, config)
 
     with_memory = sample(plan_of(entry(1, path("pan_left")), kernels=(4,)))
-    assert with_memory.shape == noise.shape and not with_memory.requires_grad
+    assert with_memory.shape == noise.shape
+    assert not with_memory.requires_grad
     assert torch.equal(with_memory, sample(plan_of(entry(1, path("pan_left")), kernels=(4,))))
     assert not torch.equal(with_memory, sample(None))
 
@@ -166,7 +169,8 @@ def test_a_finished_turn_knows_where_it_came_from():
         "a room",
         "trained",
     )
-    assert made.parent_id == parent.entry_id and made.created_s >= parent.created_s
+    assert made.parent_id == parent.entry_id
+    assert made.created_s >= parent.created_s
     assert torch.equal(made.latent, latent(2))
 
 
@@ -176,7 +180,8 @@ def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_
     (memory,) = inputs_of(
         turn, plan_of(made, kernels=(4,)), normalise=lambda x: 2 * x, base=base
     ).streams
-    assert memory.role == "memory" and memory.frame_indices == (6, 7, 8)
+    assert memory.role == "memory"
+    assert memory.frame_indices == (6, 7, 8)
     assert torch.equal(memory.latent, 2 * torch.cat((latent(1), latent(5)))[None])
 
 

@@ -56,7 +56,9 @@ def test_paths_follow_their_generator():
 def test_pictures_are_colours_of_the_asked_size(scene: Scene):
     frames = render_panorama(scene, turned((0.0, 0.0, 0.0), (40.0, 10.0, 0.0)), 24, 32)
     assert frames.shape == (2, 3, 24, 32)
-    assert frames.min() >= 0 and frames.max() <= 1 and frames.std() > 0.05
+    assert frames.min() >= 0
+    assert frames.max() <= 1
+    assert frames.std() > 0.05
 
 
 def test_a_frame_does_not_depend_on_the_others(scene: Scene):

@@ -25,7 +25,9 @@ def world() -> World:
 def test_a_seed_gives_one_world_and_any_frame_of_it_alone(world: World):
     again = make_world(CONFIG, generator(3))
     video = render_world(world, range(4, 9), SIZE)
-    assert video.shape == (5, 3, SIZE, SIZE) and video.min() >= 0 and video.max() <= 1
+    assert video.shape == (5, 3, SIZE, SIZE)
+    assert video.min() >= 0
+    assert video.max() <= 1
     assert torch.equal(video, render_world(again, range(4, 9), SIZE))
     torch.testing.assert_close(render_world(world, [6], SIZE)[0], video[2])
 
@@ -35,7 +37,8 @@ def test_no_two_objects_share_a_name():
         objects = make_world(CONFIG, generator(seed)).objects
         assert 2 <= len(objects) <= 3
         for names in ([item.kind for item in objects], [item.colour_name for item in objects]):
-            assert len(set(names)) == len(names) and set(names) <= {*KINDS, *COLOURS}
+            assert len(set(names)) == len(names)
+            assert set(names) <= {*KINDS, *COLOURS}
 
 
 def test_an_object_has_about_the_colour_that_its_name_says():
@@ -63,7 +66,8 @@ def test_the_visible_part_of_an_object_is_what_a_new_colour_changes(world: World
             render_world(world, frames, SIZE, edit) - render_world(world, frames, SIZE)
         ).abs().amax(1) > 0.25
         shown = visible_part(world, frames, SIZE, idx)
-        assert shown.any() and (shown ^ changed).float().sum() < 0.25 * shown.sum()
+        assert shown.any()
+        assert (shown ^ changed).float().sum() < 0.25 * shown.sum()
 
 
 def test_an_object_is_where_its_path_says():
@@ -85,7 +89,8 @@ def test_an_object_is_where_its_path_says():
 def test_an_object_that_is_away_is_outside_and_comes_back():
     item = make_world(CONFIG, generator(7), away=(20, 40)).objects[0]
     assert not any(item.is_visible(frame) for frame in range(20, 41))
-    assert item.is_visible(0) and item.is_visible(60)
+    assert item.is_visible(0)
+    assert item.is_visible(60)
     assert item.centre(0) == make_world(CONFIG, generator(7)).objects[0].centre(0)
 
 
@@ -120,7 +125,8 @@ def test_instructions_leave_the_answer_open_unless_they_name_a_colour(world: Wor
         if edit.kind == "hat":
             assert edit.shape in HATS
         if edit.kind == "reshape":
-            assert edit.shape in KINDS and edit.shape != world.objects[edit.object_idx].kind
+            assert edit.shape in KINDS
+            assert edit.shape != world.objects[edit.object_idx].kind
         assert edit.instruction in all_instructions(KINDS)
     assert min(num_named.values()) > 8
 

@@ -246,7 +246,8 @@ def test_discarding_costs_less_than_merging_and_keeping_most():
         forward_cost(layout, WAN_1_3B, MergeConfig(unresponsive=kind)).flops
         for kind in ("discard", "merge", "keep")
     ]
-    assert flops == sorted(flops) and flops[2] == forward_cost(layout, WAN_1_3B, None).flops
+    assert flops == sorted(flops)
+    assert flops[2] == forward_cost(layout, WAN_1_3B, None).flops
 
 
 def test_a_pool_of_memories_costs_nothing_where_there_are_none():
@@ -286,11 +287,13 @@ def test_a_plan_merges_the_share_that_suits_the_number_of_videos_unless_told_oth
     few, many = (
         Retrieval(None, tuple(RankedEntry(None, 1.0) for _ in range(count))) for count in (3, 10)
     )
-    assert plan_tokens(few).kernels == (4, 4, 4) and plan_tokens(few).merging == MergeConfig(0.5)
+    assert plan_tokens(few).kernels == (4, 4, 4)
+    assert plan_tokens(few).merging == MergeConfig(0.5)
     assert plan_tokens(many).merging == MergeConfig(0.7)
     assert plan_tokens(few, unresponsive="keep").merging is None
     plan = plan_tokens(few, BudgetConfig(num_top=1), "discard", 0.4, "memory", "source")
-    assert plan.kernels == (4, 8, 8) and plan.memory_range == "source"
+    assert plan.kernels == (4, 8, 8)
+    assert plan.memory_range == "source"
     assert plan.merging == MergeConfig(0.4, "memory", "discard")
     with pytest.raises(
         ValueError,

@@ -18,7 +18,8 @@ def test_slices_tile_the_sequence_in_order():
         (100, 136),
         (136, 138),
     ]
-    assert layout.num_tokens == 138 and layout.num_target_tokens == 60
+    assert layout.num_tokens == 138
+    assert layout.num_target_tokens == 60
 
 
 def test_conditioning_is_everything_but_the_target():

@@ -152,7 +152,8 @@ def test_rows_of_a_batch_merge_their_own_frames(layout: SequenceLayout):
     scores = torch.stack((torch.arange(15.0), -torch.arange(15.0)))
     plan = plan_merge(layout, MergeConfig(share=0.5), scores)
     split = plan.pieces[1]
-    assert split.merged.tolist() == [[0, 1], [2, 3]] and split.kept.tolist() == [[2, 3], [0, 1]]
+    assert split.merged.tolist() == [[0, 1], [2, 3]]
+    assert split.kept.tolist() == [[2, 3], [0, 1]]
     frame_numbers = (
         torch.arange(8).repeat_interleave(15)[None, :, None].float()
     )  # target and source
@@ -236,7 +237,8 @@ def test_share_grows_with_the_videos_and_stays_in_the_papers_range():
     assert [share_for(count) for count in (1, 2, 4)] == [0.5, 0.5, 0.5]
     assert share_for(11) == share_for(30) == 0.7
     shares = [share_for(count) for count in range(1, 20)]
-    assert shares == sorted(shares) and min(shares) >= 0.3
+    assert shares == sorted(shares)
+    assert min(shares) >= 0.3
 
 
 def test_merging_happens_at_one_and_two_thirds_of_any_depth():
@@ -247,9 +249,8 @@ def test_merging_happens_at_one_and_two_thirds_of_any_depth():
 
 def test_nothing_merges_without_a_config_a_pool_or_the_wish(layout: SequenceLayout):
     without_memory = build_layout([("target", 2, 4, 3, 5), ("source", 2, 4, 3, 5)])
-    assert will_merge(layout, MergeConfig()) and will_merge(
-        without_memory, MergeConfig(unresponsive="discard")
-    )
+    assert will_merge(layout, MergeConfig())
+    assert will_merge(without_memory, MergeConfig(unresponsive="discard"))
     assert not will_merge(layout, None)
     assert not will_merge(layout, MergeConfig(unresponsive="keep"))
     assert not will_merge(without_memory, MergeConfig(pool="memory"))

@@ -51,6 +51,7 @@ def test_tokens_sit_at_the_centre_of_the_base_tokens_they_cover(kernel: int, exp
 
 def test_positions_run_frame_by_frame_and_row_by_row():
     positions = token_positions((5, 9), 2, 3, 2)
-    assert positions.shape == (12, 3) and positions.dtype == torch.float32
+    assert positions.shape == (12, 3)
+    assert positions.dtype == torch.float32
     assert positions[:4].tolist() == [[5, 0, 0], [5, 0, 1], [5, 0, 2], [5, 1, 0]]
     assert positions[6].tolist() == [9, 0, 0]

@@ -32,7 +32,8 @@ def test_values_reach_nested_configs_and_lists_become_tuples(tmp_path: Path):
         )
     )
     assert (config.seed, config.model.dim, config.model.has_rays) == (7, 128, False)
-    assert config.data.memory_counts == (0.5, 0.5) and config.data.scenes.num_shapes == 5
+    assert config.data.memory_counts == (0.5, 0.5)
+    assert config.data.scenes.num_shapes == 5
     assert config.model.num_layers == TrainConfig().model.num_layers
 
 
@@ -53,7 +54,7 @@ def test_a_run_can_begin_and_end_otherwise(tmp_path: Path):
     [
         (
             "sede: 1",
-            r"run.yaml got the key 'sede', wanted one of \[.*'seed', 'task'\]; correct its spelling",
+            r"run.yaml got the key 'sede', wanted one of \[.*'seed', 'task'\]; correct its spell",
         ),
         ("optim: {lr: 1}", "run.yaml: optim got the key 'lr', wanted one of"),
         ("first: {data: {}}", "run.yaml: first got the key 'data', wanted one of"),
@@ -73,7 +74,7 @@ def test_configurations_are_frozen():
         TrainConfig().seed = 1  # type: ignore[misc]
 
 
-def test_the_shipped_configuration_loads_and_asks_for_enough_irrelevant_memories_and_mixed_kernels():
+def test_the_shipped_configuration_asks_for_enough_irrelevant_memories_and_mixed_kernels():
     config = load_config(SHIPPED)
     assert config.data.irrelevant_share >= 0.15
     assert config.data.single_kernel_share == 0.5  # Sec. 4.1

@@ -12,7 +12,9 @@ def test_levels_lie_between_clean_and_noise_and_shift_moves_them_towards_noise()
         draw_sigmas(2000, shift, torch.Generator().manual_seed(0)) for shift in (1.0, 3.0)
     )
     for sigmas in (plain, shifted):
-        assert sigmas.shape == (2000,) and sigmas.min() > 0 and sigmas.max() < 1
+        assert sigmas.shape == (2000,)
+        assert sigmas.min() > 0
+        assert sigmas.max() < 1
     assert plain.median().item() == pytest.approx(0.5, abs=0.03)
     assert (shifted > plain).all()
     torch.testing.assert_close(shifted, 3 * plain / (1 + 2 * plain))

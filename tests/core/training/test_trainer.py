@@ -73,15 +73,15 @@ def test_a_run_steps_until_its_time_is_up_and_leaves_a_checkpoint(
 ):
     train(tiny_config, folder, CPU)
     state = checkpoint(folder)
-    assert state["step"] >= 2 and state["seconds"] >= tiny_config.optim.seconds
+    assert state["step"] >= 2
+    assert state["seconds"] >= tiny_config.optim.seconds
     torch.manual_seed(tiny_config.seed)
     fresh = build_network(tiny_config.model).state_dict()
     moved = [
         name for name, value in state["network"].items() if not torch.equal(value, fresh[name])
     ]
-    assert any(name.startswith("dit.") for name in moved) and any(
-        name.startswith("adapter.") for name in moved
-    )
+    assert any(name.startswith("dit.") for name in moved)
+    assert any(name.startswith("adapter.") for name in moved)
     assert all(torch.isfinite(value).all() for value in state["network"].values())
     assert not list(folder.glob("*.partial"))
 
@@ -96,7 +96,8 @@ def test_a_stopped_run_goes_on_where_it_was(
         train(longer, folder, CPU)
     assert f"resumed at step {before['step']}" in caplog.text
     after = checkpoint(folder)
-    assert after["step"] > before["step"] and after["seconds"] >= longer.optim.seconds
+    assert after["step"] > before["step"]
+    assert after["seconds"] >= longer.optim.seconds
 
 
 def test_a_finished_run_changes_nothing_when_started_again(
@@ -160,9 +161,14 @@ def test_a_run_in_bfloat16_keeps_its_weights_in_fp32_and_learns_nearly_the_same(
 def test_the_editor_is_the_network_as_it_is_now(tiny_config: TrainConfig, tmp_path: Path):
     """Its memories are drawn by what has been learnt so far."""
     model = replace(
-        tiny_config.model, text_dim=16, channels=8, has_source_channels=True, has_rays=False, has_cameras=False,
+        tiny_config.model,
+        text_dim=16,
+        channels=8,
+        has_source_channels=True,
+        has_rays=False,
+        has_cameras=False,
         has_text=True,
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     network = build_network(model)
     edit = editor_of(network, DiffusersView(network["dit"]), tiny_config.optim)
@@ -212,15 +218,11 @@ def test_muon_gets_the_matrices_of_blocks_and_adam_every_other_parameter(tiny_co
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     by_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     by_adam = {names[id(p)] for group in adam.param_groups for p in group["params"]}
-    assert (
-        isinstance(muon, Muon)
-        and not by_muon & by_adam
-        and by_muon | by_adam == set(names.values())
-    )
-    assert (
-        "dit.blocks.0.attn1.to_q.weight" in by_muon
-        and "adapter.blocks.0.projector.weight" in by_muon
-    )
+    assert isinstance(muon, Muon)
+    assert not by_muon & by_adam
+    assert by_muon | by_adam == set(names.values())
+    assert "dit.blocks.0.attn1.to_q.weight" in by_muon
+    assert "adapter.blocks.0.projector.weight" in by_muon
     assert {
         "dit.patch_embedding.weight",
         "adapter.blocks.0.cam_encoder.weight",

@@ -20,9 +20,18 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def editor_config(tiny_config: TrainConfig) -> TrainConfig:
     model = ModelConfig(
-        64, num_heads=2, num_layers=3, ffn_dim=64, text_dim=16, freq_dim=16, channels=8, has_source_channels=True,
-        has_rays=False, has_cameras=False, has_text=True,
-    )  # fmt: skip
+        64,
+        num_heads=2,
+        num_layers=3,
+        ffn_dim=64,
+        text_dim=16,
+        freq_dim=16,
+        channels=8,
+        has_source_channels=True,
+        has_rays=False,
+        has_cameras=False,
+        has_text=True,
+    )
     worlds = WorldConfig(canvas_height=48)
     edits = EditDataConfig(
         size=32,

@@ -20,22 +20,50 @@ from memv2v_core.weights.checkpoint import (
 
 # for name in comfy.ldm.wan.model.WanModel(model_type="t2v", num_layers=1, ...).state_dict():
 # print(name) of ComfyUI 0.30.0
-NATIVE_KEYS_OF_ONE_BLOCK = """
-patch_embedding.weight patch_embedding.bias
-text_embedding.0.weight text_embedding.0.bias text_embedding.2.weight text_embedding.2.bias
-time_embedding.0.weight time_embedding.0.bias time_embedding.2.weight time_embedding.2.bias
-time_projection.1.weight time_projection.1.bias
-blocks.0.modulation
-blocks.0.self_attn.q.weight blocks.0.self_attn.q.bias blocks.0.self_attn.k.weight blocks.0.self_attn.k.bias
-blocks.0.self_attn.v.weight blocks.0.self_attn.v.bias blocks.0.self_attn.o.weight blocks.0.self_attn.o.bias
-blocks.0.self_attn.norm_q.weight blocks.0.self_attn.norm_k.weight
-blocks.0.norm3.weight blocks.0.norm3.bias
-blocks.0.cross_attn.q.weight blocks.0.cross_attn.q.bias blocks.0.cross_attn.k.weight blocks.0.cross_attn.k.bias
-blocks.0.cross_attn.v.weight blocks.0.cross_attn.v.bias blocks.0.cross_attn.o.weight blocks.0.cross_attn.o.bias
-blocks.0.cross_attn.norm_q.weight blocks.0.cross_attn.norm_k.weight
-blocks.0.ffn.0.weight blocks.0.ffn.0.bias blocks.0.ffn.2.weight blocks.0.ffn.2.bias
-head.modulation head.head.weight head.head.bias
-""".split()
+NATIVE_KEYS_OF_ONE_BLOCK = [
+    "patch_embedding.weight",
+    "patch_embedding.bias",
+    "text_embedding.0.weight",
+    "text_embedding.0.bias",
+    "text_embedding.2.weight",
+    "text_embedding.2.bias",
+    "time_embedding.0.weight",
+    "time_embedding.0.bias",
+    "time_embedding.2.weight",
+    "time_embedding.2.bias",
+    "time_projection.1.weight",
+    "time_projection.1.bias",
+    "blocks.0.modulation",
+    "blocks.0.self_attn.q.weight",
+    "blocks.0.self_attn.q.bias",
+    "blocks.0.self_attn.k.weight",
+    "blocks.0.self_attn.k.bias",
+    "blocks.0.self_attn.v.weight",
+    "blocks.0.self_attn.v.bias",
+    "blocks.0.self_attn.o.weight",
+    "blocks.0.self_attn.o.bias",
+    "blocks.0.self_attn.norm_q.weight",
+    "blocks.0.self_attn.norm_k.weight",
+    "blocks.0.norm3.weight",
+    "blocks.0.norm3.bias",
+    "blocks.0.cross_attn.q.weight",
+    "blocks.0.cross_attn.q.bias",
+    "blocks.0.cross_attn.k.weight",
+    "blocks.0.cross_attn.k.bias",
+    "blocks.0.cross_attn.v.weight",
+    "blocks.0.cross_attn.v.bias",
+    "blocks.0.cross_attn.o.weight",
+    "blocks.0.cross_attn.o.bias",
+    "blocks.0.cross_attn.norm_q.weight",
+    "blocks.0.cross_attn.norm_k.weight",
+    "blocks.0.ffn.0.weight",
+    "blocks.0.ffn.0.bias",
+    "blocks.0.ffn.2.weight",
+    "blocks.0.ffn.2.bias",
+    "head.modulation",
+    "head.head.weight",
+    "head.head.bias",
+]
 
 
 def native_keys(num_blocks: int) -> set[str]:

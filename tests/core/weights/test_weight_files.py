@@ -44,7 +44,8 @@ def test_shards_are_one_file(tmp_path: Path) -> None:
         assert read_header(path).shapes == {"x": (2,), "y": (3,)}
         assert set(read_weights(path)) == {"x", "y"}
     assert [is_first_of_its_file(path.name) for path in paths] == [True, False]
-    assert is_first_of_its_file("m.safetensors") and stem_of(Path("m.v1.ckpt")) == "m.v1"
+    assert is_first_of_its_file("m.safetensors")
+    assert stem_of(Path("m.v1.ckpt")) == "m.v1"
 
 
 def test_missing_shards_are_named(tmp_path: Path) -> None:
@@ -116,7 +117,8 @@ def test_written_files_are_read_by_safetensors(tmp_path: Path) -> None:
     found = load_file(str(path))
     assert set(found) == set(weights)
     for name, tensor in weights.items():
-        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
     with safe_open(str(path), framework="pt") as file:
         assert file.metadata() == {"format": "pt"}
     assert [each.name for each in tmp_path.iterdir()] == ["w.safetensors"]

@@ -83,7 +83,8 @@ def test_lucy_edit_without_memories_is_native_bit_for_bit(
         tiny_wan, lucy, kernels=(), source=tiny_wan.video(3, 3, 48)[..., : size[0], : size[1]]
     )
     assert turn.latent["samples"].shape[3:] == size
-    assert type(lucy.model).__name__ == "WAN22" and lucy.model.diffusion_model.in_dim == 96
+    assert type(lucy.model).__name__ == "WAN22"
+    assert lucy.model.diffusion_model.in_dim == 96
     assert turn.model is not lucy
     ours, native = tiny_wan.sample(turn, cfg=2.0), tiny_wan.sample(turn, lucy, cfg=2.0)
     assert torch.equal(ours, native)

@@ -140,7 +140,8 @@ def edited(path: Path, edit: dict[str, dict[str, str] | None]) -> Path:
 def test_pose_vectors_equal_golden_numbers_of_the_official_loader(three_frames: Path, camera: str):
     trajectory = load_trajectory(three_frames, camera=camera)
     vectors = pose_vectors(trajectory, trajectory)
-    assert vectors.shape == (3, 12) and vectors.dtype == torch.float32
+    assert vectors.shape == (3, 12)
+    assert vectors.dtype == torch.float32
     assert torch.allclose(vectors[0].reshape(3, 4), torch.eye(3, 4), atol=1e-6)
     assert torch.allclose(vectors[1:], torch.tensor(GOLDEN[camera]), atol=1e-6)
 

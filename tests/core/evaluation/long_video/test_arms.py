@@ -1,5 +1,5 @@
-"""The arms of the long-video comparison with an untrained editor: who sees which memory, and nothing
-else differs.
+"""The arms of the long-video comparison with an untrained editor: they differ in the memories
+alone.
 """
 
 import copy
@@ -86,15 +86,22 @@ def test_clips_have_the_shots_of_their_family(clips) -> None:
     ]  # fmt: skip
     for family in FAMILIES:
         for clip in clips[family]:
-            assert clip.num_frames == 30 and clip.scene.source.shape == clip.truth.shape == (
-                30,
-                3,
-                32,
-                32,
+            assert clip.num_frames == 30
+            assert (
+                clip.scene.source.shape
+                == clip.truth.shape
+                == (
+                    30,
+                    3,
+                    32,
+                    32,
+                )
             )
             assert (clip.truth - clip.scene.source).abs().max() > 0.1
     visible = clips["away"][0].scene.track.visible
-    assert visible[:3].all() and not visible[LENGTH : 4 * LENGTH].any() and visible[-3:].all()
+    assert visible[:3].all()
+    assert not visible[LENGTH : 4 * LENGTH].any()
+    assert visible[-3:].all()
 
 
 def test_clips_do_not_depend_on_how_many_there_are(editor: Bundle, clips) -> None:
@@ -202,10 +209,13 @@ def test_a_segment_without_memory_sees_its_own_keyframe_edited_alone(
     pairs = zip(sampled[::2], sampled[1::2], host.plan.segments, strict=True)
     for (keyframe, bare, edited), (turn, inputs, _), segment in pairs:
         middle = host.source[:, segment.start + 2 : segment.start + 3]
-        assert bare.streams == () and torch.equal(keyframe.source, middle)
+        assert bare.streams == ()
+        assert torch.equal(keyframe.source, middle)
         assert torch.equal(turn.source, host.source[:, segment.start : segment.stop])
         (stream,) = inputs.streams
-        assert stream.kernel == 2 and stream.frame_indices == (LENGTH,) and inputs.merging is None
+        assert stream.kernel == 2
+        assert stream.frame_indices == (LENGTH,)
+        assert inputs.merging is None
         assert torch.equal(stream.latent[0, :48], edited)
         assert torch.equal(stream.latent[0, 48:], middle)
     sampled.clear()
@@ -217,7 +227,8 @@ def test_a_segment_without_memory_sees_its_own_keyframe_edited_alone(
     plain.adapter.config = replace(editor.adapter.config, has_keyframe=False)
     sampled.clear()
     unled = edit_alone(ClipHost(plain, clips["one_shot"][0]), is_led=True)
-    assert all(inputs.streams == () for _, inputs, _ in sampled) and len(sampled) == 6
+    assert all(inputs.streams == () for _, inputs, _ in sampled)
+    assert len(sampled) == 6
     assert (led - unled).abs().amax((0, 2, 3)).min() > 1e-3
     assert torch.equal(edit_alone(host), unled)
 
@@ -234,7 +245,8 @@ def test_what_arms_have_in_common_is_sampled_once(editor: Bundle, clips, sampled
 
 def test_fifo_edits_every_frame(editor: Bundle, clips) -> None:
     one, other = (edit_by_fifo(host) for host in hosts(editor, clips["one_shot"]))
-    assert one.shape == (48, 30, 4, 4) and one.isfinite().all()
+    assert one.shape == (48, 30, 4, 4)
+    assert one.isfinite().all()
     assert not torch.equal(one, other)
 
 
@@ -245,10 +257,8 @@ def test_right_answers_agree_and_leak_no_more_than_their_colours_do(
     large = [long_clip(family, i, replace(editor.info, size=96)) for i in range(3)]
     for clip in large:
         measures = measure_clip(clip, ClipHost(editor, clip).plan, {"truth": clip.truth})
-        assert (
-            measures[f"{family}_colour_truth"] < 0.08
-            and measures[f"{family}_edited_share_truth"] == 1
-        )
+        assert measures[f"{family}_colour_truth"] < 0.08
+        assert measures[f"{family}_edited_share_truth"] == 1
         assert measures[f"{family}_background_psnr_truth"] > 60
         assert (f"{family}_shape_truth" in measures) is (clip.edit_kind != "recolour")
         assert measures.get(f"{family}_shape_truth", 0.0) < 0.25
@@ -282,19 +292,19 @@ def test_the_first_shots_answer_in_the_second_is_a_leak(editor: Bundle, clips) -
     object_pixels = (clip.scene.source - clip.scene.empty).abs().amax(1, keepdim=True) > 0.02
     painted = torch.where(object_pixels, red, clip.scene.source)
     measures = measure_clip(clip, ClipHost(editor, clip).plan, {"leaky": painted})
-    assert measures["two_shot_leak_leaky"] == 1.0 and measures["two_shot_colour_leaky"] < 0.05
+    assert measures["two_shot_leak_leaky"] == 1.0
+    assert measures["two_shot_colour_leaky"] < 0.05
 
 
 def test_the_whole_evaluation_makes_a_record_and_pictures(editor: Bundle) -> None:
     evaluation = evaluate_long(editor, 4, 4)
     record = long_evaluation_record(evaluation, editor, torch.device("cpu"), "command")
-    assert (
-        len(json.loads(json.dumps(record))["clips"]) == 16
-        and record["settings"]["num_segments"] == 6
-    )
+    assert len(json.loads(json.dumps(record))["clips"]) == 16
+    assert record["settings"]["num_segments"] == 6
     assert contact_sheet(evaluation.sheet, [0, 29]).size[0] > 64
     arms = [row.label for row in evaluation.sheet]
-    assert arms[1:5] == ["alone", "memory", "led", "fifo"] and arms.count("paper") == 4
+    assert arms[1:5] == ["alone", "memory", "led", "fifo"]
+    assert arms.count("paper") == 4
     assert markdown_table(evaluation.claims).count("\n") == len(evaluation.claims) + 2
 
 

@@ -72,7 +72,9 @@ def hat(shape: str, colour: tuple[float, float, float] = RED) -> Edit:
 def test_one_edit_throughout_differs_nowhere(world: World, edit: Edit) -> None:
     looks = looks_of(world, [edit] * SEGMENTS)
     colour, shape = difference_among(looks)
-    assert colour < 0.03 and shape < 0.1 and all(look.is_edited for look in looks)
+    assert colour < 0.03
+    assert shape < 0.1
+    assert all(look.is_edited for look in looks)
 
 
 def test_the_colour_is_the_edits_own(world: World) -> None:
@@ -81,7 +83,8 @@ def test_the_colour_is_the_edits_own(world: World) -> None:
         look.colour / 0.88 - torch.tensor(RED)
     ).abs().max() < 0.08  # 0.88 is the light at the object's centre
     (look,) = looks_of(world, [hat("top hat", BLUE)])
-    assert look.colour.argmax() == 2 and look.colour[2] > 0.6  # the hat's, not the ball's below it
+    assert look.colour.argmax() == 2
+    assert look.colour[2] > 0.6
 
 
 def test_other_colours_differ_by_their_distance(world: World) -> None:
@@ -94,7 +97,8 @@ def test_other_colours_differ_by_their_distance(world: World) -> None:
 @pytest.mark.parametrize("shapes", [(HATS[0], HATS[1]), (HATS[0], HATS[2])])
 def test_other_hats_differ_in_shape(world: World, shapes: tuple[str, str]) -> None:
     first, second = looks_of(world, [hat(shapes[0]), hat(shapes[1])])
-    assert shape_difference(first, second) > 0.25 and colour_difference(first, second) < 0.1
+    assert shape_difference(first, second) > 0.25
+    assert colour_difference(first, second) < 0.1
 
 
 def test_all_pairs_count_alike(world: World) -> None:
@@ -108,10 +112,12 @@ def test_a_segment_without_an_edit_has_the_objects_colour_and_no_shape(world: Wo
     frames = range(LENGTH)
     scene = scene_of(world, recolour(RED), frames)
     look = segment_look(scene.source + 0.02, scene)
-    assert not look.is_edited and look.shape.sum() == 0
+    assert not look.is_edited
+    assert look.shape.sum() == 0
     assert (look.colour / 0.88 - torch.tensor(world.objects[0].colour)).abs().max() < 0.08
     edited = looks_of(world, [recolour(RED)])[0]
-    assert shape_difference(look, look) == 0 and shape_difference(look, edited) == 1
+    assert shape_difference(look, look) == 0
+    assert shape_difference(look, edited) == 1
 
 
 def test_what_a_smaller_object_uncovers_is_no_edit(world: World) -> None:
@@ -135,8 +141,10 @@ def test_an_object_that_stands_before_it_hides_nothing_of_the_answer(world: Worl
     )
     covered = replace(world, objects=(ball, before))
     (whole,), (half,) = looks_of(world, [recolour(RED)]), looks_of(covered, [recolour(RED)])
-    assert half.amount < 0.8 * whole.amount and half.known.float().mean() < 0.95
-    assert shape_difference(whole, half) < 0.1 and colour_difference(whole, half) < 0.08
+    assert half.amount < 0.8 * whole.amount
+    assert half.known.float().mean() < 0.95
+    assert shape_difference(whole, half) < 0.1
+    assert colour_difference(whole, half) < 0.08
 
 
 def test_crops_follow_place_size_and_turn() -> None:
@@ -181,6 +189,5 @@ def testjoined_scenes_scenes_keep_their_order(world: World) -> None:
     whole = joined_scenes(parts)
     assert isinstance(whole.track, ObjectTrack)
     part = whole.frames(2, 4)
-    assert torch.equal(part.source, parts[1].source) and torch.equal(
-        part.track.centres, parts[1].track.centres
-    )
+    assert torch.equal(part.source, parts[1].source)
+    assert torch.equal(part.track.centres, parts[1].track.centres)

@@ -25,7 +25,8 @@ def test_inputs_are_what_training_gives(turns: SceneTurns) -> None:
     memory = turns.memory(turns.source, turns.scene.first)
     inputs = turns.turn(turns.scene.second, (memory,)).inputs(lambda latent: latent)
     source, first = inputs.streams
-    assert inputs.clean_timestep == "zero" and inputs.merging is None
+    assert inputs.clean_timestep == "zero"
+    assert inputs.merging is None
     assert (source.role, source.kernel, source.frame_indices) == ("source", 2, (5, 6, 7, 8, 9))
     assert (first.role, first.kernel, first.frame_indices) == ("memory", 4, (10, 11, 12, 13, 14))
     relative = turns.scene.first.path.relative_to(turns.scene.source.path).c2w.float()
@@ -35,7 +36,8 @@ def test_inputs_are_what_training_gives(turns: SceneTurns) -> None:
 def test_decode_returns_videos_in_range(turns: SceneTurns) -> None:
     video = turns.decode(turns.encode(turns.scene.first))
     assert video.shape == (5, 3, 64, 64)
-    assert video.min() >= 0 and video.max() <= 1
+    assert video.min() >= 0
+    assert video.max() <= 1
 
 
 @pytest.mark.parametrize("purpose", [FIRST, SECOND])

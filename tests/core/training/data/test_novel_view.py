@@ -61,7 +61,8 @@ def test_shares_of_merged_frames_stay_in_the_papers_range(data: DataConfig):
     shares = [structure.share for structure in structures(data)]
     drawn = [share for share in shares if share is not None]
     assert len(drawn) / len(shares) == pytest.approx(0.5, abs=0.08)
-    assert min(drawn) >= 0.3 and max(drawn) <= 0.7
+    assert min(drawn) >= 0.3
+    assert max(drawn) <= 0.7
 
 
 def test_the_source_is_only_dropped_where_there_is_memory(data: DataConfig):
@@ -80,14 +81,17 @@ def test_a_pool_fills_up_and_then_replaces_its_oldest_scene(data: DataConfig):
     assert len(scenes._pool) == 2
     first = scenes._pool[0]
     scenes.add()
-    assert len(scenes._pool) == 3 and scenes._pool[0] is first
+    assert len(scenes._pool) == 3
+    assert scenes._pool[0] is first
     scenes.add()
-    assert len(scenes._pool) == 3 and scenes._pool[0] is not first
+    assert len(scenes._pool) == 3
+    assert scenes._pool[0] is not first
 
 
 def test_a_drawn_scene_is_a_picture_again(data: DataConfig):
     scene = SceneStream(data, generator()).draw()
-    assert scene.panorama.dtype == torch.float32 and scene.panorama.max() <= 1
+    assert scene.panorama.dtype == torch.float32
+    assert scene.panorama.max() <= 1
     assert scene.half_width_rad > scene.half_height_rad > 0
 
 
@@ -126,7 +130,8 @@ def test_an_example_tells_every_frames_true_time_and_camera(data: DataConfig, co
         (2, 2, 4, 4),
         (2, 1, 4, 4),
     ]
-    assert inputs.merging.share == 0.4 and inputs.clean_timestep == "zero"
+    assert inputs.merging.share == 0.4
+    assert inputs.clean_timestep == "zero"
     assert not example.target.requires_grad
 
 
@@ -179,4 +184,5 @@ def test_without_memory_the_source_alone_conditions(data: DataConfig, codec: Cod
     inputs = draw_example(
         data, structure, 1, SceneStream(data, generator()), codec, generator(2)
     ).inputs
-    assert [stream.role for stream in inputs.streams] == ["source"] and inputs.merging is None
+    assert [stream.role for stream in inputs.streams] == ["source"]
+    assert inputs.merging is None

@@ -41,7 +41,8 @@ class Watched:
         prompts: tuple[str, ...],
         inputs: MemoryInputs,
     ) -> torch.Tensor:
-        assert prompts == PROMPTS and timesteps.shape == (2,)
+        assert prompts == PROMPTS
+        assert timesteps.shape == (2,)
         self.given.append(given)
         self.sigmas.append(float(timesteps[0]) / 1000)
         self.inputs.append(inputs)
@@ -74,7 +75,8 @@ def test_it_sees_its_own_source_and_the_other_segments_true_edit_or_nothing():
         assert len(editor.given) == NUM_STEPS
         assert all(torch.equal(given[:, 6:], memory.source) for given in editor.given)
         (inputs,) = {id(inputs): inputs for inputs in editor.inputs}.values()
-        assert inputs.target_frame_indices == memory.frames and inputs.clean_timestep == "zero"
+        assert inputs.target_frame_indices == memory.frames
+        assert inputs.clean_timestep == "zero"
         kernels.append(inputs.streams[0].kernel if inputs.streams else None)
         if inputs.streams:
             (stream,) = inputs.streams

@@ -84,7 +84,8 @@ def test_an_object_often_comes_back_as_the_target_starts():
 
 def test_whole_segments_hold_every_frame():
     structure = draw_edit_structure(replace(DATA, memory_counts=(0.0, 0.0, 1.0)), True, generator())
-    assert structure.target_frames == (0, 1, 2) and structure.memory_frames == (
+    assert structure.target_frames == (0, 1, 2)
+    assert structure.memory_frames == (
         (0, 1, 2),
         (0, 1, 2),
     )
@@ -94,7 +95,8 @@ def test_memories_lie_before_the_target_and_the_previous_one_next_to_it():
     examples = TextEditExamples(DATA, generator(2))
     for _ in range(40):
         target, previous, other = examples._starts(STRUCTURE)
-        assert target - previous in (2, 3) and 0 <= other < previous < target
+        assert target - previous in (2, 3)
+        assert 0 <= other < previous < target
 
 
 def test_a_segment_and_its_memories_share_one_answer():
@@ -112,7 +114,8 @@ def test_a_segment_and_its_memories_share_one_answer():
 
 def test_the_empty_prompt_asks_for_no_change():
     row = TextEditExamples(replace(DATA, empty_share=1.0), generator()).draw_row(STRUCTURE)
-    assert row.instruction == "" and torch.equal(row.target.target, row.target.source)
+    assert row.instruction == ""
+    assert torch.equal(row.target.target, row.target.source)
 
 
 def test_a_faulty_memory_shows_a_poorer_hat_at_the_same_place(codec: Codec):
@@ -140,14 +143,16 @@ def test_a_faulty_memory_shows_a_poorer_hat_at_the_same_place(codec: Codec):
         faulty = found.latent[:, :20]
         assert torch.equal(found.latent[:, 20:], source)
         same = (edited == source) & (other == source)
-        assert torch.equal(faulty[same], source[same]) and same.any()
+        assert torch.equal(faulty[same], source[same])
+        assert same.any()
         least = torch.minimum(torch.minimum(edited, other), source) - 1e-4
         most = torch.maximum(torch.maximum(edited, other), source) + 1e-4
         assert ((least <= faulty) & (faulty <= most)).all()
         to_true, to_other = (
             (faulty - latent).square().mean((1, 2, 3, 4)) for latent in (edited, other)
         )
-        assert (to_true > 0).all() and to_true.sum() < to_other.sum()
+        assert (to_true > 0).all()
+        assert to_true.sum() < to_other.sum()
 
 
 def test_the_model_draws_the_memories_of_a_share_of_the_steps():
@@ -179,7 +184,8 @@ def test_own_memories_stand_for_true_ones_where_the_answer_is_the_rows(codec: Co
     plain = edit_example(
         config, STRUCTURE, [_without_faults(row) for row in rows], codec, generator(5)
     )
-    assert torch.equal(own.target, plain.target) and torch.equal(own.source, plain.source)
+    assert torch.equal(own.target, plain.target)
+    assert torch.equal(own.source, plain.source)
     for i, (found, true) in enumerate(zip(own.inputs.streams, plain.inputs.streams, strict=True)):
         assert torch.equal(found.latent[:, 20:], true.latent[:, 20:])
         is_drawn = [torch.allclose(latent, drawn[0], atol=1e-3) for latent in found.latent[:, :20]]
@@ -213,7 +219,8 @@ def test_a_row_says_where_the_named_object_is():
     for seed in range(8):
         row = TextEditExamples(config, generator(seed)).draw_row(STRUCTURE)
         changed = (row.target.target - row.target.source).abs().amax(1) > 0.1
-        assert row.named.shape == changed.shape == (2, 64, 64) and row.named.any()
+        assert row.named.shape == changed.shape == (2, 64, 64)
+        assert row.named.any()
         assert (row.named & ~changed).sum() < 0.1 * row.named.sum()
     assert (
         not TextEditExamples(replace(config, empty_share=1.0), generator())
@@ -239,7 +246,8 @@ def test_the_locator_adds_what_it_misses_and_teaches_the_text_encoder(
         view, network["adapter"], example, context, sigmas, noise, network["locator"]
     )
     (gradient,) = torch.autograd.grad(both - plain, network["text"].model.shared.weight)
-    assert both > plain and gradient.abs().max() > 0
+    assert both > plain
+    assert gradient.abs().max() > 0
 
 
 def test_a_batch_holds_source_and_edit_of_every_memory_on_the_channel_axis(codec: Codec):
@@ -249,7 +257,8 @@ def test_a_batch_holds_source_and_edit_of_every_memory_on_the_channel_axis(codec
     assert example.target.shape == example.source.shape == (2, 20, 2, 4, 4)
     assert example.prompts == tuple(row.instruction for row in rows)
     previous, other = example.inputs.streams
-    assert (previous.kernel, previous.frame_indices) == (2, (3, 4)) and (
+    assert (previous.kernel, previous.frame_indices) == (2, (3, 4))
+    assert (
         other.kernel,
         other.frame_indices,
     ) == (4, (8,))
@@ -258,7 +267,8 @@ def test_a_batch_holds_source_and_edit_of_every_memory_on_the_channel_axis(codec
             for channels, video in ((slice(0, 20), pair.target), (slice(20, 40), pair.source)):
                 expected = codec.encode(video.transpose(0, 1)[None] * 2 - 1)[0]
                 torch.testing.assert_close(stream.latent[b, channels], expected)
-    assert example.inputs.clean_timestep == "zero" and example.inputs.target_cameras is None
+    assert example.inputs.clean_timestep == "zero"
+    assert example.inputs.target_cameras is None
 
 
 def test_an_error_counts_more_where_the_edit_is_and_next_to_it(codec: Codec):
@@ -266,7 +276,8 @@ def test_an_error_counts_more_where_the_edit_is_and_next_to_it(codec: Codec):
     rows = [TextEditExamples(config, generator(seed)).draw_row(STRUCTURE) for seed in range(4)]
     example = edit_example(config, STRUCTURE, rows, codec, generator(5))
     weight = example.weight[:, 0]
-    assert weight.shape == (4, 2, 4, 4) and set(weight.unique().tolist()) == {1.0, 5.0}
+    assert weight.shape == (4, 2, 4, 4)
+    assert set(weight.unique().tolist()) == {1.0, 5.0}
     changed = ((example.target - example.source).abs().amax(1) > 0.2).nonzero().tolist()
     assert changed
     near = torch.zeros_like(weight, dtype=torch.bool)
@@ -301,7 +312,8 @@ def test_after_one_step_the_loss_reaches_the_text_the_tokenizers_and_the_dit(
         ("dit", "patch"),
     ):
         gradients = [p.grad for n, p in network[part].named_parameters() if name in n]
-        assert gradients and all(g is not None and g.abs().max() > 0 for g in gradients), name
+        assert gradients, name
+        assert all(g is not None and g.abs().max() > 0 for g in gradients), name
     assert losses[-1] < losses[0]
 
 
@@ -313,7 +325,8 @@ def test_channels_that_carry_nothing_stay_silent(config: TrainConfig, codec: Cod
     assert network["dit"].patch_embedding.weight[:, silent].abs().max() == 0
     rows = [TextEditExamples(DATA, generator(0)).draw_row(STRUCTURE)]
     example = edit_example(DATA, STRUCTURE, rows, codec, generator(5))
-    assert example.target[:, used:].abs().max() == 0 and example.weight[:, used:].max() == 0
+    assert example.target[:, used:].abs().max() == 0
+    assert example.weight[:, used:].max() == 0
     for stream in example.inputs.streams:
         assert stream.latent[:, silent].abs().max() == 0
 

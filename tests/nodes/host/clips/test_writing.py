@@ -136,14 +136,16 @@ def test_a_writer_that_fails_leaves_no_file(
     from memory_v2v.nodes.host.clips.writing import VideoWriter
 
     clip = open_clip(images, None, RATE, None)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        VideoWriter(tmp_path / "result.mp4", clip.size, clip) as writer,
-    ):
-        for _ in range(8):  # more than the encoder holds back
-            writer.add(frames_of(clip))
-        assert (tmp_path / "result.mp4").exists()
-        raise KeyboardInterrupt
+
+    def stopped_half_way() -> None:
+        with VideoWriter(tmp_path / "result.mp4", clip.size, clip) as writer:
+            for _ in range(8):  # more than the encoder holds back
+                writer.add(frames_of(clip))
+            assert (tmp_path / "result.mp4").exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_half_way()
     assert list(tmp_path.iterdir()) == []
 
 

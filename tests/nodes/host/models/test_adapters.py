@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from instruments.published import adapter_of, info_of, path_of, save_shards, save_trained_adapter
+from instruments.published import (
+    FIRST_SHARD,
+    adapter_of,
+    info_of,
+    path_of,
+    save_shards,
+    save_trained_adapter,
+)
 from safetensors.torch import save_file
 
 Weights = dict[str, torch.Tensor]
@@ -47,9 +54,7 @@ def test_fingerprint_follows_every_shard_and_the_adapter(
 ) -> None:
     save_shards(bases / "Lucy", lucy)
     save_trained_adapter(adapters / "mine.safetensors")
-    chosen = {
-        "model_name": os.path.join("Lucy", "diffusion_pytorch_model-00001-of-00002.safetensors")
-    }
+    chosen = {"model_name": str(Path("Lucy", FIRST_SHARD))}
     seen = {loader.fingerprint_inputs(**chosen)}
     assert seen == {loader.fingerprint_inputs(**chosen)}
     os.utime(bases / "Lucy" / "diffusion_pytorch_model-00002-of-00002.safetensors", ns=(1, 1))
@@ -108,7 +113,8 @@ def test_recammasters_cameras_alone_are_labelled_so(
         4 * NUM_BLOCKS,
     )
     shown = output.ui.as_dict()["text"][0]
-    assert "camera weights alone" in shown and "self-attention stays in its checkpoint" in shown
+    assert "camera weights alone" in shown
+    assert "self-attention stays in its checkpoint" in shown
 
 
 def test_a_trained_adapter_is_labelled_so(comfy_api, adapter_loader, adapters: Path) -> None:

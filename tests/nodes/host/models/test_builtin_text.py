@@ -46,25 +46,29 @@ def encode(comfy_api, edit_loaded):
 def test_the_native_encoder_equals_transformers_umt5(encode, outside: Bundle, prompt: str) -> None:
     wanted = outside.encode_prompt([prompt])
     got = encode(prompt)
-    assert got.shape == wanted.shape and got.shape[1] >= 16
+    assert got.shape == wanted.shape
+    assert got.shape[1] >= 16
     assert (got - wanted).abs().max() <= 1e-5
 
 
 def test_prompts_differ_and_every_character_is_seen(encode) -> None:
     one, two, three = (encode(prompt) for prompt in ("\u732b", "\u72ac", "the \u732b"))
-    assert (one - two).abs().max() > 1e-2 and (one - three).abs().max() > 1e-2
+    assert (one - two).abs().max() > 1e-2
+    assert (one - three).abs().max() > 1e-2
 
 
 def test_what_follows_a_prompt_is_zero(encode) -> None:
     empty = encode("")
-    assert empty[0, 0].abs().max() > 0 and not empty[0, 1:].any()
+    assert empty[0, 0].abs().max() > 0
+    assert not empty[0, 1:].any()
 
 
 def test_words_can_be_weighted(encode) -> None:
     plain, heavy, neutral = (
         encode(f"put a {word} on the box") for word in ("hat", "(hat:1.4)", "(hat:1.0)")
     )
-    assert plain.shape == heavy.shape and (plain - heavy).abs().max() > 1e-3
+    assert plain.shape == heavy.shape
+    assert (plain - heavy).abs().max() > 1e-3
     assert neutral.shape == plain.shape
 
 

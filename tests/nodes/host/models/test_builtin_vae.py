@@ -96,7 +96,5 @@ def test_previews_have_the_colours_of_the_codec(comfy_api, codec: Codec, latent_
 
 def test_the_format_names_the_codecs_sizes(codec: Codec, latent_format) -> None:
     assert (latent_format.spacial_downscale_ratio, latent_format.temporal_downscale_ratio) == (8, 1)
-    assert (
-        latent_format.latent_channels == codec.ratios.channels
-        and latent_format.taesd_decoder_name is None
-    )
+    assert latent_format.latent_channels == codec.ratios.channels
+    assert latent_format.taesd_decoder_name is None

@@ -52,11 +52,9 @@ def test_the_loaded_model_takes_its_source_on_the_channel_axis(comfy_api, model)
     from memory_v2v.nodes.host.models.attachment import base_info
 
     info = base_info(model)
-    assert (
-        info.source_placement == "channels"
-        and info.ratios.channels == 48
-        and info.ratios.spatial == 16
-    )
+    assert info.source_placement == "channels"
+    assert info.ratios.channels == 48
+    assert info.ratios.spatial == 16
 
 
 @pytest.mark.parametrize("call", range(4))

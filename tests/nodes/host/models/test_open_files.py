@@ -15,6 +15,8 @@ def test_a_loaded_built_in_model_leaves_the_packs_files_to_its_update(comfy_api)
 
     (name,) = (name for name in model_names() if name.endswith("novel_view"))
     model, _, vae = comfy_api.run_node(LoadMemoryV2VModel, model_name=name).result
-    assert model is not None and vae is not None
+    assert model is not None
+    assert vae is not None
     mapped = MAPS.read_text()
-    assert "libtorch" in mapped and "novel_view" not in mapped
+    assert "libtorch" in mapped
+    assert "novel_view" not in mapped

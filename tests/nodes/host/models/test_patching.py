@@ -135,7 +135,8 @@ def test_apply_memory_with_ksampler_equals_memory_sampler(comfy_api, model) -> N
     ).result
     assert torch.equal(result["samples"], native)
     assert torch.equal(cache.newest.latent, native[0])
-    assert cache.newest.turn == 1 and cache.newest.mode == "trained"
+    assert cache.newest.turn == 1
+    assert cache.newest.mode == "trained"
 
 
 def test_batch_of_two_equals_two_batches_of_one_with_merging(comfy_api, model) -> None:
@@ -215,7 +216,8 @@ def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     for a, b in zip(plans["comfyui"], plans["diffusers"], strict=True):
         assert a.layout == b.layout
         splits = [(p, q) for p, q in zip(a.pieces, b.pieces, strict=True) if hasattr(p, "merged")]
-        assert splits and all(torch.equal(p.merged, q.merged) for p, q in splits)
+        assert splits
+        assert all(torch.equal(p.merged, q.merged) for p, q in splits)
     assert (ours - theirs).abs().max() <= 1e-4
     assert math.isfinite(ours.sum().item())
 
@@ -246,8 +248,8 @@ def test_memory_of_another_model_is_refused(comfy_api, model) -> None:
 
 
 def test_memory_of_another_size_is_refused(comfy_api, model) -> None:
+    source = {"samples": torch.zeros(1, 16, NUM_FRAMES, 20, SIDE)}
     with pytest.raises(ValueError, match=r"latents of \(16, 16, 16\).*wanted \(16, 20, 16\)"):
-        source = {"samples": torch.zeros(1, 16, NUM_FRAMES, 20, SIDE)}
         apply(comfy_api, model, source=source, plan=plan((4,)), target_camera=path("pan_left"))
 
 

@@ -1,12 +1,12 @@
 """Published bases, small and random in the real key layout, through the loaders."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 import torch
 from instruments.published import (
+    FIRST_SHARD,
     adapter_of,
     diffusers_wan,
     info_of,
@@ -36,9 +36,7 @@ def test_built_in_models_come_first_then_files_that_may_be_bases(
     (adapters / "step20000.ckpt").touch()
     (adapters / "readme.md").touch()
     model_name, adapter = loader.define_schema().inputs
-    shard = os.path.join(
-        "Lucy", "transformer", "diffusion_pytorch_model-00001-of-00002.safetensors"
-    )
+    shard = str(Path("Lucy", "transformer", FIRST_SHARD))
     assert model_name.options == [
         "built-in: novel_view",
         "built-in: text_edit",
@@ -129,9 +127,7 @@ def test_lucyedit_takes_its_source_on_the_channel_axis(
 ) -> None:
     name = "lucy.safetensors"
     if form == "folder":
-        name = os.path.join(
-            "Lucy", "transformer", "diffusion_pytorch_model-00001-of-00002.safetensors"
-        )
+        name = str(Path("Lucy", "transformer", FIRST_SHARD))
         save_shards(bases / "Lucy" / "transformer", lucy)
     else:
         save_file(to_native_names(lucy) if form == "native" else lucy, str(bases / name))

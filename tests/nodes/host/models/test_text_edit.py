@@ -134,7 +134,9 @@ def test_the_loader_gives_model_clip_and_vae_and_says_what_they_are_for(
 
     output = comfy_api.run_node(LoadMemoryV2VModel, model_name=NAME)
     model, clip, vae = output.result
-    assert type(model.model).__name__ == "WAN22" and clip is not None and vae.latent_channels == 48
+    assert type(model.model).__name__ == "WAN22"
+    assert clip is not None
+    assert vae.latent_channels == 48
     assert (model.model.diffusion_model.in_dim, model.model.diffusion_model.text_len) == (96, 16)
     assert adapter_of(model).config.has_cameras is False
     info = base_info(model)
@@ -144,14 +146,13 @@ def test_the_loader_gives_model_clip_and_vae_and_says_what_they_are_for(
         9,
         (12, 12),
         "forward",
-    ) and info.has_keyframe
+    )
+    assert info.has_keyframe
     assert (info.ratios.temporal, info.ratios.spatial, info.ratios.channels) == (1, 8, 48)
     shown = output.ui.as_dict()["text"][0]
-    assert (
-        "put a hat on the red box" in shown
-        and "no camera paths" in shown
-        and "Load CLIP" not in shown
-    )
+    assert "put a hat on the red box" in shown
+    assert "no camera paths" in shown
+    assert "Load CLIP" not in shown
 
 
 def test_what_the_dit_sees_of_a_clip_equals_codec_latents(
@@ -238,7 +239,8 @@ def test_an_ordinary_workflow_edits_a_clip(comfy_api, edit_loaded, prompts, ksam
             )
             sampled = ksampler(*turn, cfg=3.0)
             results.append(nodes.VAEDecode().decode(vae, {"samples": sampled})[0])
-    assert results[0].shape == (2 * NUM_FRAMES, 96, 96, 3) and results[0].isfinite().all()
+    assert results[0].shape == (2 * NUM_FRAMES, 96, 96, 3)
+    assert results[0].isfinite().all()
     assert (results[0] - results[1]).abs().max() > 1e-3
     assert (results[0][:NUM_FRAMES] - results[0][NUM_FRAMES:]).abs().max() > 1e-3
 

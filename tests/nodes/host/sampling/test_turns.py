@@ -200,7 +200,8 @@ def test_memory_estimate_counts_our_tokens(
 def test_two_variants_have_their_own_noise(apply, ksampler, one_turn) -> None:
     patched, positive, negative, latent = apply(**one_turn, batch_size=2)
     first, second = ksampler(patched, positive, negative, latent)
-    assert first.shape == SHAPE and not torch.allclose(first, second, atol=1e-2)
+    assert first.shape == SHAPE
+    assert not torch.allclose(first, second, atol=1e-2)
 
 
 def test_length_comes_from_the_path_and_size_from_memory_without_a_source(
@@ -241,7 +242,8 @@ def test_the_node_says_mode_memories_and_an_assumed_camera(comfy_api, tiny_model
 
 def test_prompts_pass_through_and_are_read(apply, ksampler, one_turn, prompt) -> None:
     model, positive, negative, latent = apply(**one_turn, positive=prompt)
-    assert positive is prompt and negative[0][0].abs().max() == 0
+    assert positive is prompt
+    assert negative[0][0].abs().max() == 0
     assert not torch.equal(
         ksampler(model, prompt, negative, latent), ksampler(model, negative, negative, latent)
     )
@@ -338,7 +340,9 @@ def test_every_input_and_output_is_explained(comfy_api) -> None:
 
     for node in (LoadMemoryV2VModel, ApplyMemory, MemoryV2VSampler):
         schema = node.define_schema()
-        assert schema.category == "Memory-V2V" and schema.description and schema.display_name
+        assert schema.category == "Memory-V2V"
+        assert schema.description
+        assert schema.display_name
         assert all(item.tooltip for item in (*schema.inputs, *schema.outputs)), schema.node_id
         json.dumps(node.GET_NODE_INFO_V1())
 
