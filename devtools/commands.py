@@ -1,29 +1,24 @@
 """dev.py's subcommands."""
 
 import argparse
-import contextlib
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 from .api import ApiError
+from .checks import lint, run_python, run_tests
 from .demo import add_demo_options, run_demo
 from .environment import (
     DEV_DIR,
     RELEASES,
-    ROOT,
     RUNTIME_MODULES,
     TEST_MODULES,
-    Environment,
     SetupError,
     prepare_environment,
 )
 from .long_demo import run_long_demo
-from .server import ServerError, running_server, stop_process
+from .server import ServerError, running_server
 
-CHILD_PATIENCE_S = 20.0
 PASSED_ON = {
     "evaluate": (
         "memv2v_core.evaluation",
@@ -39,9 +34,8 @@ def main(arguments: list[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in ("test", *PASSED_ON):
         parser.error(f"unknown arguments for {options.command}: {' '.join(rest)}")
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # so that a stopped dev.py stops its server
+    # So that a stopped dev.py stops its server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return options.run(options, rest)
     except (SetupError, ServerError, ApiError, ValueError) as error:
@@ -63,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     test = commands.add_parser(
-        "test", help="lint, format check, then all tests; further arguments go to pytest"
+        "test", help="lint, types, then all tests; further arguments go to pytest"
+    )
+    test.add_argument(
+        "--fast", action="store_true", help="the core's quick tests alone, in under a minute"
     )
     test.set_defaults(run=_test)
 
@@ -74,9 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=_serve)
 
-    lint = commands.add_parser("lint", help="ruff's rules and format")
-    lint.add_argument("--fix", action="store_true", help="repair what ruff can repair and reformat")
-    lint.set_defaults(run=lambda options, _: _lint(prepare_environment(TEST_MODULES), options.fix))
+    linting = commands.add_parser("lint", help="ruff's rules and format, and mypy")
+    linting.add_argument("--fix", action="store_true", help="repair what ruff can, and reformat")
+    linting.set_defaults(
+        run=lambda options, _: lint(prepare_environment(TEST_MODULES), options.fix)
+    )
 
     setup = commands.add_parser("setup", help="only set up the environment")
     setup.set_defaults(run=_setup)
@@ -105,14 +104,11 @@ def _setup(options: argparse.Namespace, _rest: list[str]) -> int:
 
 def _test(options: argparse.Namespace, rest: list[str]) -> int:
     environment = prepare_environment(RUNTIME_MODULES + TEST_MODULES, options.comfyui)
-    code = _lint(environment, fix=False)
-    return code or _python(environment, ["-m", "pytest", *rest])
+    return run_tests(environment, options.fast, rest)
 
 
-def _lint(environment: Environment, fix: bool) -> int:
-    check = _python(environment, ["-m", "ruff", "check", *(["--fix"] if fix else []), "."])
-    layout = _python(environment, ["-m", "ruff", "format", *([] if fix else ["--check"]), "."])
-    return check or layout
+def _lint(options: argparse.Namespace, _rest: list[str]) -> int:
+    return lint(prepare_environment(TEST_MODULES), options.fix)
 
 
 def _serve(options: argparse.Namespace, _rest: list[str]) -> int:
@@ -140,20 +136,4 @@ def _serve(options: argparse.Namespace, _rest: list[str]) -> int:
 
 def _pass_on(options: argparse.Namespace, rest: list[str]) -> int:
     module, _ = PASSED_ON[options.command]
-    return _python(prepare_environment(RUNTIME_MODULES + TEST_MODULES), ["-m", module, *rest])
-
-
-def _python(environment: Environment, arguments: list[str], cwd: Path = ROOT) -> int:
-    sys.stdout.flush()
-    variables = {**environment.variables(), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen([str(environment.python), *arguments], cwd=cwd, env=variables)
-    try:
-        return process.wait()
-    except (
-        KeyboardInterrupt
-    ):  # the terminal sent it to the child too, which may have a server to stop
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=CHILD_PATIENCE_S)
-        raise
-    finally:
-        stop_process(process, CHILD_PATIENCE_S)
+    return run_python(prepare_environment(RUNTIME_MODULES + TEST_MODULES), ["-m", module, *rest])

@@ -1,7 +1,6 @@
 """A real ComfyUI server with this pack as its only custom node pack, started and stopped by us."""
 
 import contextlib
-import os
 import re
 import shutil
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from .api import ApiError, ComfyApi
 from .environment import ROOT, Environment
+from .folder_link import link_folder, unlink_folder
 
 PACK_FOLDER = "comfyui-memory-v2v"
 LOG_TAIL_LINES = 40
@@ -64,7 +64,9 @@ def running_server(
     pack.
     """
     folder = base_dir or Path(tempfile.mkdtemp(prefix="memory-v2v-"))
-    linked = _link_pack(pack_dir, folder / "custom_nodes") if pack_dir is not None else None
+    link = folder / "custom_nodes" / PACK_FOLDER
+    if pack_dir is not None:
+        link_folder(link, pack_dir)
     for name in ("input", "output", "temp", "user", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
@@ -107,8 +109,8 @@ def running_server(
             finally:
                 stop_process(process)
     finally:
-        if linked is not None:
-            _unlink_pack(linked)
+        if pack_dir is not None:
+            unlink_folder(link)
         if base_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -161,24 +163,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _link_pack(pack_dir: Path, custom_nodes: Path) -> Path:
-    custom_nodes.mkdir(parents=True, exist_ok=True)
-    link = custom_nodes / PACK_FOLDER
-    _unlink_pack(link)
-    if os.name == "nt":  # a junction needs no special rights, a symbolic link does
-        subprocess.run(
-            ["cmd", "/c", "mklink", "/J", str(link), str(pack_dir)], check=True, capture_output=True
-        )
-    else:
-        link.symlink_to(pack_dir, target_is_directory=True)
-    return link
-
-
-def _unlink_pack(link: Path) -> None:
-    if os.name == "nt":
-        with contextlib.suppress(FileNotFoundError):
-            link.rmdir()  # removes the junction, never what it points to
-    else:
-        link.unlink(missing_ok=True)

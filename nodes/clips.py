@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import Input, InputImpl, Types, io, ui
 
-from ..memv2v_core.clips.fitting import ASPECTS, describe_fitting, fit_frames, plan_fitting
+from ..memv2v_core.clips.fitting import ASPECTS, Aspect, describe_fitting, fit_frames, plan_fitting
 from .host.clips.fitted import (
     EDITED_FRAMES,
     EVERY_FRAME,
@@ -113,14 +113,19 @@ class FitVideo(io.ComfyNode):
         frames: torch.Tensor | None = None,
         video: Input.Video | None = None,
         mode: str = PICK_EVENLY,
-        aspect: str = "crop",
+        aspect: Aspect = "crop",
         frame_rate: float = 16.0,
         audio: dict | None = None,
     ) -> io.NodeOutput:
         images, rate, sound = clip_parts(frames, video, frame_rate, audio)
         count = None if mode == ALL_FRAMES else num_frames
         plan = plan_fitting(
-            len(images), images.shape[1:3], (height, width), count, temporal_ratio, aspect
+            len(images),
+            (images.shape[1], images.shape[2]),
+            (height, width),
+            count,
+            temporal_ratio,
+            aspect,
         )
         fitted = fit_frames(images[..., :3].movedim(-1, 1), plan).movedim(1, -1).contiguous()
         report = describe_fitting(plan, aspect, temporal_ratio)
@@ -137,12 +142,14 @@ class RestoreVideo(io.ComfyNode):
             node_id="MemV2VRestoreVideo",
             display_name="Restore Video",
             category=CATEGORY,
-            description="Undoes Fit Video on the edited frames: removes repeated frames and black "
-            "bars, and gives a video with the frame count, frame rate and sound of the original.",
+            description="Undoes Fit Video to Model on the edited frames: removes repeated frames "
+            "and black bars, and gives a video with the frame count, frame rate and sound of the "
+            "original.",
             inputs=[
                 io.Image.Input("frames", tooltip="The decoded edit; it may have been upscaled."),
                 FittingSocket.Input(
-                    "fitting", tooltip="From the Fit Video that the edit started from."
+                    "fitting",
+                    tooltip="From the Fit Video to Model node that the edit started from.",
                 ),
                 io.Combo.Input(
                     "timing",

@@ -12,7 +12,7 @@ from ..memv2v_core.synthetic.demo_clips import (
     render_shots,
     shot_spans,
 )
-from ..memv2v_core.synthetic.edits import TRAINED_KINDS
+from ..memv2v_core.synthetic.edits import TRAINED_KINDS, EditKind
 from ..memv2v_core.synthetic.panoramas import (
     SceneConfig,
     demo_scene,
@@ -152,7 +152,7 @@ class DemoLongVideo(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, seed: int, num_frames: int, shots: int, instruction: str, size: int = SIZE
+        cls, seed: int, num_frames: int, shots: int, instruction: EditKind, size: int = SIZE
     ) -> io.NodeOutput:
         scenes = demo_scenes(seed, shots, instruction)
         progress = comfy.utils.ProgressBar(num_frames)

@@ -90,7 +90,8 @@ class LoadMemoryV2VModel(io.ComfyNode):
         if model_name.startswith(BUILTIN_PREFIX):
             name = model_name.removeprefix(BUILTIN_PREFIX)
             codec = bundle.load_codec(name)
-            model, vae = load_builtin_model(name, chosen is None, codec), BuiltinVAE(codec)
+            model = load_builtin_model(name, chosen is None, codec)
+            vae: comfy.sd.VAE | None = BuiltinVAE(codec)
             clip, use = builtin_clip(name), USES[bundle.read_info(name).task]
         else:
             model, vae = load_base(file_path(*_folder_and_name(model_name)))

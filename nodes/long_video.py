@@ -1,6 +1,6 @@
 """EditLongVideo: a video of any length, edited in one node."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -190,7 +190,7 @@ class EditLongVideo(io.ComfyNode):
         frame_rate: float = 16.0,
         audio: dict | None = None,
         adapter: LoadedAdapter | None = None,
-        **widgets: object,
+        **widgets: Any,
     ) -> io.NodeOutput:
         if not session:
             raise ValueError(NO_SESSION)

@@ -1,5 +1,7 @@
 """A long video in segments, and the edited segments as one video again."""
 
+from typing import Any
+
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
@@ -64,7 +66,7 @@ class SplitSegments(io.ComfyNode):
         images: torch.Tensor | None = None,
         frame_rate: float = 16.0,
         audio: dict | None = None,
-        **widgets: object,
+        **widgets: Any,
     ) -> io.NodeOutput:
         settings = settings_from(SplitSettings, widgets)
         split = split_video(base_info(model), settings, video, images, frame_rate, audio)
@@ -102,7 +104,7 @@ class StitchSegments(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, segments: SplitVideo, cache: MemoryCache, vae: VAE, **widgets: object
+        cls, segments: SplitVideo, cache: MemoryCache, vae: VAE, **widgets: Any
     ) -> io.NodeOutput:
         entries = finished_entries(segments.plan, cache)
         settings = settings_from(StitchSettings, widgets)

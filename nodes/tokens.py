@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
@@ -9,7 +10,7 @@ from ..memv2v_core.retrieval.selection import Retrieval
 from ..memv2v_core.tokens.budget import KERNELS, BudgetConfig, TokenPlan, plan_tokens
 from ..memv2v_core.tokens.cost import DitShape, plan_costs
 from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE
-from ..memv2v_core.vocabulary import CameraChoice, MemoryRange, Pool
+from ..memv2v_core.vocabulary import CameraChoice, MemoryRange, Pool, UnresponsiveChoice
 from .host.models.attachment import base_info, dit_shape
 from .host.shared_inputs import UNRESPONSIVE_CHOICES, UNRESPONSIVE_DEFAULT
 from .io_types import CATEGORY, PlanSocket, RetrievalSocket
@@ -118,11 +119,11 @@ class DynamicTokenize(io.ComfyNode):
         top_kernel: str,
         num_top: int,
         rest_kernel: str,
-        unresponsive: str,
+        unresponsive: UnresponsiveChoice,
         share: float,
-        pool: str,
-        memory_range: str,
-        camera_conditioning: str,
+        pool: Pool,
+        memory_range: MemoryRange,
+        camera_conditioning: CameraChoice,
         model: ModelPatcher | None = None,
         source: dict | None = None,
     ) -> io.NodeOutput:
@@ -142,18 +143,21 @@ class DynamicTokenize(io.ComfyNode):
 def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) -> str:
     """The plan in words, with the tokens and the cost of one step as far as size and model are
     known.
+
+    Raises: ValueError for a source that is no video.
     """
     info = None if model is None else base_info(model)
     lines = [plan.describe(None if info is None else info.mode)]
     entries = plan.retrieval.entries
     if source is None and not entries:
         return "\n".join([*lines, "connect source to see how many tokens run"])
-    latent = source["samples"][0] if source is not None else entries[0].latent
+    latent = entries[0].latent if source is None else _first_video(source)
+    num_frames, height, width = latent.shape[1:]
     # Tokens depend on the number of blocks through merging alone: thirds of any depth are alike.
     shape = DitShape(1, 1, 3) if model is None else dit_shape(model)
     cost, plain = plan_costs(
         plan,
-        latent.shape[1:],
+        (num_frames, height, width),
         shape,
         mode="trained" if info is None else info.mode,
         has_source=source is not None and (info is None or info.has_source_tokens),
@@ -171,6 +175,16 @@ def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) 
         f"about {cost.activation_bytes / 2**20:.0f} MiB of activations beside the weights",
     ]
     return "\n".join(lines)
+
+
+def _first_video(source: dict) -> torch.Tensor:
+    samples = source["samples"]
+    if samples.ndim != 5:
+        raise ValueError(
+            f"source got a latent of shape {tuple(samples.shape)}, wanted (1, channels, frames, "
+            "height, width); encode the whole clip with the VAE of the model that will run"
+        )
+    return samples[0]
 
 
 NODES = [DynamicTokenize]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from devtools.server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests"
+INSTALLS = (TESTS / "test_manager_install.py",)  # each starts servers of its own
 NO_COMFYUI = "no ComfyUI: run the tests with `python dev.py test`, or set COMFYUI_PATH"
 
 
@@ -169,7 +171,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests marked `gpu` where torch sees none."""
+    """Marks tests by what they need, and skips those marked `gpu` where torch sees none."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        starts_servers = item.path.is_relative_to(TESTS / "workflows") or item.path in INSTALLS
+        if "comfy_api" in fixtures:
+            item.add_marker(pytest.mark.comfy)
+        if "comfy_server" in fixtures or starts_servers:
+            item.add_marker(pytest.mark.server)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

@@ -75,6 +75,7 @@ def test_requirements_are_what_the_code_imports() -> None:
         "latent_preview",
         "node_helpers",
         "nodes",
+        "server",
     }
     elsewhere = {
         "torch",
@@ -144,3 +145,15 @@ def test_every_report_of_a_node_is_drawn_on_it() -> None:
     script = (ROOT / "web" / "memory_v2v.js").read_text(encoding="utf-8")
     names = re.search(r"TEXT_NODES = new Set\(\[(.*?)\]\)", script, re.DOTALL)
     assert set(re.findall(r'"(\w+)"', names.group(1))) == _nodes_that_report()
+
+
+def test_the_commit_hook_formats_as_the_lint_command_does() -> None:
+    hook = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    pinned = (ROOT / "devtools" / "requirements.txt").read_text(encoding="utf-8")
+    (rev,) = re.findall(r"rev: v([\d.]+)", hook)
+    assert f"ruff=={rev}" in pinned.splitlines()
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {_project()['project']['version']}" in citation.splitlines()

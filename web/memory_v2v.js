@@ -21,6 +21,7 @@ const TEXT_NODES = new Set([
   "StitchSegments",
   "MemV2VEditLongVideo",
   "MemV2VDemoLongVideo",
+  "MemV2VExportCameraTrajectory",
 ]);
 const TEXT_WIDGET = "memory_v2v_text";
 

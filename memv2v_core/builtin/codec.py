@@ -4,6 +4,7 @@ One latent frame a frame, 8x smaller in space; 16 channels, as many as Wan2.1's 
 Wan2.2's 48.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -105,6 +106,11 @@ class Codec(nn.Module):
 def start_codec(codec: Codec, basis: PatchBasis) -> None:
     """Set the linear parts from `basis`, and the refinement to zero."""
     channels, side = codec.used, SIDE
+    last = codec.refine[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert codec.analysis.bias is not None
+    assert codec.synthesis.bias is not None
+    assert last.bias is not None
     directions = basis.directions / basis.scale[:, None]
     codec.analysis.weight.copy_(directions.view(channels, 3, side, side))
     codec.analysis.bias.copy_(-directions @ basis.mean)
@@ -113,10 +119,12 @@ def start_codec(codec: Codec, basis: PatchBasis) -> None:
     )
     mean = basis.mean.view(3, side, side)
     codec.synthesis.bias.copy_(mean.mean((1, 2)))
-    nn.init.zeros_(codec.refine[-1].weight)
-    nn.init.zeros_(codec.refine[-1].bias)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
 
 
-def _per_frame(function, video: torch.Tensor) -> torch.Tensor:
+def _per_frame(
+    function: Callable[[torch.Tensor], torch.Tensor], video: torch.Tensor
+) -> torch.Tensor:
     frames = video.movedim(2, 1)
     return function(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).movedim(1, 2)

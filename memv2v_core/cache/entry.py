@@ -125,7 +125,7 @@ class MemoryEntry:
         digest = hashlib.sha256()
         for tensor in (self.latent, self.camera.c2w, self.camera.intrinsics):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         if self.segment is not None:
             place = (
                 self.segment.idx,

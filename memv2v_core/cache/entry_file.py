@@ -12,6 +12,8 @@ from ..atomic_files import read_file, write_atomically
 from ..cameras.trajectory import CameraTrajectory
 from .entry import MemoryEntry, Segment, is_entry_id, require_finite
 
+Kind = type | tuple[type, ...]
+
 ENTRY_SUFFIX = ".safetensors"
 _FORMAT_VERSION = 1
 _METADATA_KEY = "memory_v2v_entry"
@@ -31,7 +33,7 @@ _PLAIN_FIELDS = {
     "is_pinned": bool,
 }
 _PLACE_FIELDS = ("idx", "start", "num_frames", "shot")
-_SEGMENT_FIELDS = {
+_SEGMENT_FIELDS: dict[str, Kind] = {
     "segment": (dict, type(None)),
     "memory_ids": list,
     "recipe": str,
@@ -140,7 +142,7 @@ def _fields(header_metadata: dict[str, str]) -> dict:
         raise ValueError(
             f"has entry format {version!r}, wanted {_FORMAT_VERSION}; update the node pack"
         )
-    kinds = {**_PLAIN_FIELDS, "is_assumed": bool, "parent_id": (str, type(None))}
+    kinds: dict[str, Kind] = {**_PLAIN_FIELDS, "is_assumed": bool, "parent_id": (str, type(None))}
     wrong = [name for name, kind in kinds.items() if not isinstance(fields.get(name), kind)]
     unknown = sorted(fields.keys() - kinds.keys())
     if wrong or unknown:

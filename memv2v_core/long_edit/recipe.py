@@ -178,7 +178,7 @@ def _feed(digest: "hashlib.blake2b", value: object) -> None:
         _label(digest, type(value).__name__, value)
     elif isinstance(value, torch.Tensor):
         _label(digest, str(value.dtype), tuple(value.shape))
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     elif isinstance(value, Mapping):
         _label(digest, "mapping", len(value))
         for key in sorted(value, key=str):

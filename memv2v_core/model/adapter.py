@@ -3,13 +3,14 @@ checkpoint.
 """
 
 from dataclasses import dataclass
-from types import ModuleType
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from ..tokens.merging import REDUCTION_SIDE, pad_grid
 from ..tokens.tokenizers import BASE_KERNEL, COARSE_KERNELS, coarse_weight_from_base, pad_to_kernel
+from ..vocabulary import CameraConditioning, CleanTimestep, MemoryOrder
 from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES
 
 
@@ -38,11 +39,22 @@ class AdapterConfig:
     has_rays: bool = False
     has_tokenizers: bool = True
     has_merging: bool = True
-    clean_timestep: str = "target"
-    camera_conditioning: str = "per_video"
+    clean_timestep: CleanTimestep = "target"
+    camera_conditioning: CameraConditioning = "per_video"
     has_cameras: bool = True
-    memory_order: str = "forward"
+    memory_order: MemoryOrder = "forward"
     has_keyframe: bool = False
+
+
+class Operations(Protocol):
+    """The layers of torch.nn, or ComfyUI's of the same names."""
+
+    @property
+    def Linear(self) -> type[nn.Linear]: ...
+    @property
+    def Conv2d(self) -> type[nn.Conv2d]: ...
+    @property
+    def Conv3d(self) -> type[nn.Conv3d]: ...
 
 
 class AdapterBlock(nn.Module):
@@ -51,7 +63,7 @@ class AdapterBlock(nn.Module):
     Source: Eq. 16-17, arXiv:2601.16296v2.
     """
 
-    def __init__(self, config: AdapterConfig, ops: ModuleType | type) -> None:
+    def __init__(self, config: AdapterConfig, ops: Operations) -> None:
         super().__init__()
         self.cam_encoder = ops.Linear(NUM_POSE_VALUES, config.dim)
         self.projector = ops.Linear(config.dim, config.dim)
@@ -66,7 +78,7 @@ class MemoryAdapter(nn.Module):
     `ops` supplies Linear, Conv2d and Conv3d: torch.nn, or ComfyUI's operations.
     """
 
-    def __init__(self, config: AdapterConfig, ops: ModuleType | type = nn) -> None:
+    def __init__(self, config: AdapterConfig, ops: Operations = nn) -> None:
         super().__init__()
         self.config = config
         num_camera_blocks = config.num_blocks if config.has_cameras else 0
@@ -84,6 +96,12 @@ class MemoryAdapter(nn.Module):
                 self.mergers.append(
                     ops.Conv2d(config.dim, config.dim, REDUCTION_SIDE, stride=REDUCTION_SIDE)
                 )
+
+    def block(self, block_idx: int) -> AdapterBlock:
+        """The cameras of one block of the base; an adapter without cameras has none."""
+        block = self.blocks[block_idx]
+        assert isinstance(block, AdapterBlock)
+        return block
 
     def tokenize(self, latent: torch.Tensor, kernel: int) -> torch.Tensor | None:
         """Coarse tokens (B, D, T, rows, columns) of `latent`, or None when this adapter learned no
@@ -113,6 +131,7 @@ def start_from_base(
     patch_weight: (D, C, 1, 2, 2) and patch_bias: (D,), the base's patch embedding.
     """
     for block in adapter.blocks:
+        assert isinstance(block, AdapterBlock)
         nn.init.zeros_(block.cam_encoder.weight)
         nn.init.zeros_(block.cam_encoder.bias)
         nn.init.eye_(block.projector.weight)
@@ -121,9 +140,13 @@ def start_from_base(
             nn.init.zeros_(block.ray_encoder.weight)
     assert patch_weight.shape[-1] == BASE_KERNEL
     for kernel, tokenizer in adapter.tokenizers.items():
+        assert isinstance(tokenizer, nn.Conv3d)
+        assert tokenizer.bias is not None
         tokenizer.weight.copy_(coarse_weight_from_base(patch_weight, int(kernel)))
         tokenizer.bias.copy_(patch_bias)
     for merger in adapter.mergers:
+        assert isinstance(merger, nn.Conv2d)
+        assert merger.bias is not None
         nn.init.zeros_(merger.bias)
         average = torch.eye(adapter.config.dim) / REDUCTION_SIDE**2
         merger.weight.copy_(average[:, :, None, None].expand_as(merger.weight))

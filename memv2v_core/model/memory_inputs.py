@@ -77,10 +77,8 @@ def window_inputs(
     """
     streams = []
     for stream in inputs.streams:
-        range_number, part = (
-            min(stream.frame_indices) // num_frames,
-            range(len(stream.frame_indices)),
-        )
+        range_number = min(stream.frame_indices) // num_frames
+        part: Sequence[int] = range(len(stream.frame_indices))
         if stream.role == "source":
             part = source_frames
         start, cameras = range_number * len(target_frames), inputs.cameras_told(stream)

@@ -7,9 +7,11 @@ view of it.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
+from torch.amp.autocast_mode import is_autocast_available
 
 from ..shapes import token_grid
 from ..tokens.layout import SequenceLayout, build_layout
@@ -25,10 +27,13 @@ from ..tokens.merging import (
 )
 from ..tokens.positions import token_positions
 from ..tokens.tokenizers import BASE_KERNEL, pool_for_base
+from ..vocabulary import Role
 from .adapter import MemoryAdapter
 from .backbone import Backbone, expand_time
-from .camera_encoder import ray_features
+from .camera_encoder import FrameCameras, ray_features
 from .memory_inputs import ConditioningStream, MemoryInputs
+
+Merge = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,7 @@ def memory_forward(
     """
     height, width = latent.shape[-2:]
     target = backbone.patchify(pool_for_base(latent, backbone.patch_kernel))
-    grid = tuple(target.shape[2:])
+    grid = (target.shape[2], target.shape[3], target.shape[4])
     clean = clean or tokenize_clean(backbone, adapter, inputs, latent.shape)
     sequence = _join(target.flatten(2).mT, clean)
     time, modulation = _embed_time(backbone, inputs, timestep, has_clean=clean.tokens is not None)
@@ -104,6 +109,7 @@ def memory_forward(
         if probe is not None:
             probe(i, block.attention_input(sequence), sequence)
         if i in merge_at:
+            assert inputs.merging is not None, "without it no block merges"
             plan = _plan(backbone, i, block.attention_input(sequence), sequence, inputs.merging)
             sequence = _merge(adapter, merge_at.index(i), sequence, plan)
             rope = backbone.rope(sequence.positions)
@@ -128,20 +134,20 @@ def tokenize_clean(
     """
     _, _, num_frames, height, width = target_shape
     streams = sorted(inputs.streams, key=lambda stream: (stream.role != "source", stream.kernel))
-    tokens, positions, shapes = [], [], []
+    tokens, positions = [], []
+    shapes: list[tuple[Role, int, int, int, int]] = []
     rows, columns = token_grid(height, width, BASE_KERNEL)
     indices = inputs.target_frame_indices or tuple(range(num_frames))
     shapes.append(("target", BASE_KERNEL, num_frames, rows, columns))
     positions.append(token_positions(indices, rows, columns, BASE_KERNEL))
     for stream in streams:
         grid = _tokenize(backbone, adapter, stream)  # (B, D, T, rows, columns)
-        shape = (stream.role, stream.kernel, *grid.shape[2:])
-        if shapes[-1][:2] == shape[:2] and len(shapes) > 1:
-            shapes[-1] = (*shape[:2], shapes[-1][2] + shape[2], *shape[3:])
-        else:
-            shapes.append(shape)
+        count, rows, columns = grid.shape[2:]
+        if shapes[-1][:2] == (stream.role, stream.kernel) and len(shapes) > 1:
+            count += shapes.pop()[2]
+        shapes.append((stream.role, stream.kernel, count, rows, columns))
         tokens.append(grid.flatten(2).mT)
-        positions.append(token_positions(stream.frame_indices, *grid.shape[3:], stream.kernel))
+        positions.append(token_positions(stream.frame_indices, rows, columns, stream.kernel))
     layout = build_layout(shapes)
     device = tokens[0].device if tokens else None
     has_rays = adapter is not None and adapter.config.has_rays
@@ -160,11 +166,7 @@ def tokenize_clean(
 
 def _exact(device: torch.device | None) -> AbstractContextManager:
     """Keeps autocast, if it is on, away from cameras' geometry."""
-    if (
-        torch.compiler.is_compiling()
-        or device is None
-        or not torch.amp.is_autocast_available(device.type)
-    ):
+    if torch.compiler.is_compiling() or device is None or not is_autocast_available(device.type):
         return nullcontext()
     return (
         torch.autocast(device.type, enabled=False)
@@ -187,7 +189,7 @@ def _tokenize(
 def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Tensor | None:
     if inputs.target_cameras is None:
         return None
-    cameras = [inputs.target_cameras] + [inputs.cameras_told(stream) for stream in streams]
+    cameras = [inputs.target_cameras] + [_cameras_told(inputs, stream) for stream in streams]
     return torch.cat(_same_rows([told.poses() for told in cameras]), dim=1)
 
 
@@ -197,13 +199,19 @@ def _rays(
     if inputs.target_cameras is None:
         return None
     videos = [(inputs.target_cameras, BASE_KERNEL)] + [
-        (inputs.cameras_told(stream), stream.kernel) for stream in streams
+        (_cameras_told(inputs, stream), stream.kernel) for stream in streams
     ]
     rays = [
         ray_features(cameras, *token_grid(height, width, k), k, height, width)
         for cameras, k in videos
     ]
     return torch.cat(_same_rows(rays), dim=1)
+
+
+def _cameras_told(inputs: MemoryInputs, stream: ConditioningStream) -> FrameCameras:
+    told = inputs.cameras_told(stream)
+    assert told is not None, "beside a target with cameras every video has them"
+    return told
 
 
 def _same_rows(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -284,19 +292,18 @@ def _merge(
     adapter: MemoryAdapter | None, merger_idx: int, sequence: TokenSequence, plan: MergePlan
 ) -> TokenSequence:
     rows = sequence.x.shape[0]
-    learned = adapter is not None and len(adapter.mergers) > 0
-    merge_tokens = (lambda grid: adapter.merge(grid, merger_idx)) if learned else merge_average
+    merge_tokens: Merge = merge_average
+    if adapter is not None and len(adapter.mergers) > 0:
+        merge_tokens = partial(adapter.merge, merger_idx=merger_idx)
 
-    def carry(
-        values: torch.Tensor | None, merge: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor | None:
-        return None if values is None else plan.apply(values.expand(rows, -1, -1), merge)
+    def carry(values: torch.Tensor, merge: Merge) -> torch.Tensor:
+        return plan.apply(values.expand(rows, -1, -1), merge)
 
     return TokenSequence(
         x=plan.apply(sequence.x, merge_tokens),
         positions=carry(sequence.positions, merge_average),
         pose_of_token=carry(sequence.pose_of_token, lambda grid: grid[:, :, ::2, ::2]),
-        rays=carry(sequence.rays, merge_average),
+        rays=None if sequence.rays is None else carry(sequence.rays, merge_average),
         layout=plan.layout,
     )
 
@@ -321,7 +328,7 @@ class _Block:
             backbone, i = self.backbone, self.block_idx
             h = backbone.self_attention(i, self.attention_input(replace(sequence, x=x)), rope)
             if self.adapter is not None and self.adapter.config.has_cameras:
-                h = self.adapter.blocks[i].projector(h)
+                h = self.adapter.block(i).projector(h)
             x = self._gate(x, h, 2)
             x = backbone.cross_attend(i, x, text)
             h = backbone.feed_forward(i, self._modulate(backbone.norm(i, 2, x), 3))
@@ -334,7 +341,7 @@ class _Block:
         h = self._modulate(self.backbone.norm(self.block_idx, 1, sequence.x), 0)
         if self.adapter is None or self.poses is None or not self.adapter.config.has_cameras:
             return h
-        block = self.adapter.blocks[self.block_idx]
+        block = self.adapter.block(self.block_idx)
         embedding = block.cam_encoder(self.poses.to(h)).expand(h.shape[0], -1, -1)  # (B, frames, D)
         frame = sequence.pose_of_token.expand(h.shape[0], -1, embedding.shape[-1])
         h = h + embedding.gather(1, frame)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from .backbone import expand_time
 
@@ -33,19 +32,19 @@ class WanView:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         cast: Cast,
         apply_rope: Callable[[torch.Tensor, Any], torch.Tensor],
         transformer_options: dict[str, Any],
         noisy: torch.Tensor,
     ) -> None:
-        self.model = model
+        self.model = model  # ComfyUI's class, which is not imported here
         self.cast = cast
         self.apply_rope = apply_rope
         self.options = transformer_options
         self.noisy = noisy
         self.num_blocks = len(model.blocks)
-        self.patch_kernel = model.patch_size[-1]
+        self.patch_kernel: int = model.patch_size[-1]
         self.target_time: torch.Tensor | None = None
         self.options["total_blocks"] = self.num_blocks
         self.options["block_type"] = "double"

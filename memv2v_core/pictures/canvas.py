@@ -110,7 +110,8 @@ def stack_pictures(
 
 def blend(first: Colour, second: Colour, share: float) -> Colour:
     """The colour at `share` of the way from the first to the second."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 @lru_cache(maxsize=16)

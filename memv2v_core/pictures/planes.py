@@ -3,6 +3,7 @@
 Axes are those of the world: +X right, +Y down, +Z forward.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -98,7 +99,12 @@ def _corners(path: CameraTrajectory, frame_idx: int, reach: float) -> torch.Tens
 
 
 def _draw_frustum(
-    canvas: Canvas, place, path: CameraTrajectory, frame_idx: int, reach: float, colour: Colour
+    canvas: Canvas,
+    place: Callable[[torch.Tensor], tuple[float, float]],
+    path: CameraTrajectory,
+    frame_idx: int,
+    reach: float,
+    colour: Colour,
 ) -> None:
     eye = place(path.c2w[frame_idx, :3, 3])
     corners = [place(corner) for corner in _corners(path, frame_idx, reach)]

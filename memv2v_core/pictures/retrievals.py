@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
+from ..cameras.trajectory import CameraTrajectory
 from ..retrieval.selection import RankedEntry, Retrieval
 from ..retrieval.video_fov import VideoFovConfig
 from .canvas import (
@@ -74,8 +75,14 @@ def _chosen_sphere(retrieval: Retrieval, config: VideoFovConfig) -> torch.Tensor
         SphereView(found.entry.camera, rank_colour(rank))
         for rank, found in enumerate(retrieval.ranked)
     ]
-    views.append(SphereView(retrieval.query, QUERY, is_filled=False))
-    return draw_sphere(views, retrieval.query, _WIDTH_PX, config)
+    query = _query(retrieval)
+    views.append(SphereView(query, QUERY, is_filled=False))
+    return draw_sphere(views, query, _WIDTH_PX, config)
+
+
+def _query(retrieval: Retrieval) -> CameraTrajectory:
+    assert retrieval.query is not None, "only what a camera path has chosen is drawn here"
+    return retrieval.query
 
 
 def _row(
@@ -95,11 +102,12 @@ def _row(
         canvas.text((46, _ROW_PX / 2 - 8), "no picture", FAINT_TEXT, 12)
     else:
         canvas.paste(thumbnail, 14, 8, 132, _ROW_PX - 16)
+    query = _query(retrieval)
     views = [
         SphereView(candidate.entry.camera, colour),
-        SphereView(retrieval.query, QUERY, is_filled=False),
+        SphereView(query, QUERY, is_filled=False),
     ]
-    sphere = draw_sphere(views, retrieval.query, _SPHERE_PX, config)
+    sphere = draw_sphere(views, query, _SPHERE_PX, config)
     canvas.paste(sphere, 156, (_ROW_PX - _SPHERE_PX // 2) // 2, _SPHERE_PX, _SPHERE_PX // 2)
     _describe(canvas, rank, candidate, is_chosen, ink, config)
     return canvas.picture()

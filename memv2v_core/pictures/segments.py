@@ -55,6 +55,7 @@ def _row(
     rank: int, candidate: RankedEntry, is_chosen: bool, picture: torch.Tensor | None
 ) -> torch.Tensor:
     entry = candidate.entry
+    assert entry.segment is not None, "only entries of a long video are drawn here"
     canvas = Canvas(_WIDTH_PX, _ROW_PX, PANEL if is_chosen else BACKGROUND)
     colour, ink = (rank_colour(rank), TEXT) if is_chosen else (FAINT_TEXT, FAINT_TEXT)
     canvas.box(0, 0, 5, _ROW_PX, colour)

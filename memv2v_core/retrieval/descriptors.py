@@ -174,6 +174,7 @@ def light_descriptor(frames: torch.Tensor) -> torch.Tensor:
             if totals is None
             else [total + part for total, part in zip(totals, parts, strict=True)]
         )
+    assert totals is not None, "split gives at least one piece"
     histogram, layout, edges = (total / frames.shape[0] for total in totals)
     edges = edges.sqrt() - edges.sqrt().mean()
     weighted = [

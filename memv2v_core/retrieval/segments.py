@@ -128,7 +128,12 @@ def _earlier(cache: MemoryCache, segment: Segment) -> list[MemoryEntry]:
     for entry in cache.entries:
         if entry.segment is not None and entry.segment.idx < segment.idx:
             found.setdefault(entry.segment.idx, []).append(entry)
-    return [preferred(found[idx]) for idx in sorted(found)]
+    chosen = []
+    for idx in sorted(found):
+        kept = preferred(found[idx])
+        assert kept is not None, "a segment is listed with its first entry"
+        chosen.append(kept)
+    return chosen
 
 
 def _is_previous(entry: MemoryEntry, segment: Segment, config: SegmentRetrievalConfig) -> bool:

@@ -82,6 +82,7 @@ def forward_cost(
     num_poses = sum(group.num_frames for group in layout.groups)
     for i in range(shape.num_blocks):
         if i in merge_at:
+            assert merging is not None, "without it no block merges"
             flops += _scoring_flops(layout, shape.dim, merging)
             whole, layout = layout, merged_layout(layout, merging)
             if shape.has_mergers:

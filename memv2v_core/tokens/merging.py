@@ -77,6 +77,7 @@ def frame_responsiveness(
         logits = torch.einsum("bqhd,bfhd->bhqf", chunk.float(), mean_key) / query.shape[-1] ** 0.5
         peak = logits.softmax(-1).amax(2)  # (B, heads, frames)
         best = peak if best is None else torch.maximum(best, peak)
+    assert best is not None, "split gives at least one chunk"
     return best.mean(1)
 
 

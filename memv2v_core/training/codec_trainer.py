@@ -76,4 +76,5 @@ def train_decoder(codec: Codec, run: TrainConfig, log_path: Path) -> None:
 
 
 def _edge_error(decoded: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
-    return sum(F.l1_loss(decoded.diff(dim=dim), video.diff(dim=dim)) for dim in (-1, -2))
+    across, down = (F.l1_loss(decoded.diff(dim=dim), video.diff(dim=dim)) for dim in (-1, -2))
+    return across + down

@@ -7,9 +7,9 @@ import torch
 
 from ..builtin.bundle import save_bundle
 from ..builtin.info import BuiltinInfo, DitConfig
-from ..builtin.text_encoder import TextConfig
+from ..builtin.text_encoder import TextConfig, TextEncoder
 from .config import TrainConfig
-from .network import build_network
+from .network import adapter_of, build_network
 from .trainer import CHECKPOINT_FILE, load_run_codec, run_vocabulary
 
 NUM_SAMPLER_STEPS = 12
@@ -24,8 +24,9 @@ def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
     network.load_state_dict(state["average"])
     codec = load_run_codec(folder, config.model)
     text_encoder = network["text"] if config.model.has_text else None
+    assert text_encoder is None or isinstance(text_encoder, TextEncoder)
     save_bundle(
-        builtin_info(config, name), key, network["dit"], network["adapter"], codec, text_encoder
+        builtin_info(config, name), key, network["dit"], adapter_of(network), codec, text_encoder
     )
 
 

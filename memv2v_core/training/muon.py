@@ -24,7 +24,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody has a closure
         for group in self.param_groups:
             for shape in {p.shape for p in group["params"]}:
                 self._step_shape(
@@ -39,8 +39,10 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-            updates.append(torch.lerp(parameter.grad, state["momentum"], group["momentum"]))
+            gradient = parameter.grad
+            assert gradient is not None, "parameters without a gradient are left out"
+            state["momentum"].lerp_(gradient, 1 - group["momentum"])
+            updates.append(torch.lerp(gradient, state["momentum"], group["momentum"]))
         directions = orthogonalise(torch.stack(updates))
         scale = max(1.0, parameters[0].shape[0] / parameters[0].shape[1]) ** 0.5
         for parameter, direction in zip(parameters, directions, strict=True):

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..builtin.bundle import build_dit
 from ..builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
-from ..model.adapter import MemoryAdapter, start_from_base
+from ..model.adapter import AdapterBlock, MemoryAdapter, start_from_base
 from ..synthetic.edits import all_instructions
 from ..synthetic.outlines import KINDS
 from .config import ModelConfig
@@ -29,6 +29,7 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
         _start_for_copying(dit)
     start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
     for block in adapter.blocks:
+        assert isinstance(block, AdapterBlock)
         if block.ray_encoder is not None:
             nn.init.normal_(block.ray_encoder.weight, std=0.3)
     network = nn.ModuleDict({"dit": dit, "adapter": adapter})
@@ -37,6 +38,13 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
         network["text"] = TextEncoder(TextConfig(dim=config.text_dim), vocabulary)
         network["locator"] = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
     return network
+
+
+def adapter_of(network: nn.ModuleDict) -> MemoryAdapter:
+    """The adapter in a network."""
+    adapter = network["adapter"]
+    assert isinstance(adapter, MemoryAdapter)
+    return adapter
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from .config import ModelConfig, OptimConfig, TrainConfig
 from .data.own_memories import Editor
 from .data.tasks import Examples, examples_of
 from .muon import Muon
-from .network import build_network
+from .network import adapter_of, build_network
 from .objective import draw_noise, draw_sigmas, flow_matching_loss
 from .precision import attention_for, computing
 
@@ -46,7 +46,8 @@ def build_optimizers(
     """Muon for the matrices inside blocks, AdamW for everything else, and for cross-attention where
     nothing is read.
     """
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         inside = (
             ".blocks." in name
@@ -132,7 +133,7 @@ def editor_of(network: nn.ModuleDict, view: DiffusersView, config: OptimConfig) 
     ) -> torch.Tensor:
         with computing(config, given.device):
             return memory_forward(
-                view, network["adapter"], given, timesteps, network["text"](prompts), inputs
+                view, adapter_of(network), given, timesteps, network["text"](prompts), inputs
             )
 
     return velocity
@@ -167,7 +168,7 @@ def _step(
         else:
             context = run.network["text"](example.prompts)
         loss = flow_matching_loss(
-            view, run.network["adapter"], example, context, sigmas, noise, locator
+            view, adapter_of(run.network), example, context, sigmas, noise, locator
         )
     loss.backward()
     nn.utils.clip_grad_norm_(run.network.parameters(), optim.clip)

@@ -26,6 +26,11 @@ _PREFIXES = (
     "model.model.",
     "net.",
 )
+# (layout, a tensor outside the blocks and a layer of theirs that only it has)
+_LAYOUTS: tuple[tuple[Layout, str, str], ...] = (
+    ("native", "head.modulation", "self_attn.q"),
+    ("diffusers", "condition_embedder.time_proj.weight", "attn1.to_q"),
+)
 _SIZES = {(1536, 30): "1.3B", (5120, 40): "14B", (3072, 30): "5B"}
 
 # (key that only this kind has, what it is), in native names, then in diffusers'
@@ -96,10 +101,7 @@ def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightF
         return WeightFile("adapter", "a memory adapter", "choose it as the adapter")
     for prefix in _PREFIXES:
         if f"{prefix}patch_embedding.weight" in shapes:
-            for layout, marker, block in (
-                ("native", "head.modulation", "self_attn.q"),
-                ("diffusers", "condition_embedder.time_proj.weight", "attn1.to_q"),
-            ):
+            for layout, marker, block in _LAYOUTS:
                 if prefix + marker in shapes and f"{prefix}blocks.0.{block}.weight" in shapes:
                     return _wan(shapes, layout, prefix)
     for prefix in _PREFIXES:

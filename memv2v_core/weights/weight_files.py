@@ -89,7 +89,8 @@ def read_header(path: Path) -> Header:
 
     Raises: ValueError naming a file that is missing, broken or no file of weights.
     """
-    shapes, metadata = {}, {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    metadata: dict[str, str] = {}
     for shard in shards_of(path):
         if shard.suffix.lower() in SAFETENSORS_SUFFIXES:
             with _reading(shard), safe_open(str(shard), framework="pt") as file:

@@ -32,9 +32,9 @@ def rename_nodes(request: Request, inputs_of: Mapping[str, frozenset[str]]) -> R
     """
     for node in _nodes(request):
         old_id = node.get("class_type")
-        new_id = RENAMED.get(old_id) if isinstance(old_id, str) else None
-        if new_id is None:
+        if not isinstance(old_id, str) or old_id not in RENAMED:
             continue
+        new_id = RENAMED[old_id]
         names = set(node["inputs"])
         is_anothers = old_id in inputs_of and names <= inputs_of[old_id]
         if not is_anothers and names <= inputs_of.get(new_id, frozenset()):

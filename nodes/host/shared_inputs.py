@@ -122,8 +122,8 @@ SEGMENT_RETRIEVAL_INPUTS = [
         default=4,
         min=0,
         max=64,
-        tooltip="How many memories to use; 0 for none. Pinned segments come first, then the "
-        "previous segment.",
+        tooltip="How many memories to use; 0 for none. Pinned segments are always used, and they "
+        "count.",
     ),
     io.Combo.Input(
         "descriptor",

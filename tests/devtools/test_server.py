@@ -1,7 +1,6 @@
 """A real ComfyUI server with this pack, through its HTTP API."""
 
 import struct
-import time
 import zlib
 from pathlib import Path
 
@@ -95,10 +94,10 @@ def test_running_prompt_is_interrupted_between_nodes(comfy_server: ComfyServer) 
         blur = {"image": [str(i - 1), 0], "blur_radius": 15, "sigma": 5.0}
         prompt[str(i)] = {"class_type": "ImageBlur", "inputs": blur}
     prompt["60"] = {"class_type": "PreviewImage", "inputs": {"images": ["59", 0]}}
-    prompt_id = api.queue(prompt)
-    while not api.is_running(prompt_id):
-        time.sleep(0.05)
-    time.sleep(0.3)  # ComfyUI clears the interrupt flag once when a prompt starts
-    api.interrupt(prompt_id)
+
+    def stop_half_way(progress: Progress) -> None:
+        if progress.num_done > 1:
+            api.interrupt()
+
     with pytest.raises(PromptInterrupted, match="interrupted in node"):
-        api.wait(prompt_id, timeout_s=60)
+        api.run(prompt, on_progress=stop_half_way, timeout_s=60)

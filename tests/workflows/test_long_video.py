@@ -2,9 +2,7 @@
 happened.
 """
 
-import json
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -130,14 +128,6 @@ def entry_files(base_dir: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
 
 
-def num_saved(base_dir: Path) -> int:
-    """Segments that the session lists."""
-    manifest = base_dir / "output" / "memory_v2v" / SESSION / "session.json"
-    return (
-        len(json.loads(manifest.read_text(encoding="utf-8"))["entries"]) if manifest.exists() else 0
-    )
-
-
 @pytest.fixture(scope="module")
 def killed(
     clip: Path, graph: Graph, tmp_path_factory: pytest.TempPathFactory
@@ -145,18 +135,22 @@ def killed(
     """The files on disk when a server was killed while it made segment 4, and the server that was
     started after it.
     """
+    from devtools.api import ApiError, Progress
     from devtools.environment import find_environment
     from devtools.server import running_server
 
     base_dir = tmp_path_factory.mktemp("killed")
     options = {"base_dir": base_dir, "extra_args": ["--disable-api-nodes"]}
     with running_server(find_environment(), **options) as server:
-        server.api.queue(graph.edit(server.api.upload(clip)))
-        deadline = time.monotonic() + 300
-        while num_saved(base_dir) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        server.process.kill()  # SIGKILL, while segment 4 is at work
-        server.process.wait()
+        prompt = graph.edit(server.api.upload(clip))
+
+        def kill_in_segment_4(progress: Progress) -> None:
+            if progress.node_id == "edit" and progress.step > 3 * STEPS:
+                server.process.kill()  # SIGKILL
+                server.process.wait()
+
+        with pytest.raises(ApiError, match="has stopped"):
+            server.api.run(prompt, on_progress=kill_in_segment_4, timeout_s=300)
     files = entry_files(base_dir)
     with running_server(find_environment(), **options) as server:
         yield files, server

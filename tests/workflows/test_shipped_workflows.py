@@ -1,7 +1,6 @@
 """The shipped workflows on a real server: they run as opened, remember, and lose nothing."""
 
 import json
-import time
 from pathlib import Path
 
 import av
@@ -108,25 +107,24 @@ def test_demo_runs_both_arms_on_a_clip_of_the_users(
 
 
 def test_interrupted_session_keeps_its_finished_turns(comfy_server, object_info: dict) -> None:
-    from devtools.api import PromptInterrupted
+    from devtools.api import Progress, PromptInterrupted
     from devtools.workflow import node_titled, nodes_of_type, with_input
     from memv2v_core.cache.storage import load_session
 
     prompt = with_steps(load("multi_turn_novel_view.json", object_info), QUICK_STEPS)
     (cache_id,) = nodes_of_type(prompt, "MemoryCache")
     prompt = with_input(prompt, cache_id, "session", "interrupted")
-    prompt = with_input(prompt, node_titled(prompt, "Turn B: sample"), "steps", 200)
+    turn_b = node_titled(prompt, "Turn B: sample")
+    prompt = with_input(prompt, turn_b, "steps", 200)
     prompt = with_input(prompt, node_titled(prompt, "Turn A: sample"), "seed", 987_654)
-    prompt_id = comfy_server.api.queue(prompt)
-    folder = comfy_server.base_dir / "output" / "memory_v2v" / "interrupted"
-    deadline = time.monotonic() + 300
-    while not (folder / "session.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(3)  # turn B is at work now
-    comfy_server.api.interrupt(prompt_id)
+
+    def stop_in_turn_b(progress: Progress) -> None:
+        if progress.node_id == turn_b and progress.step > 0:
+            comfy_server.api.interrupt()
+
     with pytest.raises(PromptInterrupted):
-        comfy_server.api.wait(prompt_id)
-    kept = load_session(folder).cache
+        comfy_server.api.run(prompt, on_progress=stop_in_turn_b, timeout_s=300)
+    kept = load_session(comfy_server.base_dir / "output" / "memory_v2v" / "interrupted").cache
     assert [entry.turn for entry in kept.entries] == [1]
     assert kept.entries[0].seed == 987_654
 

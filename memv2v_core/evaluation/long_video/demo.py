@@ -20,6 +20,7 @@ import torch
 from ...clips.segments import SegmentPlan, plan_segments
 from ...pictures.contact_sheet import SheetRow, contact_sheet
 from ...synthetic.demo_clips import WORLD_OF_SHOT, demo_scenes, shot_spans
+from ...synthetic.edits import EditKind
 from ...synthetic.rendering import render_world
 from ..metrics.segment_looks import (
     Look,
@@ -48,7 +49,7 @@ def frames_of(path: str) -> Iterator[torch.Tensor]:
 
 
 def rendered_scene(
-    num_frames: int, size: int, seed: int, shots: int, kind: str
+    num_frames: int, size: int, seed: int, shots: int, kind: EditKind
 ) -> tuple[SceneVideo, torch.Tensor]:
     """What is known of a rendered demo clip, and one right answer (F, 3, H, W)."""
     parts, truths = [], []
@@ -114,8 +115,8 @@ def measure_footage(source: str, arms: dict[str, str], sheet: str) -> dict[str, 
             changed[name] += (
                 float(change_mask(picture[None], pictures[0][None]).mean()) / num_frames
             )
-    pictures = {name: torch.stack(frames) for name, frames in kept.items()}
-    contact_sheet(_rows(pictures.pop("source"), pictures), range(len(shown))).save(sheet)
+    rows = {name: torch.stack(frames) for name, frames in kept.items()}
+    contact_sheet(_rows(rows.pop("source"), rows), range(len(shown))).save(sheet)
     return {name: {"changed_share": share} for name, share in changed.items()}
 
 

@@ -51,8 +51,10 @@ class SceneVideo:
 
     def frames(self, start: int, stop: int) -> "SceneVideo":
         """These frames alone."""
-        videos = (video[start:stop] for video in (self.source, self.empty, self.hidden))
-        return SceneVideo(*videos, self.track.frames(start, stop))
+        source, empty, hidden = (
+            video[start:stop] for video in (self.source, self.empty, self.hidden)
+        )
+        return SceneVideo(source, empty, hidden, self.track.frames(start, stop))
 
 
 def joined_scenes(scenes: Sequence[SceneVideo]) -> SceneVideo:
@@ -61,11 +63,11 @@ def joined_scenes(scenes: Sequence[SceneVideo]) -> SceneVideo:
     track = ObjectTrack(
         *(torch.cat([getattr(part, name) for part in tracks]) for name in vars(tracks[0]))
     )
-    videos = (
+    source, empty, hidden = (
         torch.cat([getattr(scene, name) for scene in scenes])
         for name in ("source", "empty", "hidden")
     )
-    return SceneVideo(*videos, track)
+    return SceneVideo(source, empty, hidden, track)
 
 
 @dataclass(frozen=True, eq=False)

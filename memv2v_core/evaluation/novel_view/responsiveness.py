@@ -5,6 +5,7 @@ Source: Table 1, arXiv:2601.16296v2. Our choice: keys of either kind, since the 
 which; the last turn with two memories, its noise at the middle of the sampler's steps.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from ...tokens.merging import MergeConfig, merge_blocks
 from ..statistics import bottom_half_overlap, pearson, spearman
 from .arms import Arms, DetailArms, SceneTurns, sweep_memories
 from .scenes import PROBE
+
+Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,9 @@ def block_agreements(scores: torch.Tensor, rotated_keys: bool) -> tuple[BlockAgr
     for block in merge_blocks(num_blocks):
         later = tuple(range(block + 1, num_blocks))
 
-        def mean_of(measure, block: int = block, later: tuple[int, ...] = later) -> torch.Tensor:
+        def mean_of(
+            measure: Measure, block: int = block, later: tuple[int, ...] = later
+        ) -> torch.Tensor:
             return torch.stack([measure(scores[block], scores[i]) for i in later]).mean(0)
 
         values = (mean_of(pearson), mean_of(spearman), mean_of(bottom_half_overlap))

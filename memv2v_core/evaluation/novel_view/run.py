@@ -34,7 +34,7 @@ from .arms import MERGE_SHARE, Arms, SceneTurns, sample_arms, sample_detail_arms
 from .claims import all_claims
 from .measures import measure_arms, measure_detail_arms
 from .responsiveness import block_agreements, responsiveness_by_block
-from .scenes import held_out_scene, unseen_overlap
+from .scenes import held_out_scene, lens_of, unseen_overlap
 
 NUM_SHOWN = 4  # scenes on the contact sheet
 
@@ -165,7 +165,7 @@ def evaluation_record(
             "confidence": CONFIDENCE,
             "num_resamples": NUM_RESAMPLES,
             "merge_share": MERGE_SHARE,
-            **settings_record(bundle.info, SceneConfig(fov_deg=bundle.info.fov_deg)),
+            **settings_record(bundle.info, SceneConfig(fov_deg=lens_of(bundle.info))),
         },
         "claims": [claim_record(claim) for claim in evaluation.claims],
         "means": {name: json_number(value) for name, value in means.items()},

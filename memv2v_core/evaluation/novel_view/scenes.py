@@ -46,9 +46,15 @@ class HeldOutScene:
     foreign: FilmedView
 
 
+def lens_of(info: BuiltinInfo) -> float:
+    """The lens of a built-in model for camera paths, degrees across."""
+    assert info.fov_deg is not None, f"{info.name} takes no cameras"
+    return info.fov_deg
+
+
 def held_out_scene(index: int, info: BuiltinInfo) -> HeldOutScene:
     """Scene `index` at the size, length and lens of a built-in model."""
-    config = SceneConfig(fov_deg=info.fov_deg)
+    config = SceneConfig(fov_deg=lens_of(info))
     generator = held_out_generator(index, SCENE)
     scene = make_scene(config, generator)
     source_path = random_source_path(config, info.num_frames, generator)
@@ -97,7 +103,7 @@ def _pan(
         _between(-8, 8, generator),
     ]
     progress = torch.linspace(0, 1, info.num_frames) ** _between(0.7, 1.0, generator)
-    return rotation_path(progress[:, None] * torch.tensor(end), info.fov_deg)
+    return rotation_path(progress[:, None] * torch.tensor(end), lens_of(info))
 
 
 def _sweep(side: float, info: BuiltinInfo, generator: torch.Generator) -> CameraTrajectory:
@@ -108,7 +114,7 @@ def _sweep(side: float, info: BuiltinInfo, generator: torch.Generator) -> Camera
     progress = torch.where(time < 0.5, there, back)
     pan = side * _between(*PAN_DEG, generator) * progress
     tilt = _between(-10, 10, generator) * time
-    return rotation_path(torch.stack((pan, tilt, torch.zeros_like(pan)), dim=-1), info.fov_deg)
+    return rotation_path(torch.stack((pan, tilt, torch.zeros_like(pan)), dim=-1), lens_of(info))
 
 
 def _between(low: float, high: float, generator: torch.Generator) -> float:

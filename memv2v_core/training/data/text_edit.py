@@ -142,8 +142,8 @@ class TextEditExamples:
                 answer = draw_edit(seen, generator, kind=edit.kind, object_idx=0)
             memory = pair(seen, answer, start, frames, self._fault(answer))
             memories.append(replace(memory, is_relevant=is_relevant))
-        frames = [starts[0] + frame for frame in structure.target_frames]
-        named = visible_part(world, frames, config.size, object_idx=0)
+        of_target = [starts[0] + frame for frame in structure.target_frames]
+        named = visible_part(world, of_target, config.size, object_idx=0)
         if self._chance(config.empty_share):
             plain = pair(world, None, starts[0], structure.target_frames)
             return EditRow("", plain, tuple(memories), torch.zeros_like(named))
@@ -309,11 +309,11 @@ def edit_example(
     is_used = torch.arange(target.shape[1], device=target.device) < codec.used
     is_used = is_used.view(1, -1, 1, 1, 1)
     weight = is_used * (1 + (config.edit_weight - 1) * near_edit)
-    shown = (
+    is_named = (
         F.avg_pool2d(torch.stack([row.named for row in rows]).float(), _TOKEN_PX).flatten(1)
         > _SHOWS
     )
-    return Example(target, inputs, target_source, prompts, weight, shown.float().to(target))
+    return Example(target, inputs, target_source, prompts, weight, is_named.float().to(target))
 
 
 def _with_faults(
@@ -330,7 +330,8 @@ def _with_faults(
     to give back a whole hat for a poor one, and what it draws as memory of what it drew does not
     decay from segment to segment (our choice).
     """
-    faulty = [b for b, pair in enumerate(pairs) if pair.other is not None]
+    others = {b: pair.other for b, pair in enumerate(pairs) if pair.other is not None}
+    faulty = list(others)
     if not faulty:
         return edited
 
@@ -339,7 +340,7 @@ def _with_faults(
         places = torch.randn(len(faulty), 1, *edited.shape[2:], generator=generator)
         return (level + _SPREAD * places).clamp_(0, 1).to(edited)
 
-    other = _encode(codec, [pairs[b].other for b in faulty])
+    other = _encode(codec, list(others.values()))
     mixed = torch.lerp(edited[faulty], other, amount(_MOST_MIXED))
     result = edited.clone()
     result[faulty] = torch.lerp(mixed, source[faulty], amount(_MOST_FADED))

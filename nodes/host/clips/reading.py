@@ -260,7 +260,7 @@ def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterato
     """Every frame of a video file within the window, in order. Broken packets are passed over, as
     ComfyUI does.
 
-    Raises: ValueError for a file without a video stream.
+    Raises: ValueError for a file without a video stream, and for a window in one without times.
     """
     rewind(file)
     with av.open(file, mode="r") as container:
@@ -270,17 +270,27 @@ def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterato
             )
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        assert stream.time_base is not None, "every stream of a file has one"
         start = int(window[0] / stream.time_base)
         stop = int(sum(window) / stream.time_base) if window[1] else None
         if start:
             container.seek(start, stream=stream)
         for packet in container.demux(stream):
             for frame in _decoded(packet):
-                if start and frame.pts < start:
+                if start and _pts_of(frame) < start:
                     continue
-                if stop is not None and frame.pts >= stop:
+                if stop is not None and _pts_of(frame) >= stop:
                     return
                 yield frame
+
+
+def _pts_of(frame: av.VideoFrame) -> int:
+    if frame.pts is None:
+        raise ValueError(
+            "video got a trimmed file whose frames have no times, wanted a file with times to trim "
+            "by; load it untrimmed, or save it as MP4 and trim that"
+        )
+    return frame.pts
 
 
 class _Converter:
@@ -299,13 +309,14 @@ class _Converter:
             self._build(frame)
             self._kind = kind
         self._source.push(frame)
-        return _upright(self._sink.pull().to_ndarray(format="rgb24"), frame)
+        picture = self._sink.pull()
+        assert isinstance(picture, av.VideoFrame)
+        return _upright(picture.to_ndarray(format="rgb24"), frame)
 
     def _build(self, frame: av.VideoFrame) -> None:
         self._graph = av.filter.Graph()
-        size = {"width": frame.width, "height": frame.height}
         self._source = self._graph.add_buffer(
-            **size, format=frame.format.name, time_base=frame.time_base
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )
         scale = self._graph.add("scale", "flags=bilinear+full_chroma_int+accurate_rnd")
         rgb, self._sink = self._graph.add("format", "rgb24"), self._graph.add("buffersink")

@@ -142,7 +142,7 @@ def read_segment(split: SplitVideo, read: Reader, segment: Segment) -> SegmentSo
     digest = hashlib.blake2b(f"{fitting.scaled} {fitting.size}".encode(), digest_size=16)
     pieces = []
     for chunk in read(segment.start, segment.stop):
-        digest.update((chunk * 255).round().to(torch.uint8).contiguous().numpy())
+        digest.update((chunk * 255).round().to(torch.uint8).contiguous().numpy().data)
         pieces.append(fit_frames(chunk, split.fitting(len(chunk))))
     frames = segment_frames(torch.cat(pieces), replace(segment, start=0), split.plan.temporal_ratio)
     return SegmentSource(segment, frames, digest.hexdigest())

@@ -49,7 +49,11 @@ class StitchSettings:
         text = f"{clip.num_frames} frames of {columns}x{rows} at {rate}"
         if rows % 2 or columns % 2:
             text += "; odd sides need 4:4:4 colours, which some players cannot show"
-        if isinstance(clip, FileClip) and clip.drift_s > max(_NOTED_DRIFT_S, 1 / clip.frame_rate):
+        if (
+            isinstance(clip, FileClip)
+            and clip.drift_s > _NOTED_DRIFT_S
+            and clip.drift_s > 1 / clip.frame_rate
+        ):
             text += (
                 f"; the clip's frame rate varies, so pictures and sound are up to "
                 f"{clip.drift_s:.1f} s apart: convert the clip to a constant frame rate first"

@@ -14,7 +14,7 @@ import av
 import torch
 
 from ....memv2v_core.clips.fitting import Size
-from .reading import Clip, FileClip, rewind
+from .reading import Clip, FileClip, ImageClip, rewind
 
 DEFAULT_CRF = 16
 # Written into the file, so that every player shows the same colours.
@@ -118,6 +118,7 @@ def _video_stream(
 
 
 def _start_s(packet: av.Packet) -> float:
+    assert packet.dts is not None, "copied and coded packets have one"
     return float(packet.dts * packet.time_base)
 
 
@@ -127,7 +128,7 @@ def _sound_packets(output: av.container.OutputContainer, clip: Clip) -> Packets:
     That of a whole file is copied where MP4 can hold it; any other is coded as AAC.
     """
     if not isinstance(clip, FileClip):
-        return _silence() if clip.audio is None else _coded_waveform(output, clip)
+        return _silence() if clip.audio is None else _coded_waveform(output, clip, clip.audio)
     rewind(clip.file)
     source = av.open(clip.file, mode="r")
     stream = next((s for s in reversed(source.streams.audio) if s.codec_context is not None), None)
@@ -157,6 +158,7 @@ def _copied(
             if packet.dts is None:  # the last one only ends the stream
                 continue
             if start_s:
+                assert packet.pts is not None, "sound has both times, as it is shown in order"
                 late = round(start_s / packet.time_base)
                 if packet.pts + (packet.duration or 0) <= late:
                     continue
@@ -175,6 +177,7 @@ def _recoded(
     layout = _LAYOUTS.get(
         channels.nb_channels, "stereo"
     )  # PCM does not say where its channels belong
+    assert stream.time_base is not None, "every stream of a file has one"
     begins_s = float((stream.start_time or 0) * stream.time_base)
     first = round((clip.start_s - begins_s) * rate)
     wanted = math.ceil(clip.num_frames * rate / clip.frame_rate) if any(clip.window) else None
@@ -214,14 +217,12 @@ def _window_of(
             return
 
 
-def _coded_waveform(output: av.container.OutputContainer, clip: Clip) -> Packets:
-    """The sound of frames in memory, cut to their length."""
+def _coded_waveform(output: av.container.OutputContainer, clip: ImageClip, audio: dict) -> Packets:
+    """The sound of frames in memory, `audio`, cut to their length."""
     require_sound(clip)
-    rate = int(clip.audio["sample_rate"])
+    rate = int(audio["sample_rate"])
     waveform = (
-        clip.audio["waveform"][0, :, : math.ceil(clip.num_frames * rate / clip.frame_rate)]
-        .float()
-        .cpu()
+        audio["waveform"][0, :, : math.ceil(clip.num_frames * rate / clip.frame_rate)].float().cpu()
     )
     if not waveform.shape[1]:
         return _silence()

@@ -42,7 +42,9 @@ def builtin_clip(name: str, disable_dynamic: bool = False) -> comfy.sd.CLIP | No
 
 
 def _builtin_patcher(name: str, disable_dynamic: bool = False) -> ModelPatcher:
-    return builtin_clip(name, disable_dynamic).patcher
+    clip = builtin_clip(name, disable_dynamic)
+    assert clip is not None, "only a model that reads prompts has this patcher"
+    return clip.patcher
 
 
 def _sizes(config: TextConfig, vocabulary: bytes) -> dict[str, Any]:

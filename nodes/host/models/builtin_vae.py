@@ -22,10 +22,12 @@ def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
     latent_format.temporal_downscale_ratio = codec.ratios.temporal
     latent_format.spacial_downscale_ratio = codec.ratios.spatial
     latent_format.taesd_decoder_name = None
+    bias = codec.synthesis.bias
+    assert bias is not None
     factors = torch.zeros(codec.ratios.channels, 3)
     factors[: codec.used] = codec.synthesis.weight.mean((2, 3))
     latent_format.latent_rgb_factors = factors.tolist()
-    latent_format.latent_rgb_factors_bias = codec.synthesis.bias.tolist()
+    latent_format.latent_rgb_factors_bias = bias.tolist()
     return latent_format
 
 

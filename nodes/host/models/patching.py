@@ -6,7 +6,7 @@ place of its own.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import comfy.ldm.flux.math
 import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
 
 from ....memv2v_core.model.adapter import MemoryAdapter
 from ....memv2v_core.model.memory_inputs import MemoryInputs, window_inputs
@@ -57,7 +57,7 @@ class MemoryPatch:
         return clone
 
     def outer_sample(
-        self, executor: Callable, noise: torch.Tensor, *args: Any, **kwargs: Any
+        self, executor: WrapperExecutor, noise: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """Puts a `MemoryRun` where `diffusion_model` finds it, in options that live as long as this
         run.
@@ -94,7 +94,7 @@ class MemoryPatch:
 
     def prepare_sampling(
         self,
-        executor: Callable,
+        executor: WrapperExecutor,
         model: ModelPatcher,
         noise_shape: torch.Size,
         conds: dict,
@@ -196,7 +196,7 @@ def _retain(frames: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
 
 
 def diffusion_model(
-    executor: Callable,
+    executor: WrapperExecutor,
     x: torch.Tensor,
     timestep: torch.Tensor,
     context: torch.Tensor,
@@ -218,7 +218,9 @@ def diffusion_model(
                 "disconnect the node that adds it, or Apply Memory"
             )
     dit = executor.class_obj
-    transformer_options["grid_sizes"] = (x.shape[2], *token_grid(*x.shape[3:], dit.patch_size[-1]))
+    assert transformer_options is not None, "this wrapper was found in them"
+    rows, columns = token_grid(x.shape[3], x.shape[4], dit.patch_size[-1])
+    transformer_options["grid_sizes"] = (x.shape[2], rows, columns)
     view = WanView(
         dit,
         comfy.model_management.cast_to,

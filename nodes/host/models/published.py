@@ -98,7 +98,8 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """A file's tensors and metadata: safetensors as ComfyUI maps them, others without running what
     is in them.
     """
-    weights, metadata = {}, {}
+    weights: dict[str, torch.Tensor] = {}
+    metadata: dict[str, str] = {}
     for shard in shards_of(path):
         if shard.suffix.lower() in SAFETENSORS_SUFFIXES:
             tensors, extra = comfy.utils.load_torch_file(

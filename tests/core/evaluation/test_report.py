@@ -51,6 +51,7 @@ def test_machine_names_processor_and_torch() -> None:
     assert described["accelerator"] is None
 
 
+@pytest.mark.slow
 def test_an_evaluation_runs_end_to_end_and_repeats_itself(bundle) -> None:
     evaluation = evaluate(bundle, num_scenes=3, num_detail_scenes=2)
     record = evaluation_record(

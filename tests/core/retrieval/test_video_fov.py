@@ -89,6 +89,7 @@ def test_sphere_is_the_grid_of_the_paper():
     assert np.abs(points - grid(2.0)[our_order()]).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_sets_equal_brute_force_on_200_random_pairs_of_paths():
     generator = torch.Generator().manual_seed(7)
     order = our_order()

@@ -23,6 +23,7 @@ from memv2v_core.tokens.cost import DitShape, forward_cost, plan_layout
 from memv2v_core.tokens.layout import SequenceLayout
 from memv2v_core.tokens.merging import MergeConfig
 from memv2v_core.tokens.positions import temporal_indices
+from memv2v_core.vocabulary import UnresponsiveChoice
 
 FRAMES, HEIGHT, WIDTH = 21, 60, 104
 WAN_1_3B = DitShape(dim=1536, ffn_dim=8960, num_blocks=30, num_text_tokens=512)
@@ -171,6 +172,7 @@ def test_estimated_flops_reproduce_the_table(count: int, kind: str, expected: fl
 
 
 @pytest.mark.parametrize(("count", "kind", "expected"), CASES)
+@pytest.mark.slow
 def test_a_real_forward_on_meta_tensors_reproduces_the_table(
     count: int, kind: str, expected: float
 ):
@@ -221,6 +223,7 @@ def test_estimated_activations_are_the_most_bytes_that_live_at_once(
     assert counter.peak == pytest.approx(estimate, rel=0.02)
 
 
+@pytest.mark.slow
 def test_thirty_blocks_are_no_fuller_than_three():
     peaks = []
     for num_blocks in (3, 30):
@@ -300,3 +303,21 @@ def test_a_plan_merges_the_share_that_suits_the_number_of_videos_unless_told_oth
         match="share got 0.8, wanted 0 for automatic or 0.3 to 0.7.*unresponsive to keep",
     ):
         plan_tokens(few, share=0.8)
+
+
+def test_an_automatic_plan_merges_only_where_memory_is_trained():
+    one = Retrieval(None, (RankedEntry(None, 1.0),))
+    automatic = plan_tokens(one)
+    assert automatic.merging_for("trained") == MergeConfig(0.5)
+    assert automatic.merging_for("training-free") is None
+    assert "if the model's memory is trained" in automatic.describe()
+    assert automatic.describe("training-free") == "memories by rank: 1x4x4; nothing merged"
+    chosen = plan_tokens(one, unresponsive="merge")
+    assert chosen.merging_for("training-free") == MergeConfig(0.5)
+
+
+@pytest.mark.parametrize("unresponsive", ["automatic", "merge", "discard", "keep"])
+def test_without_memories_nothing_is_merged(unresponsive: UnresponsiveChoice):
+    plan = plan_tokens(Retrieval(None, ()), unresponsive=unresponsive)
+    assert plan.merging_for("trained") is None
+    assert plan.describe() == "no memory; nothing merged"

@@ -24,6 +24,7 @@ def test_training_the_decoder_leaves_latents_alone_and_the_codec_frozen(
     assert not any(parameter.requires_grad for parameter in codec.parameters())
 
 
+@pytest.mark.slow
 def test_the_decoder_gets_better(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -296,6 +296,7 @@ def test_the_first_shots_answer_in_the_second_is_a_leak(editor: Bundle, clips) -
     assert measures["two_shot_colour_leaky"] < 0.05
 
 
+@pytest.mark.slow
 def test_the_whole_evaluation_makes_a_record_and_pictures(editor: Bundle) -> None:
     evaluation = evaluate_long(editor, 4, 4)
     record = long_evaluation_record(evaluation, editor, torch.device("cpu"), "command")

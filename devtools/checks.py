@@ -1,0 +1,61 @@
+"""The checks of a contribution: lint, types, tests."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .environment import DEV_DIR, ROOT, Environment
+from .folder_link import link_folder
+from .server import stop_process
+
+CHILD_PATIENCE_S = 20.0
+PACKAGE = "memory_v2v"  # the name under which ComfyUI's loader, the tests and mypy know the pack
+TYPED = ("memv2v_core", "nodes")
+# No ComfyUI, no server: what a change of the core needs again and again.
+FAST = ("-m", "not (comfy or server or slow or gpu)", "tests/core", "tests/test_layering.py")
+
+
+def lint(environment: Environment, fix: bool = False) -> int:
+    """Exit code of ruff's rules, its format, and mypy; all three run."""
+    rules = run_python(environment, ["-m", "ruff", "check", *(["--fix"] if fix else []), "."])
+    layout = run_python(environment, ["-m", "ruff", "format", *([] if fix else ["--check"]), "."])
+    return rules or layout or _check_types(environment)
+
+
+def run_tests(environment: Environment, is_fast: bool, arguments: Sequence[str]) -> int:
+    """Exit code of lint and then pytest. is_fast: the core's quick tests alone."""
+    chosen = FAST if is_fast else ()
+    return lint(environment) or run_python(environment, ["-m", "pytest", *chosen, *arguments])
+
+
+def run_python(
+    environment: Environment,
+    arguments: Sequence[str],
+    cwd: Path = ROOT,
+    variables: Mapping[str, str] | None = None,
+) -> int:
+    """Exit code of the environment's Python; it ends with this process."""
+    sys.stdout.flush()
+    given = {**environment.variables(), "PYTHONUNBUFFERED": "1", **(variables or {})}
+    process = subprocess.Popen([str(environment.python), *arguments], cwd=cwd, env=given)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # The terminal sent it to the child too, which may have a server to stop.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=CHILD_PATIENCE_S)
+        raise
+    finally:
+        stop_process(process, CHILD_PATIENCE_S)
+
+
+def _check_types(environment: Environment) -> int:
+    """mypy over the pack, which its relative imports need to know as one package."""
+    folder = DEV_DIR / "types"
+    link_folder(folder / PACKAGE, ROOT)
+    options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(DEV_DIR / "mypy")]
+    packages = [word for part in TYPED for word in ("-p", f"{PACKAGE}.{part}")]
+    variables = {"MYPYPATH": str(folder)}
+    return run_python(environment, ["-m", "mypy", *options, *packages], folder, variables)

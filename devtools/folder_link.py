@@ -1,0 +1,27 @@
+"""A folder that stands for another one, on every system."""
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+
+
+def link_folder(link: Path, target: Path) -> None:
+    """Make `link` stand for `target`, in place of any earlier link."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    unlink_folder(link)
+    if os.name == "nt":  # a junction needs no special rights, a symbolic link does
+        subprocess.run(
+            ["cmd", "/c", "mklink", "/J", str(link), str(target)], check=True, capture_output=True
+        )
+    else:
+        link.symlink_to(target, target_is_directory=True)
+
+
+def unlink_folder(link: Path) -> None:
+    """Remove a link, never what it stands for."""
+    if os.name == "nt":
+        with contextlib.suppress(FileNotFoundError):
+            link.rmdir()
+    else:
+        link.unlink(missing_ok=True)
