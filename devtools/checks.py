@@ -13,8 +13,13 @@ from .server import stop_process
 CHILD_PATIENCE_S = 20.0
 PACKAGE = "memory_v2v"  # the name under which ComfyUI's loader, the tests and mypy know the pack
 TYPED = ("memv2v_core", "nodes")
-# No ComfyUI, no server: what a change of the core needs again and again.
-FAST = ("-m", "not (comfy or server or slow or gpu)", "tests/core", "tests/test_layering.py")
+# No ComfyUI, no server: what a change of the core needs again and again. Small tests run quickest
+# side by side, with one thread each.
+FAST = (
+    *("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"),
+    *("-m", "not (comfy or server or slow or gpu)"),
+    *("tests/core", "tests/test_layering.py"),
+)
 
 
 def lint(environment: Environment, fix: bool = False) -> int:
@@ -26,8 +31,11 @@ def lint(environment: Environment, fix: bool = False) -> int:
 
 def run_tests(environment: Environment, is_fast: bool, arguments: Sequence[str]) -> int:
     """Exit code of lint and then pytest. is_fast: the core's quick tests alone."""
-    chosen = FAST if is_fast else ()
-    return lint(environment) or run_python(environment, ["-m", "pytest", *chosen, *arguments])
+    chosen = [*(FAST if is_fast else ()), *arguments]
+    variables = {"OMP_NUM_THREADS": "1"} if is_fast else {}
+    return lint(environment) or run_python(
+        environment, ["-m", "pytest", *chosen], variables=variables
+    )
 
 
 def run_python(

@@ -38,7 +38,7 @@ RUNTIME_MODULES = (
     "yaml",
     "scenedetect",
 )
-TEST_MODULES = ("pytest", "ruff", "mypy", "diffusers", "transformers", "accelerate")
+TEST_MODULES = ("pytest", "xdist", "ruff", "mypy", "diffusers", "transformers", "accelerate")
 
 COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
 

@@ -21,6 +21,10 @@ FRAMES_AT_ONCE = 8
 _MAX_RATE_DENOMINATOR = 1001
 _QUARTER_TURN_DEG = 90
 _RGB = 3
+_NO_TIMES = (
+    "video got a trimmed file whose frames have no times, wanted a file with times to trim by; "
+    "load it untrimmed, or save it as MP4 and trim that"
+)
 
 # Gives chunks (F, C, H, W) of frames start..stop-1.
 Reader = Callable[[int, int], Iterator[torch.Tensor]]
@@ -274,7 +278,10 @@ def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterato
         start = int(window[0] / stream.time_base)
         stop = int(sum(window) / stream.time_base) if window[1] else None
         if start:
-            container.seek(start, stream=stream)
+            try:
+                container.seek(start, stream=stream)
+            except av.error.FFmpegError as error:
+                raise ValueError(_NO_TIMES) from error
         for packet in container.demux(stream):
             for frame in _decoded(packet):
                 if start and _pts_of(frame) < start:
@@ -286,10 +293,7 @@ def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterato
 
 def _pts_of(frame: av.VideoFrame) -> int:
     if frame.pts is None:
-        raise ValueError(
-            "video got a trimmed file whose frames have no times, wanted a file with times to trim "
-            "by; load it untrimmed, or save it as MP4 and trim that"
-        )
+        raise ValueError(_NO_TIMES)
     return frame.pts
 
 

@@ -159,6 +159,7 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         detect_shots(torch.zeros(4, 3, 8, 8))
 
 
+@pytest.mark.slow
 def test_two_real_clips_joined_are_two_shots(test_data: Path) -> None:
     av = pytest.importorskip("av")
     clips = []

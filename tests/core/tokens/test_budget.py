@@ -183,6 +183,7 @@ def test_a_real_forward_on_meta_tensors_reproduces_the_table(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dynamic", "merged"])
 @pytest.mark.parametrize("count", [0, 3, 10])
 @pytest.mark.parametrize("base", [WAN22_5B, LUCYEDIT], ids=["wan2.2-5b", "lucyedit"])

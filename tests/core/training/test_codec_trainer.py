@@ -12,6 +12,8 @@ from memv2v_core.training.config import TrainConfig
 from memv2v_core.training.data.tasks import examples_of
 from memv2v_core.training.trainer import fit_codec
 
+pytestmark = pytest.mark.slow
+
 
 def test_training_the_decoder_leaves_latents_alone_and_the_codec_frozen(
     tiny_config: TrainConfig, tmp_path: Path
@@ -24,7 +26,6 @@ def test_training_the_decoder_leaves_latents_alone_and_the_codec_frozen(
     assert not any(parameter.requires_grad for parameter in codec.parameters())
 
 
-@pytest.mark.slow
 def test_the_decoder_gets_better(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

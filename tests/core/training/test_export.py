@@ -10,6 +10,8 @@ from memv2v_core.training.export import builtin_info, export_run
 from memv2v_core.training.network import build_network
 from memv2v_core.training.trainer import Run, build_optimizers, save_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_exported_run_is_the_averaged_weights(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -25,6 +25,8 @@ from memv2v_core.training.trainer import (
     train,
 )
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

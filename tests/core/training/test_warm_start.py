@@ -14,6 +14,8 @@ from memv2v_core.training.network import build_network
 from memv2v_core.training.trainer import VOCABULARY_FILE, save_checkpoint, start_run, train
 from memv2v_core.training.warm_start import start_from_builtin
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

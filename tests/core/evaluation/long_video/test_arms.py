@@ -39,6 +39,8 @@ from memv2v_core.sampling.turn import Turn
 from memv2v_core.training.config import ModelConfig
 from memv2v_core.training.network import build_network
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 5
 CONFIG = ModelConfig(
     dim=48, num_heads=2, num_layers=2, ffn_dim=48, text_dim=16, freq_dim=16, channels=48,
@@ -296,7 +298,6 @@ def test_the_first_shots_answer_in_the_second_is_a_leak(editor: Bundle, clips) -
     assert measures["two_shot_colour_leaky"] < 0.05
 
 
-@pytest.mark.slow
 def test_the_whole_evaluation_makes_a_record_and_pictures(editor: Bundle) -> None:
     evaluation = evaluate_long(editor, 4, 4)
     record = long_evaluation_record(evaluation, editor, torch.device("cpu"), "command")

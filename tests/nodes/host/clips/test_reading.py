@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
@@ -187,3 +188,25 @@ def test_frames_in_memory_keep_their_exact_rate_and_sound(
     assert abs(heard.shape[-1] - NUM_FRAMES / RATE * SOUND_HZ) <= 1024
     written(open_clip(images, None, RATE, None), tmp_path / "silent.mp4")
     assert sound_of(tmp_path / "silent.mp4") is None
+
+
+@pytest.mark.parametrize("window", [{"start_time": 0.1, "duration": 0.0}, {"duration": 0.2}])
+def test_a_trimmed_file_without_times_is_refused(
+    comfy_api, images: torch.Tensor, tmp_path: Path, window: dict
+) -> None:
+    import av
+    from comfy_api.latest import InputImpl
+
+    from memory_v2v.nodes.host.clips.reading import open_clip
+
+    raw = tmp_path / "bare.h264"
+    with av.open(str(raw), "w", format="h264") as output:
+        stream = output.add_stream("h264", rate=24)
+        stream.height, stream.width = 32, 48
+        for _ in range(8):
+            pixels = numpy.zeros((32, 48, 3), numpy.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        output.mux(stream.encode(None))
+    trimmed = InputImpl.VideoFromFile(str(raw), **window)
+    with pytest.raises(ValueError, match="a trimmed file whose frames have no times"):
+        open_clip(None, trimmed, RATE, None)
