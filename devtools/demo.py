@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ WORKFLOW = ROOT / "workflows" / "multi_turn_novel_view.json"
 OUTPUT = ROOT / "demo_output"
 ARMS = ("with_memory", "without_memory")
 SHEET_FRAMES = (0, 2, 4, 6, 8)
+# Frames of turns A and B beside the frames of turn C that look at the same place again.
+SAME_VIEWS = ((("A", 4), 6), (("A", 8), 8), (("B", 4), 4), (("B", 6), 2))
 REAL_FOOTAGE = (
     "The built-in model knows only procedural scenes of coloured shapes: on real footage this "
     "shows that the loop runs, not what a real model's pictures look like."
@@ -91,6 +93,8 @@ def run_demo(environment: Environment, options: argparse.Namespace) -> int:
             prompt = remembering if arm == ARMS[0] else without_memory(remembering)
             arms[arm] = run_arm(server.api, saving_to(prompt, arm), options.output, arm)
     sheet = draw_sheet(environment, arms, options.output, has_truth=options.video is None)
+    if options.workflow is None:
+        draw_point(environment, arms, options.output)
     report = make_report(arms, options, environment.comfyui, time.monotonic() - began_s)
     (options.output / "report.json").write_text(
         json.dumps(report, indent=1) + "\n", encoding="utf-8"
@@ -157,14 +161,43 @@ def draw_sheet(
         ]
     if has_truth:
         rows += [(f"turn {turn}, the truth", first[f"Truth {turn}: frames"]) for turn in TURNS]
-    sheet = folder / "contact_sheet.png"
-    spec = {
-        "frames": SHEET_FRAMES,
-        "rows": [(label, [str(path) for path in paths]) for label, paths in rows],
-    }
-    command = [str(environment.python), "-m", "memv2v_core.pictures.contact_sheet", str(sheet)]
-    subprocess.run(command, input=json.dumps(spec), text=True, check=True, cwd=ROOT)
-    return sheet
+    return _draw(environment, folder / "contact_sheet.png", SHEET_FRAMES, rows)
+
+
+def draw_point(environment: Environment, arms: dict[str, ArmResult], folder: Path) -> Path:
+    """The point of the demo in three rows, as a PNG in `folder`: what turns A and B showed first,
+    and how turn C shows the same places again, with memory and without.
+    """
+    remembering, forgetful = (arms[arm].pictures for arm in ARMS)
+    rows = [
+        (
+            "turns A and B invent what the source never showed",
+            [remembering[f"Turn {turn}: frames"][frame] for (turn, frame), _ in SAME_VIEWS],
+        ),
+        (
+            "turn C looks there again, with memory: the same",
+            [remembering["Turn C: frames"][frame] for _, frame in SAME_VIEWS],
+        ),
+        (
+            "turn C without memory: something else",
+            [forgetful["Turn C: frames"][frame] for _, frame in SAME_VIEWS],
+        ),
+    ]
+    return _draw(environment, folder / "point.png", range(len(SAME_VIEWS)), rows)
+
+
+def _draw(
+    environment: Environment,
+    path: Path,
+    frames: Sequence[int],
+    rows: Sequence[tuple[str, list[Path]]],
+) -> Path:
+    """A contact sheet of labelled rows of picture files, drawn by the environment's Python."""
+    named = [(label, [str(picture) for picture in pictures]) for label, pictures in rows]
+    command = [str(environment.python), "-m", "memv2v_core.pictures.contact_sheet", str(path)]
+    spec = json.dumps({"frames": list(frames), "rows": named})
+    subprocess.run(command, input=spec, text=True, check=True, cwd=ROOT)
+    return path
 
 
 def make_report(

@@ -62,10 +62,10 @@ def run_long_demo(environment: Environment, options: argparse.Namespace) -> int:
         for mode in ARMS:
             print(f"mode {mode}", flush=True)
             arms[mode] = run_mode(server.api, prompt, mode, options.output)
-    sheet = options.output / "long_contact_sheet.png"
+    sheet, loop = (options.output / name for name in ("long_contact_sheet.png", "long_loop.webp"))
     (edit_id,) = nodes_of_type(prompt, "MemV2VEditLongVideo")
     overlap = prompt[edit_id]["inputs"]["overlap"]
-    measures = measure(environment, arms, options.output, sheet, rendered, overlap)
+    measures = measure(environment, arms, options.output, (sheet, loop), rendered, overlap)
     report = {
         "measures": measures,
         "measured": MEASURED if rendered else MEASURED_OF_FOOTAGE,
@@ -133,11 +133,13 @@ def measure(
     environment: Environment,
     arms: dict[str, LongArm],
     folder: Path,
-    sheet: Path,
+    pictures: tuple[Path, Path],
     rendered: dict[str, object] | None,
     overlap: int,
 ) -> dict[str, dict[str, float]]:
-    """The measures of every mode by the environment's Python, which draws the contact sheet too.
+    """The measures of every mode, by the environment's Python.
+
+    pictures: where it writes the contact sheet and, of a rendered clip, the looping picture.
 
     Raises: ValueError where it fails; the edited clips stay.
     """
@@ -154,7 +156,7 @@ def measure(
         str(environment.python),
         "-m",
         "memv2v_core.evaluation.long_video.demo",
-        str(sheet.resolve()),
+        *(str(picture.resolve()) for picture in pictures),
     ]
     done = subprocess.run(
         command, input=json.dumps(spec), text=True, check=False, cwd=ROOT, stdout=subprocess.PIPE

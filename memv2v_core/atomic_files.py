@@ -1,7 +1,7 @@
-"""Files that are whole or absent, by plain calls that every system has.
+"""Files that are whole or absent. Only plain calls that every system has.
 
 Windows refuses to replace, delete or open a file while another program (a reader, a backup, a virus
-scanner) has it open, most often for a moment: such calls are tried for two seconds.
+scanner) has it open, usually for a moment. Such calls are therefore tried again for two seconds.
 """
 
 import os
@@ -20,27 +20,28 @@ Result = TypeVar("Result")
 
 
 def temp_beside(path: Path) -> Path:
-    """A new name in the folder of `path`, short because Windows allows 259 characters in all."""
+    """A new name in the folder of `path`. It is short: Windows allows 259 characters per path."""
     return path.with_name(f"{uuid.uuid4().hex}.tmp")
 
 
 def is_temp(name: str) -> bool:
-    """Whether a file of this name is what a killed writer left behind."""
+    """Whether this is the name of a file that a killed writer left behind."""
     return _TEMP_NAME.fullmatch(name) is not None
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` whole: written beside it under a temporary name, flushed to the disk,
-    then renamed.
+    """Put `data` at `path` as a whole file.
 
-    Raises: PermissionError naming the file when another program keeps it open, or its folder takes
-    no files.
+    Raises: PermissionError naming the file when another program keeps it open, or when its folder
+    takes no files.
     """
+    # The temporary file lies in the same folder, so the rename never crosses a disk.
     temp = temp_beside(path)
     try:
         with temp.open("xb") as file:
             file.write(data)
             file.flush()
+            # The bytes reach the disk before the name does: a power cut leaves no empty file.
             os.fsync(file.fileno())
         replace_file(temp, path)
     finally:
@@ -67,7 +68,7 @@ def read_file(path: Path) -> bytes:
 
 
 def remove_file(path: Path) -> bool:
-    """Whether the file is gone now; another program may keep it open."""
+    """Whether the file is gone now. False when another program keeps it open."""
     try:
         patiently(lambda: path.unlink(missing_ok=True))
     except PermissionError:
@@ -76,7 +77,7 @@ def remove_file(path: Path) -> bool:
 
 
 def patiently(call: Callable[[], Result]) -> Result:
-    """What `call` returns, tried again while another program keeps its file."""
+    """The result of `call`, which is tried again while another program keeps its file open."""
     for _ in range(_NUM_TRIES - 1):
         try:
             return call()

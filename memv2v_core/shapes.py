@@ -1,7 +1,8 @@
 """Size arithmetic between pixels, latents and tokens, in one place.
 
-A *frame* is pixels, a *latent frame* follows the VAE, a *token* follows a tokenizer. Ratios always
-come from the VAE: nothing here assumes 4x time or 8x space.
+A *frame* is made of pixels, the VAE makes *latent frames* of frames, and a tokenizer makes *tokens*
+of latent frames. The ratios always come from the VAE: nothing here assumes 4x in time or 8x in
+space.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ def padded_num_frames(num_frames: int, temporal_ratio: int) -> int:
         raise ValueError(
             f"a video needs at least 1 frame, got {num_frames}; check the loader before this node"
         )
+    # Rounds up: -(-a // b) is the ceiling of a / b.
     return -(-(num_frames - 1) // temporal_ratio) * temporal_ratio + 1
 
 
@@ -40,13 +42,16 @@ def num_latent_frames(num_frames: int, temporal_ratio: int) -> int:
 
 
 def latent_frame_indices(num_latent: int, temporal_ratio: int) -> tuple[int, ...]:
-    """Pixel frame that stands for each latent frame: 0, ratio, 2 * ratio, ... (ReCamMaster samples
-    81 frames at every 4th)."""
+    """The pixel frame that stands for each latent frame: 0, ratio, 2 * ratio, ...
+
+    ReCamMaster samples every 4th of 81 frames in the same way.
+    """
     return tuple(i * temporal_ratio for i in range(num_latent))
 
 
 def token_grid(height: int, width: int, kernel: int) -> tuple[int, int]:
-    """Rows and columns of tokens that a 1 x kernel x kernel tokenizer makes of an H x W latent
-    frame, padding up.
+    """Rows and columns of tokens that a 1 x kernel x kernel tokenizer makes of one latent frame.
+
+    An H x W frame that the kernel does not divide is padded up.
     """
     return -(-height // kernel), -(-width // kernel)

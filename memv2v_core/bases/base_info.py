@@ -1,4 +1,4 @@
-"""What memory must know of a base model beside its modules."""
+"""What memory needs to know about a base model, beside its modules."""
 
 from dataclasses import dataclass, replace
 
@@ -11,17 +11,20 @@ from ..vocabulary import CameraConditioning, CleanTimestep, MemoryOrder, SourceP
 class BaseInfo:
     """The base model as memory sees it.
 
-    model_name: caches of another name are refused. mode: "trained" or "training-free". ratios: of
-    its VAE.
-    text_width: width of its text tokens where the empty prompt is a zero vector, else None: a
+    model_name: caches of another name are refused.
+    mode: "trained" or "training-free".
+    ratios: the ratios of its VAE.
+    text_width: width of its text tokens, where the empty prompt is a zero vector; None where a
     prompt is needed.
-    clean_timestep: what clean tokens are told. has_cameras: whether cameras can condition it.
-    camera_conditioning: how its camera weights were trained. source_placement: where it takes the
-    source video, as tokens of the sequence or on the target's channel axis (LucyEdit). latent_size:
-    rows and columns of the latents it was made for, used where no video says how large to work.
+    clean_timestep: which timestep clean tokens get.
+    has_cameras: whether cameras can condition it. camera_conditioning: how its camera weights were
+    trained.
+    source_placement: where it takes the source video: as tokens of the sequence, or on the target's
+    channel axis (LucyEdit).
+    latent_size: rows and columns of the latents it was made for, used where no video gives a size.
     num_frames: pixel frames of its window.
-    memory_order: temporal order of memories that its weights were trained with. has_keyframe:
-    whether a segment that sees no memory is led by a keyframe of its own.
+    memory_order: temporal order of memories that its weights were trained with.
+    has_keyframe: whether a keyframe leads a segment that sees no memory.
     """
 
     model_name: str
@@ -39,12 +42,12 @@ class BaseInfo:
 
     @property
     def has_source_tokens(self) -> bool:
-        """Whether a source video lengthens the sequence."""
+        """Whether a source video makes the sequence longer."""
         return self.source_placement == "sequence"
 
 
 def adapted(info: BaseInfo, config: AdapterConfig, mode: TurnMode) -> BaseInfo:
-    """What is known of a base once an adapter of `config` is attached to it."""
+    """The description of a base after an adapter of `config` is attached to it."""
     return replace(
         info,
         mode=mode,

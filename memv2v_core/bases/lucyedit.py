@@ -1,4 +1,4 @@
-"""LucyEdit Dev: a Wan2.2-5B that edits, its source beside the target on the channel axis."""
+"""LucyEdit Dev: a Wan2.2-5B that edits. Its source lies beside the target on the channel axis."""
 
 from .published import PublishedBase
 

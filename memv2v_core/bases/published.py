@@ -1,11 +1,14 @@
-"""What a published base is, in numbers and names: each has a file of its own in this room."""
+"""A published base in numbers and names.
+
+Each base has its own file in this room.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..vocabulary import SourcePlacement
 
-# Of every tensor in a file, by its key.
+# The shape of every tensor in a file, by its key.
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -23,10 +26,13 @@ class DitSizes:
 class PublishedBase:
     """A base that others have published.
 
-    kind: its short name in the code. name: of what was made from a Wan, "" for Wan itself. family
-    and task: of the Wan. in_channels, out_channels: of its DiT; they and the camera weights tell
-    its files from other Wans'. shift: flow shift of its sampler. source_placement: where it takes
-    the source video.
+    kind: its short name in the code.
+    name: the name of a model that was made from a Wan; "" for Wan itself.
+    family, task: of the Wan.
+    in_channels, out_channels: of its DiT. With has_camera_weights they tell its files from the
+    files of other Wans.
+    shift: flow shift of its sampler.
+    source_placement: where it takes the source video.
     """
 
     kind: str
@@ -40,7 +46,10 @@ class PublishedBase:
     has_camera_weights: bool = False
 
     def title(self, size: str) -> str:
-        """The base in words; size: such as "1.3B"."""
+        """The base in words.
+
+        size: for example "1.3B".
+        """
         if self.name:
             return f"{self.name} ({self.family} {size})"
         # Wan2.1's 14B and both halves of Wan2.2's A14B have the same keys and shapes.

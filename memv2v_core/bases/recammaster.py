@@ -1,8 +1,8 @@
 """ReCamMaster: a whole Wan2.1 DiT with a camera encoder and a projector in every block.
 
-Its training sets cam_encoder, projector and self_attn of every block free and freezes the rest. The
-camera weights alone on another Wan2.1 DiT are therefore not ReCamMaster: its self-attention (q, k,
-v, o and their norms) is missing.
+Its training changes cam_encoder, projector and self_attn of every block, and freezes the rest. The
+camera weights alone, on another Wan2.1 DiT, are therefore not ReCamMaster: its self-attention (q,
+k, v, o and their norms) is missing.
 Source: train_recammaster.py and inference_recammaster.py, KwaiVGI/ReCamMaster.
 """
 
@@ -14,7 +14,7 @@ from ..model.adapter import AdapterConfig
 from ..model.camera_encoder import NUM_POSE_VALUES
 from .published import DitSizes, PublishedBase, Shapes
 
-# shift: FlowMatchScheduler(shift=5, ...) in its pipeline.
+# The shift stands in its pipeline, FlowMatchScheduler(shift=5, ...).
 RECAMMASTER = PublishedBase(
     "recammaster", "ReCamMaster", "Wan2.1", "T2V", 16, 16, shift=5.0, has_camera_weights=True
 )
@@ -29,14 +29,16 @@ def is_camera_weight(name: str) -> bool:
 def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> AdapterConfig:
     """The adapter that the camera weights of a file make.
 
-    prefix: of every key. sizes: of the DiT in the same file, None for cameras alone.
+    prefix: precedes every key. sizes: of the DiT in the same file; None for a file with cameras
+    alone.
 
-    Raises: ValueError naming a camera weight that is missing or of another size.
+    Raises: ValueError naming a camera weight that is missing or has another size.
     """
     num_blocks = 0
     while f"{prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
         num_blocks += 1
     dim = shapes[f"{prefix}blocks.0.cam_encoder.weight"][0]
+    # A DiT says how many blocks must have cameras: then a missing last block is noticed.
     if sizes is not None:
         num_blocks = sizes.num_blocks
     wanted = {
@@ -65,11 +67,11 @@ def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> Adapte
 
 
 def camera_state(weights: Mapping[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
-    """The camera weights in `weights` under an adapter's names."""
+    """The camera weights in `weights`, under an adapter's names."""
     bare = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return {name: tensor for name, tensor in bare.items() if is_camera_weight(name)}
 
 
 def base_state(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The DiT in `weights` (native names) without its cameras."""
+    """The DiT in `weights` (native names), without its cameras."""
     return {name: tensor for name, tensor in weights.items() if not is_camera_weight(name)}

@@ -1,5 +1,6 @@
-"""The small models that ship with the pack: their files, what they are, and loading them outside
-ComfyUI.
+"""The small models that ship with the pack: their files, their descriptions, and loading.
+
+Loading here is for use outside ComfyUI.
 """
 
 import dataclasses
@@ -32,7 +33,10 @@ VOCABULARY = "spiece_model"
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A built-in model outside ComfyUI. key: the name of its files."""
+    """A built-in model outside ComfyUI.
+
+    key: the name of its files.
+    """
 
     info: BuiltinInfo
     backbone: DiffusersView
@@ -43,7 +47,7 @@ class Bundle:
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie."""
+        """The device of its weights."""
         return self.codec.analysis.weight.device
 
     def base_info(self) -> BaseInfo:
@@ -63,7 +67,7 @@ class Bundle:
 
 
 def read_info(name: str) -> BuiltinInfo:
-    """What is known of the built-in model `name`."""
+    """The description of the built-in model `name`."""
     values = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
     text = values.get("text")
     nested = {"dit": DitConfig(**values["dit"]), "text": TextConfig(**text) if text else None}
@@ -71,7 +75,7 @@ def read_info(name: str) -> BuiltinInfo:
 
 
 def builtin_names(task: str | None = None) -> tuple[str, ...]:
-    """Names of the built-in models that ship with the pack, or of those for one task."""
+    """Names of the built-in models that ship with the pack, all or for one task."""
     names = sorted(path.stem for path in WEIGHTS.glob("*.json"))
     return tuple(name for name in names if task is None or read_info(name).task == task)
 
@@ -90,13 +94,14 @@ def codec_path(name: str) -> Path:
 
 
 def text_path(name: str) -> Path:
-    """The text encoder, its vocabulary inside."""
+    """The text encoder, with its vocabulary inside."""
     return WEIGHTS / f"{name}_text.safetensors"
 
 
 def build_dit(config: DitConfig) -> "WanTransformer3DModel":
     """A DiT of these sizes with fresh weights."""
-    from diffusers import WanTransformer3DModel  # slow to import, and ComfyUI needs none of it
+    # diffusers is slow to import, and ComfyUI needs none of it.
+    from diffusers import WanTransformer3DModel
 
     return WanTransformer3DModel(
         patch_size=(1, 2, 2),
@@ -133,15 +138,15 @@ def load_text_encoder(name: str, config: TextConfig) -> TextEncoder:
     """The text encoder of the built-in model `name` in fp32."""
     vocabulary, weights = read_text_weights(name)
     encoder = TextEncoder(config, vocabulary)
-    encoder.model.load_state_dict(
-        weights, strict=False
-    )  # the token embedding has two names and is stored once
+    # Not strict: the token embedding has two names and is stored once.
+    encoder.model.load_state_dict(weights, strict=False)
     return encoder
 
 
 def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
-    """The vocabulary and the weights, in UMT5's own names, of the text encoder of the built-in
-    model `name`.
+    """The vocabulary and the weights of a built-in model's text encoder.
+
+    The weights have UMT5's own names.
 
     Raises: ValueError naming a file that is missing, broken or has no vocabulary.
     """
@@ -151,6 +156,7 @@ def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
         raise ValueError(
             f"{path.name} in {path.parent} got nothing for {VOCABULARY!r}; install the pack again"
         )
+    # The vocabulary is stored as a tensor of bytes, so that the encoder is one file.
     vocabulary = weights.pop(VOCABULARY).numpy().tobytes()
     return vocabulary, {key: value.float() for key, value in weights.items()}
 
@@ -158,8 +164,7 @@ def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
 def load_codec(name: str) -> Codec:
     """The VAE of the built-in model `name` in fp32.
 
-    Raises: ValueError naming a file that is missing, broken or not a codec, and what was found in
-    it.
+    Raises: ValueError naming a file that is missing, broken or not a codec, and its content.
     """
     sizes = read_info(name).dit
     codec, weights = Codec(sizes.channels, sizes.num_used), _read(codec_path(name))
@@ -169,8 +174,9 @@ def load_codec(name: str) -> Codec:
 
 
 def require_weights(path: Path, found: dict[str, torch.Tensor], module: nn.Module) -> None:
-    """Raise ValueError unless the file's tensors, `found`, hold every weight of `module` at its
-    size.
+    """Raise ValueError unless the file holds every weight of `module` at its size.
+
+    found: the tensors of the file.
     """
     for name, tensor in module.state_dict().items():
         if name not in found or found[name].shape != tensor.shape:
@@ -193,7 +199,8 @@ def save_bundle(
     WEIGHTS.mkdir(exist_ok=True)
     if text_encoder is not None:
         state = _stored(text_encoder.model.state_dict())
-        state.pop("encoder.embed_tokens.weight", None)  # shared.weight under its other name
+        # The token embedding under its other name; shared.weight stays.
+        state.pop("encoder.embed_tokens.weight", None)
         save_file(
             {
                 **state,
@@ -207,7 +214,9 @@ def save_bundle(
         "freq_dim": info.dit.freq_dim,
     }
     if info.text is not None:
-        config["text_len"] = info.text.num_tokens  # for estimates of cost alone
+        # Only estimates of cost read this.
+        config["text_len"] = info.text.num_tokens
+    # ComfyUI reads from the metadata what it cannot read from a Wan's shapes.
     metadata = {"config": json.dumps({"transformer": config})}
     save_file(_stored(to_native_names(dit.state_dict())), str(dit_path(key)), metadata=metadata)
     save_file(_stored(codec.state_dict()), str(codec_path(key)))

@@ -1,7 +1,7 @@
 """The built-in models' VAE: a linear encoder and a small decoder, frame by frame.
 
-One latent frame a frame, 8x smaller in space; 16 channels, as many as Wan2.1's latents have, or
-Wan2.2's 48.
+One latent frame per frame, 8x smaller in space. A codec has 16 channels, like Wan2.1's latents, or
+48, like Wan2.2's.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,9 @@ def codec_ratios(channels: int) -> VaeRatios:
 
 @dataclass(frozen=True, eq=False)
 class PatchBasis:
-    """Principal components of 8 x 8 patches: directions (C, 192), mean (192,), scale (C,) of each
-    coefficient.
+    """Principal components of 8 x 8 patches.
+
+    directions: (C, 192). mean: (192,). scale: (C,), the scale of each coefficient.
     """
 
     directions: torch.Tensor
@@ -34,17 +35,21 @@ class PatchBasis:
 
 
 def fit_patch_basis(frames: torch.Tensor, channels: int = 16) -> PatchBasis:
-    """Basis of the 8 x 8 patches of frames (N, 3, H, W) in [-1, 1], with that many `channels`.
+    """Basis of the 8 x 8 patches of frames (N, 3, H, W) in [-1, 1].
 
-    Coefficients are divided by the square root of their deviation, half way between equal scale
-    (noise first) and equal variance (detail drowned), and then by one number that makes their mean
-    variance 1. Our choice.
+    channels: how many components are kept.
+
+    Our choice: coefficients are divided by the square root of their deviation. This lies half way
+    between equal scale, where noise comes first, and equal variance, where detail drowns. One
+    number then makes their mean variance 1.
     """
     patches = F.unfold(frames, SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)
     mean = patches.mean(0)
     covariance = (patches - mean).T @ (patches - mean) / len(patches)
     values, vectors = torch.linalg.eigh(covariance.double())
+    # eigh sorts upwards; the largest components come first here.
     values, vectors = values.flip(0)[:channels], vectors.flip(1)[:, :channels]
+    # Eigenvalues are variances, so the fourth root is the square root of the deviation.
     scale = values.sqrt().sqrt()
     scale = scale * (values / scale**2).mean().sqrt()
     return PatchBasis(vectors.T.float(), mean, scale.float())
@@ -53,8 +58,8 @@ def fit_patch_basis(frames: torch.Tensor, channels: int = 16) -> PatchBasis:
 class Codec(nn.Module):
     """Encoder and decoder of videos (B, 3, F, H, W) in [-1, 1]; latents (B, C, F, H/8, W/8).
 
-    used: channels that carry the video, the first of all `channels`; the others are zero and are
-    not looked at.
+    used: channels that carry the video, the first of all `channels`. The others are zero, and the
+    decoder ignores them.
     """
 
     def __init__(self, channels: int = 16, used: int | None = None) -> None:
@@ -113,12 +118,15 @@ def start_codec(codec: Codec, basis: PatchBasis) -> None:
     assert last.bias is not None
     directions = basis.directions / basis.scale[:, None]
     codec.analysis.weight.copy_(directions.view(channels, 3, side, side))
+    # directions @ (patch - mean), as a convolution and a bias.
     codec.analysis.bias.copy_(-directions @ basis.mean)
     codec.synthesis.weight.copy_(
         (basis.directions * basis.scale[:, None]).view(channels, 3, side, side)
     )
+    # A transposed convolution has one bias per colour, so the mean patch becomes a mean colour.
     mean = basis.mean.view(3, side, side)
     codec.synthesis.bias.copy_(mean.mean((1, 2)))
+    # A last layer of zeros makes the whole refinement add nothing.
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
 

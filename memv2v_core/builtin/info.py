@@ -1,4 +1,4 @@
-"""What the small models that ship with the pack are."""
+"""Descriptions of the small models that ship with the pack."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,17 @@ from ..shapes import VaeRatios
 from ..vocabulary import Task
 from .text_encoder import TextConfig
 
-BUILTIN_PREFIX = "built-in: "  # of their names in loaders and caches
+# Their names in loaders and caches start so.
+BUILTIN_PREFIX = "built-in: "
 
 
 @dataclass(frozen=True)
 class DitConfig:
     """Sizes of a small Wan-style DiT.
 
-    channels: of its latents; of them only the first `used_channels` carry the video, all if None.
-    has_source_channels: one that edits takes the source beside the target.
+    channels: of its latents. used_channels: how many of them, from the first, carry the video; None
+    means all.
+    has_source_channels: True for a model that edits: it takes the source beside the target.
     """
 
     dim: int = 256
@@ -39,12 +41,14 @@ class DitConfig:
 
 @dataclass(frozen=True)
 class BuiltinInfo:
-    """What a built-in model was trained for; stored beside its weights as JSON.
+    """The task and the sizes that a built-in model was trained for.
 
-    name: as shown to users. size: pixels a side. num_frames: frames of a clip. shift and num_steps:
-    of its sampler.
-    task: what it does. fov_deg: its lens, across, where it takes cameras. text: its text encoder,
-    where it reads text.
+    Stored beside its weights as JSON.
+
+    name: as shown to users. size: pixels per side. num_frames: frames of a clip.
+    shift, num_steps: of its sampler.
+    fov_deg: horizontal angle of its lens, where it takes cameras.
+    text: its text encoder, where it reads text.
     """
 
     name: str
@@ -59,9 +63,9 @@ class BuiltinInfo:
 
 
 def builtin_base(key: str, info: BuiltinInfo, ratios: VaeRatios) -> BaseInfo:
-    """The built-in model `key` as memory sees it, before an adapter is attached to it.
+    """The built-in model `key` as memory sees it, before an adapter is attached.
 
-    ratios: of its codec.
+    ratios: the ratios of its codec.
     """
     side = info.size // ratios.spatial
     return BaseInfo(

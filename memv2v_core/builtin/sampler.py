@@ -1,4 +1,4 @@
-"""Samples turns with a built-in model outside ComfyUI."""
+"""Sampling of turns with a built-in model, outside ComfyUI."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Draw = Callable[[Turn], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class BundleSampler:
-    """A `TurnSampler`: Euler's method with the model's own steps and shift, without guidance.
+    """A `TurnSampler`: Euler's method with the model's steps and shift, without guidance.
 
-    context: (1, L, D) of the prompt, or the model's empty one. draw: the noise of a turn. Latents
-    stay in the codec's space, which is the DiT's too.
+    context: (1, L, D) of the prompt, or the model's empty prompt. draw: the noise of a turn.
+    Latents stay in the codec's space, which is also the DiT's space.
     """
 
     bundle: Bundle
@@ -53,14 +53,16 @@ def sample_video_by_fifo(
 ) -> torch.Tensor:
     """The finished latent (C, N, H, W) of a whole video by FIFO-Diffusion, without memory.
 
-    The queue has as many noise levels as the model has steps. noise: (1, C, n, H, W) at a time:
-    that of the first window, what noises its frames anew, then one frame after another.
+    The queue has as many noise levels as the model has steps.
+    noise: gives (1, C, n, H, W) at a time: first the noise of the first window, then the noise that
+    is mixed into its finished frames, then one frame after another.
     """
     assert turn.source is not None, "a base that edits its source has one"
     info, source = bundle.info, turn.source.unsqueeze(0).to(context.device)
     inputs = turn.inputs(lambda latent: latent.to(context.device))
 
     def velocity(x: torch.Tensor, timesteps: torch.Tensor, frames: tuple[int, ...]) -> torch.Tensor:
+        # Each frame of the window sees its own source frame.
         given = torch.cat((x, source[:, :, list(frames)]), dim=1)
         return memory_forward(bundle.backbone, bundle.adapter, given, timesteps, context, inputs)
 

@@ -1,5 +1,6 @@
-"""The built-in text encoder: a small UMT5, the family that Wan reads, with a sentencepiece
-vocabulary of its own.
+"""The built-in text encoder: a small UMT5 with its own sentencepiece vocabulary.
+
+Wan reads text through the same family of encoders.
 """
 
 import io
@@ -14,7 +15,10 @@ _PAD, _END, _UNKNOWN = 0, 1, 2
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Sizes of a small UMT5 encoder. num_tokens: prompts are padded to at least so many."""
+    """Sizes of a small UMT5 encoder.
+
+    num_tokens: shorter prompts are padded to this length.
+    """
 
     dim: int = 64
     num_layers: int = 2
@@ -26,12 +30,14 @@ class TextConfig:
 
 def train_vocabulary(sentences: Iterable[str], size: int = 160) -> bytes:
     """A sentencepiece model that covers `sentences`; any other text falls back to bytes."""
-    import sentencepiece  # comes with ComfyUI; slow to import
+    # sentencepiece comes with ComfyUI and is slow to import.
+    import sentencepiece
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),
         model_writer=model,
+        # 256 pieces for the bytes of any text outside the sentences.
         vocab_size=size + 256,
         hard_vocab_limit=False,
         byte_fallback=True,
@@ -47,17 +53,17 @@ def train_vocabulary(sentences: Iterable[str], size: int = 160) -> bytes:
 
 
 class TextEncoder(nn.Module):
-    """Prompts to text tokens (B, L, D), zero after each prompt's end, as ComfyUI's Wan text encoder
-    gives them.
+    """Prompts to text tokens (B, L, D).
+
+    Tokens after a prompt's end are zero, as ComfyUI's Wan text encoder makes them.
     """
 
     def __init__(self, config: TextConfig, vocabulary: bytes) -> None:
         super().__init__()
         import sentencepiece
-        from transformers import (  # slow to import, and ComfyUI has its own
-            UMT5Config,
-            UMT5EncoderModel,
-        )
+
+        # Slow to import, and ComfyUI has its own encoder.
+        from transformers import UMT5Config, UMT5EncoderModel
 
         self.config = config
         self.vocabulary = vocabulary

@@ -10,7 +10,8 @@ import torch
 from ..cameras.trajectory import CameraTrajectory
 
 MODES = ("trained", "training-free", "imported")
-_ID_LENGTH = 32  # hex digits: 128 bits, and short enough for Windows paths
+# Hex digits: 128 bits, and short enough for Windows paths.
+_ID_LENGTH = 32
 _FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -18,9 +19,10 @@ _FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 class Segment:
     """Which frames of a long video an entry edits.
 
-    idx: place in the plan, from 0. start: first frame of the video. num_frames: true frames, before
-    padding.
-    shot: number of the shot that it lies in, from 0.
+    idx: place in the plan, from 0.
+    start: first frame in the video.
+    num_frames: true frames, before padding.
+    shot: number of the shot that the segment lies in, from 0.
 
     Raises: ValueError for negative numbers and for no frames.
     """
@@ -40,11 +42,11 @@ class Segment:
 
     @property
     def stop(self) -> int:
-        """The first frame after it."""
+        """The first frame after the segment."""
         return self.start + self.num_frames
 
     def describe(self) -> str:
-        """The segment in words, numbers from 1."""
+        """The segment in words. Numbers count from 1."""
         is_single = self.num_frames == 1
         frames = f"frame {self.stop}" if is_single else f"frames {self.start + 1} to {self.stop}"
         return f"segment {self.idx + 1}: {frames}, shot {self.shot + 1}"
@@ -52,24 +54,24 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class MemoryEntry:
-    """The sampler's own latent of one turn, its camera, and where it came from.
+    """The sampler's latent of one turn, its camera, and how it was made.
 
     latent: (C, T, H, W) float, in the VAE's unnormalised space, as ComfyUI's LATENT carries it.
-    camera: of all pixel frames, `num_frames` of them or more where the video was padded.
-    source_latent: (C, T, H, W) of the video that was edited, in the same space.
-    source_descriptor: float features of the source, of any shape; `descriptor_name` says which
-    extractor made them.
-    model_name: of the model that made the latent; `mode` says how: trained, training-free or
-    imported.
-    turn: 1-based. created_s: seconds since 1970.
+    camera: of all pixel frames; it has more than `num_frames` where the video was padded.
+    source_latent: (C, T, H, W) of the edited video, in the same space.
+    source_descriptor: float features of the source, of any shape.
+    descriptor_name: the extractor that made the features.
+    model_name: the model that made the latent.
+    mode: how the latent was made: trained, training-free or imported.
+    turn: counts from 1. created_s: seconds since 1970.
     thumbnail: (h, w, 3) uint8.
     num_frames: true pixel frames, before padding.
-    segment: of a long video; None for a turn on a whole clip.
-    memory_ids: entries that the model saw when it made this one. recipe: hash of all else that
-    decides the result.
+    segment: place in a long video; None for a turn on a whole clip.
+    memory_ids: entries that the model saw when it made this one.
+    recipe: hash of everything else that decides the result.
 
-    Tensors that are slices of larger ones are copied, so that an entry never keeps a whole batch
-    alive.
+    Tensors that are slices of larger tensors are copied, so that an entry never keeps a whole batch
+    in memory.
 
     Raises: ValueError for wrong shapes, types and counts.
     """
@@ -94,6 +96,7 @@ class MemoryEntry:
     descriptor_name: str = ""
 
     def __post_init__(self) -> None:
+        # The class is frozen, so the copies go past its __setattr__.
         for name in ("latent", "source_latent", "source_descriptor", "thumbnail"):
             value = getattr(self, name)
             if value is not None:
@@ -116,14 +119,14 @@ class MemoryEntry:
 
     @cached_property
     def entry_id(self) -> str:
-        """Hex content hash of latent and camera, the entry's name everywhere: same content, same
-        id.
+        """Hex hash of latent and camera, the entry's name everywhere: same content, same id.
 
-        Of a segment it covers its place and how it was made too: a still video gives equal latents
-        at two places.
+        For a segment the hash also covers its place and how it was made: a still video gives equal
+        latents at two places.
         """
         digest = hashlib.sha256()
         for tensor in (self.latent, self.camera.c2w, self.camera.intrinsics):
+            # Type and shape count too: equal bytes of another shape are another video.
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         if self.segment is not None:
@@ -143,7 +146,7 @@ class MemoryEntry:
         return channels, height, width
 
     def describe(self) -> str:
-        """One line on which turn it is and how it was made."""
+        """One line that says which turn this is and how it was made."""
         place = "" if self.segment is None else f"  segment {self.segment.idx + 1}"
         how = f"seed {self.seed}  {self.num_frames} frames  {self.mode}"
         pin = ", pinned" if self.is_pinned else ""
@@ -152,7 +155,7 @@ class MemoryEntry:
 
 
 def is_entry_id(text: object) -> bool:
-    """Whether this is written like an entry id, and so is safe as a file name."""
+    """Whether the text has the form of an entry id, which makes it safe as a file name."""
     return isinstance(text, str) and re.fullmatch(rf"[0-9a-f]{{{_ID_LENGTH}}}", text) is not None
 
 
@@ -173,6 +176,7 @@ def require_finite(entry: MemoryEntry) -> None:
 
 def _owned(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach()
+    # A slice keeps the storage of the whole tensor alive.
     is_slice = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
     return tensor.clone(memory_format=torch.contiguous_format) if is_slice else tensor.contiguous()
 

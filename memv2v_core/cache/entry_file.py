@@ -1,5 +1,7 @@
-"""One entry as one safetensors file, its name the content hash. Nothing in a file is ever
-executed."""
+"""One entry as one safetensors file, named by its content hash.
+
+Reading a file never executes anything from it.
+"""
 
 import json
 from pathlib import Path
@@ -17,9 +19,8 @@ Kind = type | tuple[type, ...]
 ENTRY_SUFFIX = ".safetensors"
 _FORMAT_VERSION = 1
 _METADATA_KEY = "memory_v2v_entry"
-_SEGMENT_KEY = (
-    "memory_v2v_segment"  # a header entry of its own, which older versions of the pack pass over
-)
+# A separate header entry, which older versions of the pack ignore.
+_SEGMENT_KEY = "memory_v2v_segment"
 _NUM_AXES = {"latent": 4, "c2w": 3, "intrinsics": 3}
 _OPTIONAL_TENSORS = ("source_latent", "source_descriptor", "thumbnail")
 _PLAIN_FIELDS = {
@@ -42,15 +43,17 @@ _SEGMENT_FIELDS: dict[str, Kind] = {
 
 
 def entry_path(folder: Path, entry_id: str) -> Path:
-    """Where the entry of this id lies in the folder of its session."""
+    """Path of the entry with this id in the folder of its session."""
     return folder / f"{entry_id}{ENTRY_SUFFIX}"
 
 
 def write_entry(folder: Path, entry: MemoryEntry) -> None:
-    """Write the entry unless its file is already there whole. Tensors keep their dtype, so they
-    return bit-equal.
+    """Write the entry, unless its whole file already exists.
+
+    Tensors keep their dtype, so they come back bit-equal.
     """
     path = entry_path(folder, entry.entry_id)
+    # The name is the hash of the content, so a whole file of this name is this entry.
     if is_whole(path):
         return
     tensors = {
@@ -62,7 +65,7 @@ def write_entry(folder: Path, entry: MemoryEntry) -> None:
         value = getattr(entry, name)
         if value is not None:
             tensors[name] = value
-    # Cloned because safetensors refuses tensors that share memory, as a latent and its source may.
+    # Cloned: safetensors refuses tensors that share memory, and a latent and its source may.
     tensors = {
         name: value.cpu().clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
@@ -74,9 +77,10 @@ def write_entry(folder: Path, entry: MemoryEntry) -> None:
 def read_entry(path: Path) -> MemoryEntry:
     """The entry in this file.
 
-    Raises: ValueError with the reason when the file is broken, foreign, or not the content that its
-    name says.
+    Raises: ValueError with the reason when the file is broken or foreign, or when its content is
+    not the content that its name says.
     """
+    # Step 1: the header, then the tensors. The header names the format before any tensor loads.
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -88,6 +92,7 @@ def read_entry(path: Path) -> MemoryEntry:
         raise ValueError(
             f"not a whole safetensors file ({error}); delete it and make its turn again"
         ) from error
+    # Step 2: the parts that every entry has.
     wrong = [
         name for name, num in _NUM_AXES.items() if name not in tensors or tensors[name].ndim != num
     ]
@@ -96,9 +101,11 @@ def read_entry(path: Path) -> MemoryEntry:
             f"lacks the tensors {', '.join(wrong)}, or their axes; delete it and make its turn "
             "again"
         )
+    # Step 3: the value, which checks its fields when it is made.
     camera = CameraTrajectory(tensors["c2w"], tensors["intrinsics"], fields.pop("is_assumed"))
     optional = {name: tensors.get(name) for name in _OPTIONAL_TENSORS}
     entry = MemoryEntry(latent=tensors["latent"], camera=camera, **optional, **fields)
+    # Step 4: the content against the name. This finds flipped bits and renamed files.
     if entry.entry_id != path.stem:
         raise ValueError(
             f"holds content {entry.entry_id}, wanted {path.stem}: it was renamed or its bytes "
@@ -128,8 +135,9 @@ def _metadata(entry: MemoryEntry) -> dict[str, object]:
 
 
 def _fields(header_metadata: dict[str, str]) -> dict:
-    """Keyword arguments of MemoryEntry, and is_assumed, out of a file's metadata, every type
-    checked.
+    """Keyword arguments of MemoryEntry, and is_assumed, from a file's metadata.
+
+    Every type is checked.
     """
     if _METADATA_KEY not in header_metadata:
         raise ValueError(
@@ -154,8 +162,9 @@ def _fields(header_metadata: dict[str, str]) -> dict:
 
 
 def _segment_metadata(entry: MemoryEntry) -> dict[str, str]:
-    """What only long videos have, in a header entry of its own; nothing where there is nothing to
-    say.
+    """The header entry with the fields that only long videos use.
+
+    Empty when the entry has no such field.
     """
     if entry.segment is None and not (entry.memory_ids or entry.recipe or entry.descriptor_name):
         return {}
@@ -174,8 +183,9 @@ def _segment_metadata(entry: MemoryEntry) -> dict[str, str]:
 
 
 def _segment_fields(header_metadata: dict[str, str]) -> dict:
-    """Keyword arguments of MemoryEntry that tell its place in a long video, every type checked;
-    none in other files.
+    """Keyword arguments of MemoryEntry for an entry of a long video; empty for other files.
+
+    Every type is checked.
     """
     if _SEGMENT_KEY not in header_metadata:
         return {}
@@ -187,6 +197,7 @@ def _segment_fields(header_metadata: dict[str, str]) -> dict:
         )
     wrong = [name for name, kind in _SEGMENT_FIELDS.items() if not isinstance(fields[name], kind)]
     place, memory_ids = fields["segment"], fields["memory_ids"]
+    # The segment has its own fields; bool counts as int, so the exact type is compared.
     is_place = isinstance(place, dict) and place.keys() == set(_PLACE_FIELDS)
     if place is not None and not (is_place and all(type(value) is int for value in place.values())):
         wrong.append("segment")

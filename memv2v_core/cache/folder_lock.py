@@ -13,11 +13,11 @@ BREAKER_NAME = "session.lock.stale"
 
 
 class FolderLock:
-    """`with FolderLock(folder):` one writer at a time, across processes and machines that share the
-    folder.
+    """`with FolderLock(folder):` lets one writer work at a time.
 
-    The lock is a file that only one writer can create. A writer that died leaves it behind:
-    untouched for `stale_s` seconds it is taken away, so a writer that works longer must
+    It holds across processes, and across machines that share the folder. The lock is a file that
+    only one writer can create. A writer that died leaves the file behind. Another writer takes it
+    away after `stale_s` seconds without a change, so a writer that works longer must call
     `refresh()`.
 
     Raises: TimeoutError when another writer keeps the lock for `timeout_s` seconds.
@@ -51,13 +51,14 @@ class FolderLock:
         trace: TracebackType | None,
     ) -> None:
         if self._is_mine():
-            remove_file(self.path)  # one that cannot be removed is stale soon
+            # A lock file that cannot be removed now is stale soon.
+            remove_file(self.path)
 
     def refresh(self) -> None:
-        """Say that this writer lives.
+        """Show that this writer is alive.
 
-        Raises: TimeoutError when another writer took the lock away, because this one was silent for
-        too long.
+        Raises: TimeoutError when another writer took the lock away because this writer was silent
+        for too long.
         """
         if not self._is_mine():
             raise TimeoutError(
@@ -75,21 +76,21 @@ class FolderLock:
     def _is_stale(self) -> bool:
         try:
             return time.time() - self.path.stat().st_mtime > self.stale_s
-        except (
-            FileNotFoundError,
-            PermissionError,
-        ):  # Windows tells nothing of a file that is being deleted
+        except (FileNotFoundError, PermissionError):
+            # Windows refuses all questions about a file that is being deleted.
             return False
 
     def _take_away_stale(self) -> None:
-        """Delete the dead writer's lock, guarded by a second lock file: else two waiters could
-        delete a new one.
+        """Delete the dead writer's lock.
+
+        A second lock file guards the deletion: without it, two waiters could delete a new lock.
         """
         breaker = self.path.with_name(BREAKER_NAME)
         if not _create(breaker, self._token):
             time.sleep(RETRY_S)
             return
         try:
+            # Asked again: another waiter may have replaced the lock since.
             if self._is_stale():
                 remove_file(self.path)
         finally:
@@ -97,10 +98,12 @@ class FolderLock:
 
 
 def _create(path: Path, content: bytes) -> bool:
-    """Whether this call created the file. Windows answers PermissionError while an old one is being
-    deleted.
+    """Whether this call created the file.
+
+    Windows answers PermissionError while an old file of this name is being deleted.
     """
     try:
+        # Mode "x" is the lock: the system lets one caller create a name.
         with path.open("xb") as file:
             file.write(content)
     except FileExistsError:

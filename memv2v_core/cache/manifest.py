@@ -1,5 +1,6 @@
-"""The small JSON file of a session: which entries it has, in which order, which are pinned, which
-were forgotten.
+"""The small JSON file of a session.
+
+It lists the entries in order, which entries are pinned, and which were forgotten.
 """
 
 import json
@@ -19,8 +20,9 @@ _FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class EntryRecord:
-    """What the manifest says of one entry. Only order and pins are read back; the rest lies in the
-    entry's own file.
+    """What the manifest says about one entry.
+
+    Only order and pins are read back; the rest is in the entry's file.
     """
 
     entry_id: str
@@ -32,8 +34,9 @@ class EntryRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A session on disk: `records` oldest first, and for each forgotten id the newest `created_s`
-    that it covers.
+    """A session on disk.
+
+    records: oldest first. forgotten: for each forgotten id, the newest `created_s` that it covers.
     """
 
     model_name: str | None
@@ -42,7 +45,7 @@ class Manifest:
     forgotten: tuple[tuple[str, float], ...] = ()
 
     def covers(self, entry_id: str, created_s: float) -> bool:
-        """Whether this entry was forgotten, and not made again since."""
+        """Whether this entry was forgotten and not made again since."""
         return created_s <= dict(self.forgotten).get(entry_id, -math.inf)
 
 
@@ -50,7 +53,7 @@ EMPTY = Manifest(None, None, ())
 
 
 def rebuilt(entries: Iterable[MemoryEntry]) -> Manifest:
-    """The manifest that entry files imply by themselves: by turn, then by time."""
+    """The manifest that the entry files imply: sorted by turn, then by time."""
     ordered = sorted(entries, key=lambda entry: (entry.turn, entry.created_s))
     if not ordered:
         return EMPTY
@@ -60,33 +63,39 @@ def rebuilt(entries: Iterable[MemoryEntry]) -> Manifest:
 
 
 def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
-    """What the session is after this cache is saved over `disk`: nothing of either is lost but what
-    was forgotten.
+    """The session after this cache is saved over `disk`.
 
-    New entries follow those on disk. A pin on disk stays unless this cache changed it.
+    Only forgotten entries are lost, from either side. New entries follow the entries on disk. A pin
+    on disk stays unless this cache changed it.
 
     Raises: ValueError when model or latent size differ.
     """
+    # Step 1: what either side forgot. The newer time of an id wins.
     forgotten = dict(disk.forgotten)
     for old in cache.forgotten:
         forgotten[old.entry_id] = max(old.created_s, forgotten.get(old.entry_id, -math.inf))
     union = Manifest(None, None, (), tuple(forgotten.items()))
+    # Step 2: the entries on disk that neither side forgot. They come first and keep their order.
     held = {entry.entry_id: entry for entry in cache.entries}
     on_disk = [
         record for record in disk.records if not union.covers(record.entry_id, record.created_s)
     ]
+    # A disk that holds nothing any more accepts any model.
     if on_disk and cache.entries:
         label = f"session {session!r} on disk"
         require_same_model(label, disk.model_name, cache.entries[0].model_name)
         require_same_latent(label, disk.latent_shape, cache.entries[0].latent_shape)
+    # Step 3: pins. Another writer may have pinned since, so only our own changes are written.
     records = [
         _record(held[old.entry_id]) if old.entry_id in cache.changed_pins else old
         for old in on_disk
     ]
+    # Step 4: our entries that the disk does not know yet.
     known = {record.entry_id for record in records}
     for entry in cache.entries:
         if entry.entry_id not in known and not union.covers(entry.entry_id, entry.created_s):
             records.append(_record(entry))
+    # Step 5: an empty session is open to any model again.
     model_name = cache.model_name if cache.entries else disk.model_name
     latent_shape = cache.latent_shape if cache.entries else disk.latent_shape
     if not records:
@@ -112,7 +121,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
-    """The folder's manifest, or None and why it cannot be used.
+    """The folder's manifest, or None and the reason why it cannot be used.
 
     Raises: ValueError when a newer version of the pack wrote it.
     """
@@ -126,6 +135,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         return None, f"{MANIFEST_NAME} is not a Memory-V2V manifest"
     version = content.get("version")
+    # A newer format must not be treated as broken: a rebuild would lose what it holds.
     if isinstance(version, int) and version > _FORMAT_VERSION:
         raise ValueError(
             f"{path} has format {version}, wanted at most {_FORMAT_VERSION}; update the node pack"

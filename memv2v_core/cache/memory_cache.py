@@ -1,5 +1,6 @@
-"""All stored videos of one session, as a value that never changes: every method returns a new
-cache.
+"""All stored videos of one session, as a value that never changes.
+
+Every method that changes something returns a new cache.
 """
 
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from .entry import MemoryEntry, require_finite
 
 @dataclass(frozen=True)
 class Forgotten:
-    """An entry that was removed on purpose. The same content made again later (a larger
-    `created_s`) is a new entry.
+    """An entry that was removed on purpose.
+
+    The same content made again later, with a larger `created_s`, is a new entry.
     """
 
     entry_id: str
@@ -22,11 +24,11 @@ class Forgotten:
 class MemoryCache:
     """The entries, oldest first. Caches share entries, so branches and undo cost nothing.
 
-    model_name: of the model that made every entry; None while the cache is empty and open to any
+    model_name: the model that made every entry; None while the cache is empty and open to any
     model.
-    session: its name on disk, None when it lives in memory alone.
-    forgotten, changed_pins: what this cache did to its session, so that storage can merge it with
-    another writer's.
+    session: its name on disk; None when it lives in memory alone.
+    forgotten, changed_pins: what this cache changed in its session, so that storage can merge it
+    with the changes of another writer.
     """
 
     model_name: str | None = None
@@ -40,31 +42,32 @@ class MemoryCache:
 
     @property
     def latent_shape(self) -> tuple[int, int, int] | None:
-        """(C, H, W) shared by all entries, None while the cache is empty; the number of latent
-        frames may differ.
+        """(C, H, W) shared by all entries; None while the cache is empty.
+
+        The number of latent frames may differ between entries.
         """
         return self.entries[0].latent_shape if self.entries else None
 
     @property
     def newest(self) -> MemoryEntry | None:
-        """The entry appended last, None while the cache is empty."""
+        """The entry appended last; None while the cache is empty."""
         return self.entries[-1] if self.entries else None
 
     @property
     def next_turn(self) -> int:
-        """1-based number of the turn that comes next."""
+        """Number of the next turn, counted from 1."""
         return max((entry.turn for entry in self.entries), default=0) + 1
 
     def require_fit(self, model_name: str, latent_shape: tuple[int, int, int]) -> None:
-        """Raise ValueError unless latents (C, H, W) of this model can live in this cache; an empty
-        cache takes any.
+        """Raise ValueError unless latents (C, H, W) of this model fit into this cache.
+
+        An empty cache takes any.
         """
         require_same_model(self._label, self.model_name, model_name)
         require_same_latent(self._label, self.latent_shape, latent_shape)
 
     def append(self, entry: MemoryEntry) -> "MemoryCache":
-        """This cache and the entry after all others. Content that it already holds changes nothing:
-        same cache back.
+        """This cache with the entry after all others; the same cache if it holds this content.
 
         Raises: ValueError for another model, another latent size, and latents that are not finite.
         """
@@ -72,23 +75,24 @@ class MemoryCache:
         require_finite(entry)
         if any(held.entry_id == entry.entry_id for held in self.entries):
             return self
+        # An entry that was forgotten and made again is wanted again.
         forgotten = tuple(old for old in self.forgotten if old.entry_id != entry.entry_id)
         return replace(
             self, model_name=entry.model_name, entries=(*self.entries, entry), forgotten=forgotten
         )
 
     def get(self, entry_id: str) -> MemoryEntry:
-        """The entry of this id, or of this unique beginning of an id.
+        """The entry with this id, or with this unique beginning of an id.
 
         Raises: ValueError when none or several match.
         """
         return self.entries[self._idx_of(entry_id)]
 
     def of_turn(self, turn: int) -> MemoryEntry:
-        """The entry with this 1-based turn number.
+        """The entry with this turn number, counted from 1.
 
-        Raises: ValueError when none has it, or several do, as after two graphs went on from the
-        same turn.
+        Raises: ValueError when none has it, or when several have it because two graphs continued
+        from the same turn.
         """
         matches = [entry for entry in self.entries if entry.turn == turn]
         if len(matches) == 1:
@@ -104,7 +108,7 @@ class MemoryCache:
         )
 
     def recall(self, turn: int, entry_id: str) -> MemoryEntry:
-        """The entry of this id, else of this turn number, else (turn 0, no id) the newest.
+        """The entry with this id, else with this turn number, else (turn 0, no id) the newest.
 
         Raises: ValueError when there is none, when several match, and when id and number name
         different turns.
@@ -127,14 +131,14 @@ class MemoryCache:
         return self.newest
 
     def describe(self, notes: Sequence[str] = ()) -> str:
-        """One line a turn, oldest first, then the notes."""
+        """One line per turn, oldest first, then the notes."""
         name = f"session {self.session!r}" if self.session else "cache in the graph"
         made_by = f" of {self.model_name}" if self.model_name else ""
         lines = [entry.describe() for entry in self.entries]
         return "\n".join((f"{name}: {len(self)} turns{made_by}", *lines, *notes))
 
     def pin(self, entry_id: str, is_pinned: bool = True) -> "MemoryCache":
-        """The cache with this entry pinned (always retrieved) or not."""
+        """The cache with this entry pinned (always retrieved) or not pinned."""
         idx = self._idx_of(entry_id)
         entry = self.entries[idx]
         if entry.is_pinned == is_pinned:
@@ -147,8 +151,9 @@ class MemoryCache:
         return replace(self, entries=entries, changed_pins=self.changed_pins | {entry.entry_id})
 
     def forget(self, entry_id: str) -> "MemoryCache":
-        """The cache without this entry, pinned or not. Saving it removes the entry from its session
-        on disk.
+        """The cache without this entry, pinned or not.
+
+        Saving the cache removes the entry from its session on disk.
         """
         entry = self.get(entry_id)
         entries = tuple(held for held in self.entries if held is not entry)
@@ -161,11 +166,10 @@ class MemoryCache:
         )
 
     def branch(self, entry_id: str, session: str | None = None) -> "MemoryCache":
-        """The cache as it stood after this entry, to continue from there under its own session name
-        or in memory alone.
+        """The cache as it was after this entry, to continue from there.
 
-        It leaves the old session: saved there it would be merged with the turns that it left
-        behind.
+        It leaves the old session: a save there would merge it with the later turns. `session` names
+        a new session; None keeps the branch in memory alone.
         """
         entries = self.entries[: self._idx_of(entry_id) + 1]
         return MemoryCache(model_name=self.model_name, entries=entries, session=session)
@@ -201,9 +205,7 @@ class MemoryCache:
 
 
 def require_same_model(label: str, held: str | None, offered: str) -> None:
-    """Raise ValueError unless `offered` is the model that `label` holds latents of, or it holds
-    none.
-    """
+    """Raise ValueError unless `label` holds latents of the model `offered`, or no latents."""
     if held is not None and held != offered:
         raise ValueError(
             f"{label} holds latents of model {held!r}, got one of {offered!r}; "
@@ -228,8 +230,9 @@ def _size(shape: tuple[int, int, int]) -> str:
 
 
 def preferred(entries: Sequence[MemoryEntry]) -> MemoryEntry | None:
-    """Which of several takes of one thing, oldest first, stands for it: the newest pinned one, else
-    the newest.
+    """The entry that stands for several takes of one thing: the newest pinned one, else the newest.
+
+    entries: oldest first; the result is None when there are none.
     """
     pinned = [entry for entry in entries if entry.is_pinned]
     return next(reversed(pinned or entries), None)

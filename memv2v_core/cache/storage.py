@@ -1,7 +1,7 @@
 """A cache on disk: one folder per session, one safetensors file per entry, one manifest.
 
-Every file is written beside itself and renamed, so that a crash at any moment leaves the old or the
-new state. A broken or foreign file is named and skipped, and costs nothing else.
+Every file is written beside its place and then renamed, so that a crash at any moment leaves the
+old or the new state. A broken or foreign file is named and skipped; all other files stay usable.
 """
 
 import re
@@ -23,6 +23,7 @@ _WINDOWS_DEVICES = {
     "nul",
     *(f"{port}{i}" for port in ("com", "lpt") for i in range(10)),
 }
+# Our files, then files that operating systems leave in folders.
 _EXPECTED_NAMES = {
     MANIFEST_NAME,
     LOCK_NAME,
@@ -30,13 +31,14 @@ _EXPECTED_NAMES = {
     "thumbs.db",
     "desktop.ini",
     ".ds_store",
-}  # ours, systems'
+}
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedSession:
-    """A session from disk. `skipped` names each file that was left out and why; `notices` says what
-    was repaired.
+    """A session from disk.
+
+    skipped: each file that was left out, and why. notices: what was repaired.
     """
 
     cache: MemoryCache
@@ -47,7 +49,7 @@ class LoadedSession:
 def session_folder(root: Path, name: str) -> Path:
     """The folder of a session under `root`.
 
-    Raises: ValueError for names that are no plain folder name on every system.
+    Raises: ValueError for a name that is not a plain folder name on every system.
     """
     is_device = name.split(".")[0].lower() in _WINDOWS_DEVICES
     if not _SESSION_NAME.fullmatch(name) or name.endswith(".") or is_device:
@@ -60,8 +62,10 @@ def session_folder(root: Path, name: str) -> Path:
 
 
 def list_sessions(root: Path) -> tuple[str, ...]:
-    """Names of the sessions under `root`, sorted: every folder with a manifest or an entry in
-    it."""
+    """Names of the sessions under `root`, sorted.
+
+    A session is a folder with a manifest or an entry.
+    """
     if not root.is_dir():
         return ()
     folders = [
@@ -77,11 +81,10 @@ def list_sessions(root: Path) -> tuple[str, ...]:
 
 
 def save_session(cache: MemoryCache, folder: Path) -> tuple[str, ...]:
-    """Merge the cache into its session on disk; returns what had to be repaired or left out,
-    normally nothing.
+    """Merge the cache into its session on disk; returns what was repaired or left out.
 
-    Entries that are already there are not rewritten, entries of other writers stay, entries
-    forgotten by anyone go.
+    The answer is normally empty. Entries that are already on disk are not written again, entries of
+    other writers stay, and entries that any writer forgot go.
 
     Raises: ValueError for a session of another model or latent size. TimeoutError when another
     writer hangs.
@@ -89,46 +92,53 @@ def save_session(cache: MemoryCache, folder: Path) -> tuple[str, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     with FolderLock(folder) as lock:
         disk, notices = _manifest_to_merge(folder)
-        if (
-            notices
-        ):  # The manifest's pins are lost, so those of this cache are the best that there are.
+        # Step 1: a broken manifest lost its pins, so the pins of this cache are the best ones left.
+        if notices:
             cache = replace(
                 cache, changed_pins=frozenset(entry.entry_id for entry in cache.entries)
             )
+        # Step 2: the entry files, before the manifest names them. A crash in between leaves whole
+        # orphans, which load_session finds.
         manifest = merged(disk, cache, folder.name)
         live = {record.entry_id for record in manifest.records}
         for entry in cache.entries:
             if entry.entry_id in live:
                 write_entry(folder, entry)
+                # Large entries on a slow disk take longer than the lock lives.
                 lock.refresh()
             else:
                 notices.append(
                     f"turn {entry.turn} ({entry.entry_id[:8]}) was forgotten in session "
                     f"{folder.name!r} and is not saved; make it again to have it back"
                 )
+        # Step 3: the manifest, then the files that it no longer names.
         write_manifest(folder, manifest)
         _remove_dead_files(folder, manifest)
     return tuple(notices)
 
 
 def load_session(folder: Path) -> LoadedSession:
-    """The session in this folder; an absent folder is a session that starts empty, and `notices`
-    says so.
+    """The session in this folder; an absent folder is a session that starts empty.
+
+    `notices` says so for an absent folder.
 
     Raises: ValueError when a newer version of the pack wrote it.
     """
     if not folder.is_dir():
         notice = f"session {folder.name!r} has nothing on disk yet and starts empty"
         return LoadedSession(MemoryCache(session=folder.name), notices=(notice,))
+    # Step 1: read every file. A broken entry is skipped, and the rest stays usable.
     manifest, problem = read_manifest(folder)
     found, skipped = _read_entries(folder)
     skipped += _strangers(folder)
     notices = []
+    # Step 2: without a manifest, the entry files say the order and the pins.
     if manifest is None:
         manifest = rebuilt(found.values())
         notices.append(
             f"{problem}; order and pins of {len(found)} entries were rebuilt from their own files"
         )
+    # Step 3: compare list and files, in both directions.
     skipped += [
         f"{record.entry_id}{ENTRY_SUFFIX}: the file of turn {record.turn} is missing; restore it "
         "or make the turn again"
@@ -140,6 +150,7 @@ def load_session(folder: Path) -> LoadedSession:
         f"turn {orphan.turn} ({orphan.entry_id[:8]}) was not in {MANIFEST_NAME}; added"
         for orphan in orphans
     ]
+    # Step 4: build the cache in the order of the manifest, orphans last.
     pins = {record.entry_id: record.is_pinned for record in manifest.records}
     listed = [
         replace(found[entry_id], is_pinned=pin)
@@ -151,8 +162,9 @@ def load_session(folder: Path) -> LoadedSession:
 
 
 def _manifest_to_merge(folder: Path) -> tuple[Manifest, list[str]]:
-    """The manifest on disk, rebuilt from the entry files where it cannot be read, and a notice when
-    it was.
+    """The manifest on disk, and a notice when it had to be rebuilt.
+
+    It is rebuilt from the entry files when it cannot be read.
     """
     manifest, problem = read_manifest(folder)
     if manifest is not None:
@@ -174,7 +186,7 @@ def _read_entries(folder: Path) -> tuple[dict[str, MemoryEntry], list[str]]:
 
 
 def _orphans(manifest: Manifest, found: dict[str, MemoryEntry]) -> list[MemoryEntry]:
-    """Whole entries that a writer finished before it could list them, oldest first."""
+    """Whole entries that a writer finished but did not list in time, oldest first."""
     listed = {record.entry_id for record in manifest.records}
     orphans = [
         entry
@@ -187,6 +199,7 @@ def _orphans(manifest: Manifest, found: dict[str, MemoryEntry]) -> list[MemoryEn
 def _appended(cache: MemoryCache, entries: list[MemoryEntry]) -> tuple[MemoryCache, list[str]]:
     refused = []
     for entry in entries:
+        # The cache refuses entries of another model or size, for example copied files.
         try:
             cache = cache.append(entry)
         except ValueError as error:
@@ -205,11 +218,10 @@ def _strangers(folder: Path) -> list[str]:
 
 
 def _remove_dead_files(folder: Path, manifest: Manifest) -> None:
-    """Delete entries that were forgotten and what killed writers left. Only the holder of the lock
-    may.
+    """Delete forgotten entries and the files of killed writers. Only the lock holder may call this.
 
-    A file that another program has open stays until a later save; the manifest knows that it was
-    forgotten.
+    A file that another program has open stays until a later save; the manifest remembers that it
+    was forgotten.
     """
     live = {record.entry_id for record in manifest.records}
     for entry_id, _ in manifest.forgotten:

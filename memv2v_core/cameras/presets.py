@@ -1,10 +1,12 @@
 """Camera paths made from a name, an amplitude and an easing. Every path starts at the identity.
 
-Directions are those of the viewer behind the camera, in OpenCV axes (+X right, +Y down, +Z
-forward): pan_left turns the view towards -X, tilt_up towards -Y; roll_left tips the camera's top
-towards -X, so the picture turns clockwise; orbit_left moves the camera towards -X while it keeps
-looking at a point ahead; dolly_in moves it towards +Z. sweep pans left by the amplitude, then right
-past the start to the amplitude on the other side.
+Directions are the directions of a viewer behind the camera. Axes are OpenCV axes: +X right, +Y
+down, +Z forward.
+- pan_left turns the view towards -X, tilt_up turns it towards -Y.
+- roll_left tips the camera's top towards -X, so the picture turns clockwise.
+- orbit_left moves the camera towards -X while it keeps looking at one point ahead.
+- dolly_in moves the camera towards +Z.
+- sweep pans left by the amplitude, then right past the start to the amplitude on the other side.
 """
 
 import bisect
@@ -48,7 +50,7 @@ class PresetConfig:
     """One named camera move.
 
     motion: one of `MOTIONS`.
-    amplitude: how far it goes: degrees, or pose units for dolly_in and dolly_out.
+    amplitude: how far the move goes, in degrees; in pose units for dolly_in and dolly_out.
     num_frames: pixel frames of the video.
     speed: 1 fills the video; 2 arrives at its middle and then holds; 0.5 is cut off half-way.
     easing: one of `EASINGS`, applied to each leg between two standstills.
@@ -85,8 +87,9 @@ class PresetConfig:
 
 
 def make_preset(config: PresetConfig, intrinsics: torch.Tensor | None = None) -> CameraTrajectory:
-    """The path that `config` describes, starting at the identity; one lens (3, 3), the default lens
-    if None.
+    """The path that `config` describes, starting at the identity.
+
+    intrinsics: one lens (3, 3) for all frames; None takes the default lens.
     """
     amounts = torch.tensor(preset_progress(config), dtype=torch.float64) * config.amplitude
     c2w = torch.eye(4, dtype=torch.float64).repeat(config.num_frames, 1, 1)
@@ -95,6 +98,7 @@ def make_preset(config: PresetConfig, intrinsics: torch.Tensor | None = None) ->
         c2w[:, :3, :3] = _rotations(axis, sign * torch.deg2rad(amounts))
     elif config.motion in _ORBIT_SIGNS:
         c2w[:, :3, :3] = _rotations(1, _ORBIT_SIGNS[config.motion] * torch.deg2rad(amounts))
+        # The point straight ahead keeps its place in the view: R @ ahead + t = ahead.
         ahead = torch.tensor([0.0, 0.0, config.orbit_distance], dtype=torch.float64)
         c2w[:, :3, 3] = ahead - c2w[:, :3, :3] @ ahead
     elif config.motion in _DOLLY_SIGNS:
@@ -108,8 +112,9 @@ def make_preset(config: PresetConfig, intrinsics: torch.Tensor | None = None) ->
 
 
 def combine_paths(first: CameraTrajectory, second: CameraTrajectory) -> CameraTrajectory:
-    """Both moves at once: `second` as seen from the moving camera of `first`, frame by frame; lens
-    of `first`.
+    """Both moves at once, frame by frame: `second` as seen from the moving camera of `first`.
+
+    The lens is the lens of `first`.
 
     Raises: ValueError when the lengths differ.
     """
@@ -118,14 +123,15 @@ def combine_paths(first: CameraTrajectory, second: CameraTrajectory) -> CameraTr
 
 
 def preset_progress(config: PresetConfig) -> tuple[float, ...]:
-    """Signed share of the amplitude reached in each frame, in [-1, 1]; the first is 0.
+    """Signed share of the amplitude that each frame reaches, in [-1, 1]; the first is 0.
 
-    Turning points fall on whole frames, so that a sweep truly reaches its amplitude on both sides.
+    Turning points fall on whole frames, so a sweep reaches its full amplitude on both sides.
     """
     waypoints = _WAYPOINTS.get(config.motion, _STRAIGHT_WAYPOINTS)
     if config.returns:
         waypoints = (*waypoints, 0.0)
     ease = _EASINGS[config.easing]
+    # A speed above 1 ends the last leg early; a speed below 1 ends it after the video.
     leg_ends = _leg_ends(waypoints, (config.num_frames - 1) / config.speed)
     later = (
         _progress_at(frame_idx, waypoints, leg_ends, ease)
@@ -135,9 +141,10 @@ def preset_progress(config: PresetConfig) -> tuple[float, ...]:
 
 
 def _leg_ends(waypoints: Sequence[float], num_steps: float) -> tuple[float, ...]:
-    """Frame index at which each waypoint is reached, legs lasting in proportion to their length."""
+    """Frame index at which each waypoint is reached. A leg lasts in proportion to its length."""
     lengths = [abs(b - a) for a, b in zip(waypoints, waypoints[1:], strict=False)]
     total = sum(lengths) or 1.0
+    # Only the inner waypoints are rounded; the end of the move need not fall on a frame.
     inner = [
         min(float(round(num_steps * sum(lengths[:i]) / total)), num_steps)
         for i in range(len(lengths))
@@ -152,6 +159,7 @@ def _progress_at(
     ease: Callable[[float], float],
 ) -> float:
     leg = bisect.bisect_right(leg_ends, frame_idx) - 1
+    # The move is over: the camera holds the last waypoint.
     if leg >= len(waypoints) - 1:
         return waypoints[-1]
     share = ease((frame_idx - leg_ends[leg]) / (leg_ends[leg + 1] - leg_ends[leg]))

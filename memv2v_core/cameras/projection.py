@@ -1,8 +1,7 @@
 """World, camera and image space, and exact warps between views that share a centre.
 
-F frames, G observing frames, H W rows and columns, N points. Image coordinates are divided by image
-size: (0, 0) is the outer corner of the first pixel, (1, 1) the outer corner of the last, pixel
-centres lie at +0.5.
+F frames, H rows, W columns, N points. Image coordinates are divided by image size: (0, 0) is the
+outer corner of the first pixel, (1, 1) the outer corner of the last. Pixel centres lie at +0.5.
 """
 
 import torch
@@ -16,8 +15,7 @@ SUPPORT_TOLERANCE_PX = 1e-6
 
 
 def pixel_centres(height: int, width: int) -> torch.Tensor:
-    """Homogeneous image coordinates (H, W, 3) float64 of all pixel centres: x, y in (0, 1) and
-    1."""
+    """Homogeneous image coordinates (H, W, 3) float64 of all pixel centres: x, y, 1."""
     y = (torch.arange(height, dtype=torch.float64) + 0.5) / height
     x = (torch.arange(width, dtype=torch.float64) + 0.5) / width
     y, x = torch.meshgrid(y, x, indexing="ij")
@@ -52,8 +50,9 @@ def project_points(
 def project_directions(
     directions: torch.Tensor, c2w: torch.Tensor, intrinsics: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `project_points` for points infinitely far away in world `directions` (..., N, 3): centres
-    play no part.
+    """As `project_points`, for points infinitely far away in world `directions` (..., N, 3).
+
+    The centres of the cameras therefore play no part.
     """
     return _camera_to_image(directions @ c2w[..., :3, :3], intrinsics)
 
@@ -67,16 +66,18 @@ def _camera_to_image(
 
 
 def inside_image(coordinates: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
-    """True (..., N) where a projected point is visible: both coordinates in [0, 1), depth
-    positive."""
+    """True (..., N) where a projected point is visible.
+
+    Visible means: both coordinates in [0, 1) and a positive depth.
+    """
     return (coordinates >= 0).all(-1) & (coordinates < 1).all(-1) & (depth > 0)
 
 
 def rotation_homography(from_camera: CameraTrajectory, to_camera: CameraTrajectory) -> torch.Tensor:
-    """Matrices (F, 3, 3) taking image coordinates in `to_camera` to those in `from_camera`: K1 R1^T
-    R2 K2^-1.
+    """Matrices (F, 3, 3) that map image coordinates in `to_camera` to `from_camera`.
 
-    Exact because both share their centre in every frame; centres that differ are an error.
+    Each matrix is K1 R1^T R2 K2^-1, 1 for `from_camera`, 2 for `to_camera`. It is exact because
+    both cameras share their centre in every frame.
 
     Raises: ValueError when the lengths differ or a centre does.
     """
@@ -96,26 +97,28 @@ def rotation_homography(from_camera: CameraTrajectory, to_camera: CameraTrajecto
 def warp_by_rotation(
     video: torch.Tensor, from_camera: CameraTrajectory, to_camera: CameraTrajectory
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `to_camera` would see of a video (F, 3, H, W) filmed by `from_camera`, and where it is
-    known.
+    """What `to_camera` would see of a video filmed by `from_camera`, and where it is known.
 
-    Returns the warped video (F, 3, H, W), bilinear, zero where unknown, and a bool mask (F, 1, H,
-    W) that is true where all pixels which the interpolation needs exist. Frame f is made of frame f
-    alone.
+    video: (F, 3, H, W). Returns the warped video (F, 3, H, W), bilinear, zero where unknown, and a
+    bool mask (F, 1, H, W). The mask is true where all pixels that the interpolation needs exist.
+    Output frame f reads input frame f alone.
 
     Raises: ValueError when frame counts differ or the cameras do not share their centres.
     """
     num_frames, _, height, width = video.shape
     require_length(from_camera, num_frames, "video to warp")
     homography = rotation_homography(from_camera, to_camera).to(video.device)
+    # Step 1: where each output pixel lies in the input frame, in pixels.
     points = torch.einsum(
         "fij,hwj->fhwi", homography, pixel_centres(height, width).to(video.device)
-    )
+    )  # (F, H, W, 3)
     in_front = points[..., 2] > 0
     size = torch.tensor([width, height], dtype=torch.float64, device=video.device)
     x_y_px = points[..., :2] / points[..., 2:] * size - 0.5  # pixel centres at integers
+    # Step 2: a pixel is known where all four neighbours of the bilinear sample exist.
     supported = (x_y_px >= -SUPPORT_TOLERANCE_PX) & (x_y_px <= size - 1 + SUPPORT_TOLERANCE_PX)
     is_known = (in_front & supported.all(-1))[:, None]  # (F, 1, H, W)
+    # Step 3: sample. grid_sample counts -1 to 1 between the outer corners of the image.
     grid = torch.where(is_known[:, 0, :, :, None], (2 * x_y_px + 1) / size - 1, 0.0)
     warped = torch.nn.functional.grid_sample(
         video, grid.to(video.dtype), mode="bilinear", padding_mode="border", align_corners=False
@@ -126,11 +129,10 @@ def warp_by_rotation(
 def seen_mask(
     viewer: CameraTrajectory, observers: CameraTrajectory, height: int, width: int
 ) -> torch.Tensor:
-    """True (F, 1, H, W) at pixels of each frame of `viewer` that lie in the view of ANY frame of
-    `observers`.
+    """True (F, 1, H, W) at pixels of each frame of `viewer` that any frame of `observers` sees.
 
-    Both paths are in one world space. Pixels are taken as directions: exact when all cameras share
-    a centre.
+    Both paths are in one world space. Pixels count as directions, which is exact when all cameras
+    share a centre.
     """
     observing = unique_cameras(observers)
     masks = [
@@ -144,11 +146,10 @@ def seen_mask(
 
 
 def _seen_directions(directions: torch.Tensor, observing: CameraTrajectory) -> torch.Tensor:
-    """True (N,) for directions (N, 3) inside any frame of `observing`; each is tested until it is
-    first seen.
-    """
+    """True (N,) for directions (N, 3) inside any frame of `observing`."""
     seen = torch.zeros(len(directions), dtype=torch.bool)
     for c2w, lens in zip(observing.c2w, observing.intrinsics, strict=True):
+        # Each direction is tested only until a frame sees it.
         unseen_idx = (~seen).nonzero()[:, 0]
         if len(unseen_idx) == 0:
             break
@@ -157,8 +158,9 @@ def _seen_directions(directions: torch.Tensor, observing: CameraTrajectory) -> t
 
 
 def unique_cameras(trajectory: CameraTrajectory) -> CameraTrajectory:
-    """The path without frames that repeat an earlier camera bit for bit, in order of first
-    appearance.
+    """The path without frames that repeat an earlier camera bit for bit.
+
+    Cameras stay in the order of their first appearance.
     """
     rows = torch.cat([trajectory.c2w.flatten(1), trajectory.intrinsics.flatten(1)], dim=1)
     first_idx: dict[tuple[float, ...], int] = {}

@@ -1,8 +1,8 @@
 """The camera convention of the whole project, and the value that carries a camera path.
 
-OpenCV camera-to-world: +X right, +Y down, +Z forward; radians; intrinsics divided by image size, so
-that resizing a video leaves its cameras alone; pixel centres at +0.5. `formats.py` converts
-everything else.
+OpenCV camera-to-world matrices: +X right, +Y down, +Z forward. Angles are in radians. Intrinsics
+are divided by image size, so a resized video keeps its cameras. Pixel centres lie at +0.5. The
+folder `formats` converts every other convention.
 """
 
 import math
@@ -17,23 +17,22 @@ DEFAULT_FY = DEFAULT_FX * 832 / 480
 
 
 def default_intrinsics(num_frames: int) -> torch.Tensor:
-    """Normalised intrinsics (F, 3, 3) float64 used where none are known: fx 1.010, fy 1.751,
-    centred.
-    """
+    """Normalised intrinsics (F, 3, 3) float64 for unknown lenses: fx 1.010, fy 1.751, centred."""
     return intrinsics_matrix(DEFAULT_FX, DEFAULT_FY, 0.5, 0.5).expand(num_frames, 3, 3).clone()
 
 
 def intrinsics_matrix(fx: float, fy: float, cx: float = 0.5, cy: float = 0.5) -> torch.Tensor:
-    """One normalised intrinsic matrix (3, 3) float64; focal lengths and centre in image widths and
-    heights.
+    """One normalised intrinsic matrix (3, 3) float64.
+
+    fx, cx: focal length and centre in image widths. fy, cy: the same in image heights.
     """
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
 def lens_intrinsics(fov_deg: float, aspect: float) -> torch.Tensor:
-    """Normalised intrinsics (3, 3) of a lens that sees `fov_deg` across, with square pixels; the
-    default lens for 0.
+    """Normalised intrinsics (3, 3) of a lens with square pixels that sees `fov_deg` across.
 
+    fov_deg: horizontal angle of view; 0 means the default lens.
     aspect: width divided by height of the picture.
     """
     if fov_deg == 0:
@@ -48,7 +47,8 @@ class CameraTrajectory:
 
     c2w: (F, 4, 4) float64, OpenCV camera-to-world.
     intrinsics: (F, 3, 3) float64, normalised by image size.
-    is_assumed: True when the camera is unknown and was taken as static; reports and nodes say so.
+    is_assumed: True when the camera is unknown and assumed to stand still; reports and nodes say
+    so.
 
     Raises: ValueError for wrong shapes and for numbers that are not finite.
     """
@@ -97,8 +97,9 @@ class CameraTrajectory:
         return replace(self, c2w=self.c2w[idx], intrinsics=self.intrinsics[idx])
 
     def relative_to(self, reference: "CameraTrajectory") -> "CameraTrajectory":
-        """This path seen from the first camera of `reference`: inverse(reference[0]) @ c2w, frame
-        by frame.
+        """This path seen from the first camera of `reference`.
+
+        Every frame becomes inverse(reference[0]) @ c2w.
         """
         return replace(self, c2w=torch.linalg.inv(reference.c2w[0]) @ self.c2w)
 
@@ -106,8 +107,9 @@ class CameraTrajectory:
 def static_trajectory(
     num_frames: int, intrinsics: torch.Tensor | None = None, is_assumed: bool = False
 ) -> CameraTrajectory:
-    """A camera that never moves, at the origin; `intrinsics` (3, 3) normalised, the default lens if
-    None.
+    """A camera at the origin that never moves.
+
+    intrinsics: (3, 3) normalised; None takes the default lens.
     """
     c2w = torch.eye(4, dtype=torch.float64).repeat(num_frames, 1, 1)
     lens = (
@@ -128,11 +130,12 @@ def require_length(trajectory: CameraTrajectory, num_frames: int, what: str) -> 
 
 
 def pose_vectors(trajectory: CameraTrajectory, reference: CameraTrajectory) -> torch.Tensor:
-    """The 12 numbers [R|t], row by row, of every frame relative to the first frame of `reference`,
-    (F, 12) float32.
+    """The 12 numbers [R|t], row by row, of every frame, (F, 12) float32.
 
-    Source: App. D.1, arXiv:2601.16296v2; ReCamMaster's get_relative_pose. Our choice: the reference
-    is the *source* video's first frame, as ReCamMaster trains.
+    Poses are relative to the first frame of `reference`.
+
+    Source: App. D.1, arXiv:2601.16296v2; ReCamMaster's get_relative_pose.
+    Our choice: the reference is the *source* video's first frame, as ReCamMaster trains.
     """
     relative = trajectory.relative_to(reference).c2w
     return relative[:, :3, :].reshape(-1, 12).to(torch.float32)

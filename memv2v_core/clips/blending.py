@@ -1,7 +1,6 @@
-"""Edited segments put back into one video, piece by piece: what is finished leaves, so that memory
-stays flat.
+"""Edited segments put back into one video, piece by piece, so that memory stays flat.
 
-F frames, C channels, H W rows and columns.
+F frames, C channels, H rows, W columns.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,15 +16,20 @@ from .segments import SegmentPlan, owned_frames
 StitchMode = Literal["cut", "cross_fade"]
 STITCH_MODES: tuple[StitchMode, ...] = ("cut", "cross_fade")
 _FRAMES_AT_ONCE = 8
-# Of a Lab channel, whose range is about 100 to 250: below this there is no contrast to scale
+# A Lab channel spans about 100 to 250. Below this deviation it has no contrast to scale.
 _FLAT_DEVIATION = 0.5
 
 
 @dataclass(frozen=True)
 class StitchConfig:
-    """mode: "cut" takes each frame from one segment, "cross_fade" mixes neighbours over their
-    overlap, never over a cut of the video. match_colours: give each segment the mean and deviation
-    of each Lab channel that its predecessor has in the frames that they share.
+    """How edited segments become one video.
+
+    mode: "cut" takes each frame from one segment; "cross_fade" mixes neighbours over their overlap,
+    never over a cut of the video.
+    match_colours: give each segment the mean and deviation of each Lab channel that the segment
+    before has in the frames that both share.
+
+    Raises: ValueError for an unknown mode.
     """
 
     mode: StitchMode = "cross_fade"
@@ -45,10 +49,10 @@ class _Colours:
 
 
 class SegmentStitcher:
-    """Takes the edited segments of a plan in order and gives back, with each, the frames that no
-    later one changes.
+    """Joins the edited segments of a plan in order.
 
-    Between two calls it holds the `overlap` frames of one handover at most.
+    After each segment it gives back the frames that no later segment changes. Between two calls it
+    holds the `overlap` frames of one handover at most.
 
     Raises: ValueError when colours are to be matched and the plan has neighbours that share no
     frame.
@@ -70,14 +74,14 @@ class SegmentStitcher:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every segment was added, and so every frame given back."""
+        """Whether every segment was added, and so every frame was given back."""
         return self.num_added == len(self.plan.segments)
 
     def add(self, frames: torch.Tensor) -> torch.Tensor:
-        """The frames (n, C, H, W) that are finished once the next segment's `frames` (F, C, H, W)
-        in 0..1 are known.
+        """The frames (n, C, H, W) that are finished once this segment is known.
 
-        The frames that padded a segment may come along; they are left out.
+        frames: (F, C, H, W) in 0..1 of the next segment. It may include the frames that padded the
+        segment; they are left out.
 
         Raises: ValueError for another number of frames than the segment has, and after the last
         segment.
@@ -91,13 +95,17 @@ class SegmentStitcher:
         frames = _require_frames(frames, segment, self.plan.temporal_ratio)
         if self.config.match_colours:
             frames = self._matched(frames, segment)
+        # Frames before `start` were given back with the segment before; frames from `stop` on wait
+        # for the next segment.
         start, stop = self._final_span(segment.idx)
         following = self._held_span(segment.idx)
         body = frames[start - segment.start :]
+        # `body` starts where the frames held from the segment before start.
         if self._held is not None:
             num_mixed = len(self._held)
             mixed = torch.lerp(self._held, body[:num_mixed], _ramp(num_mixed, body))
             body = torch.cat((mixed, body[num_mixed:]))
+        # Cloned, since a slice would keep the whole segment in memory.
         self._held = (
             None if following is None else body[following[0] - start : following[1] - start].clone()
         )
@@ -105,25 +113,26 @@ class SegmentStitcher:
         return body[: stop - start]
 
     def _held_span(self, idx: int) -> tuple[int, int] | None:
-        """Frames of this segment that the next one will be mixed into."""
+        """The frames of this segment that are mixed with the next one; None without a mix."""
         handover = self.plan.handover(idx)
         return handover if self.config.mode == "cross_fade" and self.plan.overlap else None
 
     def _final_span(self, idx: int) -> tuple[int, int]:
-        """Frames that are finished once this segment is known."""
+        """The frames that are finished once this segment is known."""
         start, stop = self._owned[idx]
         before, after = self._held_span(idx - 1), self._held_span(idx)
         return start if before is None else before[0], stop if after is None else after[0]
 
     def _matched(self, frames: torch.Tensor, segment: Segment) -> torch.Tensor:
-        """The frames in the colours of the segment before, whose colours in the overlap were
-        measured.
-        """
+        """The frames in the colours of the segment before."""
+        # Both segments show these frames, so a difference in their statistics is an error of
+        # colour.
         if self._reference is not None:
             before = self.plan.segments[segment.idx - 1]
             frames = _recoloured(
                 frames, _colours(frames[: before.stop - segment.start]), self._reference
             )
+        # Measured after the match: colours carry over from the first segment to the last.
         self._reference = None
         if self.plan.handover(segment.idx) is not None:
             following = self.plan.segments[segment.idx + 1]
@@ -134,8 +143,9 @@ class SegmentStitcher:
 def stitch(
     plan: SegmentPlan, edited: Iterable[torch.Tensor], config: StitchConfig | None = None
 ) -> Iterator[torch.Tensor]:
-    """The whole video in pieces (n, C, H, W), n > 0, `plan.num_frames` frames in all; `edited` is
-    read as it goes.
+    """The whole video in pieces (n, C, H, W), n > 0, `plan.num_frames` frames in all.
+
+    edited: the segments in order; each one is read when it is needed.
 
     Raises: ValueError for segments that are missing, too many, or of a wrong length.
     """
@@ -152,8 +162,9 @@ def stitch(
 
 
 def _ramp(num_frames: int, like: torch.Tensor) -> torch.Tensor:
-    """Weights (num_frames, 1, 1, 1) of the later segment; neither end is 0 or 1, where a frame
-    would not be mixed.
+    """Weights (num_frames, 1, 1, 1) of the later segment.
+
+    No weight is 0 or 1: such a frame would not be mixed.
     """
     steps = torch.arange(1, num_frames + 1, dtype=like.dtype, device=like.device)
     return (steps / (num_frames + 1))[:, None, None, None]
@@ -171,10 +182,11 @@ def _require_frames(frames: torch.Tensor, segment: Segment, temporal_ratio: int)
 
 
 def _colours(frames: torch.Tensor) -> _Colours:
-    """Mean and deviation over frames (F, C, H, W), a few at a time."""
+    """Mean and deviation over frames (F, C, H, W), computed a few frames at a time."""
     from kornia.color import rgb_to_lab
 
-    totals = torch.zeros(2, frames.shape[1], dtype=torch.float64, device=frames.device)
+    # Sums and sums of squares, in float64: their difference loses digits.
+    totals = torch.zeros(2, frames.shape[1], dtype=torch.float64, device=frames.device)  # (2, C)
     for piece in frames.split(_FRAMES_AT_ONCE):
         lab = rgb_to_lab(piece.float()).double()
         totals += torch.stack((lab.sum(dim=(0, 2, 3)), lab.square().sum(dim=(0, 2, 3))))
@@ -184,7 +196,10 @@ def _colours(frames: torch.Tensor) -> _Colours:
 
 
 def _recoloured(frames: torch.Tensor, measured: _Colours, wanted: _Colours) -> torch.Tensor:
-    """The frames shifted and scaled in Lab; a channel without contrast is only shifted."""
+    """The frames shifted and scaled in Lab.
+
+    A channel without contrast is only shifted.
+    """
     from kornia.color import lab_to_rgb, rgb_to_lab
 
     has_contrast = torch.minimum(measured.deviation, wanted.deviation) > _FLAT_DEVIATION

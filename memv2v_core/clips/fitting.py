@@ -1,7 +1,6 @@
-"""A clip brought to a model's size and length, and the edited result put back: one plan that serves
-both ways.
+"""A clip brought to a model's size and length, and the edited result put back.
 
-F frames, C channels, H W rows and columns.
+One plan serves both ways. F frames, C channels, H rows, W columns.
 """
 
 import math
@@ -14,8 +13,10 @@ from ..shapes import padded_num_frames
 
 Aspect = Literal["crop", "pad", "stretch", "keep"]
 ASPECTS: tuple[Aspect, ...] = ("crop", "pad", "stretch", "keep")
-GRID_PX = 16  # sides that "keep" chooses are multiples of this: 8 of the VAE times 2 of the patches
-_FRAMES_AT_ONCE = 16  # so that a long clip is never held twice at its own size
+# "keep" chooses sides that are multiples of this: 8 (VAE) times 2 (patches).
+GRID_PX = 16
+# In pieces, so that a long clip is never held twice at its own size.
+_FRAMES_AT_ONCE = 16
 
 Size = tuple[int, int]
 
@@ -24,10 +25,11 @@ Size = tuple[int, int]
 class FittingPlan:
     """How a clip was fitted. Sizes are (rows, columns).
 
-    chosen: the source frame of each edited frame, in order; `num_frames` of them after the last one
-    was held.
-    scaled: the whole source at the scale of the fitted clip; centred on a frame of `size`, what
-    sticks out is cropped and what is missing is black.
+    num_source, source_size: frames and size of the source.
+    chosen: the source frame of each edited frame, in order.
+    num_frames: frames of the fitted clip, after the last chosen frame is held for padding.
+    scaled: size of the whole source at the scale of the fitted clip. It is centred on a frame of
+    `size`: parts outside are cropped, missing parts are black.
     """
 
     num_source: int
@@ -44,7 +46,7 @@ class FittingPlan:
 
     @property
     def kept_size(self) -> Size:
-        """Size, in the source's own pixels, of what the fitted clip shows of it."""
+        """Size of the shown part of the source, in the source's pixels."""
         rows, columns = (
             round(source * content / scaled)
             for source, content, scaled in zip(
@@ -60,7 +62,7 @@ class FittingPlan:
 
     @property
     def enlargement(self) -> float:
-        """How many times larger the source became, along the axis that grew most."""
+        """How many times larger the source becomes, along the axis that grows most."""
         return max(
             scaled / source for scaled, source in zip(self.scaled, self.source_size, strict=True)
         )
@@ -74,11 +76,12 @@ def plan_fitting(
     temporal_ratio: int,
     aspect: Aspect,
 ) -> FittingPlan:
-    """How to bring a clip to a model. `num_frames` are picked evenly; None keeps every frame.
+    """How to bring a clip to a model.
 
-    aspect: of a source that is wider or taller than `size`: crop its margins, pad with black,
-    stretch it, or keep it: the largest size of the source's own aspect with no more pixels than
-    `size`, and never larger than the source.
+    num_frames: how many source frames are picked, evenly; None keeps every frame.
+    aspect: what happens when the source has another aspect than `size`. "crop" cuts its margins,
+    "pad" adds black bars, "stretch" distorts it. "keep" changes `size` to the largest size of the
+    source's aspect that has no more pixels than `size`; it is never larger than the source.
 
     Raises: ValueError for a clip without frames and for an unknown aspect.
     """
@@ -98,6 +101,8 @@ def plan_fitting(
 def fit_frames(frames: torch.Tensor, fitting: FittingPlan) -> torch.Tensor:
     """The fitted clip (num_frames, C, *size) of `frames` (F, C, H, W) in 0..1."""
     fitted = frames.new_zeros(fitting.num_frames, frames.shape[1], *fitting.size)
+    # Margins of the content in the fitted frame ("pad"), and of the content in the scaled source
+    # ("crop"). At least one pair is zero on each axis.
     top, left = _margins(fitting.size, fitting.content)
     cut_top, cut_left = _margins(fitting.scaled, fitting.content)
     rows, columns = fitting.content
@@ -106,6 +111,7 @@ def fit_frames(frames: torch.Tensor, fitting: FittingPlan) -> torch.Tensor:
         scaled = _resize(frames[chosen], fitting.scaled, "bilinear")
         piece = scaled[..., cut_top : cut_top + rows, cut_left : cut_left + columns]
         fitted[start : start + len(chosen), :, top : top + rows, left : left + columns] = piece
+    # The VAE takes ratio * n + 1 frames: the last frame is held until the count fits.
     fitted[len(fitting.chosen) :] = fitted[len(fitting.chosen) - 1]
     return fitted
 
@@ -115,10 +121,10 @@ def restore_frames(
 ) -> torch.Tensor:
     """The edited clip (F, C, H, W) without the frames and bars that fitting added.
 
-    every_frame: one frame for each of the source: edited frames are held until the next one is
+    every_frame: one frame for each source frame; each edited frame is held until the next one is
     nearer.
-    original_size: scaled to the source's own pixels. The edited clip may come enlarged, as from an
-    upscaler.
+    original_size: scale to the source's pixels. The edited clip may be larger than fitted, for
+    example after an upscaler.
 
     Raises: ValueError for another number of frames, or another aspect, than the fitted clip has.
     """
@@ -129,21 +135,25 @@ def restore_frames(
             _resize(piece, fitting.kept_size, "bicubic") for piece in content.split(_FRAMES_AT_ONCE)
         ]
         content = torch.cat(pieces)
+    # Repeated last, so that each edited frame is resized once.
     if every_frame and not fitting.is_every_frame:
         content = content[list(nearest_edited(fitting))]
     return content
 
 
 def nearest_edited(fitting: FittingPlan) -> tuple[int, ...]:
-    """For each source frame, the edited frame nearest in time; the earlier of two that are equally
-    near."""
+    """For each source frame, the edited frame nearest in time.
+
+    Of two equally near frames it is the earlier one.
+    """
     chosen = torch.tensor(fitting.chosen)
+    # Distances in frames, (source frames, edited frames).
     distances = (chosen[None, :] - torch.arange(fitting.num_source)[:, None]).abs()
     return tuple(distances.argmin(dim=1).tolist())
 
 
 def describe_fitting(fitting: FittingPlan, aspect: Aspect, temporal_ratio: int) -> str:
-    """What was done to a clip, in words."""
+    """How a clip was fitted, in words."""
     rows, columns = fitting.source_size
     height, width = fitting.size
     picked = "all kept" if fitting.is_every_frame else f"{len(fitting.chosen)} picked evenly"
@@ -190,17 +200,21 @@ def _scaled_size(source: Size, size: Size, aspect: Aspect) -> Size:
 
 
 def _even(length: float, limit: int) -> int:
-    """The nearest even number, at least 2: bars are equally wide, and video files can hold what
-    they leave."""
+    """The nearest even number, at least 2.
+
+    Then both bars are equally wide, and video files can hold the rest.
+    """
     return min(limit, max(2, 2 * round(length / 2)))
 
 
 def _size_of_same_aspect(source: Size, size: Size) -> Size:
     rows, columns = source
     num_px = size[0] * size[1]
+    # Shrink to the pixel budget, never enlarge; then round both sides to the grid.
     scale = min(1.0, math.sqrt(num_px / (rows * columns)))
     width = max(1, int(columns * scale / GRID_PX)) * GRID_PX
     height = min(max(1, round(width * rows / columns / GRID_PX)), max(1, rows // GRID_PX)) * GRID_PX
+    # Rounding the height up may break the pixel budget.
     while height * width > num_px and height > GRID_PX:
         height -= GRID_PX
     return height, width
@@ -211,7 +225,7 @@ def _margins(outer: Size, inner: Size) -> Size:
 
 
 def _resize(images: torch.Tensor, size: Size, mode: str) -> torch.Tensor:
-    """Images (F, C, H, W) in 0..1 at `size`; the very same where they have it already."""
+    """Images (F, C, H, W) in 0..1 at `size`; unchanged where they already have this size."""
     if images.shape[-2:] == size:
         return images.clamp(0, 1)
     resized = torch.nn.functional.interpolate(
@@ -221,8 +235,10 @@ def _resize(images: torch.Tensor, size: Size, mode: str) -> torch.Tensor:
 
 
 def _require_frames(edited: torch.Tensor, fitting: FittingPlan) -> torch.Tensor:
-    """The edited frames without those that padding added; a clip that was cut already passes as it
-    is."""
+    """The edited frames without the frames that padding added.
+
+    A clip that already has no padding passes unchanged.
+    """
     if edited.shape[0] not in (fitting.num_frames, len(fitting.chosen)):
         raise ValueError(
             f"frames got {edited.shape[0]}, wanted the {fitting.num_frames} of the fitted clip (or "
@@ -240,6 +256,7 @@ def _content_of(edited: torch.Tensor, fitting: FittingPlan) -> torch.Tensor:
             f"frames got {columns}x{rows}, wanted {width}x{height} or an enlargement of the same "
             "aspect; connect the decoded result made from this Fit Video's frames"
         )
+    # The edited clip may be an enlargement, so the edges are scaled with it.
     top, left = _margins(fitting.size, fitting.content)
     edges_y = [round(edge * rows / height) for edge in (top, top + fitting.content[0])]
     edges_x = [round(edge * columns / width) for edge in (left, left + fitting.content[1])]

@@ -1,7 +1,6 @@
-"""A long video cut into the pieces that a model can edit, and which frames of each piece the result
-shows.
+"""A long video cut into pieces that a model can edit, and which frames of each piece are shown.
 
-F frames, C channels, H W rows and columns.
+F frames, C channels, H rows, W columns.
 """
 
 from collections.abc import Sequence
@@ -12,16 +11,19 @@ import torch
 from ..cache.entry import Segment
 from ..shapes import padded_num_frames
 
-Span = tuple[int, int]  # first frame, and the first one after the last
+# The first frame, and the first frame after the last.
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """The segments of a video, in order; together they hold every frame, and none of them crosses a
-    shot.
+    """The segments of a video, in order.
 
-    length: frames of a whole segment, temporal_ratio * n + 1. overlap: frames that two neighbours
-    of one shot share; the last segment of a shot is moved back to its whole length and shares more.
+    Together they hold every frame; no segment crosses a shot.
+
+    length: frames of a whole segment, temporal_ratio * n + 1.
+    overlap: frames that two neighbours of one shot share. The last segment of a shot is moved back
+    to its whole length, so it may share more.
     """
 
     num_frames: int
@@ -31,11 +33,10 @@ class SegmentPlan:
     temporal_ratio: int
 
     def handover(self, idx: int) -> Span | None:
-        """The `overlap` frames in which segment `idx` gives way to the next; None where a shot or
-        the video ends.
+        """The `overlap` frames in which segment `idx` gives way to the next one.
 
-        They lie in the middle of what the two share, which is more where the last segment was moved
-        back.
+        None where a shot or the video ends. The frames lie in the middle of the shared frames,
+        which are more than `overlap` where the last segment was moved back.
         """
         if not 0 <= idx < len(self.segments) - 1:
             return None
@@ -53,11 +54,13 @@ def plan_segments(
     temporal_ratio: int,
     shots: Sequence[Span] | None = None,
 ) -> SegmentPlan:
-    """The fewest segments of `length` frames that hold the video, every two neighbours of a shot
-    sharing `overlap`.
+    """The fewest segments of `length` frames that hold the video.
 
-    A shot that is shorter than `length` becomes one shorter segment. shots: (start, stop) of each,
-    in order and without gaps; None takes the video as one shot, as the paper does.
+    Every two neighbours of a shot share `overlap` frames. A shot that is shorter than `length`
+    becomes one shorter segment.
+
+    shots: (start, stop) of each shot, in order and without gaps; None takes the video as one shot,
+    as the paper does.
 
     Raises: ValueError for a length that the VAE cannot take, an overlap that leaves no progress,
     and shots with gaps.
@@ -83,11 +86,10 @@ def plan_segments(
 
 
 def owned_frames(plan: SegmentPlan) -> tuple[Span, ...]:
-    """The frames (start, stop) that each segment shows where nothing is blended: every frame of the
-    video once.
+    """The frames (start, stop) that each segment shows where nothing is blended.
 
-    Neighbours meet in the middle of what they share, as far as can be from where either of them
-    lacks context.
+    Every frame of the video is shown once. Neighbours meet in the middle of their shared frames:
+    there both segments have the most context.
     """
     edges = [0]
     for segment in plan.segments:
@@ -97,8 +99,9 @@ def owned_frames(plan: SegmentPlan) -> tuple[Span, ...]:
 
 
 def segment_frames(frames: torch.Tensor, segment: Segment, temporal_ratio: int) -> torch.Tensor:
-    """The segment's part of a video (F, C, H, W), the last frame held until the VAE takes the
-    count.
+    """The segment's part of a video (F, C, H, W).
+
+    Its last frame is held until the VAE takes the count.
     """
     part = frames[segment.start : segment.stop]
     num_held = padded_num_frames(len(part), temporal_ratio) - len(part)
@@ -106,6 +109,7 @@ def segment_frames(frames: torch.Tensor, segment: Segment, temporal_ratio: int) 
 
 
 def _offsets(num_frames: int, length: int, overlap: int) -> list[int]:
+    # The last segment ends with the shot, even if it then shares more than `overlap` frames.
     last = max(num_frames - length, 0)
     return [*range(0, last, length - overlap), last]
 
@@ -122,6 +126,7 @@ def _require_length(length: int, temporal_ratio: int) -> None:
 
 def _require_shots(shots: tuple[Span, ...], num_frames: int) -> None:
     starts, stops = [start for start, _ in shots], [stop for _, stop in shots]
+    # Each shot starts where the one before stops.
     is_gapless = [0, *stops] == [*starts, num_frames]
     if not is_gapless or any(start >= stop for start, stop in shots):
         raise ValueError(

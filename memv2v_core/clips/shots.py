@@ -1,7 +1,6 @@
-"""Where a video cuts from one shot to the next, found by PySceneDetect in frames that are handed
-over as arrays.
+"""Where a video cuts from one shot to the next.
 
-F frames, C channels, H W rows and columns.
+PySceneDetect looks at frames that are passed as arrays. F frames, C channels, H rows, W columns.
 """
 
 from collections import deque
@@ -17,22 +16,29 @@ from .segments import Span
 if TYPE_CHECKING:
     from scenedetect.detectors import AdaptiveDetector
 
-_ADAPTIVE_THRESHOLD = (
-    3.0  # how many times more than its neighbours a frame must differ from the one before
-)
-_MIN_CONTENT = 10.0  # of 255: how much it must differ at least
-_WINDOW = 2  # neighbours on either side; the detector tells of a cut this many frames late
+# A cut differs from the frame before this many times more than its neighbours do.
+_ADAPTIVE_THRESHOLD = 3.0
+# The least difference of a cut, of 255.
+_MIN_CONTENT = 10.0
+# Neighbours on either side. The detector reports a cut this many frames late.
+_WINDOW = 2
+# A frame whose difference to the picture before the change is below this share of the change shows
+# that picture again: the change was a flash.
 _FLASH_RATIO = 0.3
 _LONGEST_PX = 256
 _FRAMES_AT_ONCE = 16
-_FRAME_RATE = 24.0  # PySceneDetect wants one to count frames with
+# PySceneDetect needs a rate to count frames; its value changes nothing here.
+_FRAME_RATE = 24.0
 
 
 @dataclass(frozen=True)
 class ShotConfig:
-    """sensitivity: 0 finds only hard cuts between unlike shots, 1 takes jerks of the camera for
-    cuts too. min_num_frames: of the shortest shot; what returns to the old picture sooner is a
-    flash, no shot.
+    """How readily a change counts as a cut.
+
+    sensitivity: 0 finds only hard cuts between unlike shots; 1 also takes jerks of the camera for
+    cuts.
+    min_num_frames: length of the shortest shot. A change that returns to the old picture sooner is
+    a flash, not a shot.
 
     Raises: ValueError for values outside their ranges.
     """
@@ -54,15 +60,16 @@ class ShotConfig:
 def detect_shots(
     frames: torch.Tensor | Iterable[torch.Tensor], config: ShotConfig | None = None
 ) -> tuple[Span, ...]:
-    """(start, stop) of every shot; together they hold every frame, in order.
+    """(start, stop) of every shot, in order; together the shots hold every frame.
 
-    frames: (F, 3, H, W) in 0..1, or chunks of it in order, of which only one is held. Hard cuts are
-    found. Dissolves and fades are not: what they join counts as one shot.
+    frames: (F, 3, H, W) in 0..1, or chunks of such a video in order, of which only one is held.
+    Hard cuts are found. Dissolves and fades are not found: they stay inside one shot.
 
     Raises: ValueError for a video without frames, and where PySceneDetect is missing.
     """
     config = config or ShotConfig()
     detector = _detector(config)
+    # The frames that a judgement can still need: one before the suspect, and all that follow it.
     pictures: deque[np.ndarray] = deque(maxlen=config.min_num_frames + _WINDOW + 2)
     suspects: list[int] = []
     cuts: list[int] = []
@@ -71,16 +78,17 @@ def detect_shots(
         suspects += _suspects(detector, num_frames, picture)
         pictures.append(picture)
         num_frames += 1
-        if (
-            suspects and suspects[0] + config.min_num_frames + _WINDOW < num_frames
-        ):  # the end of a flash is told too
+        # Judged late enough that the detector has also reported the end of a flash.
+        if suspects and suspects[0] + config.min_num_frames + _WINDOW < num_frames:
             _judge(suspects, cuts, pictures, num_frames, config)
+    # At the end of the video no later frame can come, so the rest is judged now.
     while suspects:
         _judge(suspects, cuts, pictures, num_frames, config)
     if num_frames == 0:
         raise ValueError(
             "frames got an empty video, wanted 1 frame or more; check the loader before this node"
         )
+    # A shot that is too short at the end joins the shot before it.
     edges = [0, *(cut for cut in cuts if num_frames - cut >= config.min_num_frames), num_frames]
     return tuple(zip(edges[:-1], edges[1:], strict=True))
 
@@ -93,6 +101,7 @@ def _detector(config: ShotConfig) -> "AdaptiveDetector":
             f"shot detection needs PySceneDetect ({error}); install scenedetect-headless into "
             "ComfyUI's Python, or switch shots off"
         ) from error
+    # 0.5 keeps the thresholds; 0 doubles and 1 halves them.
     strictness = 4 ** (0.5 - config.sensitivity)
     return AdaptiveDetector(
         adaptive_threshold=_ADAPTIVE_THRESHOLD * strictness,
@@ -103,9 +112,7 @@ def _detector(config: ShotConfig) -> "AdaptiveDetector":
 
 
 def _suspects(detector: "AdaptiveDetector", frame: int, picture: np.ndarray) -> list[int]:
-    """First frames of new shots, or of flashes, that the detector knows once it has seen this
-    frame.
-    """
+    """First frames of new shots or flashes that the detector reports after this frame."""
     from scenedetect import FrameTimecode
 
     found = detector.process_frame(FrameTimecode(frame, _FRAME_RATE), picture)
@@ -119,13 +126,15 @@ def _judge(
     num_frames: int,
     config: ShotConfig,
 ) -> None:
-    """Move the first suspect to the cuts if it starts a shot; else drop it, with all that belongs
-    to its flash.
+    """Move the first suspect to the cuts if it starts a shot; else drop it.
+
+    A flash is dropped with all suspects that belong to it.
     """
     first, oldest = suspects.pop(0), num_frames - len(pictures)
     last = min(first + config.min_num_frames - 1, num_frames - 1)
     before = pictures[first - 1 - oldest]
     change = _difference(before, pictures[first - oldest])
+    # Frames of the shortest shot that look like the picture before the change.
     returned = [
         frame
         for frame in range(first + 1, last + 1)
@@ -142,7 +151,7 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _pictures(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
-    """Each frame as PySceneDetect takes it: (h, w, 3) uint8, blue first, made small."""
+    """Each frame as PySceneDetect takes it: (h, w, 3) uint8, blue first, reduced in size."""
     for chunk in (frames,) if isinstance(frames, torch.Tensor) else frames:
         for piece in chunk.split(_FRAMES_AT_ONCE):
             scale = min(1.0, _LONGEST_PX / max(piece.shape[-2:]))

@@ -1,6 +1,6 @@
 """What the loop needs from the program around it: ComfyUI behind the nodes, a test, an evaluation.
 
-F frames, C channels, T latent frames, H W rows and columns.
+F frames, C channels, T latent frames, H rows, W columns.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from ..sampling.turn import Turn
 class SegmentSource:
     """A segment as the model sees it.
 
-    frames: (F, 3, H, W) in [0, 1], the last one held until the VAE takes the count.
-    digest: hash of the source's own frames in 8 bits and of how they were fitted; the same on every
-    day and device.
+    frames: (F, 3, H, W) in [0, 1]; the last one is held until the VAE takes the count.
+    digest: hash of the source's own frames in 8 bits and of how they were fitted; it is the same on
+    every day and device.
     """
 
     segment: Segment
@@ -29,7 +29,7 @@ class SegmentSource:
 
     @property
     def true_frames(self) -> torch.Tensor:
-        """Without the held ones."""
+        """The frames without the held ones."""
         return self.frames[: self.segment.num_frames]
 
 
@@ -37,15 +37,17 @@ class Host(Protocol):
     """The program around the loop."""
 
     def interrupted(self) -> None:
-        """Raises whatever stops the program, if the user asked it to stop."""
+        """Raise the program's own exception if the user asked it to stop."""
         ...
 
     def read(self, segment: Segment) -> SegmentSource:
-        """The segment's source frames. Segments are asked for in the order of the video."""
+        """The segment's source frames. The loop asks for segments in the order of the video."""
         ...
 
     def descriptor(self) -> Descriptor:
-        """What sources are compared by; asked for once, when the first segment is described.
+        """The extractor that compares sources.
+
+        The loop asks once, when it describes the first segment.
 
         Raises: ValueError naming files that are missing.
         """
@@ -60,9 +62,12 @@ class Host(Protocol):
         ...
 
     def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
-        """A small picture (h, w, 3) uint8 of a latent (C, T, H, W), None where there is none."""
+        """A small picture (h, w, 3) uint8 of a latent (C, T, H, W); None where there is none."""
         ...
 
     def save(self, cache: MemoryCache) -> tuple[str, ...]:
-        """Keeps the cache on disk, where it has a session; returns what had to be repaired."""
+        """Write the cache to disk, where it has a session.
+
+        Returns what had to be repaired.
+        """
         ...

@@ -1,7 +1,7 @@
-"""The edit of a long video, segment by segment: each is kept before the next one starts.
+"""The edit of a long video, segment by segment: each is saved before the next one starts.
 
-Nothing is made twice: what an earlier run finished stays, as long as all that decides it is as it
-was. The program around the loop is a `Host`.
+Nothing is made twice: the result of an earlier run stays as long as everything that decides it
+stays the same. The program around the loop is a `Host`.
 """
 
 import time
@@ -41,8 +41,9 @@ Outcome = Literal["new", "kept", "stale"]
 class EditedSegment:
     """A segment's entry, and where it comes from.
 
-    memories: what it saw, in words. stale_for: why it is stale, "" where it is not; a new segment
-    is stale where it saw a stale one. seconds: that this run spent on it.
+    memories: what it saw, in words.
+    stale_for: why it is stale; "" where it is not. A new segment is stale where it saw a stale one.
+    seconds: time that this run spent on it.
     """
 
     entry: MemoryEntry
@@ -54,7 +55,7 @@ class EditedSegment:
 
 @dataclass(frozen=True, eq=False)
 class FinishedEdit:
-    """The cache with every segment in it, what became of each, and what saving had to repair."""
+    """The cache with every segment, the outcome of each, and what saving had to repair."""
 
     cache: MemoryCache
     segments: tuple[EditedSegment, ...]
@@ -67,9 +68,9 @@ class FinishedEdit:
 
 
 def edit_segments(edit: LongEdit, cache: MemoryCache, host: Host) -> FinishedEdit:
-    """Every segment of the plan, from `cache` where it can stay, else made and saved at once.
+    """Every segment of the plan, kept from `cache` where possible, else made and saved at once.
 
-    An interrupt loses the segment at work alone.
+    An interrupt loses only the segment in progress.
 
     Raises: ValueError for inputs that do not fit the model, and for a cache of another model or
     latent size.
@@ -87,10 +88,11 @@ def edit_segments(edit: LongEdit, cache: MemoryCache, host: Host) -> FinishedEdi
 
 @dataclass(eq=False)
 class _Run:
-    """How far one run of the loop is.
+    """The progress of one run of the loop.
 
-    finished: the entry of each segment so far. stale: ids of those that are kept as such. repairs:
-    what saving had to mend.
+    finished: the entry of each segment so far. stale: ids of the entries that are kept although
+    stale.
+    repairs: what saving had to repair.
     """
 
     edit: LongEdit
@@ -105,8 +107,8 @@ class _Run:
         return self.host.descriptor()
 
     def edited(self, segment: Segment) -> tuple[MemoryEntry, Outcome, str, str]:
-        """The segment's entry, what became of it, the memories that it saw, why it is stale."""
-        # Step 1: what would make this segment now, and what an earlier run made of the same.
+        """The segment's entry, its outcome, the memories that it saw, and why it is stale."""
+        # Step 1: the recipe of this segment now, and the entry that an earlier run made by it.
         source = self.host.read(segment)
         recipe = self._recipe(source)
         entry = entry_made_by(self.cache, segment, recipe)
@@ -119,13 +121,14 @@ class _Run:
         if entry is None or (state == "stale" and self.edit.redo.redoes_stale):
             entry = self._made(source, query, plan, recipe, entry)
             outcome = "new"
+            # A new segment that saw a stale one repeats the old edit.
             if self.stale.intersection(entry.memory_ids):
                 self.stale.add(entry.entry_id)
         elif state == "stale":
             self.stale.add(entry.entry_id)
             outcome = "stale"
 
-        # Step 3: say what it saw.
+        # Step 3: report what it saw.
         memories = self._what_it_saw(entry) if outcome == "stale" else _memories_text(plan)
         if plan is not None and not memories and self.edit.base.has_keyframe:
             memories = "none, led by its keyframe"
@@ -142,7 +145,8 @@ class _Run:
         if self.edit.mode != "memory":
             return SegmentQuery(source.segment)
         if entry is not None:
-            # Its source is the very same, and a GPU may not repeat itself to the last bit.
+            # The recipe says that the source is the same. A GPU may compute it differently in the
+            # last bit, so the stored descriptor is used.
             return SegmentQuery(source.segment, entry.source_descriptor, entry.descriptor_name)
         described = self.descriptor(source.true_frames)
         return SegmentQuery(source.segment, described, self.descriptor.name)
@@ -162,8 +166,9 @@ class _Run:
         recipe: Recipe,
         stale: MemoryEntry | None,
     ) -> MemoryEntry:
-        """A new entry in place of those of this segment. A stale one is repeated with its own
-        noise.
+        """A new entry in place of all entries of this segment.
+
+        A stale entry is made again with its own noise.
         """
         segment = source.segment
         seed = self.edit.seed if recipe.redo_seed is None else recipe.redo_seed
@@ -171,7 +176,7 @@ class _Run:
         if stale is not None:
             seed, text = stale.seed, stale.recipe
 
-        # Step 1: what can be refused is refused before anything is sampled.
+        # Step 1: inputs that do not fit are refused before anything is sampled.
         turn = self._turn(source, plan)
         channels, _, height, width = turn.latent_shape
         try:
@@ -179,7 +184,7 @@ class _Run:
         except ValueError as error:
             raise ValueError(f"{error}; here: give this model and size another session") from error
 
-        # Step 2: sample, keep, save.
+        # Step 2: sample, replace the old entries, save.
         def sampler(turn: Turn, shows_progress: bool = True) -> torch.Tensor:
             return self.host.sample(turn, seed, segment, shows_progress)
 
@@ -201,8 +206,9 @@ class _Run:
         return entry
 
     def _turn(self, source: SegmentSource, plan: TokenPlan | None) -> Turn:
-        """The segment as the model takes it. A model with cameras is told that none of them
-        moves.
+        """The segment as the model takes it.
+
+        A model with cameras gets a static path for source and target.
         """
         base, num_frames = self.edit.base, len(source.frames)
         latent = self.host.encode(source.frames)

@@ -1,8 +1,7 @@
-"""How far the edit of a long video is: which segments are finished, and which have to be made, or
-made anew.
+"""Which segments of a long edit are finished, and which must be made, or made again.
 
-An entry on disk is the finished segment of an edit when all that decides the result is the same as
-it was, and so are the memories that the model saw.
+An entry on disk is a finished segment when two things are unchanged: everything that decides the
+result, and the memories that the model saw.
 """
 
 import hashlib
@@ -26,10 +25,10 @@ _SEEDS = 2**64
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a segment's result beside its memories.
+    """Everything that decides a segment's result, except its memories.
 
-    content: hash of the source and of every setting, the seed of the whole video included.
-    redo_seed: of a segment that the user asked to have anew.
+    content: hash of the source and of every setting, including the seed of the whole video.
+    redo_seed: seed of a segment that the user asked to make again.
     """
 
     content: str
@@ -41,8 +40,9 @@ class Recipe:
         )
 
     def is_met_by(self, entry: MemoryEntry) -> bool:
-        """Whether the entry was made like this. One that was once made anew stays until another
-        redo names it.
+        """Whether the entry was made by this recipe.
+
+        An entry that was once made again stays until another redo names its segment.
         """
         if self.redo_seed is None:
             return entry.recipe.partition(_REDONE)[0] == self.content
@@ -50,27 +50,32 @@ class Recipe:
 
 
 def segment_seed(seed: int, idx: int) -> int:
-    """The noise seed of a segment: every segment denoises independently, so each has its own."""
+    """The noise seed of a segment.
+
+    Each segment denoises independently, so each has its own seed.
+    """
     return (seed + idx) % _SEEDS
 
 
 def entries_of(cache: MemoryCache, idx: int) -> tuple[MemoryEntry, ...]:
-    """Every entry of the segment in this place, newest last."""
+    """Every entry of the segment at this place, newest last."""
     return tuple(
         entry for entry in cache.entries if entry.segment is not None and entry.segment.idx == idx
     )
 
 
 def chosen_of(cache: MemoryCache, segment: Segment) -> MemoryEntry | None:
-    """The entry that stands for exactly these frames of the video, as it does where it is a
-    memory."""
+    """The entry that stands for exactly these frames of the video.
+
+    It is the entry that other segments see as a memory.
+    """
     return preferred(
         [entry for entry in entries_of(cache, segment.idx) if entry.segment == segment]
     )
 
 
 def finished_entries(plan: SegmentPlan, cache: MemoryCache) -> tuple[MemoryEntry, ...]:
-    """The edit of every segment, of several the pinned, else the newest, in order.
+    """The entry of every segment, in order. Of several the pinned one counts, else the newest.
 
     Raises: ValueError naming the segments that are missing.
     """
@@ -85,7 +90,7 @@ def finished_entries(plan: SegmentPlan, cache: MemoryCache) -> tuple[MemoryEntry
 
 
 def entry_made_by(cache: MemoryCache, segment: Segment, recipe: Recipe) -> MemoryEntry | None:
-    """The newest entry that edits exactly these frames by this recipe, whatever memories it saw."""
+    """The newest entry of exactly these frames by this recipe, whatever memories it saw."""
     held = reversed(entries_of(cache, segment.idx))
     return next(
         (entry for entry in held if entry.segment == segment and recipe.is_met_by(entry)), None
@@ -95,10 +100,10 @@ def entry_made_by(cache: MemoryCache, segment: Segment, recipe: Recipe) -> Memor
 def state_of(
     entry: MemoryEntry | None, memory_ids: Sequence[str], stale_ids: Collection[str]
 ) -> State:
-    """What of a segment's entry can be used. `memory_ids`: the entries that it would see if it were
-    made now.
+    """How far a segment's entry can be used.
 
-    Stale is one that saw another entry than it would see now, or one that is stale itself.
+    memory_ids: the entries that it would see if it were made now.
+    An entry is stale when it saw other entries than it would see now, or when it saw a stale one.
     """
     if entry is None:
         return "missing"
@@ -107,11 +112,13 @@ def state_of(
 
 
 def stale_entries(entries: Sequence[MemoryEntry]) -> frozenset[str]:
-    """Ids of the entries that saw an entry that is no longer among them, directly or through
-    others.
+    """Ids of the entries that saw an entry which is no longer among them.
+
+    Seeing it through other entries counts too.
     """
     held = {entry.entry_id for entry in entries}
     stale = {entry.entry_id for entry in entries if not held.issuperset(entry.memory_ids)}
+    # Staleness spreads from entry to entry, until a round finds no new one.
     found = set(stale)
     while found:
         found = {
@@ -122,15 +129,16 @@ def stale_entries(entries: Sequence[MemoryEntry]) -> frozenset[str]:
 
 
 def without_segment(cache: MemoryCache, idx: int) -> MemoryCache:
-    """The cache without any entry of the segment in this place."""
+    """The cache without any entry of the segment at this place."""
     for entry in entries_of(cache, idx):
         cache = cache.forget(entry.entry_id)
     return cache
 
 
 def seen_by(entries: Mapping[int, MemoryEntry], segment: Segment, model_name: str) -> MemoryCache:
-    """The finished segments before this one, in the order of the video, as a cache to choose
-    memories from.
+    """The finished segments before this one, in the order of the video.
+
+    They form a cache, from which memories are chosen.
     """
     earlier = tuple(entries[idx] for idx in sorted(entries) if idx < segment.idx)
     return MemoryCache(model_name=model_name if earlier else None, entries=earlier)
@@ -145,11 +153,11 @@ def hash_settings(
     memory: tuple[object, ...],
     fifo_window: int,
 ) -> str:
-    """Hash of all that decides every segment of an edit alike.
+    """Hash of everything that decides all segments of an edit in the same way.
 
-    model, vae, prompts: what decides a result of each, as plain values and tensors. memory: see
-    `MemorySettings.parts`. fifo_window: latent frames that the FIFO mode sees at once. What a mode
-    does not read does not count: changing it starts nothing over.
+    model, vae, prompts: whatever decides the result of each, as plain values and tensors.
+    memory: see `MemorySettings.parts`. fifo_window: latent frames that the FIFO mode sees at once.
+    Settings that a mode does not read do not count: changing them makes nothing again.
     """
     by_mode: dict[EditMode, tuple[object, ...]] = {
         "memory": memory,
@@ -158,15 +166,16 @@ def hash_settings(
     }
     settings = vars(sampler)
     if mode == "fifo":
+        # FIFO always steps by Euler, so the chosen sampler changes nothing.
         settings = {name: value for name, value in settings.items() if name != "sampler_name"}
     return content_hash(model, vae, prompts, tuple(settings.values()), mode, by_mode[mode])
 
 
 def content_hash(*parts: object) -> str:
-    """Hex hash of numbers, texts, tensors and any nesting of them; of other objects only the kind
-    and `weights` count.
+    """Hex hash of numbers, texts, tensors and any nesting of them.
 
-    The same content has the same hash in another process and on another day.
+    Of other objects only the kind and `weights` count. The same content has the same hash in
+    another process and on another day.
     """
     digest = hashlib.blake2b(digest_size=_HASH_BYTES)
     _feed(digest, parts)
@@ -181,6 +190,7 @@ def _feed(digest: "hashlib.blake2b", value: object) -> None:
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     elif isinstance(value, Mapping):
         _label(digest, "mapping", len(value))
+        # Sorted: the order of a mapping is not part of its content.
         for key in sorted(value, key=str):
             _feed(digest, str(key))
             _feed(digest, value[key])
@@ -196,4 +206,5 @@ def _feed(digest: "hashlib.blake2b", value: object) -> None:
 
 
 def _label(digest: "hashlib.blake2b", kind: str, value: object) -> None:
+    # Kind and length go first, so that no two nestings give the same bytes.
     digest.update(f"{kind}:{value!r};".encode())

@@ -1,4 +1,4 @@
-"""What became of an edit, in words."""
+"""The result of an edit, in words."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from .loop import EditedSegment
 
 
 def describe_edit(edited: Sequence[EditedSegment]) -> str:
-    """How many segments are new, kept and stale, then one line a segment: what it saw."""
+    """How many segments are new, kept and stale, then one line per segment: what it saw."""
     lines = []
     for part in edited:
         assert part.entry.segment is not None, "every entry of an edit is a segment's"
@@ -23,7 +23,7 @@ def describe_edit(edited: Sequence[EditedSegment]) -> str:
 
 
 def describe_leftovers(edited: Sequence[EditedSegment], cache: MemoryCache) -> tuple[str, ...]:
-    """A line about what a session holds beside these segments, if anything."""
+    """A line about other entries in the session; empty when there are none."""
     count = len(cache.entries) - len(edited)
     if count == 0:
         return ()

@@ -1,4 +1,4 @@
-"""What a user asks of the edit of a long video."""
+"""The settings of the edit of a long video."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,7 +15,10 @@ from ..vocabulary import EditMode, MemoryRange, UnresponsiveChoice
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """As KSampler's. seed: of the whole video, from which each segment has its own."""
+    """The same settings as KSampler's.
+
+    seed: of the whole video; each segment derives its own seed from it.
+    """
 
     seed: int
     steps: int
@@ -28,8 +31,10 @@ class SamplerSettings:
 class MemorySettings:
     """Which memories a segment sees, and how.
 
-    k: how many. descriptor: name of the extractor that sources are compared by. recent_first,
-    shot_aware, min_similarity: see `SegmentRetrievalConfig`; 0 is the descriptor's own similarity.
+    k: how many.
+    descriptor: name of the extractor that compares sources.
+    recent_first, shot_aware, min_similarity: see `SegmentRetrievalConfig`; 0 takes the descriptor's
+    own similarity.
     unresponsive, memory_range: see `plan_tokens`.
     """
 
@@ -42,9 +47,10 @@ class MemorySettings:
     memory_range: MemoryRange = "own"
 
     def parts(self, base: BaseInfo) -> tuple[object, ...]:
-        """All that decides what the model sees of earlier segments, as plain values."""
+        """Everything that decides what the model sees of earlier segments, as plain values."""
         unresponsive = self.unresponsive
-        if unresponsive == "automatic":  # what it means here, so that naming it starts nothing over
+        # "automatic" counts as its meaning here: choosing that value by name makes nothing again.
+        if unresponsive == "automatic":
             unresponsive = "keep" if base.mode == "training-free" else "merge"
         choice = (self.k, self.descriptor, self.recent_first, self.shot_aware, self.min_similarity)
         return *choice, unresponsive, self.memory_range
@@ -66,7 +72,7 @@ class MemorySettings:
         )
 
     def plan(self, cache: MemoryCache, query: SegmentQuery, base: BaseInfo) -> TokenPlan:
-        """The retrieved memories with their kernels and merging, as Dynamic Tokenize gives them."""
+        """The retrieved memories with kernels and merging, as the node Dynamic Tokenize makes them."""
         return plan_tokens(
             self.retrieve(cache, query, base),
             unresponsive=self.unresponsive,
@@ -76,9 +82,10 @@ class MemorySettings:
 
 @dataclass(frozen=True)
 class RedoSettings:
-    """Segments (from 0) to make anew with noise of their own, from `seed`.
+    """Segments (from 0) to make again with new noise.
 
-    redoes_stale: whether segments that saw the old edits are made anew too.
+    seed: of the new noise. redoes_stale: whether segments that saw the old edits are made again
+    too.
     """
 
     segments: frozenset[int] = frozenset()
@@ -88,10 +95,12 @@ class RedoSettings:
 
 @dataclass(frozen=True, eq=False)
 class LongEdit:
-    """All that is asked for.
+    """Everything that a user asks of an edit.
 
-    seed: of the whole video. settings_hash: of all that decides every segment alike, see
-    `recipe.hash_settings`. prompt: the instruction in words, where it is known; kept with entries.
+    seed: of the whole video.
+    settings_hash: of everything that decides all segments in the same way, see
+    `recipe.hash_settings`.
+    prompt: the instruction in words, where it is known; stored with entries.
     """
 
     base: BaseInfo
@@ -107,7 +116,7 @@ class LongEdit:
 def parse_segments(text: str, num_segments: int) -> frozenset[int]:
     """Indices from 0 of the segments that `text` names by numbers from 1, as in "2, 5".
 
-    Raises: ValueError for what is no number and for a segment that the video does not have.
+    Raises: ValueError for words that are not numbers and for segments that the video does not have.
     """
     words = [word for word in re.split(r"[,;\s]+", text) if word]
     wrong = [word for word in words if not word.isdecimal() or not 1 <= int(word) <= num_segments]

@@ -1,5 +1,6 @@
-"""The parameters that memory adds to a base DiT, in one module and one file beside the base's
-checkpoint.
+"""The parameters that memory adds to a base DiT.
+
+They form one module, stored in one file beside the base's checkpoint.
 """
 
 from dataclasses import dataclass
@@ -18,18 +19,16 @@ from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES
 class AdapterConfig:
     """Shape of a `MemoryAdapter`; stored in its file's metadata.
 
-    dim, num_blocks, in_channels: the base's. has_rays: per-token rays beside poses (departs from
-    the paper).
+    dim, num_blocks, in_channels: the sizes of the base.
+    has_rays: per-token rays beside poses (departs from the paper).
     has_tokenizers, has_merging: learned coarse tokenizers and merging convolutions; without them
     both are averages.
-    clean_timestep: what clean tokens are told, "zero" or the "target"'s, as the weights were
-    trained.
-    camera_conditioning: whose camera clean tokens are told, see `MemoryInputs`, as the weights were
-    trained.
+    clean_timestep: which timestep clean tokens got in training, "zero" or the "target"'s.
+    camera_conditioning: which camera clean tokens got in training, see `MemoryInputs`.
     has_cameras: camera encoders and projectors; an adapter for text-guided editing has none.
     memory_order: temporal order of memories in training, see `temporal_indices`.
-    has_keyframe: whether a segment that sees no memory is led by a keyframe, see
-    `sampling.keyframe`; for editors whose latent frames are one frame each, trained with memories
+    has_keyframe: whether a keyframe leads a segment that sees no memory, see `sampling.keyframe`.
+    It is meant for editors whose latent frame is one pixel frame and whose training used memories
     of few frames.
     """
 
@@ -47,7 +46,7 @@ class AdapterConfig:
 
 
 class Operations(Protocol):
-    """The layers of torch.nn, or ComfyUI's of the same names."""
+    """The layers of torch.nn, or ComfyUI's layers with the same names."""
 
     @property
     def Linear(self) -> type[nn.Linear]: ...
@@ -73,9 +72,9 @@ class AdapterBlock(nn.Module):
 
 
 class MemoryAdapter(nn.Module):
-    """cam_encoder and projector of every block, coarse tokenizers, merging convolutions.
+    """Camera encoder and projector of every block, coarse tokenizers, merging convolutions.
 
-    `ops` supplies Linear, Conv2d and Conv3d: torch.nn, or ComfyUI's operations.
+    ops: has the classes Linear, Conv2d and Conv3d: torch.nn, or ComfyUI's operations.
     """
 
     def __init__(self, config: AdapterConfig, ops: Operations = nn) -> None:
@@ -86,26 +85,32 @@ class MemoryAdapter(nn.Module):
         self.tokenizers = nn.ModuleDict()
         if config.has_tokenizers:
             for kernel in COARSE_KERNELS:
+                # Stride equals kernel: patches do not overlap, as in the base.
                 shape = (1, kernel, kernel)
                 self.tokenizers[str(kernel)] = ops.Conv3d(
                     config.in_channels, config.dim, shape, stride=shape
                 )
         self.mergers = nn.ModuleList()
         if config.has_merging:
+            # One convolution for each merging block of `merge_blocks`.
             for _ in range(2):
                 self.mergers.append(
                     ops.Conv2d(config.dim, config.dim, REDUCTION_SIDE, stride=REDUCTION_SIDE)
                 )
 
     def block(self, block_idx: int) -> AdapterBlock:
-        """The cameras of one block of the base; an adapter without cameras has none."""
+        """The camera layers of one block of the base.
+
+        An adapter without cameras has none.
+        """
         block = self.blocks[block_idx]
         assert isinstance(block, AdapterBlock)
         return block
 
     def tokenize(self, latent: torch.Tensor, kernel: int) -> torch.Tensor | None:
-        """Coarse tokens (B, D, T, rows, columns) of `latent`, or None when this adapter learned no
-        such tokenizer.
+        """Coarse tokens (B, D, T, rows, columns) of `latent`.
+
+        None when this adapter learned no tokenizer for this kernel.
         """
         if str(kernel) not in self.tokenizers:
             return None
@@ -117,6 +122,7 @@ class MemoryAdapter(nn.Module):
         Source: Eq. 6, arXiv:2601.16296v2.
         """
         batch, num_frames = grid.shape[:2]
+        # Frames become images (B * n, D, rows, columns) for the convolution, then grids again.
         images = self.mergers[merger_idx](pad_grid(grid.flatten(0, 1).movedim(-1, 1)))
         return images.movedim(1, -1).unflatten(0, (batch, num_frames))
 
@@ -125,19 +131,22 @@ class MemoryAdapter(nn.Module):
 def start_from_base(
     adapter: MemoryAdapter, patch_weight: torch.Tensor, patch_bias: torch.Tensor
 ) -> None:
-    """Set a fresh adapter to leave the base unchanged: zero cameras, identity projector, averaging
-    everywhere else.
+    """Set a fresh adapter so that it leaves the base unchanged.
+
+    Cameras become zero, projectors the identity, everything else an average.
 
     patch_weight: (D, C, 1, 2, 2) and patch_bias: (D,), the base's patch embedding.
     """
     for block in adapter.blocks:
         assert isinstance(block, AdapterBlock)
+        # x + 0 from the encoder, then the identity: attention sees what it saw before.
         nn.init.zeros_(block.cam_encoder.weight)
         nn.init.zeros_(block.cam_encoder.bias)
         nn.init.eye_(block.projector.weight)
         nn.init.zeros_(block.projector.bias)
         if block.ray_encoder is not None:
             nn.init.zeros_(block.ray_encoder.weight)
+    # A coarse tokenizer equals an average, then the base.
     assert patch_weight.shape[-1] == BASE_KERNEL
     for kernel, tokenizer in adapter.tokenizers.items():
         assert isinstance(tokenizer, nn.Conv3d)
@@ -148,5 +157,6 @@ def start_from_base(
         assert isinstance(merger, nn.Conv2d)
         assert merger.bias is not None
         nn.init.zeros_(merger.bias)
+        # Each output channel averages its own input channel over the four tokens.
         average = torch.eye(adapter.config.dim) / REDUCTION_SIDE**2
         merger.weight.copy_(average[:, :, None, None].expand_as(merger.weight))

@@ -1,6 +1,6 @@
-"""What the memory forward needs from a DiT that it does not own.
+"""The part of a DiT that the memory forward needs. The DiT belongs to the host program.
 
-B rows, L tokens, D width, n timesteps a row (1, or one a target frame).
+B rows, L tokens, D width, n timesteps per row (1, or one per target frame).
 """
 
 from collections.abc import Callable
@@ -10,16 +10,18 @@ import torch
 
 
 class Backbone(Protocol):
-    """A Wan-style DiT seen through its own modules. `rope` values are opaque: only the view reads
-    them.
+    """A Wan-style DiT, used through its own modules.
+
+    `rope` values are opaque: only the backbone reads them.
     """
 
     num_blocks: int
     patch_kernel: int
 
     def patchify(self, latent: torch.Tensor) -> torch.Tensor:
-        """Tokens (B, D, T, rows, columns) of a latent (B, C, T, H, W) whose sizes divide by the
-        kernel.
+        """Tokens (B, D, T, rows, columns) of a latent (B, C, T, H, W).
+
+        H and W divide by the kernel.
         """
         ...
 
@@ -36,7 +38,7 @@ class Backbone(Protocol):
         ...
 
     def rope(self, positions: torch.Tensor) -> Any:
-        """Rotations for indices (B or 1, L, 3)."""
+        """Rotations for RoPE indices (B or 1, L, 3)."""
         ...
 
     def around_block(
@@ -48,7 +50,7 @@ class Backbone(Protocol):
         rope: Any,
         run: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
-        """run(x), with whatever the host program hooks around a block."""
+        """run(x), inside the hooks that the host program puts around a block."""
         ...
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -56,8 +58,9 @@ class Backbone(Protocol):
         ...
 
     def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
-        """The block's norm1 (before attention) or norm2 (before the feed-forward), as Wan's
-        checkpoints name them.
+        """The block's norm1 (before attention) or norm2 (before the feed-forward).
+
+        The names are the names in Wan's checkpoints.
         """
         ...
 
@@ -76,7 +79,7 @@ class Backbone(Protocol):
         ...
 
     def cross_attend(self, block_idx: int, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """x (B, L, D) with cross-attention's update added, norm3 included."""
+        """x (B, L, D) with cross-attention's update added; norm3 is applied inside."""
         ...
 
     def feed_forward(self, block_idx: int, x: torch.Tensor) -> torch.Tensor: ...
@@ -85,8 +88,9 @@ class Backbone(Protocol):
 
 
 def expand_time(values: torch.Tensor, num_tokens: int) -> torch.Tensor:
-    """Per-timestep values (B, n, D) for `num_tokens` tokens: as they are for n = 1, else repeated
-    frame by frame.
+    """Per-timestep values (B, n, D) for `num_tokens` tokens.
+
+    n = 1 stays as it is and broadcasts; else each value is repeated for the tokens of its frame.
     """
     num_times = values.shape[1]
     if num_times == 1:

@@ -1,7 +1,7 @@
-"""What a token is told about its camera.
+"""What a token knows about its camera.
 
-Poses: 12 numbers [R|t] a frame, for the linear encoder of ReCamMaster and the paper. Rays: an
-option of ours, the direction of every single token.
+Poses: 12 numbers [R|t] per frame, for the linear encoder of ReCamMaster and the paper. Rays: our
+option, the direction of every single token.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,12 @@ NUM_RAY_FEATURES = 3 * (1 + 2 * len(RAY_FREQUENCIES)) + 6 + 3
 
 @dataclass(frozen=True, eq=False)
 class FrameCameras:
-    """Cameras of the latent frames of one video for every row of a batch, relative to the source's
-    first frame.
+    """Cameras of the latent frames of one video, for every row of a batch.
 
-    c2w: (B, T, 4, 4), intrinsics: (B, T, 3, 3) normalised; float32, B may be 1 and is then shared
-    by all rows.
+    They are relative to the source's first frame.
+
+    c2w: (B, T, 4, 4). intrinsics: (B, T, 3, 3) normalised. Both float32; with B = 1 all rows share
+    them.
     """
 
     c2w: torch.Tensor
@@ -34,23 +35,26 @@ class FrameCameras:
     def from_trajectory(
         cls, trajectory: CameraTrajectory, reference: CameraTrajectory
     ) -> "FrameCameras":
-        """Cameras (1, T, ...) of a path that has one camera a latent frame."""
+        """Cameras (1, T, ...) of a path that has one camera per latent frame."""
         relative = trajectory.relative_to(reference)
         return cls(relative.c2w[None].float(), relative.intrinsics[None].float())
 
     @classmethod
     def joined(cls, rows: Sequence["FrameCameras"]) -> "FrameCameras":
-        """The cameras of all rows as one batch; every row has as many frames."""
+        """The cameras of all rows as one batch.
+
+        Every row has the same number of frames.
+        """
         return cls(
             torch.cat([row.c2w for row in rows]), torch.cat([row.intrinsics for row in rows])
         )
 
     def poses(self) -> torch.Tensor:
-        """[R|t] row by row, (B, T, 12)."""
+        """[R|t] row by row, (B, T, 12): the cam_v of App. D.1."""
         return self.c2w[:, :, :3].flatten(2)
 
     def frames(self, indices: Sequence[int]) -> "FrameCameras":
-        """The cameras of these frames, in this order."""
+        """The cameras of these frames, in the given order."""
         chosen = list(indices)
         return FrameCameras(self.c2w[:, chosen], self.intrinsics[:, chosen])
 
@@ -63,13 +67,17 @@ def ray_features(
 ) -> torch.Tensor:
     """Features of the ray through every token of a video, (B, T * rows * columns, 42).
 
-    Sines and cosines of the unit direction through the token's centre, the change of direction
-    across one base token to the right and downwards, and the moment (camera centre x direction).
-    `height` and `width` are the latent's; padded tokens lie outside the image and keep their exact
+    - The unit direction through the token's centre, and its sines and cosines at 5 frequencies.
+    - The change of direction across one base token, to the right and downwards.
+    - The moment, camera centre x direction.
+
+    `height` and `width` are the latent's. Padded tokens lie outside the image and keep their exact
     ray.
 
-    Departs from the paper: it tells each token its video's and frame's pose alone (Eq. 17).
+    Departs from the paper: each token of the paper gets only the pose of its video's frame (Eq.
+    17).
     """
+    # Step 1: token centres in image coordinates, and the way from image to world space.
     centre_y = (torch.arange(rows) + 0.5) * kernel / height
     centre_x = (torch.arange(columns) + 0.5) * kernel / width
     y, x = torch.meshgrid(centre_y, centre_x, indexing="ij")
@@ -80,11 +88,14 @@ def ray_features(
     to_world = (cameras.c2w[..., :3, :3] @ torch.linalg.inv(cameras.intrinsics)).mT.unsqueeze(
         2
     )  # (B, T, 1, 3, 3)
+    # Step 2: directions, and their differences to the neighbouring base token.
     direction = _directions(image, to_world)
     right = _directions(image + F.pad(step[:1], (0, 2)), to_world) - direction
     down = _directions(image + F.pad(step[1:], (1, 1)), to_world) - direction
+    # Step 3: the moment places the ray in space; directions alone cannot tell a moved camera.
     moment = torch.linalg.cross(cameras.c2w[:, :, None, :3, 3].expand_as(direction), direction)
     phase = torch.cat([direction * frequency for frequency in RAY_FREQUENCIES], dim=-1)
+    # Differences of neighbours are small; / 0.1 brings them near the size of the other features.
     features = (direction, phase.sin(), phase.cos(), right / 0.1, down / 0.1, moment)
     return torch.cat(features, dim=-1).flatten(1, 2)
 

@@ -1,7 +1,7 @@
-"""diffusers' WanTransformer3DModel as a `Backbone`: training and command-line use without ComfyUI.
+"""diffusers' WanTransformer3DModel as a `Backbone`, for training and use without ComfyUI.
 
-A model loaded in half precision keeps its time embedding, modulations and norms in fp32; tokens
-have the precision of its patch embedding.
+A model loaded in half precision keeps its time embedding, modulations and norms in fp32. Tokens
+have the precision of the patch embedding.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,15 @@ from .backbone import expand_time
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
-Rope = torch.Tensor  # (B, L, 1, d / 2) complex: e^(i angle) of every pair of channels
+# (B, L, 1, d / 2) complex: e^(i angle) of every pair of channels.
+Rope = torch.Tensor
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class DiffusersView:
-    """Walks the modules of a WanTransformer3DModel. attend: of query, key and value (B, heads, L,
-    d).
+    """Calls the modules of a WanTransformer3DModel.
+
+    attend: attention of query, key and value (B, heads, L, d).
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class DiffusersView:
     def unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
         pt, ph, pw = self.model.config.patch_size
         x = tokens.unflatten(1, grid).unflatten(-1, (pt, ph, pw, -1))
+        # (B, T, h, w, pt, ph, pw, C) to (B, C, T, pt, h, ph, w, pw), then each pair becomes one
+        # axis.
         x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
         return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
@@ -63,6 +67,7 @@ class DiffusersView:
         return self.model.condition_embedder.text_embedder(context.to(self.dtype))
 
     def rope(self, positions: torch.Tensor) -> Rope:
+        # Wan gives two thirds of the channels to y and x, and the rest to time.
         side = 2 * (self.head_dim // 6)
         angles = []
         for axis, width in enumerate((self.head_dim - 2 * side, side, side)):
@@ -93,7 +98,8 @@ class DiffusersView:
 
     def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
         block = self.model.blocks[block_idx]
-        return {1: block.norm1, 2: block.norm3}[which](x)  # Wan's norm2 is diffusers' norm3
+        # Wan's norm2 is diffusers' norm3, and the other way round.
+        return {1: block.norm1, 2: block.norm3}[which](x)
 
     def self_attention(self, block_idx: int, x: torch.Tensor, rope: Rope) -> torch.Tensor:
         attention = self.model.blocks[block_idx].attn1
@@ -120,12 +126,12 @@ class DiffusersView:
         block = self.model.blocks[block_idx]
         attention = block.attn2
         value = attention.to_v(text)
-        if (
-            text.shape[1] == 1
-        ):  # softmax over one token is 1: every query receives that token's value
+        # A softmax over one token is 1, so every query gets the value of that token.
+        if text.shape[1] == 1:
             return x + attention.to_out[0](value)
         heads = (self.num_heads, -1)
-        query = attention.norm_q(attention.to_q(block.norm2(x))).unflatten(-1, heads)  # Wan's norm3
+        # diffusers' norm2 is Wan's norm3.
+        query = attention.norm_q(attention.to_q(block.norm2(x))).unflatten(-1, heads)
         key = attention.norm_k(attention.to_k(text)).unflatten(-1, heads)
         return x + attention.to_out[0](self._attend(query, key, value.unflatten(-1, heads)))
 

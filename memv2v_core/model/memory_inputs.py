@@ -1,4 +1,4 @@
-"""What one memory forward is given beside the noisy target."""
+"""The inputs of one memory forward beside the noisy target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,10 +14,11 @@ from .camera_encoder import FrameCameras
 class ConditioningStream:
     """One clean video: the source or a memory.
 
-    latent: (B, C, T, H, W) as the DiT sees it, with the target's H and W. kernel: 2, 4 or 8.
+    latent: (B, C, T, H, W) as the DiT sees it, with the target's H and W.
+    kernel: 2, 4 or 8.
     frame_indices: temporal RoPE index of each of the T latent frames
     (`positions.temporal_indices`).
-    cameras: one a latent frame, or None where the base takes no cameras.
+    cameras: one per latent frame; None where the base takes no cameras.
     """
 
     role: Role
@@ -29,12 +30,13 @@ class ConditioningStream:
 
 @dataclass(frozen=True, eq=False)
 class MemoryInputs:
-    """Everything that stays the same from step to step of one run.
+    """Everything that stays the same in all steps of one run.
 
-    target_frame_indices: temporal RoPE indices of the target, 0..T-1 if None.
-    camera_conditioning: "per_video" is Eq. 17; "target" is Eq. 16, ReCamMaster's own: the target's
-    camera everywhere.
+    target_frame_indices: temporal RoPE indices of the target; None is 0..T-1.
+    camera_conditioning: "per_video" is Eq. 17: each video's tokens get its own camera. "target" is
+    Eq. 16, as in ReCamMaster: all tokens get the target's camera.
     merging: None leaves every frame whole.
+    clean_timestep: which timestep clean tokens get: "zero", or the "target"'s.
     """
 
     streams: tuple[ConditioningStream, ...] = ()
@@ -45,10 +47,9 @@ class MemoryInputs:
     clean_timestep: CleanTimestep = "target"
 
     def cameras_told(self, stream: ConditioningStream) -> FrameCameras | None:
-        """The cameras that the tokens of `stream` are told, one a frame of it; None without
-        cameras.
+        """The cameras that the tokens of `stream` get, one per frame; None without cameras.
 
-        Raises: ValueError for a video longer than the target where it is told the target's.
+        Raises: ValueError for a video that is longer than the target and gets the target's cameras.
         """
         if self.target_cameras is None or self.camera_conditioning == "per_video":
             return stream.cameras
@@ -68,19 +69,23 @@ def window_inputs(
     target_frames: Sequence[int],
     source_frames: Sequence[int],
 ) -> MemoryInputs:
-    """What a part of a target of `num_frames` latent frames is given: its `target_frames`, as a
-    video of its own.
+    """The inputs for a part of a target, as if the part were a whole video.
 
-    Temporal indices start anew at 0, as a DiT numbers whatever it is given. The source gives
-    `source_frames`; memories stay whole. Every video keeps the cameras it is told beside the whole
-    target.
+    num_frames: latent frames of the whole target. target_frames: the frames of the part.
+    source_frames: the source's frames beside the part; memories stay whole.
+
+    Temporal indices start again at 0, since a DiT numbers its input from 0. Every video keeps the
+    cameras that it gets beside the whole target.
     """
     streams = []
     for stream in inputs.streams:
+        # Which range of temporal indices the stream has: 1 source, 2 memories. The ranges become as
+        # long as the part.
         range_number = min(stream.frame_indices) // num_frames
         part: Sequence[int] = range(len(stream.frame_indices))
         if stream.role == "source":
             part = source_frames
+        # Cameras are taken before the target is cut: "target" depends on the whole target.
         start, cameras = range_number * len(target_frames), inputs.cameras_told(stream)
         indices = range(start, start + len(part))
         streams.append(
@@ -91,6 +96,7 @@ def window_inputs(
                 cameras=None if cameras is None else cameras.frames(part),
             )
         )
+    # From here on every stream carries its cameras itself, hence "per_video".
     told = inputs.target_cameras
     return replace(
         inputs,

@@ -1,7 +1,7 @@
 """One forward pass of a DiT with memory: target, source and memories in one sequence.
 
-B rows, L tokens, D width, T latent frames, n timesteps a row. The DiT is not ours: `Backbone` is a
-view of it.
+B rows, L tokens, Lc clean tokens, D width, T latent frames, n timesteps per row. The DiT belongs to
+the host program: `Backbone` is our access to it.
 """
 
 from collections.abc import Callable
@@ -38,11 +38,11 @@ Merge = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class CleanTokens:
-    """Tokens of source and memories, made once a run: they depend neither on noise nor on the step.
+    """Tokens of source and memories, made once per run: neither noise nor step changes them.
 
-    tokens: (1 or B, Lc, D). positions: (Lc, 3). poses: (1 or B, frames, 12) of all frames, the
-    target's first, or None. pose_of_token: (L,) number of each token's frame, the target's tokens
-    first. rays: (1 or B, L, 42) or None.
+    tokens: (1 or B, Lc, D), or None without streams. positions: (L, 3) RoPE indices, target first.
+    poses: (1 or B, frames, 12) of all frames, target first, or None. pose_of_token: (L,) number of
+    each token's frame. rays: (1 or B, L, 42) or None.
     """
 
     tokens: torch.Tensor | None
@@ -55,7 +55,7 @@ class CleanTokens:
 
 @dataclass(frozen=True, eq=False)
 class TokenSequence:
-    """All tokens on their way through the blocks, with what each one carries."""
+    """All tokens on their way through the blocks, with everything that each one carries."""
 
     x: torch.Tensor  # (B, L, D)
     positions: torch.Tensor  # (B or 1, L, 3)
@@ -66,7 +66,7 @@ class TokenSequence:
 
 @dataclass(frozen=True, eq=False)
 class Modulation:
-    """Time of the target's tokens and, where it differs, of the clean ones."""
+    """Time modulation of the target's tokens and, where it differs, of the clean tokens."""
 
     target: torch.Tensor  # (B, n, 6, D)
     clean: torch.Tensor | None  # (B, 1, 6, D)
@@ -85,23 +85,26 @@ def memory_forward(
 ) -> torch.Tensor:
     """The DiT's output (B, C, T, H, W) for a noisy `latent` (B, Cin, T, H, W) that sees `inputs`.
 
-    timestep: (B,) or (B, T) in [0, 1000]. context: what the backbone embeds as text.
-    clean: from `tokenize_clean`, to make it once a run. on_merge is told every merge plan, probe
-    every block's attention input and the tokens, for measurements.
+    timestep: (B,) or (B, T) in [0, 1000]. context: the backbone's text input. clean: result of
+    `tokenize_clean`, to make it once per run. For measurements, on_merge gets every merge plan, and
+    probe gets every block's attention input and the tokens.
 
     Source: Sec. 3.3-3.4 and App. D.1, arXiv:2601.16296v2.
     """
     height, width = latent.shape[-2:]
-    target = backbone.patchify(pool_for_base(latent, backbone.patch_kernel))
+    # Step 1: the sequence: target tokens first, then the clean tokens.
+    target = backbone.patchify(pool_for_base(latent, backbone.patch_kernel))  # (B, D, T, h, w)
     grid = (target.shape[2], target.shape[3], target.shape[4])
     clean = clean or tokenize_clean(backbone, adapter, inputs, latent.shape)
-    sequence = _join(target.flatten(2).mT, clean)
+    sequence = _join(target.flatten(2).mT, clean)  # x: (B, L, D)
+    # Step 2: time, text and positions. WanView relies on the target's time coming first.
     time, modulation = _embed_time(backbone, inputs, timestep, has_clean=clean.tokens is not None)
     text = backbone.embed_text(context)
     rope = backbone.rope(sequence.positions)
     merge_at = (
         merge_blocks(backbone.num_blocks) if will_merge(sequence.layout, inputs.merging) else ()
     )
+    # Step 3: the blocks. Before two of them the sequence shrinks, and the rotations with it.
     for i in range(backbone.num_blocks):
         block = _Block(
             backbone, adapter, i, modulation, clean.poses, sequence.layout.num_target_tokens
@@ -111,7 +114,7 @@ def memory_forward(
         if i in merge_at:
             assert inputs.merging is not None, "without it no block merges"
             plan = _plan(backbone, i, block.attention_input(sequence), sequence, inputs.merging)
-            sequence = _merge(adapter, merge_at.index(i), sequence, plan)
+            sequence = _merge(adapter, merge_at.index(i), sequence, plan)  # x: (B, fewer, D)
             rope = backbone.rope(sequence.positions)
             if on_merge is not None:
                 on_merge(i, plan)
@@ -119,6 +122,7 @@ def memory_forward(
             i, sequence.x, modulation.target, text, rope, block.run(sequence, rope, text)
         )
         sequence = replace(sequence, x=x)
+    # Step 4: only the target's tokens are read; the padding up to the kernel is cut off.
     out = backbone.head(sequence.x[:, : sequence.layout.num_target_tokens], time)
     return backbone.unpatchify(out, grid)[..., :height, :width]
 
@@ -129,26 +133,29 @@ def tokenize_clean(
     inputs: MemoryInputs,
     target_shape: torch.Size,
 ) -> CleanTokens:
-    """Tokens, positions and cameras of all streams, for a target latent of `target_shape` (B, C, T,
-    H, W).
-    """
+    """Tokens, positions and cameras of all streams, for a target latent (B, C, T, H, W)."""
     _, _, num_frames, height, width = target_shape
+    # Streams of one role and kernel stand side by side, so that they can share one group.
     streams = sorted(inputs.streams, key=lambda stream: (stream.role != "source", stream.kernel))
     tokens, positions = [], []
     shapes: list[tuple[Role, int, int, int, int]] = []
     rows, columns = token_grid(height, width, BASE_KERNEL)
     indices = inputs.target_frame_indices or tuple(range(num_frames))
+    # Step 1: the target's place. Its tokens are noisy and follow later, in `_join`.
     shapes.append(("target", BASE_KERNEL, num_frames, rows, columns))
     positions.append(token_positions(indices, rows, columns, BASE_KERNEL))
+    # Step 2: tokens and positions of every stream.
     for stream in streams:
         grid = _tokenize(backbone, adapter, stream)  # (B, D, T, rows, columns)
         count, rows, columns = grid.shape[2:]
+        # A memory of the same kernel joins the group before it: the frames merge as one pool.
         if shapes[-1][:2] == (stream.role, stream.kernel) and len(shapes) > 1:
             count += shapes.pop()[2]
         shapes.append((stream.role, stream.kernel, count, rows, columns))
-        tokens.append(grid.flatten(2).mT)
+        tokens.append(grid.flatten(2).mT)  # (B, T*rows*columns, D)
         positions.append(token_positions(stream.frame_indices, rows, columns, stream.kernel))
     layout = build_layout(shapes)
+    # Step 3: cameras, in fp32: half precision would turn the rays.
     device = tokens[0].device if tokens else None
     has_rays = adapter is not None and adapter.config.has_rays
     with _exact(device):
@@ -165,7 +172,7 @@ def tokenize_clean(
 
 
 def _exact(device: torch.device | None) -> AbstractContextManager:
-    """Keeps autocast, if it is on, away from cameras' geometry."""
+    """A context that keeps the geometry of cameras out of autocast."""
     if torch.compiler.is_compiling() or device is None or not is_autocast_available(device.type):
         return nullcontext()
     return (
@@ -189,6 +196,7 @@ def _tokenize(
 def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Tensor | None:
     if inputs.target_cameras is None:
         return None
+    # In the order of the layout: the target, then the streams.
     cameras = [inputs.target_cameras] + [_cameras_told(inputs, stream) for stream in streams]
     return torch.cat(_same_rows([told.poses() for told in cameras]), dim=1)
 
@@ -215,6 +223,7 @@ def _cameras_told(inputs: MemoryInputs, stream: ConditioningStream) -> FrameCame
 
 
 def _same_rows(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    # A video without a batch of its own is shared by all rows.
     rows = max(tensor.shape[0] for tensor in tensors)
     return [tensor.expand(rows, *tensor.shape[1:]) for tensor in tensors]
 
@@ -222,6 +231,7 @@ def _same_rows(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
 def _pose_of_token(layout: SequenceLayout) -> torch.Tensor:
     counts, first = [], 0
     for group in layout.groups:
+        # Frames are numbered through the whole sequence, as `poses` lists them.
         frames = torch.arange(first, first + group.num_frames)
         counts.append(frames.repeat_interleave(group.tokens_per_frame))
         first += group.num_frames
@@ -247,11 +257,11 @@ def _embed_time(
     backbone: Backbone, inputs: MemoryInputs, timestep: torch.Tensor, has_clean: bool
 ) -> tuple[torch.Tensor, Modulation]:
     time, target = backbone.embed_time(timestep)
+    # One timestep for all tokens needs no second modulation.
     if not has_clean or (inputs.clean_timestep == "target" and target.shape[1] == 1):
         return time, Modulation(target, None)
-    clean_time = timestep.reshape(len(timestep), -1).amax(
-        1
-    )  # the sampler's: noise masks only ever lower a frame's
+    # The sampler's timestep is the largest one: a noise mask only lowers the timestep of a frame.
+    clean_time = timestep.reshape(len(timestep), -1).amax(1)
     _, clean = backbone.embed_time(
         clean_time if inputs.clean_timestep == "target" else torch.zeros_like(clean_time)
     )
@@ -261,10 +271,9 @@ def _embed_time(
 def score_frames(
     backbone: Backbone, i: int, h: torch.Tensor, sequence: TokenSequence, config: MergeConfig
 ) -> torch.Tensor:
-    """Responsiveness (B, frames) of every frame that may be merged before block `i`, whose
-    attention sees `h`.
+    """Responsiveness (B, frames) of every frame that may be merged before block `i`.
 
-    Source: Eq. 4-5, arXiv:2601.16296v2.
+    h: (B, L, D), the attention input of that block. Source: Eq. 4-5, arXiv:2601.16296v2.
     """
     query, key = _query_and_key(backbone, i, h, sequence, config.rotated_keys)
     first = sequence.layout.num_target_tokens
@@ -280,6 +289,7 @@ def _plan(
 def _query_and_key(
     backbone: Backbone, i: int, h: torch.Tensor, sequence: TokenSequence, rotated: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    # Queries of the target, keys of the clean tokens: nothing else is compared.
     first = sequence.layout.num_target_tokens
     query, key = backbone.query(i, h[:, :first]), backbone.key(i, h[:, first:])
     if rotated:
@@ -292,13 +302,17 @@ def _merge(
     adapter: MemoryAdapter | None, merger_idx: int, sequence: TokenSequence, plan: MergePlan
 ) -> TokenSequence:
     rows = sequence.x.shape[0]
+    # Without a learned convolution, tokens are averaged (training-free mode).
     merge_tokens: Merge = merge_average
     if adapter is not None and len(adapter.mergers) > 0:
         merge_tokens = partial(adapter.merge, merger_idx=merger_idx)
 
+    # Values shared by all rows are expanded: each row may merge other frames.
     def carry(values: torch.Tensor, merge: Merge) -> torch.Tensor:
         return plan.apply(values.expand(rows, -1, -1), merge)
 
+    # Everything a token carries follows the same plan. All four tokens of a 2 x 2 patch share one
+    # frame, so one of the four frame numbers is enough.
     return TokenSequence(
         x=plan.apply(sequence.x, merge_tokens),
         positions=carry(sequence.positions, merge_average),
@@ -310,9 +324,7 @@ def _merge(
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One block of the walk: Wan's block with the camera before attention and the projector after
-    it.
-    """
+    """One block: Wan's block, with the camera before attention and the projector after it."""
 
     backbone: Backbone
     adapter: MemoryAdapter | None
@@ -326,6 +338,8 @@ class _Block:
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
             backbone, i = self.backbone, self.block_idx
+            # Wan numbers the modulations of a block: 0 shift, 1 scale and 2 gate of attention, 3, 4
+            # and 5 of the feed-forward.
             h = backbone.self_attention(i, self.attention_input(replace(sequence, x=x)), rope)
             if self.adapter is not None and self.adapter.config.has_cameras:
                 h = self.adapter.block(i).projector(h)
@@ -337,12 +351,13 @@ class _Block:
         return forward
 
     def attention_input(self, sequence: TokenSequence) -> torch.Tensor:
-        """What self-attention sees: norm1, modulation, then each token's own camera (Eq. 17)."""
+        """The input (B, L, D) of self-attention: norm1, modulation, then cameras (Eq. 17)."""
         h = self._modulate(self.backbone.norm(self.block_idx, 1, sequence.x), 0)
         if self.adapter is None or self.poses is None or not self.adapter.config.has_cameras:
             return h
         block = self.adapter.block(self.block_idx)
         embedding = block.cam_encoder(self.poses.to(h)).expand(h.shape[0], -1, -1)  # (B, frames, D)
+        # Each token takes the embedding of its own frame.
         frame = sequence.pose_of_token.expand(h.shape[0], -1, embedding.shape[-1])
         h = h + embedding.gather(1, frame)
         if block.ray_encoder is not None and sequence.rays is not None:
@@ -365,6 +380,7 @@ class _Block:
         return self._by_time(apply, x, update)
 
     def _by_time(self, apply: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> torch.Tensor:
+        # Target and clean tokens differ in time, so each part is modulated by itself.
         if self.time.clean is None:
             return apply(*tensors, self.time.target)
         target = apply(*(tensor[:, : self.num_target] for tensor in tensors), self.time.target)

@@ -1,7 +1,7 @@
 """ComfyUI's native WanModel as a `Backbone`, without importing ComfyUI.
 
-Only submodules are called and raw parameters go through `cast`, so that offloaded, quantised and
-LoRA-patched weights work; ComfyUI's own block patches are replicated.
+Only submodules are called, and raw parameters pass through `cast`, so that offloaded, quantised and
+LoRA-patched weights work. The view also applies ComfyUI's block patches.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ def _sinusoid(dim: int, position: torch.Tensor) -> torch.Tensor:
 
 
 class WanView:
-    """Walks the modules of one live WanModel for one call.
+    """Calls the modules of one live WanModel, for one call.
 
-    cast(tensor, dtype=..., device=...) and apply_rope(x, rotations) are ComfyUI's;
-    transformer_options is the dict of this call. noisy: the target as the DiT itself would see it,
-    padded to its patches.
+    cast(tensor, dtype=..., device=...) and apply_rope(x, rotations) are ComfyUI's functions.
+    transformer_options: the dict of this call.
+    noisy: the target as the DiT itself would see it, padded to its patches.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class WanView:
         transformer_options: dict[str, Any],
         noisy: torch.Tensor,
     ) -> None:
-        self.model = model  # ComfyUI's class, which is not imported here
+        # ComfyUI's class, which is not imported here.
+        self.model = model
         self.cast = cast
         self.apply_rope = apply_rope
         self.options = transformer_options
@@ -59,7 +60,8 @@ class WanView:
         sinusoid = _sinusoid(self.model.freq_dim, timestep.flatten().float()).to(self.noisy.dtype)
         embedding = self.model.time_embedding(sinusoid)
         embedding = embedding.reshape(timestep.shape[0], -1, embedding.shape[-1])
-        if self.target_time is None:  # the forward asks for the target's time first
+        # The forward embeds the target's time first; ComfyUI's patches get this embedding.
+        if self.target_time is None:
             self.target_time = embedding
         return embedding, self.model.time_projection(embedding).unflatten(2, (6, self.model.dim))
 
@@ -67,10 +69,10 @@ class WanView:
         return self.model.text_embedding(context)
 
     def rope(self, positions: torch.Tensor) -> torch.Tensor:
-        """Rotations for indices (B or 1, L, 3), which ComfyUI's rope options scale and shift as
-        they do natively.
+        """Rotations for indices (B or 1, L, 3), changed by ComfyUI's rope options.
 
-        Our choice: one map for all tokens, so that every video stays where it was beside the
+        The options scale and shift indices, as in ComfyUI's own forward.
+        Our choice: one map for all tokens, so that every video keeps its place relative to the
         target.
         """
         options = self.options.get("rope_options")
@@ -91,8 +93,9 @@ class WanView:
         rope: torch.Tensor,
         run: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
-        """run(x) with ComfyUI's block replacements (skip-layer guidance) and "double_block"
-        patches.
+        """run(x) with ComfyUI's block replacements and "double_block" patches.
+
+        Skip-layer guidance is such a replacement.
         """
         self.options["block_index"] = block_idx
         replace = (
@@ -111,6 +114,7 @@ class WanView:
             x = replace(arguments, {"original_block": lambda args: {"img": run(args["img"])}})[
                 "img"
             ]
+        # Patches work on the target; its tokens stand at offset 0.
         for patch in self.options.get("patches", {}).get("double_block", ()):
             given = {
                 "img": x,
@@ -146,7 +150,7 @@ class WanView:
         return self.apply_rope(x, rope)
 
     def cross_attend(self, block_idx: int, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """x with the text's update, then ComfyUI's "attn2_patch" patches."""
+        """x with the text's update, then with ComfyUI's "attn2_patch" patches."""
         block = self.model.blocks[block_idx]
         x = x + block.cross_attn(
             block.norm3(x), text, context_img_len=None, transformer_options=self.options

@@ -1,5 +1,4 @@
-"""Pictures that explain: a small drawing surface over Pillow, and the colours that all of them
-share.
+"""A small drawing surface over Pillow, and the colours that all explaining pictures share.
 
 Pictures are float tensors (H, W, 3) in [0, 1]; points are pixels, x first.
 """
@@ -21,7 +20,8 @@ FAINT_TEXT: Colour = (150, 155, 166)
 WHITE: Colour = (255, 255, 255)
 QUERY: Colour = (255, 214, 74)
 SOURCE: Colour = (150, 155, 166)
-# Told apart by the colour-blind too (Okabe and Ito), brightest first for a dark ground.
+# Colours that colour-blind people can tell apart (Okabe and Ito). The brightest come first, since
+# the background is dark.
 SERIES: tuple[Colour, ...] = (
     (86, 180, 233),
     (230, 159, 0),
@@ -31,11 +31,15 @@ SERIES: tuple[Colour, ...] = (
     (0, 130, 200),
 )
 
-_OVERSAMPLING = 2  # Pillow draws no smooth lines; everything is drawn twice as large and shrunk
+# Pillow draws no smooth lines, so everything is drawn twice as large and then shrunk.
+_OVERSAMPLING = 2
 
 
 class Canvas:
-    """A surface to draw on; `picture` ends it. Line ends and text are given in final pixels."""
+    """A surface to draw on; `picture` returns the result.
+
+    Line ends and text positions are given in final pixels.
+    """
 
     def __init__(self, width: int, height: int, colour: Colour = BACKGROUND) -> None:
         self.size = (width, height)
@@ -64,7 +68,7 @@ class Canvas:
     def text(
         self, point: tuple[float, float], text: str, colour: Colour = TEXT, size: int = 13
     ) -> None:
-        """Text whose upper left corner is `point`."""
+        """Draw text whose upper left corner is `point`."""
         x, y = point
         self._draw.text(
             (x * _OVERSAMPLING, y * _OVERSAMPLING),
@@ -74,8 +78,10 @@ class Canvas:
         )
 
     def paste(self, picture: torch.Tensor, left: int, top: int, width: int, height: int) -> None:
-        """A picture (h, w, 3) in [0, 1], scaled to fit `width` x `height` with its shape kept,
-        centred there.
+        """Draw a picture (h, w, 3) in [0, 1], scaled to fit into `width` x `height` and centred
+        there.
+
+        Its aspect stays.
         """
         scale = min(width / picture.shape[1], height / picture.shape[0])
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
@@ -86,7 +92,7 @@ class Canvas:
         self._image.paste(image, (corner[0] * _OVERSAMPLING, corner[1] * _OVERSAMPLING))
 
     def picture(self) -> torch.Tensor:
-        """What was drawn, (H, W, 3) float32 in [0, 1]."""
+        """The drawing, (H, W, 3) float32 in [0, 1]."""
         shrunk = self._image.resize(self.size, Image.Resampling.BOX)
         return torch.from_numpy(np.array(shrunk)).float() / 255
 

@@ -34,8 +34,11 @@ class SheetRow:
 def contact_sheet(
     rows: Sequence[SheetRow], frame_indices: Sequence[int], scale: int = 1
 ) -> Image.Image:
-    """One row of pictures for every video, its label above, frames `frame_indices` from left to
-    right.
+    """One row of pictures for every video: frames `frame_indices` from left to right.
+
+    The label stands above its row.
+
+    Raises: ValueError for no rows.
     """
     if not rows:
         raise ValueError("a contact sheet got 0 rows, wanted at least 1; pass the videos to show")

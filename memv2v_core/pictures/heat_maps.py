@@ -1,4 +1,4 @@
-"""Where two turns disagree, as pictures."""
+"""Pictures of where two turns disagree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ import torch
 
 from .canvas import FAINT_TEXT, GRID, TEXT, Canvas, stack_pictures
 
-FULL_SCALE = 0.4  # mean absolute difference drawn in the hottest colour
+# The mean absolute difference that gets the hottest colour.
+FULL_SCALE = 0.4
 _ANCHORS = (
     (0.05, 0.06, 0.22),
     (0.30, 0.10, 0.48),
@@ -22,7 +23,10 @@ _TITLES = ("earlier turn", "warped to the later view", "later turn", "difference
 
 
 class Disagreement(Protocol):
-    """What is drawn of a comparison; `evaluation.metrics.consistency` measures it."""
+    """The numbers of a comparison that are drawn.
+
+    `evaluation.metrics.consistency` measures them.
+    """
 
     @property
     def mae(self) -> float: ...
@@ -40,7 +44,7 @@ class Disagreement(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ComparedPair:
-    """Two turns (F, 3, H, W) in [0, 1], what to call the pair, and how they disagree."""
+    """Two turns (F, 3, H, W) in [0, 1], the name of the pair, and how the turns disagree."""
 
     name: str
     turn_a: torch.Tensor
@@ -52,6 +56,7 @@ def heat_colours(values: torch.Tensor) -> torch.Tensor:
     """Colours (..., 3) of values in [0, 1]: dark blue, purple, red, orange, pale yellow."""
     anchors = torch.tensor(_ANCHORS, dtype=values.dtype, device=values.device)
     position = values.clamp(0, 1) * (len(_ANCHORS) - 1)
+    # Clamped, so that 1.0 also lies between two anchors.
     below = position.floor().clamp(max=len(_ANCHORS) - 2)
     idx = below.long()
     return torch.lerp(anchors[idx], anchors[idx + 1], (position - below)[..., None])
@@ -60,15 +65,19 @@ def heat_colours(values: torch.Tensor) -> torch.Tensor:
 def heat_map_video(
     turn_b: torch.Tensor, disagreement: Disagreement, frames: slice = slice(None)
 ) -> torch.Tensor:
-    """Frames (F, H, W, 3) of the later turn, dim and grey, the region's differences in colour."""
+    """Frames (F, H, W, 3) of the later turn, dim and grey, with the differences in colour.
+
+    Only the compared region has colours.
+    """
     mask = disagreement.mask[frames, 0, :, :, None]
     grey = turn_b[frames].mean(1)[..., None].expand(-1, -1, -1, 3) * _BACKGROUND_SHARE
     return torch.where(mask, heat_colours(disagreement.heat_map[frames, 0] / FULL_SCALE), grey)
 
 
 def draw_pairs(pairs: Sequence[ComparedPair]) -> torch.Tensor:
-    """One row a pair, at the frame where the region is largest, over a colour scale, (H, W, 3) in
-    [0, 1].
+    """One row per pair above a colour scale, (H, W, 3) in [0, 1].
+
+    Each row shows the frame where the compared region is largest.
     """
     height, width = pairs[0].turn_b.shape[-2:]
     tile_height_px = max(1, round(_TILE_PX * height / width))
@@ -108,7 +117,7 @@ def _colour_scale() -> torch.Tensor:
 
 
 def draw_message(text: str) -> torch.Tensor:
-    """A text where there is no pair to draw, (H, W, 3) in [0, 1]."""
+    """A text in place of pairs, (H, W, 3) in [0, 1]."""
     canvas = Canvas(4 * (_TILE_PX + 6) + 6, 60)
     canvas.text((12, 20), text, TEXT, 14)
     return canvas.picture()

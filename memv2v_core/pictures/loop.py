@@ -30,7 +30,7 @@ def save_loop(
         duration=round(1000 / frame_rate),
         loop=0,
         quality=_QUALITY,
-        method=6,
+        method=2,
     )
 
 

@@ -1,5 +1,6 @@
-"""One camera path as the model is told it: three planes, the sphere of viewed directions, and the
-numbers' meaning.
+"""One camera path as the model gets it: three planes and the sphere of viewed directions.
+
+A caption says what the numbers mean.
 """
 
 import math
@@ -14,8 +15,10 @@ from .sphere import SphereView, draw_sphere
 
 
 def path_from_poses(poses: torch.Tensor, intrinsics: torch.Tensor) -> CameraTrajectory:
-    """The path that poses (T, 12), [R|t] row by row, and normalised intrinsics (T, 3, 3)
-    describe."""
+    """The path of poses (T, 12), [R|t] row by row.
+
+    intrinsics: (T, 3, 3) normalised.
+    """
     c2w = torch.eye(4, dtype=torch.float64).repeat(len(poses), 1, 1)
     c2w[:, :3] = poses.reshape(-1, 3, 4).to(torch.float64)
     return CameraTrajectory(c2w, intrinsics)
@@ -27,8 +30,7 @@ def draw_path(
     source: CameraTrajectory | None = None,
     config: VideoFovConfig | None = None,
 ) -> torch.Tensor:
-    """Picture (H, W, 3) in [0, 1] of the very numbers that condition the model; see
-    `path_from_poses`.
+    """Picture (H, W, 3) in [0, 1] of the numbers that condition the model; see `path_from_poses`.
 
     source: the source's path relative to its own first frame, drawn in grey.
     """
@@ -37,6 +39,7 @@ def draw_path(
     width_px = planes.shape[1]
     views = [SphereView(path, SERIES[0])]
     if source is not None:
+        # First, so that the source lies under the path.
         views.insert(0, SphereView(source, SOURCE))
     sphere = draw_sphere(views, source or path, width_px, config)
     return stack_pictures([_caption(path, source, width_px), planes, sphere], gap=6)

@@ -70,12 +70,13 @@ def draw_plane(
 def _world_window(
     path: CameraTrajectory, source: CameraTrajectory | None
 ) -> tuple[torch.Tensor, float, float]:
-    """Centre (3,) and edge of the cube to show, and how far the drawn views reach, in pose
-    units."""
+    """Centre (3,) and edge of the cube to show, and the depth of the drawn views, in pose units."""
     paths = [path] if source is None else [path, source]
     centres = torch.cat([shown.c2w[:, :3, 3] for shown in paths])
+    # A camera that only rotates has no spread; its views then reach one pose unit.
     spread = float((centres.amax(0) - centres.amin(0)).max())
     reach = 0.35 * spread if spread > 1e-6 else 1.0
+    # The corners of the views must fit into the picture too.
     tips = [_corners(path, idx, reach) for idx in _shown_frames(path.num_frames)]
     if source is not None:
         tips.append(_corners(source, 0, reach))
@@ -90,8 +91,9 @@ def _shown_frames(num_frames: int) -> list[int]:
 
 
 def _corners(path: CameraTrajectory, frame_idx: int, reach: float) -> torch.Tensor:
-    """World points (4, 3) at depth `reach` behind the image's corners, clockwise from the upper
-    left.
+    """World points (4, 3) at depth `reach` behind the image's corners.
+
+    They go clockwise from the upper left.
     """
     image = torch.tensor([[0.0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], dtype=torch.float64)
     camera = image @ torch.linalg.inv(path.intrinsics[frame_idx]).T * reach
@@ -116,8 +118,9 @@ def _draw_frustum(
 
 
 def _draw_scale(canvas: Canvas, side_px: int, scale: float) -> None:
-    """A bar of a round number of pose units, near a quarter of the picture."""
+    """A bar of a round number of pose units, about a quarter of the picture wide."""
     wanted = side_px / 4 / scale
+    # The largest round length of 1, 2 or 5 times a power of ten that fits.
     power = 10.0 ** torch.tensor(wanted).log10().floor().item()
     length = max(
         (step * power for step in _SCALE_STEPS if step * power <= wanted * 1.01), default=power

@@ -1,4 +1,7 @@
-"""Why each memory was chosen, as one picture: the sphere, and a row for every candidate."""
+"""Why each memory was chosen, as one picture.
+
+It shows the sphere, then a row for every candidate.
+"""
 
 import math
 from collections.abc import Mapping
@@ -33,12 +36,15 @@ def draw_retrieval(
     config: VideoFovConfig | None = None,
     thumbnails: Mapping[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """The sphere with the query's view (outlined) and the chosen memories' views, then every
-    candidate with thumbnail, view and score, (H, W, 3) in [0, 1].
+    """The sphere and every candidate, (H, W, 3) in [0, 1].
 
-    thumbnails: better pictures (h, w, 3) in [0, 1] by entry id than those that the entries carry.
+    The sphere shows the query's view as an outline and the chosen memories' views filled. Each
+    candidate has a row with thumbnail, view and score.
+
+    thumbnails: pictures (h, w, 3) in [0, 1] by entry id, better than the thumbnails in the entries.
     """
     config = config or VideoFovConfig()
+    # The picture stays readable for large caches: the header counts all, rows show the best.
     pictures = [_header(retrieval), _chosen_sphere(retrieval, config)]
     candidates = [*retrieval.ranked, *retrieval.rejected]
     for rank, candidate in enumerate(candidates[:_MAX_ROWS]):
@@ -76,6 +82,7 @@ def _chosen_sphere(retrieval: Retrieval, config: VideoFovConfig) -> torch.Tensor
         for rank, found in enumerate(retrieval.ranked)
     ]
     query = _query(retrieval)
+    # The query comes last, so that its outline lies over the memories.
     views.append(SphereView(query, QUERY, is_filled=False))
     return draw_sphere(views, query, _WIDTH_PX, config)
 
@@ -102,6 +109,7 @@ def _row(
         canvas.text((46, _ROW_PX / 2 - 8), "no picture", FAINT_TEXT, 12)
     else:
         canvas.paste(thumbnail, 14, 8, 132, _ROW_PX - 16)
+    # The same sphere, small: this candidate against the query alone.
     query = _query(retrieval)
     views = [
         SphereView(candidate.entry.camera, colour),
@@ -150,7 +158,7 @@ def _describe(
 def entry_thumbnail(
     candidate: RankedEntry, thumbnails: Mapping[str, torch.Tensor]
 ) -> torch.Tensor | None:
-    """The picture (h, w, 3) in [0, 1] given for an entry, else the one it carries."""
+    """The picture (h, w, 3) in [0, 1] that is given for an entry, else the stored thumbnail."""
     entry = candidate.entry
     if entry.entry_id in thumbnails:
         return thumbnails[entry.entry_id]
@@ -158,7 +166,7 @@ def entry_thumbnail(
 
 
 def rank_colour(rank: int) -> tuple[int, int, int]:
-    """Series colours in turn, darker each time round."""
+    """The colours of the series in turn, darker in each further round."""
     return blend(
         SERIES[rank % len(SERIES)], BACKGROUND, min(0.6, 0.3 * math.floor(rank / len(SERIES)))
     )

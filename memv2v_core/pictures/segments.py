@@ -1,5 +1,6 @@
-"""Why each segment was chosen as a memory, as one picture: the segment to edit, and a row for every
-earlier one.
+"""Why each segment was chosen as a memory, as one picture.
+
+It shows the segment to edit, then a row for every earlier segment.
 """
 
 from collections.abc import Mapping
@@ -23,8 +24,13 @@ def draw_segments(
     frame: torch.Tensor,
     thumbnails: Mapping[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """The segment to edit with a `frame` (h, w, 3) of it, then every candidate with its picture and
-    the similarity of its source, (H, W, 3) in [0, 1]."""
+    """The segment to edit and every candidate, (H, W, 3) in [0, 1].
+
+    The first row shows a `frame` (h, w, 3) of the segment. Each candidate has a row with its
+    picture and the similarity of its source.
+
+    thumbnails: see `retrievals.draw_retrieval`.
+    """
     pictures = [_query_row(segment, frame)]
     candidates = [*retrieval.ranked, *retrieval.rejected]
     for rank, candidate in enumerate(candidates[:_MAX_ROWS]):

@@ -1,5 +1,6 @@
-"""Viewed directions as a picture: the sphere of VideoFOV, latitude-longitude, its centre where the
-reference looks.
+"""Viewed directions as a picture: the sphere of VideoFOV on a latitude-longitude grid.
+
+The centre of the picture is the direction of the reference camera.
 """
 
 from collections.abc import Sequence
@@ -30,16 +31,17 @@ def draw_sphere(
     width_px: int = 480,
     config: VideoFovConfig | None = None,
 ) -> torch.Tensor:
-    """What each path sees on the sphere around `reference`'s first camera, (width / 2, width, 3) in
-    [0, 1].
+    """The views of several paths on the sphere, (width / 2, width, 3) in [0, 1].
 
-    Where filled views overlap the colours add up, so what several have seen is brighter.
+    The sphere lies around `reference`'s first camera. Where filled views overlap their colours add
+    up, so directions that several paths saw are brighter.
     """
     height_px = width_px // 2
     picture = _ground(width_px, height_px)
     for view in views:
         mask = _mask(view.path, reference, height_px, width_px, config)
         colour = torch.tensor(view.colour) / 255
+        # "Screen" mixing: light adds up and never exceeds 1.
         if view.is_filled:
             picture[mask] = 1 - (1 - picture[mask]) * (1 - _FILL * colour)
         picture[_outline(mask, thickness=1 if view.is_filled else 2)] = colour
@@ -47,8 +49,9 @@ def draw_sphere(
 
 
 def _ground(width_px: int, height_px: int) -> torch.Tensor:
-    """The empty sphere, with a line every 30 degrees and, where there is room, degrees to the right
-    and up.
+    """The empty sphere, with a line every 30 degrees.
+
+    A wide picture also has degrees to the right and up.
     """
     canvas = Canvas(width_px, height_px, PANEL)
     for i in range(1, 12):
@@ -70,8 +73,9 @@ def _mask(
     width_px: int,
     config: VideoFovConfig | None,
 ) -> torch.Tensor:
-    """The scored points themselves (H, W) bool, nearest neighbour: the picture never shows more
-    than was measured.
+    """The scored points (H, W) bool, by nearest neighbour.
+
+    The picture therefore never shows more than was measured.
     """
     mask = video_fov_mask(path, reference, config)
     rows = torch.arange(height_px) * mask.shape[0] // height_px
@@ -80,10 +84,14 @@ def _mask(
 
 
 def _outline(mask: torch.Tensor, thickness: int) -> torch.Tensor:
-    """Points (H, W) inside the mask within `thickness` of its border; longitudes wrap around."""
+    """Points (H, W) inside the mask within `thickness` of its border.
+
+    Longitudes wrap around.
+    """
     inner = mask.clone()
     for _ in range(thickness):
         above, below = inner.roll(1, 0), inner.roll(-1, 0)
+        # Latitudes do not wrap: the poles are no neighbours.
         above[0], below[-1] = inner[0], inner[-1]
         inner = inner & above & below & inner.roll(1, 1) & inner.roll(-1, 1)
     return mask & ~inner

@@ -1,7 +1,6 @@
-"""One vector for what a clip shows, so that segments of a long video can be compared by their
-sources.
+"""One vector that says what a clip shows, so that segments can be compared by their sources.
 
-F frames, C channels, H W rows and columns, D width of the descriptor.
+F frames, C channels, H rows, W columns, D width of the descriptor.
 """
 
 from collections.abc import Sequence
@@ -29,12 +28,14 @@ _LIGHT_PX = 64
 _BRIGHTNESS_BINS, _CHROMA_BINS = 5, 9
 _CELLS, _EDGE_BINS = 4, 8
 _MEAN_BRIGHTNESS = 0.4
-_PART_WEIGHTS = (1.0, 0.2, 0.2)  # shares of the cosine: which colours, where, which edges
+# Shares of the cosine: which colours, where the colours are, which edges.
+_PART_WEIGHTS = (1.0, 0.2, 0.2)
 
 
 class Descriptor(Protocol):
-    """What makes descriptors: frames (F, C, H, W) in 0..1 to (D,) float32; `name` is kept with
-    every descriptor.
+    """Makes descriptors: frames (F, C, H, W) in 0..1 to (D,) float32.
+
+    name: stored with every descriptor.
     """
 
     name: str
@@ -43,8 +44,10 @@ class Descriptor(Protocol):
 
 
 class LightDescriptor:
-    """`light_descriptor` under its name: needs no download, knows colours and edges but no
-    objects."""
+    """`light_descriptor` with its name.
+
+    It needs no download. It knows colours and edges but no objects.
+    """
 
     name = LIGHT
 
@@ -54,10 +57,11 @@ class LightDescriptor:
 
 
 class DinoDescriptor:
-    """DINOv2's CLS embedding, averaged over all frames of a clip. `source` is a folder, or a name
-    to download.
+    """DINOv2's CLS embedding, averaged over all frames of a clip.
 
-    Raises: ValueError for a folder that holds no DINOv2 model, or not all of one.
+    source: a folder, or a name to download.
+
+    Raises: ValueError for a folder that holds no DINOv2 model, or only a part of one.
     Source: App. C.2 and Alg. 2, arXiv:2601.16296v2.
     """
 
@@ -81,7 +85,7 @@ class DinoDescriptor:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-        # transformers would make up what is missing; the mask is of the training alone.
+        # transformers fills missing weights with random numbers. Only training uses the mask token.
         wrong = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])} - {
             _MASK_KEY
         }
@@ -94,12 +98,14 @@ class DinoDescriptor:
         self.model = model.to(self.device).eval().requires_grad_(False)
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
-        """The clip's descriptor (D,) on the CPU; frames (F, C, H, W) in 0..1 pass through the model
-        a few at a time.
+        """The clip's descriptor (D,) on the CPU.
+
+        frames: (F, C, H, W) in 0..1; they pass through the model a few at a time.
         """
         total = torch.zeros(self.model.config.hidden_size, dtype=torch.float64)
         for piece in frames.split(_FRAMES_AT_ONCE):
             hidden = self.model(pixel_values=dino_pixels(piece.to(self.device))).last_hidden_state
+            # Token 0 is the CLS token: it describes the whole picture.
             total += hidden[:, 0].double().sum(dim=0).cpu()
         return (total / frames.shape[0]).float()
 
@@ -110,12 +116,12 @@ def load_descriptor(
     device: torch.device | str = "cpu",
     may_download: bool = False,
 ) -> Descriptor:
-    """The descriptor of this name. DINOv2 is looked for in each of `folders`, in a folder of its
-    name.
+    """The descriptor of this name.
 
+    folders: where DINOv2 may lie; each is searched for a folder of its name.
     may_download: take missing weights from huggingface.co, into its usual cache.
 
-    Raises: ValueError for an unknown name and for missing weights, which says what to put where.
+    Raises: ValueError for an unknown name and for missing weights; the text says where to put them.
     """
     if name == LIGHT:
         return LightDescriptor()
@@ -138,6 +144,8 @@ def load_descriptor(
             f"{' and '.join(reversed(_DINO_FILES))} of https://huggingface.co/{repo} into "
             f"{_wanted_folder(name, folders)}"
         ) from error
+    # A folder named dinov2-base may hold another size. Its name would be stored with the wrong
+    # vectors.
     if descriptor.name != name:
         raise ValueError(
             f"{found} holds {descriptor.name}, wanted {name}; rename the folder or replace its "
@@ -149,16 +157,20 @@ def load_descriptor(
 def default_min_similarity(descriptor_name: str) -> float:
     """The cosine from which on two clips count as views of one place.
 
-    Light: of pieces of 53 realistic clips 97 % of those from one clip lie above it, 1 % of those
-    from two. DINOv2, our choice, not measured: CLS embeddings of unrelated pictures are mostly
-    below 0.3, of one place mostly above 0.6.
+    Light: measured on pieces of 53 realistic clips. 97 % of the pairs from one clip lie above it,
+    and 1 % of the pairs from two clips.
+    DINOv2: our choice, not measured. CLS embeddings of unrelated pictures mostly have a cosine
+    below 0.3, embeddings of one place mostly above 0.6.
     """
     return _LIGHT_MIN_SIMILARITY if descriptor_name == LIGHT else _DINO_MIN_SIMILARITY
 
 
 def light_descriptor(frames: torch.Tensor) -> torch.Tensor:
-    """Which colours a clip has, where, and which edges: (D,) float32 of length 1. Frames (F, 3, H,
-    W) in 0..1, of any size; the mean of all."""
+    """Which colours a clip has, where they are, and which edges: (D,) float32 of length 1.
+
+    frames: (F, 3, H, W) in 0..1, of any size. The descriptor is the mean over all frames.
+    """
+    # Step 1: three parts per frame, summed over the clip.
     totals: list[torch.Tensor] | None = None
     for piece in frames.split(_FRAMES_AT_ONCE):
         size = (_LIGHT_PX, _LIGHT_PX)
@@ -175,8 +187,11 @@ def light_descriptor(frames: torch.Tensor) -> torch.Tensor:
             else [total + part for total, part in zip(totals, parts, strict=True)]
         )
     assert totals is not None, "split gives at least one piece"
+    # Step 2: the root keeps a few common bins from deciding the cosine alone. All edge counts are
+    # positive, so their mean is taken off: else any two clips look alike.
     histogram, layout, edges = (total / frames.shape[0] for total in totals)
     edges = edges.sqrt() - edges.sqrt().mean()
+    # Step 3: parts of length sqrt(weight), so that each adds its weight to the cosine.
     weighted = [
         weight**0.5 * F.normalize(part, dim=0)
         for weight, part in zip(_PART_WEIGHTS, (histogram.sqrt(), layout, edges), strict=True)
@@ -185,47 +200,62 @@ def light_descriptor(frames: torch.Tensor) -> torch.Tensor:
 
 
 def _opponents(pictures: torch.Tensor) -> torch.Tensor:
-    """Brightness in 0..1, red against green and yellow against blue in -1..1, of (F, 3, H, W)."""
+    """Three channels of pictures (F, 3, H, W), same shape.
+
+    Brightness in 0..1, red against green in -1..1, yellow against blue in -1..1.
+    """
     red, green, blue = pictures.unbind(dim=1)
     return torch.stack(((red + green + blue) / 3, red - green, (red + green) / 2 - blue), dim=1)
 
 
 def _colour_histogram(pictures: torch.Tensor) -> torch.Tensor:
-    """Share (F, bins) of every colour; the bins are narrow near grey, where most colours lie."""
-    brightness, *chroma = _opponents(pictures).flatten(2).unbind(dim=1)
+    """Share (F, bins) of every colour.
+
+    The bins are narrow near grey, where most colours lie.
+    """
+    brightness, *chroma = _opponents(pictures).flatten(2).unbind(dim=1)  # each (F, H*W)
+    # The signed root spreads the colours near grey over more bins.
     first, second = (_tents(value.sign() * value.abs().sqrt(), _CHROMA_BINS) for value in chroma)
     bright = _tents(2 * brightness - 1, _BRIGHTNESS_BINS)
     return torch.einsum("fnl,fni,fnj->flij", bright, first, second).flatten(1) / brightness.shape[1]
 
 
 def _tents(values: torch.Tensor, num_bins: int) -> torch.Tensor:
-    """Weights (..., num_bins) of the bins over -1..1 that a value falls between; they sum to 1."""
+    """Weights (..., num_bins) of the bins over -1..1 that a value falls between.
+
+    The weights of a value sum to 1. They change smoothly, so a small change of light moves no count
+    from one bin to another at once.
+    """
     centres = torch.linspace(-1, 1, num_bins, device=values.device)
     return (1 - (values[..., None] - centres).abs() * (num_bins - 1) / 2).clamp(min=0)
 
 
 def _colour_layout(pictures: torch.Tensor) -> torch.Tensor:
-    """Mean colour (F, 3 * cells) of every cell of a coarse grid, 0 for a middling grey."""
+    """Mean colour (F, 3 * cells) of every cell of a coarse grid; 0 for a medium grey."""
     cells = _opponents(F.adaptive_avg_pool2d(pictures, _CELLS))
     brightness, chroma = cells[:, :1] - _MEAN_BRIGHTNESS, 2 * cells[:, 1:]
     return torch.cat((brightness, chroma), dim=1).flatten(1)
 
 
 def _edge_histogram(pictures: torch.Tensor) -> torch.Tensor:
-    """How strong edges of every direction are in every cell (F, bins * cells)."""
+    """Strength (F, bins * cells) of edges of every direction in every cell."""
     grey = pictures.mean(dim=1, keepdim=True)
     sobel = grey.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
     gradient = F.conv2d(grey, torch.stack((sobel, sobel.T))[:, None])  # (F, 2, H, W)
+    # Modulo pi: an edge from dark to light equals an edge from light to dark.
     angle = torch.atan2(gradient[:, 1:], gradient[:, :1]) % torch.pi
     directions = torch.arange(_EDGE_BINS, device=grey.device) * torch.pi / _EDGE_BINS
     apart = (angle - directions[:, None, None]).abs()
+    # An edge counts for the two directions that it lies between.
     share = (1 - torch.minimum(apart, torch.pi - apart) * _EDGE_BINS / torch.pi).clamp(min=0)
     return F.adaptive_avg_pool2d(share * gradient.norm(dim=1, keepdim=True), _CELLS).flatten(1)
 
 
 def dino_pixels(frames: torch.Tensor) -> torch.Tensor:
-    """Frames (F, 3, H, W) in 0..1 as DINOv2 takes them: shortest side 256, centre 224x224,
-    ImageNet's statistics.
+    """Frames (F, 3, H, W) in 0..1 as DINOv2 takes them: (F, 3, 224, 224).
+
+    The shortest side becomes 256, the centre 224x224 is cut out, and ImageNet's statistics
+    normalise it.
     """
     rows, columns = frames.shape[-2:]
     shortest = min(rows, columns)

@@ -1,4 +1,7 @@
-"""Which earlier segments of a long video the next one sees: those with the most alike sources."""
+"""Which earlier segments of a long video the next one sees.
+
+These are the segments whose sources are most alike.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +16,9 @@ from .selection import RankedEntry, Retrieval, take
 
 @dataclass(frozen=True, eq=False)
 class SegmentQuery:
-    """The segment to edit next, and what its source looks like, where that was asked for.
+    """The segment to edit next, and a descriptor of its source where one is needed.
 
-    descriptor: (D,) of the source's true frames, by the extractor `descriptor_name`.
+    descriptor: (D,) of the source's true frames. descriptor_name: the extractor that made it.
     """
 
     segment: Segment
@@ -28,11 +31,12 @@ class SegmentRetrievalConfig:
     """How earlier segments are ranked.
 
     enforce_recent_first: the segment just before comes first, whatever its similarity.
-    shot_aware: segments of another shot count only from `min_similarity` on, and a segment over a
-    cut is nobody's predecessor. False ranks as the paper does.
-    min_similarity: cosine of two source descriptors, -1 to 1; None is the descriptor's default.
+    shot_aware: segments of another shot count only from `min_similarity` on, and the segment before
+    a cut is not the previous segment. False ranks as the paper does.
+    min_similarity: cosine of two source descriptors, -1 to 1; None takes the descriptor's default.
     has_previous_range: whether the base has a temporal range for the segment before. A base whose
-    source has tokens of its own has none: there the segment before is a memory like the others.
+    source takes tokens of the sequence has none: there the segment before is a memory like the
+    others.
     """
 
     enforce_recent_first: bool = True
@@ -51,15 +55,16 @@ def retrieve_by_similarity(
 ) -> Retrieval:
     """The `k` earlier segments whose sources are most like the source of `segment`.
 
-    descriptor: (D,) of that source. Only entries with a smaller `segment.idx` count; of several
-    for one segment the pinned, else the newest. See `take` for pins; a pinned entry of another shot
-    is chosen however little it resembles.
+    descriptor: (D,) of that source. Only entries with a smaller `segment.idx` count. Of several
+    entries for one segment the pinned one counts, else the newest. See `take` for pins. A pinned
+    entry of another shot is chosen at any similarity.
 
-    Departs from the paper: with `shot_aware` a new shot that resembles none before gets no memory,
-    where the paper's ranking would hand it the shot before and leak that into it (App. G).
+    Departs from the paper: with `shot_aware` a new shot that resembles no earlier segment gets no
+    memory. The paper's ranking would give it the shot before, which leaks into the new shot (App.
+    G).
 
-    Raises: ValueError when k is negative, or an entry has no descriptor or one of another
-    extractor.
+    Raises: ValueError when k is negative, or when an entry has no descriptor or a descriptor of
+    another extractor.
     Source: Alg. 2, arXiv:2601.16296v2.
     """
     config = config or SegmentRetrievalConfig()
@@ -75,6 +80,7 @@ def retrieve_by_similarity(
         for entry, score in zip(entries, scores, strict=True)
     ]
     order = sorted(candidates, key=lambda found: (-found.score, -_place(found.entry).idx))
+    # A stable sort: all other segments keep their order.
     if config.enforce_recent_first:
         order.sort(key=lambda found: not found.is_previous)
 
@@ -89,14 +95,14 @@ def retrieve_by_similarity(
     counting = [found for found, does in zip(order, counts, strict=True) if does]
     others = [found for found, does in zip(order, counts, strict=True) if not does]
 
-    # Step 3: take k. What never counted is listed last.
+    # Step 3: take k. Segments that do not count are listed last.
     ranked, rejected = take(counting, k)
     retrieval = Retrieval(None, ranked, (*rejected, *others))
     return retrieval if config.has_previous_range else _without_previous(retrieval)
 
 
 def describe_ranking(segment: Segment, retrieval: Retrieval) -> str:
-    """The segment to edit, then one line a memory, best first."""
+    """The segment to edit, then one line per memory, best first."""
     lines = [segment.describe()]
     for rank, found in enumerate((*retrieval.ranked, *retrieval.rejected)):
         previous = ", the previous segment" if found.is_previous else ""
@@ -144,11 +150,12 @@ def _is_previous(entry: MemoryEntry, segment: Segment, config: SegmentRetrievalC
 def _similarities(
     entries: Sequence[MemoryEntry], descriptor: torch.Tensor, descriptor_name: str
 ) -> list[float]:
-    """Cosine of every entry's source descriptor with this one."""
+    """Cosine of every entry's source descriptor with `descriptor`."""
     query = descriptor.detach().double().cpu().flatten()
     scores = []
     for entry in entries:
         held = entry.source_descriptor
+        # Vectors of two extractors have no common axes, so their cosine means nothing.
         if (
             held is None
             or entry.descriptor_name != descriptor_name

@@ -1,4 +1,4 @@
-"""From scores to the ranked choice of entries: rank 0 is best."""
+"""From scores to the ranked choice of entries. Rank 0 is best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from .video_fov import VideoFovConfig, video_fov_scores
 
 @dataclass(frozen=True, eq=False)
 class RankedEntry:
-    """An entry and why it ranks where it does; `overlap` and `contain` only where VideoFOV made the
-    score.
+    """An entry and the reason for its rank.
 
-    is_previous: the segment of a long video that ends where the next one starts; it ranks first and
-    gets the finest tokens and a temporal range of its own (App. D.2).
+    overlap, contain: only where VideoFOV made the score.
+    is_previous: the entry is the segment just before the query's segment. It ranks first, and gets
+    the finest tokens and a separate temporal range (App. D.2).
     """
 
     entry: MemoryEntry
@@ -27,9 +27,9 @@ class RankedEntry:
 
 @dataclass(frozen=True, eq=False)
 class Retrieval:
-    """The entries chosen for a query, best first, and the others, best first.
+    """The entries chosen for a query, and the entries that were not chosen, each best first.
 
-    query: the path that they were chosen for, None where no camera chose them.
+    query: the camera path that they were chosen for; None where no camera chose them.
     """
 
     query: CameraTrajectory | None
@@ -42,7 +42,7 @@ class Retrieval:
         return tuple(ranked.entry for ranked in self.ranked)
 
     def describe(self) -> str:
-        """One line a memory, best first."""
+        """One line per memory, best first."""
         lines = []
         for rank, found in enumerate((*self.ranked, *self.rejected)):
             line = (
@@ -55,17 +55,17 @@ class Retrieval:
         return "\n".join(lines) or "the cache is empty: this turn has no memory"
 
     def verdict(self, rank: int) -> str:
-        """What became of the candidate in this place of ranked and rejected, in words."""
+        """The result for the candidate at this place of ranked + rejected, in words."""
         return f"rank {rank + 1}" if rank < len(self.ranked) else "not chosen"
 
 
 def retrieve_by_fov(
     cache: MemoryCache, query: CameraTrajectory, k: int, config: VideoFovConfig | None = None
 ) -> Retrieval:
-    """The `k` entries that saw most of what the query will see; an empty cache gives an empty
-    retrieval.
+    """The `k` entries that saw most of the query's view.
 
-    Only an entry's true frames count, not those that padded it. See `choose` for ties and pins.
+    An empty cache gives an empty retrieval. Only an entry's true frames count, not its padding. See
+    `choose` for ties and pins.
 
     Raises: ValueError when k is negative or the query sees nothing.
     """
@@ -80,7 +80,9 @@ def retrieve_by_fov(
 
 
 def retrieve_recent(cache: MemoryCache, k: int) -> Retrieval:
-    """The `k` newest entries, newest first, for bases without cameras; scores fall from 1 with age.
+    """The `k` newest entries, newest first, for bases without cameras.
+
+    Scores fall from 1 with age.
 
     Raises: ValueError when k is negative.
     """
@@ -92,10 +94,9 @@ def retrieve_recent(cache: MemoryCache, k: int) -> Retrieval:
 def choose(
     candidates: Sequence[RankedEntry], k: int
 ) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
-    """Candidates (oldest first) split into the chosen `k` and the rest, each best first, as `take`
-    does.
+    """Candidates (oldest first) split into the chosen `k` and the rest, each best first.
 
-    Of equal scores the newer ranks first.
+    Of equal scores the newer ranks first. See `take` for pins.
 
     Raises: ValueError when k is negative.
     """
@@ -108,8 +109,8 @@ def take(
 ) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]:
     """Candidates (best first) split into the chosen `k` and the rest.
 
-    Pinned entries are always chosen and take places of the `k`, more than `k` if there are more of
-    them. A pin changes who is chosen, not the order.
+    Pinned entries are always chosen. They take places of the `k`, or more than `k` places if there
+    are more of them. A pin changes which entries are chosen, not the order.
 
     Raises: ValueError when k is negative.
     """

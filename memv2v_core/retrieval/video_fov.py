@@ -1,12 +1,12 @@
-"""How much of what one camera path sees another path has seen: VideoFOV, exact and fast.
+"""How much of one camera path's view another path has seen: VideoFOV, exact and fast.
 
 F frames, M sphere points, N blocks of neighbouring points, P = 5 planes that bound a view. Points
-lie on a latitude-longitude grid around the target's first camera, so they crowd at the poles: the
-paper's scores come from it.
+lie on a latitude-longitude grid around the target's first camera. They crowd at the poles, and the
+paper's scores include this effect.
 
-Blocks wholly inside or outside a view are settled by the planes alone; only points of blocks that a
-border crosses, and that no earlier frame has seen, are projected. The result equals testing every
-point in every frame.
+The planes alone decide blocks that lie wholly inside or outside a view. A point is projected only
+when the border of a view crosses its block and no earlier frame has seen it. The result equals a
+test of every point in every frame.
 """
 
 import math
@@ -18,8 +18,10 @@ import torch
 from ..cameras.projection import inside_image, project_points, unique_cameras
 from ..cameras.trajectory import CameraTrajectory
 
-_BLOCK_SIDE = 6  # grid rows and columns in a block
-# Blocks this near to a plane, in radii, are tested point by point; far above rounding of float64.
+# Grid rows and columns in a block.
+_BLOCK_SIDE = 6
+# Blocks this near to a plane, in radii of the sphere, are tested point by point. The margin is far
+# above the rounding of float64.
 _MARGIN = 1e-6
 
 
@@ -27,8 +29,8 @@ _MARGIN = 1e-6
 class VideoFovConfig:
     """The sphere of points and the weight between the two scores.
 
-    num_rows, num_columns: latitudes and longitudes; M is their product, 64,800.
-    radius: of the sphere, in pose units. Matters only where cameras move.
+    num_rows, num_columns: latitudes and longitudes; their product is M, 64,800 in the paper.
+    radius: of the sphere, in pose units. It matters only where cameras move.
     balance: lambda of Eq. 3; 1 counts overlap alone, 0 containment alone.
 
     Raises: ValueError for numbers out of range.
@@ -55,8 +57,11 @@ class VideoFovConfig:
 
 @dataclass(frozen=True)
 class FovScore:
-    """Eq. 1 (intersection over union), Eq. 2 (share of the query that is covered) and their mix,
-    Eq. 3; all in 0..1.
+    """How well a candidate's view fits the query's view. All numbers are in 0..1.
+
+    overlap: intersection over union, Eq. 2.
+    contain: share of the query that the candidate covers, Eq. 2.
+    score: their mix, Eq. 3.
     """
 
     overlap: float
@@ -66,8 +71,10 @@ class FovScore:
 
 @dataclass(frozen=True, eq=False)
 class _Sphere:
-    """Points (M, 3), the block (M,) each lies in, and centres (N, 3) and radii (N,) of the blocks'
-    bounding balls.
+    """The sphere points in blocks.
+
+    points: (M, 3). block_idx: (M,), the block that each point lies in. centres, radii: (N, 3) and
+    (N,), bounding balls of the blocks.
     """
 
     points: torch.Tensor
@@ -81,8 +88,9 @@ def video_fov_scores(
     candidates: Sequence[CameraTrajectory],
     config: VideoFovConfig | None = None,
 ) -> tuple[FovScore, ...]:
-    """The scores of every candidate for this query, in the candidates' order; all paths in one
-    world space.
+    """The scores of every candidate for this query, in the candidates' order.
+
+    All paths are in one world space.
 
     Raises: ValueError when the query sees no point of the sphere.
 
@@ -106,11 +114,10 @@ def video_fov_scores(
 def video_fov_mask(
     trajectory: CameraTrajectory, reference: CameraTrajectory, config: VideoFovConfig | None = None
 ) -> torch.Tensor:
-    """True (rows, columns) at points that any frame of the path sees, on the sphere around
-    `reference`'s first camera.
+    """True (rows, columns) at sphere points that any frame of the path sees.
 
-    Drawn as a picture it is a panorama: its centre is where that camera looks, +X right and +Y
-    down.
+    The sphere lies around `reference`'s first camera. Drawn as a picture, the mask is a panorama:
+    its centre is the direction of that camera, with +X right and +Y down.
     """
     config = config or VideoFovConfig()
     return _seen_points(trajectory, reference, _make_sphere(config)).reshape(
@@ -119,8 +126,9 @@ def video_fov_mask(
 
 
 def sphere_points(config: VideoFovConfig) -> torch.Tensor:
-    """Points (M, 3) float64, row by row: theta = (u + 0.5) pi / rows from -Y, phi = (v + 0.5) 2 pi
-    / columns.
+    """Points (M, 3) float64, row by row, of the grid of Eq. 9.
+
+    theta = (u + 0.5) pi / rows, counted from -Y; phi = (v + 0.5) 2 pi / columns.
     """
     theta = (torch.arange(config.num_rows, dtype=torch.float64) + 0.5) * (math.pi / config.num_rows)
     phi = (torch.arange(config.num_columns, dtype=torch.float64) + 0.5) * (
@@ -135,18 +143,22 @@ def sphere_points(config: VideoFovConfig) -> torch.Tensor:
 
 def _score(target: torch.Tensor, other: torch.Tensor, balance: float) -> FovScore:
     both = int((target & other).sum())
+    # Eq. 2, both measures.
     overlap = both / int((target | other).sum())
     contain = both / int(target.sum())
+    # Eq. 3.
     return FovScore(overlap, contain, balance * overlap + (1 - balance) * contain)
 
 
 def _make_sphere(config: VideoFovConfig) -> _Sphere:
     points = sphere_points(config)
+    # Step 1: the block of every point.
     rows = torch.arange(config.num_rows) // _BLOCK_SIDE
     columns = torch.arange(config.num_columns) // _BLOCK_SIDE
     num_block_columns = int(columns[-1]) + 1
     block_idx = (rows[:, None] * num_block_columns + columns).flatten()
     num_blocks = int(block_idx[-1]) + 1
+    # Step 2: a ball around every block, centred at the mean of its points.
     sums = torch.zeros(num_blocks, 3, dtype=torch.float64).index_add(0, block_idx, points)
     centres = sums / torch.bincount(block_idx, minlength=num_blocks)[:, None]
     distances = (points - centres[block_idx]).norm(dim=-1)
@@ -159,11 +171,17 @@ def _make_sphere(config: VideoFovConfig) -> _Sphere:
 def _seen_points(
     trajectory: CameraTrajectory, reference: CameraTrajectory, sphere: _Sphere
 ) -> torch.Tensor:
-    """True (M,) at sphere points that any frame sees: the set F of Alg. 1."""
+    """True (M,) at sphere points that any frame sees: the video-level field of view.
+
+    This is Eq. 1, the union over the frames, and the set F of Alg. 1.
+    """
+    # Repeated cameras see nothing new.
     relative = unique_cameras(_relative_path(trajectory, reference))
     whole, crossed = _classify_blocks(relative, sphere)
+    # Step 1: blocks that lie wholly inside some frame.
     seen_blocks = whole.any(0)
     seen = seen_blocks[sphere.block_idx]
+    # Step 2: the points on the border of some frame, tested one by one until a frame sees them.
     pending_idx = (crossed.any(0) & ~seen_blocks)[sphere.block_idx].nonzero()[:, 0]
     for c2w, lens, crossed_now in zip(relative.c2w, relative.intrinsics, crossed, strict=True):
         test_idx = pending_idx[crossed_now[sphere.block_idx[pending_idx]]]
@@ -174,8 +192,9 @@ def _seen_points(
 
 
 def _relative_path(trajectory: CameraTrajectory, reference: CameraTrajectory) -> CameraTrajectory:
-    """Alg. 1's RelativePose: R_ref^T R and R_ref^T (t - t_ref), with no inverse of a matrix rounded
-    in a file.
+    """Alg. 1's RelativePose: R_ref^T R and R_ref^T (t - t_ref).
+
+    It uses the transpose: files round matrices, and the inverse of a rounded matrix is no rotation.
     """
     rotation_ref = reference.c2w[0, :3, :3]
     c2w = trajectory.c2w.clone()
@@ -187,8 +206,9 @@ def _relative_path(trajectory: CameraTrajectory, reference: CameraTrajectory) ->
 def _classify_blocks(
     relative: CameraTrajectory, sphere: _Sphere
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two masks (F, N): blocks wholly inside a frame's view, and blocks that may hold points on
-    both sides.
+    """Two masks (F, N): blocks wholly inside a frame's view, and blocks on its border.
+
+    A block on the border may hold points on both sides.
     """
     row_x, row_y = relative.intrinsics[:, 0], relative.intrinsics[:, 1]
     depth = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(row_x)
@@ -196,12 +216,12 @@ def _classify_blocks(
     normals_camera = torch.stack(
         [row_x, depth - row_x, row_y, depth - row_y, depth], dim=1
     )  # (F, P, 3)
+    # In world space a plane is normal . p = offset, with a unit normal that points inside.
     normals = torch.nn.functional.normalize(
         normals_camera @ relative.c2w[:, :3, :3].transpose(1, 2), dim=-1
     )
     offsets = normals @ relative.c2w[:, :3, 3:]  # (F, P, 1)
-    nearest = (normals @ sphere.centres.T - offsets).amin(
-        1
-    )  # (F, N) signed distance to the nearest or violated plane
+    # Signed distance (F, N) of each centre to the plane that is nearest, or violated most.
+    nearest = (normals @ sphere.centres.T - offsets).amin(1)
     whole = nearest > sphere.radii
     return whole, ~whole & (nearest >= -sphere.radii)

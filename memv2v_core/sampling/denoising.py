@@ -31,12 +31,13 @@ def sample_latent(
 ) -> torch.Tensor:
     """The finished latent (B, C, T, H, W), in the DiT's space, sampled from `noise` of that shape.
 
-    beside: the source on the target's channel axis, like `noise`, for a base that takes it there.
+    beside: the source, shaped like `noise`, for a base that takes it on the target's channel axis.
     """
 
     def given(x: torch.Tensor) -> torch.Tensor:
         return x if beside is None else torch.cat((x, beside), dim=1)
 
+    # Clean tokens depend neither on noise nor on the step, so they are made once.
     clean = tokenize_clean(backbone, adapter, inputs, given(noise).shape)
 
     def velocity(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a cache keeps of a finished turn."""
+"""The cache entry of a finished turn."""
 
 import time
 
@@ -29,10 +29,11 @@ def finished_entry(
 ) -> MemoryEntry:
     """The entry of a finished turn, to append to `cache`.
 
-    latent: (C, T, H, W) in the VAE's unnormalised space. mode: the base's if None. number: from 1,
-    the next of the cache if None. query: the segment of a long video that the turn edited. recipe:
-    hash of all else that decided the result. A base without cameras gets a static path: nothing is
-    known of them.
+    latent: (C, T, H, W) in the VAE's unnormalised space.
+    mode: None takes the base's mode. number: from 1; None takes the next number of the cache.
+    query: the segment of a long video that the turn edited.
+    recipe: hash of everything else that decided the result.
+    A base without cameras gets a static path, marked as assumed.
 
     Raises: ValueError when the result is not as long as the segment.
     """
@@ -42,6 +43,7 @@ def finished_entry(
         camera = static_trajectory((latent.shape[1] - 1) * ratio + 1, is_assumed=True)
     if query is not None:
         _require_segment_length(query, latent.shape[1], ratio)
+    # The turn before this one is its parent.
     newest = cache.newest
     return MemoryEntry(
         latent=latent.detach().cpu(),

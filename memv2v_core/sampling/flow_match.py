@@ -11,12 +11,11 @@ NUM_TRAIN_TIMESTEPS = 1000
 
 
 def shifted_sigmas(num_steps: int, shift: float) -> torch.Tensor:
-    """Noise levels (num_steps + 1,) float64 from 1 to 0, evenly spaced, then moved towards noise by
-    `shift`.
+    """Noise levels (num_steps + 1,) float64 from 1 to 0: evenly spaced, then shifted towards noise.
 
-    These are ReCamMaster's, and ComfyUI's "simple" schedule of a flow model with that shift where
-    num_steps divides 1000; elsewhere "simple" lands on the nearest of its 1000 levels below, within
-    0.003 at shift 5. Its other schedules differ by more than 0.01.
+    ReCamMaster uses these levels. ComfyUI's "simple" schedule of a flow model with the same shift
+    gives them where num_steps divides 1000. For other numbers "simple" takes the nearest lower one
+    of its 1000 levels, within 0.003 at shift 5. ComfyUI's other schedules differ by more than 0.01.
 
     Raises: ValueError for fewer than 1 step or a shift that is not positive.
     """

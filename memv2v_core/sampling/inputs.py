@@ -1,6 +1,6 @@
-"""From clean videos to what the DiT is given beside the noisy target: it is decided here alone.
+"""From clean videos to the inputs of the DiT beside the noisy target. Only this file decides them.
 
-B rows, C channels, T latent frames, H W rows and columns of latents.
+B rows, C channels, T latent frames, H rows and W columns of latents.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,10 @@ class CleanVideo:
     """One clean video: the source, the segment before, or another memory.
 
     latent: (B, C, T, H, W) in the DiT's space.
-    source: the latent that a memory was edited from, for a base that sees both on the channel axis.
-    cameras: one a latent frame, None for a base without cameras.
-    frames: which latent frames of its clip `latent` holds; 0 to T-1 if None.
+    source: the latent that a memory was edited from, for a base that takes both on the channel
+    axis.
+    cameras: one per latent frame; None for a base without cameras.
+    frames: which latent frames of its clip `latent` holds; None is 0 to T-1.
     """
 
     role: Role
@@ -45,10 +46,11 @@ def assemble_inputs(
     memory_range: MemoryRange = "own",
     camera_conditioning: CameraConditioning | None = None,
 ) -> MemoryInputs:
-    """What the DiT is given beside a target of `num_target` latent frames.
+    """The inputs of the DiT beside a target of `num_target` latent frames.
 
-    target_frames: which of them are drawn; all if None. camera_conditioning: as the base's weights
-    were trained if None. A base that takes its source on the channel axis gets no source tokens.
+    target_frames: which frames of the target are drawn; None is all.
+    camera_conditioning: None takes the way the base's weights were trained.
+    A base that takes its source on the channel axis gets no source tokens.
 
     Source: App. D.1 and D.2, arXiv:2601.16296v2.
     """
@@ -61,6 +63,7 @@ def assemble_inputs(
         indices = temporal_indices(video.role, num_target, count, memory_range, base.memory_order)
         if video.frames is not None:
             indices = tuple(indices[frame] for frame in video.frames)
+        # On the channel axis a memory looks like the target: the edit, then its source.
         latent = video.latent
         if video.source is not None and not base.has_source_tokens:
             latent = torch.cat((latent, video.source), dim=1)

@@ -1,8 +1,10 @@
-"""The keyframe of a segment that sees no memory: its middle frame is edited first, by itself, and
-then is the memory of the whole segment.
+"""The keyframe of a segment that sees no memory.
 
-One frame decides what an instruction leaves open: there a small editor decides clearly. Of many
-frames at once it may draw a mixture of two answers, which every later segment then repeats.
+Its middle frame is edited first, alone, and is then the memory of the whole segment.
+
+An instruction leaves some things open. For one frame a small editor decides them clearly. For many
+frames at once it may draw a mixture of two answers, and every later segment then repeats the
+mixture.
 Our choice: the paper draws first segments like any other.
 """
 
@@ -16,24 +18,25 @@ from .turn import Turn
 
 
 def keyframe_of(num_latent: int) -> slice:
-    """Which of `num_latent` latent frames is the keyframe."""
+    """The keyframe of `num_latent` latent frames, as a slice."""
     return slice(num_latent // 2, num_latent // 2 + 1)
 
 
 def wants_keyframe(turn: Turn) -> bool:
-    """Whether a segment's turn is to be led by its keyframe.
+    """Whether a keyframe leads a segment's turn.
 
-    It has a plan, the plan found no memory, and the base was trained with memories of single
-    frames. A turn without a plan asks for a segment by itself.
+    It does when the turn has a plan, the plan found no memory, and the base was trained with
+    memories of single frames. A turn without a plan asks for a segment without memory, so it gets
+    no keyframe.
     """
     return turn.plan is not None and not turn.memories and turn.base.has_keyframe
 
 
 def keyframe_plan(keyframe: Turn, edited: torch.Tensor) -> TokenPlan:
-    """What the segment sees: its keyframe as the segment before, at 1x2x2, never merged.
+    """The plan of the segment: its keyframe as the segment before, at 1x2x2, never merged.
 
-    keyframe: the turn on this one frame. edited: (C, 1, H, W) in the VAE's unnormalised space. The
-    entry belongs to this plan alone and enters no cache.
+    keyframe: the turn on this one frame. edited: (C, 1, H, W) in the VAE's unnormalised space.
+    The entry belongs to this plan alone and enters no cache.
     """
     entry = finished_entry(keyframe, edited, MemoryCache(), seed=0)
     ranked = (RankedEntry(entry, score=1.0, is_previous=True),)

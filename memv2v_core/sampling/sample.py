@@ -1,4 +1,4 @@
-"""The one way to sample a turn: behind the nodes, in the loop of long videos, and in evaluation."""
+"""The one way to sample a turn: for nodes, for the loop of long videos, and for evaluation."""
 
 from typing import Protocol
 
@@ -9,12 +9,12 @@ from .turn import Turn
 
 
 class TurnSampler(Protocol):
-    """What denoises: ComfyUI's samplers behind the nodes, Euler's method outside ComfyUI."""
+    """Denoises a turn: ComfyUI's samplers behind the nodes, Euler's method outside ComfyUI."""
 
     def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space.
 
-        shows_progress: False for a step of preparation, which is no step of the turn's own.
+        shows_progress: False for a preparing step, which is not one of the turn's own steps.
         """
         ...
 
@@ -22,7 +22,8 @@ class TurnSampler(Protocol):
 def sample_turn(turn: Turn, sampler: TurnSampler, is_segment: bool = False) -> torch.Tensor:
     """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space.
 
-    is_segment: whether it is a segment of a long video, which a keyframe may lead; see `keyframe`.
+    is_segment: whether the turn edits a segment of a long video, which a keyframe may lead; see
+    `keyframe`.
     """
     if is_segment and wants_keyframe(turn):
         keyframe = turn.of_frames(keyframe_of(turn.latent_shape[1]))

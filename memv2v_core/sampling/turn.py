@@ -1,6 +1,6 @@
 """One turn: a source, a path, and the memories that the model sees while it edits.
 
-C channels, T latent frames, H W rows and columns of latents.
+C channels, T latent frames, H rows and W columns of latents.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ Normalise = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """One edit: all that decides what the model sees, but for prompts and noise.
+    """One edit: everything that decides the model's input, except prompts and noise.
 
     source: (C, T, H, W) in the VAE's unnormalised space, or None.
-    source_path, target_path: one camera a (padded) pixel frame, None for a base without cameras.
-    plan: the memories; None asks for a turn by itself, an empty plan found none.
+    source_path, target_path: one camera per (padded) pixel frame; None for a base without cameras.
+    plan: the memories. None asks for a turn without memory; an empty plan found none.
     """
 
     base: BaseInfo
@@ -49,13 +49,15 @@ class Turn:
 
     @property
     def is_bare(self) -> bool:
-        """Whether there is nothing to see: the model stays as it is."""
+        """Whether the model gets no source, path or memory, and so stays as it is."""
         return self.source is None and self.target_path is None and not self.memories
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
-        """(C, T, H, W) of the target: the source's; else as long as the path and as large as the
-        memories; else what the base was made for.
+        """(C, T, H, W) of the target.
+
+        With a source it is the shape of the source. Without one, T comes from the path and H, W
+        from the memories; where these are missing too, the base's own size counts.
 
         Raises: ValueError for a path whose length the VAE's temporal ratio does not fit.
         """
@@ -71,30 +73,34 @@ class Turn:
         return self.base.ratios.channels, num_latent, height, width
 
     def inputs(self, normalise: Normalise) -> MemoryInputs:
-        """What the DiT is given beside the noisy target.
+        """The inputs of the DiT beside the noisy target.
 
         normalise: from the VAE's latent space to the DiT's. Cameras are relative to the source's
         first frame.
 
-        Raises: ValueError when a path is shorter than its video, memories have no camera path to be
-        relative to, or a memory lacks the source that the base takes with it.
+        Raises: ValueError when a path is shorter than its video, when memories have no camera path
+        to be relative to, or when a memory lacks the source that the base takes with it.
         """
         num_target, plan = self.latent_shape[1], self.plan
         videos = []
+        # Step 1: the source, always at the finest kernel.
         if self.source is not None:
             cameras = self._cameras(self.source_path, self.source.shape[1])
             latent = normalise(self.source.unsqueeze(0))
             videos.append(CleanVideo("source", BASE_KERNEL, latent, cameras=cameras))
+        # Step 2: the memories, each at the kernel of its rank.
         if plan is not None:
             for ranked, kernel in zip(plan.retrieval.ranked, plan.kernels, strict=True):
                 entry = ranked.entry
                 role: Role = "previous" if ranked.is_previous else "memory"
+                # An editor sees every memory beside the source that it was edited from.
                 source = None
                 if not self.base.has_source_tokens:
                     source = normalise(_source_of(entry).unsqueeze(0))
                 cameras = self._cameras(entry.camera, entry.latent.shape[1])
                 latent = normalise(entry.latent.unsqueeze(0))
                 videos.append(CleanVideo(role, kernel, latent, source, cameras))
+        # Step 3: temporal indices, cameras and merging.
         return assemble_inputs(
             self.base,
             num_target,
@@ -106,7 +112,7 @@ class Turn:
         )
 
     def describe(self) -> str:
-        """What the model will see, which mode runs, and what had to be assumed."""
+        """The memories that the model sees, its mode, and what is assumed, in words."""
         pairs = zip(self.memories, self.kernels, strict=True)
         seen = ", ".join(f"turn {entry.turn} at 1x{kernel}x{kernel}" for entry, kernel in pairs)
         lines = [f"{self.base.model_name}, {self.base.mode} mode", f"memories: {seen or 'none'}"]
@@ -119,6 +125,7 @@ class Turn:
         assert self.source is not None, "a turn without a source has no frames to choose from"
         chosen = range(self.source.shape[1])[frames]
         ratio = self.base.ratios.temporal
+        # Pixel frames of these latent frames: ratio * (n - 1) + 1, as the VAE counts.
         pixels = tuple(range(chosen.start * ratio, (chosen.stop - 1) * ratio + 1))
         paths = (self.source_path, self.target_path)
         source_path, target_path = (path and path.frames(pixels) for path in paths)
@@ -153,7 +160,7 @@ def checked_turn(
     source_path: CameraTrajectory | None = None,
     target_path: CameraTrajectory | None = None,
 ) -> Turn:
-    """The turn of these inputs, which a user connected. An unknown source camera is static.
+    """The turn of inputs that a user connected. An unknown source camera is static.
 
     Raises: ValueError for cameras that the base cannot take, for path lengths that do not fit, for
     memories of another model or size, and for a base that edits a source and has none.
@@ -170,6 +177,7 @@ def checked_turn(
         if source_path is not None:
             require_length(source_path, num_frames, "source")
     if source_path is None and target_path is not None:
+        # The source is filmed with the lens of the target: no other lens is known.
         lens = target_path.intrinsics[0]
         static = static_trajectory(target_path.num_frames, lens, is_assumed=True)
         turn = replace(turn, source_path=static)

@@ -1,4 +1,7 @@
-"""The rendered long clips that users try the second task on; training never draws them."""
+"""Rendered long clips for users who try the second task.
+
+Training never draws them.
+"""
 
 from collections.abc import Callable
 
@@ -8,21 +11,22 @@ from .edits import Edit, EditKind, draw_edit
 from .rendering import render_world
 from .worlds import World, WorldConfig, make_world
 
-# Seeds that neither training nor evaluation draws from; torch reads the lowest 32 bits of a seed
-# alone.
+# Neither training nor evaluation draws from these seeds. torch reads only the lowest 32 bits of a
+# seed.
 DEMO_SEED_OFFSET = 0xD800_0000
 FRAME_RATE = 8.0
-SIZE = 96  # pixels a side, as text_edit was trained
+# Pixels per side, as in the training of text_edit.
+SIZE = 96
 _FRAMES_AT_ONCE = 16
+# Number of shots: the world that each shot shows. The third shot returns to the first world.
 WORLD_OF_SHOT = {1: (0,), 2: (0, 1), 3: (0, 1, 0)}
 
 
 def demo_scenes(seed: int, shots: int, kind: EditKind) -> tuple[tuple[World, Edit], ...]:
-    """The scene of every shot and its answer to the first one's instruction; a scene that returns
-    keeps its answer.
+    """The scene and the true edit of every shot.
 
-    The same seed gives the same scenes whatever the instruction, and however many shots show them.
-    An object of the same name is in all of them.
+    A scene that returns keeps its edit. The same seed gives the same scenes for every instruction
+    and every number of shots. Every scene has an object of the same name, the one that is edited.
     """
     generator = torch.Generator().manual_seed(DEMO_SEED_OFFSET + seed)
     first = make_world(WorldConfig(), generator)
@@ -32,7 +36,7 @@ def demo_scenes(seed: int, shots: int, kind: EditKind) -> tuple[tuple[World, Edi
 
 
 def shot_spans(shots: int, num_frames: int) -> tuple[range, ...]:
-    """Frames of every shot; shots are equally long.
+    """Frames of every shot; all shots are equally long.
 
     Raises: ValueError when there are fewer frames than shots.
     """
@@ -51,7 +55,9 @@ def render_shots(
     size: int,
     after_each: Callable[[int], None] = lambda _count: None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The clip and its true edit (F, H, W, 3) in [0, 1]. Time runs on in a scene that is not seen.
+    """The clip and its true edit, each (F, H, W, 3) in [0, 1].
+
+    Time also passes in a scene that is not shown.
 
     after_each: called with the number of frames that were just rendered, a few at a time.
     """

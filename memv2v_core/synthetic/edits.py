@@ -19,18 +19,17 @@ AMBIGUOUS = {
         "swap the {} for another thing",
     ),
 }
-TRAINED_KINDS: tuple[EditKind, ...] = (
-    "recolour",
-    "hat",
-)  # of the shipped editor; reshape takes a longer training
+# The kinds that the shipped editor learnt; "reshape" needs a longer training.
+TRAINED_KINDS: tuple[EditKind, ...] = ("recolour", "hat")
 NAMED = ("make the {} {}", "paint the {} {}", "colour the {} {}")
 NAMED_HATS = ("put a {1} {2} on the {0}", "give the {0} a {1} {2}")
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One answer to an instruction. shape: of the hat or of the new object; "" for a new colour.
+    """One answer to an instruction.
 
+    shape: the hat or the new object; "" for a new colour.
     is_ambiguous: whether the instruction leaves open what the answer looks like.
     """
 
@@ -50,31 +49,40 @@ def draw_edit(
     named_share: float = 0.0,
     kinds: tuple[EditKind, ...] = TRAINED_KINDS,
 ) -> Edit:
-    """A random edit of a world, of one of `kinds` if no `kind` is asked for; a share `named_share`
-    of new colours and hats is named in the instruction, which then has one right answer."""
+    """A random edit of a world.
+
+    kind, object_idx: fixed where given; else one of `kinds`, and any object.
+    named_share: share of new colours and hats that the instruction names. Such an instruction has
+    one right answer.
+    """
 
     def choose(options: tuple) -> int:
         return int(torch.randint(len(options), (), generator=generator))
 
+    # Step 1: kind and object. Both are always drawn, so that fixing one changes no later draw.
     drawn_kind, drawn_idx = kinds[choose(kinds)], choose(world.objects)
     kind, object_idx = kind or drawn_kind, drawn_idx if object_idx is None else object_idx
     item = world.objects[object_idx]
+    # Step 2: a colour. A new colour must be clearly another one.
     colour = random_colour(generator)
     while (
         kind == "recolour"
         and sum(abs(a - b) for a, b in zip(colour, item.colour, strict=True)) < 0.6
     ):
         colour = random_colour(generator)
+    # Step 3: some new colours are named in the instruction.
     if kind == "recolour" and torch.rand((), generator=generator).item() < named_share:
         others = tuple(name for name in COLOURS if name != item.colour_name)
         name = others[choose(others)]
         text = NAMED[choose(NAMED)].format(item.name, name)
         return Edit(text, object_idx, kind, COLOURS[name], is_ambiguous=False)
+    # Step 4: an open instruction, and a shape that answers it.
     others = tuple(other for other in KINDS if other != item.kind)
     shapes = {"recolour": ("",), "hat": HATS, "reshape": others}[kind]
     text = AMBIGUOUS[kind][choose(AMBIGUOUS[kind])].format(item.name)
     shape = shapes[choose(shapes)]
-    # Nothing is drawn where none is named: the clips of evaluation and demos stay as they are.
+    # Step 5: some hats are named too. Nothing is drawn where no hat may be named, so the clips of
+    # evaluation and demos stay the same.
     if (
         kind == "hat"
         and named_share > 0

@@ -28,6 +28,7 @@ def shape_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     if kind == "ring":
         return (torch.hypot(u, v) - 0.72).abs() - 0.26
     if kind == "cross":
+        # A cross is the union of two bars: the smaller distance counts.
         bars = (
             torch.maximum(u.abs() - 0.95, v.abs() - 0.34),
             torch.maximum(u.abs() - 0.34, v.abs() - 0.95),
@@ -38,8 +39,9 @@ def shape_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def hat_distance(kind: str, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Distance to the outline of a hat that sits at v = 0; v falls upwards. No two share half their
-    area.
+    """Distance to the outline of a hat that sits at v = 0; v falls upwards.
+
+    No two hats share half their area.
     """
     if kind == "top hat":
         crown, brim = _bar(u, v, 0.72, -1.35, 0.1), _bar(u, v, 0.95, -0.12, 0.1)
@@ -59,7 +61,10 @@ def _bar(
 
 
 def random_colour(generator: torch.Generator) -> tuple[float, float, float]:
-    """A clear colour: any hue, high saturation and value, sometimes nearly white or black."""
+    """A clear colour: any hue, high saturation and value.
+
+    Sometimes it is nearly white or black.
+    """
     hue, saturation, value, plain = torch.rand(4, generator=generator).tolist()
     saturation, value = 0.65 + 0.35 * saturation, 0.55 + 0.4 * value
     if plain < 0.12:
@@ -69,5 +74,6 @@ def random_colour(generator: torch.Generator) -> tuple[float, float, float]:
 
 
 def _hue_part(hue: float, n: int) -> float:
+    # The usual formula from hue, saturation and value to red, green and blue.
     k = (n + 6 * hue) % 6
     return max(0.0, min(k, 4 - k, 1.0))

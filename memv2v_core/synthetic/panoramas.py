@@ -1,9 +1,9 @@
 """Procedural scenes around one camera centre, with exact cameras.
 
-A scene is a colour for every direction: a sky-to-ground gradient, soft large-scale texture, and
-solid shapes (discs, boxes, rings, crosses, triangles) at random directions. All cameras share one
-centre, so the warp between two videos of a scene is an exact homography and VideoFOV is exact.
-Scenes do not move: what agrees at equal frame indices is the place, not the motion.
+A scene is a colour for every direction: a gradient from sky to ground, a soft large texture, and
+solid shapes (discs, boxes, rings, crosses, triangles) in random directions. All cameras share one
+centre, so the warp between two videos of a scene is an exact homography, and VideoFOV is exact.
+Scenes do not move: at equal frame indices two videos agree on the place, not on a motion.
 """
 
 import math
@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from ..cameras.projection import SHARED_CENTRE_TOLERANCE, pixel_rays
 from ..cameras.trajectory import CameraTrajectory, lens_intrinsics
 
-# Of scenes for users: neither training nor evaluation draws from these seeds. Torch reads the
-# lowest 32 bits of a seed alone.
+# Scenes for users: neither training nor evaluation draws from these seeds. torch reads only the
+# lowest 32 bits of a seed.
 DEMO_SEED_OFFSET = 0xD000_0000
 
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """Ranges that scenes and their camera paths are drawn from; angles in degrees.
+    """Ranges that scenes and their camera paths are drawn from. Angles are in degrees.
 
     The panorama covers +-`half_width_deg` of longitude and +-`half_height_deg` of latitude around
     +Z.
@@ -47,8 +47,9 @@ class SceneConfig:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A panorama (3, Hp, Wp) in [0, 1], latitude-longitude, and the half angles it covers
-    (radians).
+    """A panorama (3, Hp, Wp) in [0, 1] on a latitude-longitude grid.
+
+    half_width_rad, half_height_rad: the half angles that it covers, in radians.
     """
 
     panorama: torch.Tensor
@@ -65,24 +66,26 @@ def make_scene(config: SceneConfig, generator: torch.Generator) -> Scene:
     directions = _panorama_directions(config, half_width, half_height)
     colour = _background(directions, generator)
     for _ in range(config.num_shapes):
+        # Later shapes cover earlier ones.
         alpha, tint = _random_shape(config, directions, generator)
         colour = torch.lerp(colour, tint.view(3, 1, 1).expand_as(colour), alpha.unsqueeze(0))
     return Scene(colour.clamp(0, 1), half_width, half_height)
 
 
 def demo_scene(number: int, config: SceneConfig) -> Scene:
-    """A scene that the built-in model never saw."""
+    """A scene that the built-in model never saw in training."""
     return make_scene(config, torch.Generator().manual_seed(DEMO_SEED_OFFSET + number))
 
 
 def require_inside(path: CameraTrajectory, config: SceneConfig) -> None:
-    """Raise ValueError when a path leaves the scene's centre, or looks past the scene's edge."""
+    """Raise ValueError when a path leaves the scene's centre or looks past the scene's edge."""
     moved = float(path.c2w[:, :3, 3].norm(dim=1).max())
     if moved > SHARED_CENTRE_TOLERANCE:
         raise ValueError(
             f"camera got {moved:.3g} pose units away from the scene's centre, wanted 0; demo "
             "scenes are painted on a sphere and have no depth: choose pan, tilt, roll or sweep"
         )
+    # The 8 x 8 rays of a frame reach close enough to its corners.
     rays = pixel_rays(path.c2w, path.intrinsics, 8, 8)
     longitude = float(torch.rad2deg(torch.atan2(rays[..., 0], rays[..., 2]).abs().max()))
     latitude = float(torch.rad2deg(torch.asin(rays[..., 1].clamp(-1, 1)).abs().max()))
@@ -97,8 +100,7 @@ def require_inside(path: CameraTrajectory, config: SceneConfig) -> None:
 def render_panorama(
     scene: Scene, trajectory: CameraTrajectory, height: int, width: int
 ) -> torch.Tensor:
-    """The video (F, 3, H, W) in [0, 1] that a camera at the scene's centre sees along
-    `trajectory`."""
+    """The video (F, 3, H, W) in [0, 1] that a camera at the scene's centre sees."""
     rays = pixel_rays(trajectory.c2w, trajectory.intrinsics, height, width).to(
         scene.panorama
     )  # (F, H, W, 3)
@@ -120,7 +122,7 @@ class FilmedView:
 
 
 def film_scene(scene: Scene, path: CameraTrajectory, size: int) -> FilmedView:
-    """A square video of a scene along a path, `size` pixels a side."""
+    """A square video of a scene along a path, `size` pixels per side."""
     return FilmedView(render_panorama(scene, path, size, size), path)
 
 
@@ -212,6 +214,8 @@ def _random_shape(
     config: SceneConfig, directions: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Coverage (Hp, Wp) in [0, 1] and colour (3,) of one shape."""
+    # Step 1: direction and size. asin spreads the shapes evenly over the sphere, and the power
+    # makes small shapes more frequent.
     uniform = torch.rand(8, generator=generator).tolist()
     longitude = (2 * uniform[0] - 1) * math.radians(config.half_width_deg) * 0.9
     latitude = math.asin(
@@ -227,17 +231,21 @@ def _random_shape(
             math.cos(latitude) * math.cos(longitude),
         ]
     )
+    # Step 2: coordinates (Hp, Wp) on the plane that touches the sphere at the shape.
     across = F.normalize(torch.tensor([math.cos(longitude), 0.0, -math.sin(longitude)]), dim=0)
     down = torch.linalg.cross(centre, across)
     along = torch.einsum("c,chw->hw", centre, directions)
     depth = along.clamp(min=0.1)
     x = torch.einsum("c,chw->hw", across, directions) / depth
     y = torch.einsum("c,chw->hw", down, directions) / depth
+    # Step 3: turned, then the distance to its outline; 0.6 degrees make the edge smooth.
     turn = 2 * math.pi * uniform[3]
     x, y = math.cos(turn) * x - math.sin(turn) * y, math.sin(turn) * x + math.cos(turn) * y
     distance = _signed_distance(int(uniform[4] * 5), x, y, size, 0.5 + 0.5 * uniform[5])
     edge = math.radians(0.6)
+    # The plane also meets the rays behind the camera: there nothing is drawn.
     alpha = (0.5 - distance / edge).clamp(0, 1) * (along > 0.15)
+    # Step 4: a colour of full range, so that shapes stand out from the background.
     colour = torch.rand(3, generator=generator)
     colour = (colour - colour.min()) / (colour.max() - colour.min() + 1e-6)
     return alpha, 0.05 + 0.9 * colour * (0.5 + 0.5 * uniform[6])

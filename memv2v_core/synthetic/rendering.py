@@ -1,6 +1,6 @@
 """Clips of a world, before an edit and after it.
 
-F frames, H W rows and columns. Lengths are in frame widths, x to the right, y down.
+F frames, H rows, W columns. Lengths are in frame widths, x to the right, y down.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,16 @@ from .edits import Edit
 from .outlines import hat_distance, shape_distance
 from .worlds import World, WorldObject
 
-_FRAME_HEIGHT = 0.55  # of a frame, in heights of the canvas
+# Height of a frame, in heights of the canvas.
+_FRAME_HEIGHT = 0.55
 
 
 def render_world(
     world: World, frames: Sequence[int], size: int, edit: Edit | None = None
 ) -> torch.Tensor:
-    """The video (F, 3, size, size) in 0..1 at these frames: the source or, with an edit, its true
-    result.
+    """The video (F, 3, size, size) in 0..1 at these frames.
+
+    Without an edit it is the source, with an edit its true result.
     """
     x, y = _places(size)
     video = _background(world, frames, x, y)
@@ -31,12 +33,13 @@ def render_world(
 
 
 def visible_part(world: World, frames: Sequence[int], size: int, object_idx: int) -> torch.Tensor:
-    """Which pixels (F, size, size) show this object, and no other before it."""
+    """Pixels (F, size, size) that show this object and no other object before it."""
     x, y = _places(size)
     shown = torch.zeros(len(frames), size, size, dtype=torch.bool)
     for i, item in enumerate(world.objects):
         inside = _outline(item, item.kind, frames, *_around(item, frames, x, y)) < 0
-        shown = inside if i == object_idx else shown & ~inside  # later ones stand in front
+        # Later objects stand in front.
+        shown = inside if i == object_idx else shown & ~inside
     return shown
 
 
@@ -67,13 +70,15 @@ def _draw(
     edit: Edit | None,
 ) -> torch.Tensor:
     u, v = _around(item, frames, x, y)
-    softness = 1.5 / (x.shape[-1] * item.radius)  # about a pixel and a half
+    # The edge is about a pixel and a half wide.
+    softness = 1.5 / (x.shape[-1] * item.radius)
     kind, colour = item.kind, item.colour
     if edit is not None and edit.kind == "reshape":
         kind, colour = edit.shape, edit.colour
     elif edit is not None and edit.kind == "recolour":
         colour = edit.colour
-    light = (0.88 - 0.14 * (u + v)).clamp_(0.6, 1.12)  # from the upper left
+    # Light falls from the upper left.
+    light = (0.88 - 0.14 * (u + v)).clamp_(0.6, 1.12)
     video = _paint(video, _outline(item, kind, frames, u, v), softness, colour, light)
     if edit is not None and edit.kind == "hat":
         video = _paint(video, hat_distance(edit.shape, u, v + 0.85), softness, edit.colour, light)
@@ -93,8 +98,9 @@ def _around(
 def _outline(
     item: WorldObject, kind: str, frames: Sequence[int], u: torch.Tensor, v: torch.Tensor
 ) -> torch.Tensor:
-    """Distance to the outline of the object as it is turned in these frames, with the shape of a
-    `kind`.
+    """Distance to the outline of the object, turned as in these frames.
+
+    kind: the shape; an edit may change it.
     """
     angle = torch.tensor([item.turn(frame) for frame in frames])[:, None, None]
     cos, sin = angle.cos(), angle.sin()

@@ -1,8 +1,7 @@
-"""Procedural clips with instructions: named objects that move before a panning background, and
-their true edits.
+"""Procedural clips with instructions: named objects that move before a panning background.
 
-An instruction such as "put a hat on the red box" has many right answers: which hat, only the
-earlier segments tell. A world is one shot; it has no end, any frame can be asked for. Lengths are
+An instruction such as "put a hat on the red box" has many right answers: which hat is right, only
+the earlier segments say. A world is one shot. It has no end: any frame can be rendered. Lengths are
 in frame widths, x to the right, y down.
 """
 
@@ -45,9 +44,10 @@ class Wave:
 
 @dataclass(frozen=True)
 class WorldObject:
-    """A named object: `kind`, the name of its colour and the colour itself in 0..1, radius, and
-    where its centre is.
+    """A named object and its motion.
 
+    kind: its shape. colour_name, colour: the colour's name, and its value in 0..1.
+    x, y: the path of its centre. turn: its angle in radians.
     away: (first, last) frames that it spends outside the frame; it leaves and returns in the few
     frames around them.
     """
@@ -63,7 +63,7 @@ class WorldObject:
 
     @property
     def name(self) -> str:
-        """What an instruction calls it, such as "red box"."""
+        """Its name in an instruction, such as "red box"."""
         return f"{self.colour_name} {self.kind}"
 
     def centre(self, frame: int) -> tuple[float, float]:
@@ -71,6 +71,7 @@ class WorldObject:
         x, y = self.x(frame), self.y(frame)
         if self.away is not None:
             first, last = self.away
+            # A share that rises over 3 frames, and moves the object out on the nearer side.
             outside = min(1.0, max(0.0, min(frame - first + 3, last + 3 - frame) / 3))
             x += outside * math.copysign(1.6, self.x.offset - 0.5)
         return x, y
@@ -82,8 +83,10 @@ class WorldObject:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """One shot: a background canvas (3, h, w), its pan in canvas heights, and objects from back to
-    front.
+    """One shot.
+
+    canvas: the background (3, h, w). pan_x, pan_y: its pan, in canvas heights. objects: from back
+    to front.
     """
 
     canvas: torch.Tensor
@@ -99,17 +102,20 @@ def make_world(
     away: tuple[int, int] | None = None,
     canvas: torch.Tensor | None = None,
 ) -> World:
-    """A random world; the same generator state gives the same world. No two objects share a kind or
-    a colour's name.
+    """A random world; the same generator state gives the same world.
 
-    like: whose name the first object has, random if None. away: frames that the first object spends
-    outside. canvas: a new one if None.
+    No two objects share a kind or a colour name.
+
+    like: the first object gets its name; None draws one.
+    away: frames that the first object spends outside.
+    canvas: the background; None draws a new one.
     """
     count = config.min_objects + int(
         torch.randint(config.max_objects - config.min_objects + 1, (), generator=generator)
     )
     kinds = _shuffled(KINDS, None if like is None else like.kind, generator)
     colours = _shuffled(tuple(COLOURS), None if like is None else like.colour_name, generator)
+    # Each object moves in its own vertical lane, so that objects overlap little.
     lanes = torch.randperm(count, generator=generator).tolist()
     objects = tuple(
         _object(
@@ -187,8 +193,9 @@ def make_canvas(config: WorldConfig, generator: torch.Generator) -> torch.Tensor
 
 
 def _texture(height: int, width: int, generator: torch.Generator) -> torch.Tensor:
-    """Noise (3, height, width) of variance 1 whose amplitude falls with frequency, as in
-    photographs.
+    """Noise (3, height, width) of variance 1 whose amplitude falls with frequency.
+
+    Photographs have such spectra.
     """
     noise = torch.fft.rfft2(torch.randn(3, height, width, generator=generator))
     frequency = torch.hypot(

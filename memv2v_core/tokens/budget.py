@@ -20,6 +20,8 @@ class BudgetConfig:
 
     The segment before the target gets `previous_kernel` and counts for no rank. Our choice: the
     paper is silent.
+
+    Raises: ValueError for a kernel that has no tokenizer.
     """
 
     num_top: int = NUM_TOP_RANKS
@@ -38,13 +40,13 @@ class BudgetConfig:
 
 @dataclass(frozen=True, eq=False)
 class TokenPlan:
-    """Retrieved memories with the kernel of each, and how their tokens are treated inside the DiT.
+    """Retrieved memories, the kernel of each, and how the DiT treats their tokens.
 
-    kernels: one a ranked entry.
+    kernels: one per ranked entry.
     merging: None leaves every frame whole. Read it through `merging_for`.
     memory_range: see `positions`.
     camera_conditioning: Eq. 17 or Eq. 16, see `MemoryInputs`, or as the base was trained.
-    is_automatic: frames are merged only by weights that were trained to, see `merging_for`.
+    is_automatic: only weights that were trained to merge do so, see `merging_for`.
     """
 
     retrieval: Retrieval
@@ -58,15 +60,18 @@ class TokenPlan:
         """How a base of this mode treats unresponsive frames.
 
         Our choice: without memories nothing is merged, so that k = 0 is the base itself. An
-        automatic plan keeps every frame in training-free mode, where merging would average frames
-        by weights that never learnt to.
+        automatic plan keeps every frame in training-free mode: merging would average frames, and
+        such weights never learnt to read averages.
         """
         if not self.kernels or (self.is_automatic and mode == "training-free"):
             return None
         return self.merging
 
     def describe(self, mode: TurnMode | None = None) -> str:
-        """Kernels and merging in words. mode: of the base, where it is known."""
+        """Kernels and merging in words.
+
+        mode: the mode of the base, where it is known.
+        """
         if not self.kernels:
             return "no memory; nothing merged"
         names = ", ".join(f"1x{kernel}x{kernel}" for kernel in self.kernels)
@@ -76,6 +81,7 @@ class TokenPlan:
             return f"{text}; nothing merged"
         pool = "source and memory frames" if merging.pool == "conditioning" else "memory frames"
         text += f"; {merging.unresponsive} {merging.share:.0%} of the {pool}, twice"
+        # Without a mode, an automatic plan is not decided yet.
         is_open = self.is_automatic and mode is None
         return f"{text}, if the model's memory is trained" if is_open else text
 
@@ -89,13 +95,13 @@ def plan_tokens(
     memory_range: MemoryRange = "own",
     camera_conditioning: CameraChoice = "as_trained",
 ) -> TokenPlan:
-    """The plan for retrieved memories: kernels by rank, and of the frames a share merged.
+    """The plan for retrieved memories: kernels by rank, and the share of frames to merge.
 
-    unresponsive: "automatic" merges where memory is trained, see `TokenPlan.merging_for`. share: 0
-    for the share that suits the number of videos (`share_for`). Without memories nothing is merged:
-    an empty retrieval is the base itself.
+    unresponsive: "automatic" merges where memory is trained, see `TokenPlan.merging_for`.
+    share: 0 takes the share that suits the number of videos (`share_for`).
+    Without memories nothing is merged: an empty retrieval is the base itself.
 
-    Raises: ValueError for a share that merging was not trained with.
+    Raises: ValueError for a share outside the range of the training.
     """
     kernels = retrieval_kernels(retrieval, config or BudgetConfig())
     if unresponsive != "keep" and share != 0 and not MIN_SHARE <= share <= MAX_SHARE:
@@ -106,6 +112,7 @@ def plan_tokens(
     is_automatic = unresponsive == "automatic"
     merging = None
     if kernels and unresponsive != "keep":
+        # The source counts as a conditioning video too, hence + 1.
         treatment = "merge" if unresponsive == "automatic" else unresponsive
         merging = MergeConfig(share or share_for(len(kernels) + 1), pool, treatment)
     return TokenPlan(retrieval, kernels, merging, memory_range, camera_conditioning, is_automatic)
@@ -123,7 +130,10 @@ def kernels_by_rank(num_entries: int, config: BudgetConfig) -> tuple[int, ...]:
 
 
 def retrieval_kernels(retrieval: Retrieval, config: BudgetConfig) -> tuple[int, ...]:
-    """Kernel of every ranked entry: by rank, the previous segment of a long video aside."""
+    """Kernel of every ranked entry, by rank.
+
+    The previous segment of a long video gets its own kernel and takes no rank.
+    """
     by_rank = iter(
         kernels_by_rank(sum(not ranked.is_previous for ranked in retrieval.ranked), config)
     )

@@ -1,4 +1,4 @@
-"""What one forward pass will cost: tokens, FLOPs and memory, before anything runs.
+"""The cost of one forward pass: tokens, FLOPs and memory, before anything runs.
 
 Source: Fig. 9, arXiv:2601.16296v2.
 """
@@ -24,8 +24,8 @@ from .tokenizers import BASE_KERNEL
 class DitShape:
     """The sizes of a Wan DiT that decide its cost.
 
-    has_adapter: whether camera encoders and projectors run in its blocks. has_mergers: whether
-    merging is learned.
+    has_adapter: whether camera encoders and projectors run in its blocks.
+    has_mergers: whether merging is learned.
     """
 
     dim: int
@@ -39,8 +39,12 @@ class DitShape:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one forward pass, one row: tokens entering the first block and leaving the last,
-    multiplies and adds counted separately, and bytes of activations at the fullest moment."""
+    """The cost of one forward pass for one row of a batch.
+
+    tokens_in, tokens_out: tokens that enter the first block and leave the last.
+    flops: multiplies and adds, counted separately.
+    activation_bytes: bytes of activations at the fullest moment.
+    """
 
     tokens_in: int
     tokens_out: int
@@ -56,8 +60,9 @@ def plan_layout(
     memory_frames: tuple[int, ...],
     kernels: tuple[int, ...],
 ) -> SequenceLayout:
-    """The layout of one forward for a target of `num_frames` x `height` x `width` latents, memories
-    by kernel.
+    """The layout of one forward for a target of `num_frames` x `height` x `width` latents.
+
+    Memories are grouped by kernel.
     """
     rows, columns = token_grid(height, width, BASE_KERNEL)
     shapes: list[tuple[Role, int, int, int, int]] = [
@@ -74,8 +79,9 @@ def plan_layout(
 def forward_cost(
     layout: SequenceLayout, shape: DitShape, merging: MergeConfig | None, bytes_per_value: int = 2
 ) -> Cost:
-    """Cost of one forward: attentions, feed-forward, projector and camera encoder; no embeddings,
-    no head.
+    """Cost of one forward.
+
+    It counts attentions, feed-forward, projector and camera encoder, but no embeddings and no head.
     """
     flops, tokens_in = 0, layout.num_tokens
     merge_at = merge_blocks(shape.num_blocks) if will_merge(layout, merging) else ()
@@ -84,6 +90,7 @@ def forward_cost(
         if i in merge_at:
             assert merging is not None, "without it no block merges"
             flops += _scoring_flops(layout, shape.dim, merging)
+            # The convolution runs on the frames that this block merges, not on those merged before.
             whole, layout = layout, merged_layout(layout, merging)
             if shape.has_mergers:
                 flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
@@ -99,10 +106,12 @@ def plan_costs(
     has_source: bool,
     bytes_per_value: int = 2,
 ) -> tuple[Cost, Cost]:
-    """Cost of one step with the plan, and without memory and merging, for one video of a batch.
+    """Cost of one step with the plan, and of one step without memory and merging.
 
-    size: (T, H, W) of the target. mode: of the base. has_source: whether the source's tokens are in
-    the sequence.
+    Both are for one video of a batch.
+
+    size: (T, H, W) of the target. mode: the mode of the base.
+    has_source: whether the source's tokens are in the sequence.
     """
     frames = tuple(entry.latent.shape[1] for entry in plan.retrieval.entries)
     layout = plan_layout(*size, has_source, frames, plan.kernels)
@@ -115,14 +124,14 @@ def plan_costs(
 
 
 def _peak_bytes(num_tokens: int, shape: DitShape, bytes_per_value: int) -> int:
-    """Bytes of activations that live at the fullest moment, with an attention that keeps no scores.
+    """Bytes of activations at the fullest moment, with an attention that keeps no scores.
 
-    It comes in the first blocks, before anything is merged, and is one of two:
-    - in a feed-forward, whose inside lives twice, before and after its activation;
-    - while RoPE turns the keys, whose query is kept and whose values are copied to fp32 a few
-      times. Beside either there are five values a token and channel (the tokens as they were made,
-      the block's input and state, attention's result, what the layer reads) and RoPE's rotations: a
-      2x2 matrix of fp32 for each pair of channels.
+    This moment comes in the first blocks, before anything is merged. It is one of two:
+    - in a feed-forward: its hidden values exist twice, before and after its activation;
+    - while RoPE turns the keys: the query is kept, and the values are copied to fp32 a few times.
+    Beside either there are five values per token and channel (the first tokens, the block's input
+    and state, attention's result, the layer's input) and RoPE's rotations: a 2x2 matrix of fp32 for
+    each pair of channels.
     """
     beside = 5 * shape.dim * bytes_per_value + 4 * 2 * shape.head_dim
     feed_forward = 2 * shape.ffn_dim * bytes_per_value
@@ -133,18 +142,25 @@ def _peak_bytes(num_tokens: int, shape: DitShape, bytes_per_value: int) -> int:
 
 def _block_flops(num_tokens: int, num_poses: int, shape: DitShape) -> int:
     dim, text = shape.dim, shape.num_text_tokens
+    # A matrix product of (a, b) and (b, c) takes 2 a b c: a multiply and an add.
+    # Self-attention: query, key, value and output, then scores and their weighted sum.
     self_attention = 4 * 2 * num_tokens * dim**2 + 2 * 2 * num_tokens**2 * dim
+    # The projector works on every token, the camera encoder on 12 numbers per frame.
     cameras = 2 * num_tokens * dim**2 + 2 * num_poses * 12 * dim if shape.has_adapter else 0
+    # Cross-attention: query and output of the tokens, key and value of the text, then both
+    # products.
     cross_attention = 2 * 2 * (num_tokens + text) * dim**2 + 2 * 2 * num_tokens * text * dim
     return self_attention + cameras + cross_attention + 2 * 2 * num_tokens * dim * shape.ffn_dim
 
 
 def _scoring_flops(layout: SequenceLayout, dim: int, merging: MergeConfig) -> int:
+    # Queries of the target and keys of the rest, then one score per query and frame.
     frames = sum(group.num_frames for group in pool_groups(layout, merging))
     return 2 * layout.num_tokens * dim**2 + 2 * layout.num_target_tokens * frames * dim
 
 
 def _merging_flops(num_merged: int, dim: int) -> int:
+    # Each merged token is a convolution over REDUCTION_SIDE x REDUCTION_SIDE tokens.
     return 2 * num_merged * REDUCTION_SIDE**2 * dim**2
 
 

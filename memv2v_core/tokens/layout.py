@@ -1,5 +1,6 @@
-"""Which tokens of the sequence belong to which video and frame. Slices are recorded, order is never
-assumed.
+"""Which tokens of the sequence belong to which video and frame.
+
+Slices are recorded, so no code assumes an order.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from ..vocabulary import Role
 class FrameGroup:
     """Consecutive tokens of frames that share a role, a kernel and a token grid.
 
-    start: offset of the first token. num_frames x rows x columns tokens follow, frame by frame, row
-    by row.
-    is_merged: True once the frames of this group went through the merging convolution.
+    start: offset of the first token in the sequence. num_frames x rows x columns tokens follow,
+    frame by frame, row by row.
+    is_merged: True after the merging convolution has run on the frames of this group.
     """
 
     role: Role
@@ -57,14 +58,16 @@ class SequenceLayout:
 
 
 def build_layout(shapes: list[tuple[Role, int, int, int, int]]) -> SequenceLayout:
-    """Layout of videos given as (role, kernel, num_frames, rows, columns), in sequence order,
-    target first.
+    """Layout of videos given as (role, kernel, num_frames, rows, columns).
+
+    They come in sequence order, target first.
     """
     groups, start = [], 0
     for role, kernel, num_frames, rows, columns in shapes:
         group = FrameGroup(role, kernel, start, num_frames, rows, columns)
         groups.append(group)
         start += group.num_tokens
-    assert len(groups) > 0  # torch.compile cannot trace the assertion of a list itself
+    # Written with len(): torch.compile cannot trace an assertion of the list itself.
+    assert len(groups) > 0
     assert groups[0].role == "target"
     return SequenceLayout(tuple(groups))

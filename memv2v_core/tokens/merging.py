@@ -1,7 +1,8 @@
 """Responsiveness of conditioning frames, and adaptive merging of the least responsive ones.
 
-Decide once (`plan_merge`), then apply to whatever a token carries (`MergePlan`): hidden states
-through the learned convolution, positions and rays through averages, frame numbers by gathering.
+`plan_merge` decides once. `MergePlan` then applies the decision to everything a token carries:
+hidden states go through the learned convolution, positions and rays through averages, and frame
+numbers are picked.
 
 Source: Sec. 3.4 and Eq. 4-6, arXiv:2601.16296v2.
 """
@@ -17,8 +18,11 @@ from ..shapes import token_grid
 from ..vocabulary import Pool, Unresponsive
 from .layout import FrameGroup, SequenceLayout
 
-REDUCTION_SIDE = 2  # 2 x 2 tokens become one: r = 4 of Eq. 6. Our choice.
+# 2 x 2 tokens become one: r = 4 of Eq. 6. Our choice.
+REDUCTION_SIDE = 2
+# The range of the training, Sec. 4.1.
 MIN_SHARE, MAX_SHARE = 0.3, 0.7
+# Queries scored at once, so that the scores of a long target fit into memory.
 _QUERY_CHUNK = 4096
 
 
@@ -26,9 +30,9 @@ _QUERY_CHUNK = 4096
 class MergeConfig:
     """How unresponsive frames are treated.
 
-    share: part of the pool's frames merged at each merging block, in [0, 1].
+    share: part of the pool's frames that each merging block merges, in [0, 1].
     pool: frames that may be merged: source and memories, or memories alone.
-    unresponsive: "merge", or for the paper's Fig. 8 "discard" or "keep".
+    unresponsive: "merge"; "discard" or "keep" for the comparison of the paper's Fig. 8.
     rotated_keys: whether Eq. 5 compares queries and keys after RoPE.
     """
 
@@ -39,9 +43,9 @@ class MergeConfig:
 
 
 def share_for(num_conditioning_videos: int) -> float:
-    """Share of frames merged for that many conditioning videos (source included).
+    """Share of frames merged for this number of conditioning videos (source included).
 
-    One half up to four videos, growing linearly to 0.7 at eleven and more.
+    It is one half up to four videos and grows linearly to 0.7 at eleven and more.
     Our choice: the paper says "we scale r proportionally to the number of conditional videos"
     inside [0.3, 0.7].
     """
@@ -49,8 +53,9 @@ def share_for(num_conditioning_videos: int) -> float:
 
 
 def merge_blocks(num_blocks: int) -> tuple[int, int]:
-    """Blocks (from 0) before whose attention frames are merged: one third and two thirds; 10 and 20
-    of 30.
+    """The two blocks (from 0) before whose attention frames are merged.
+
+    They lie at one third and two thirds of the depth: 10 and 20 of 30.
     """
     return num_blocks // 3, 2 * num_blocks // 3
 
@@ -60,11 +65,12 @@ def frame_responsiveness(
 ) -> torch.Tensor:
     """R_t of every frame of `groups`, (B, frames) in group order.
 
-    query: (B, Lq, heads, d) of the target. key: (B, Lk, heads, d) of the tokens that start at
-    `first_token`. Per head, averaged over heads, for each row of the batch by itself.
+    query: (B, Lq, heads, d) of the target. key: (B, Lk, heads, d) of the tokens from `first_token`
+    on. Scores are made per head and averaged over heads. Each row of the batch is scored alone.
 
     Source: Eq. 4-5, arXiv:2601.16296v2. Our choice: D is the head's width.
     """
+    # Eq. 4: the mean key of each frame, in fp32.
     means = []
     for group in groups:
         tokens = key[:, group.start - first_token : group.start - first_token + group.num_tokens]
@@ -72,6 +78,7 @@ def frame_responsiveness(
             tokens.unflatten(1, (group.num_frames, group.tokens_per_frame)).float().mean(2)
         )
     mean_key = torch.cat(means, dim=1)  # (B, frames, heads, d)
+    # Eq. 5: the softmax runs over frames, the maximum over the queries of the target.
     best = None
     for chunk in query.split(_QUERY_CHUNK, dim=1):
         logits = torch.einsum("bqhd,bfhd->bhqf", chunk.float(), mean_key) / query.shape[-1] ** 0.5
@@ -83,8 +90,10 @@ def frame_responsiveness(
 
 @dataclass(frozen=True, eq=False)
 class GroupSplit:
-    """What happens to one group: frame numbers kept and merged, each (B, n), both in frame
-    order."""
+    """What happens to one group at a merging block.
+
+    kept, merged: frame numbers, each (B, n), both in frame order.
+    """
 
     group: FrameGroup
     kept: torch.Tensor
@@ -93,8 +102,11 @@ class GroupSplit:
 
 @dataclass(frozen=True, eq=False)
 class MergePlan:
-    """The decision for one merging block: untouched groups, split groups, and the layout that
-    results.
+    """The decision for one merging block.
+
+    pieces: untouched groups and split groups, in sequence order. layout: the layout after the
+    merge.
+    discards: the unresponsive frames are dropped, not merged.
     """
 
     pieces: tuple[FrameGroup | GroupSplit, ...]
@@ -104,8 +116,9 @@ class MergePlan:
     def apply(
         self, values: torch.Tensor, merge: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """`values` (B, L, D) in the new layout; `merge` maps grids (B, n, rows, columns, D) to
-        coarser grids.
+        """`values` (B, L, D) in the new layout.
+
+        merge: maps grids (B, n, rows, columns, D) to coarser grids.
         """
         parts = []
         for piece in self.pieces:
@@ -115,7 +128,7 @@ class MergePlan:
             group = piece.group
             frames = values[:, group.tokens].unflatten(
                 1, (group.num_frames, group.rows, group.columns)
-            )
+            )  # (B, frames, rows, columns, D)
             parts.append(_take_frames(frames, piece.kept).flatten(1, 3))
             if not self.discards:
                 parts.append(merge(_take_frames(frames, piece.merged)).flatten(1, 3))
@@ -138,12 +151,16 @@ def will_merge(layout: SequenceLayout, config: MergeConfig | None) -> bool:
 
 
 def merged_layout(layout: SequenceLayout, config: MergeConfig) -> SequenceLayout:
-    """The layout after one merging block; it depends on the counts alone, never on content."""
+    """The layout after one merging block.
+
+    It depends on the counts alone, never on the content of frames.
+    """
     pool = pool_groups(layout, config)
     counts = dict(zip(pool, merged_counts(pool, config.share), strict=True))
     groups: list[FrameGroup] = []
     start = 0
     for group in layout.groups:
+        # A pooled group becomes two: the kept frames, then the merged ones on a coarser grid.
         pieces = _divide(group, counts[group], config) if group in counts else (group,)
         for piece in pieces:
             groups.append(replace(piece, start=start))
@@ -154,10 +171,10 @@ def merged_layout(layout: SequenceLayout, config: MergeConfig) -> SequenceLayout
 def plan_merge(
     layout: SequenceLayout, config: MergeConfig, responsiveness: torch.Tensor
 ) -> MergePlan:
-    """Choose the least responsive frames of every pooled group, a fixed share of each.
+    """The choice of the least responsive frames, a fixed share of every pooled group.
 
-    responsiveness: (B, frames) in the order of `pool_groups`. Groups are one role and kernel size
-    each, so token counts never depend on content and every row of a batch may merge its own frames.
+    responsiveness: (B, frames) in the order of `pool_groups`. A group has one role and one kernel,
+    so token counts never depend on content, and every row of a batch may merge other frames.
     """
     pool = pool_groups(layout, config)
     counts = dict(zip(pool, merged_counts(pool, config.share), strict=True))
@@ -167,17 +184,20 @@ def plan_merge(
         if group not in counts:
             pieces.append(group)
             continue
+        # The columns of `responsiveness` follow the pooled groups.
         scores = responsiveness[:, first_frame : first_frame + group.num_frames]
         first_frame += group.num_frames
         order = scores.argsort(dim=1, stable=True)
+        # Sorted by number again: frames stay in temporal order inside each part.
         merged, kept = (part.sort(1).values for part in order.tensor_split((counts[group],), dim=1))
         pieces.append(GroupSplit(group, kept, merged))
     return MergePlan(tuple(pieces), merged_layout(layout, config), config.unresponsive == "discard")
 
 
 def merged_counts(pool: Sequence[FrameGroup], share: float) -> list[int]:
-    """Frames merged of each group, so that the pool as a whole loses its share: running totals,
-    rounded half up.
+    """Frames merged of each group, so that the whole pool loses its share.
+
+    Running totals are rounded half up: rounding each group alone would add up errors.
     """
     counts, frames, done = [], 0, 0
     for group in pool:
@@ -189,8 +209,9 @@ def merged_counts(pool: Sequence[FrameGroup], share: float) -> list[int]:
 
 
 def merge_average(grid: torch.Tensor) -> torch.Tensor:
-    """2 x 2 averages of (B, n, rows, columns, D); odd grids repeat their border. For positions and
-    rays.
+    """2 x 2 averages of (B, n, rows, columns, D), for positions and rays.
+
+    Odd grids repeat their border first.
     """
     batch, num_frames = grid.shape[:2]
     images = pad_grid(grid.flatten(0, 1).movedim(-1, 1))
@@ -198,8 +219,9 @@ def merge_average(grid: torch.Tensor) -> torch.Tensor:
 
 
 def pad_grid(images: torch.Tensor) -> torch.Tensor:
-    """Images (N, D, rows, columns) grown to even sizes by repeating the border: 15 x 26 becomes 16
-    x 26.
+    """Images (N, D, rows, columns) grown to even sizes by repeating the border.
+
+    15 x 26 becomes 16 x 26.
     """
     padding = (0, images.shape[-1] % REDUCTION_SIDE, 0, images.shape[-2] % REDUCTION_SIDE)
     return F.pad(images, padding, mode="replicate") if any(padding) else images
@@ -214,5 +236,6 @@ def _divide(group: FrameGroup, num_merged: int, config: MergeConfig) -> tuple[Fr
 
 
 def _take_frames(frames: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    # Every row of the batch takes its own frames.
     rows = torch.arange(frames.shape[0], device=frames.device)[:, None]
     return frames[rows, indices]

@@ -17,16 +17,20 @@ def temporal_indices(
     memory_range: MemoryRange = "own",
     memory_order: MemoryOrder = "forward",
 ) -> tuple[int, ...]:
-    """Temporal index of every latent frame of a video: target 0..T-1, source T..2T-1, memories
-    2T..3T-1.
+    """Temporal index of every latent frame of a video. T is `num_target_frames`.
 
-    All memories share one range, so that their number may grow without indices never seen in
-    training. Of a long video the segment before the target, `role` "previous", has T..2T-1, where
-    other tasks have the source. memory_range "source": memories share the source's range T..2T-1,
-    for bases that never saw indices beyond 2T (our choice, training-free mode). T is the target's
-    `num_target_frames`. memory_order "reversed": frame f of a previous segment gets T+(T-1-f), of a
-    memory 2T+(T-1-f), for weights trained on memories that came after the target; ranges stay as
-    they are (Fig. 16c).
+    - target: 0..T-1.
+    - source: T..2T-1.
+    - previous, the segment before the target in a long video: T..2T-1, where other tasks have the
+    source.
+    - memory: 2T..3T-1. All memories share this range, so their number may grow without indices that
+    training never saw.
+
+    memory_range "source": memories share T..2T-1 with the source, for bases that never saw indices
+    beyond 2T (our choice, training-free mode).
+    memory_order "reversed": frame f of n gets index T+(n-1-f) in a previous segment and 2T+(n-1-f)
+    in a memory, for weights trained on memories that came after the target; the ranges stay (Fig.
+    16c).
 
     Source: Eq. 11-13, App. D.2 and Fig. 16, arXiv:2601.16296v2.
     """
@@ -45,11 +49,11 @@ def temporal_indices(
 def token_positions(
     frame_indices: Sequence[int], rows: int, columns: int, kernel: int
 ) -> torch.Tensor:
-    """RoPE indices (t, y, x) of every token of one video, (L, 3) float32, in units of the base's
-    1x2x2 tokens.
+    """RoPE indices (t, y, x) of every token of one video, (L, 3) float32.
 
-    A k x k token sits at the centre of the base tokens that it covers: i * k/2 + (k/2 - 1)/2.
-    Our choice: the paper does not place coarse tokens.
+    The unit is one 1x2x2 token of the base. A k x k token sits at the centre of the base tokens
+    that it covers: i * k/2 + (k/2 - 1)/2.
+    Source: Eq. 14, arXiv:2601.16296v2. Our choice: the paper does not place coarse tokens.
     """
     scale = kernel / 2
     offset = (scale - 1) / 2

@@ -1,8 +1,8 @@
 """Learnable tokenizers, one per kernel size.
 
-The 1x2x2 tokenizer is the base's own patch embedding. The coarse ones start as "average-pool the
-latent, then the base's patch embedding", so that untrained memory already works (training-free
-mode).
+The 1x2x2 tokenizer is the base's patch embedding. A coarse tokenizer starts as "average-pool the
+latent, then the base's patch embedding". Untrained memory therefore works from the start
+(training-free mode).
 
 Source: Sec. 3.3, arXiv:2601.16296v2. Our choice: the starting point.
 """
@@ -17,8 +17,9 @@ COARSE_KERNELS = (4, 8)
 
 
 def pad_to_kernel(latent: torch.Tensor, kernel: int) -> torch.Tensor:
-    """`latent` (B, C, T, H, W) with H and W grown to multiples of `kernel` by repeating the border;
-    nothing dropped.
+    """`latent` (B, C, T, H, W) with H and W grown to multiples of `kernel`.
+
+    The border is repeated; nothing is dropped.
     """
     height, width = latent.shape[-2:]
     rows, columns = token_grid(height, width, kernel)
@@ -27,8 +28,9 @@ def pad_to_kernel(latent: torch.Tensor, kernel: int) -> torch.Tensor:
 
 
 def pool_for_base(latent: torch.Tensor, kernel: int) -> torch.Tensor:
-    """`latent` (B, C, T, H, W) averaged so that the base's 1x2x2 patches cover kernel x kernel of
-    it.
+    """`latent` (B, C, T, H, W) averaged for the base's patch embedding.
+
+    One 1x2x2 patch of the result covers kernel x kernel values of the latent.
     """
     factor = kernel // BASE_KERNEL
     padded = pad_to_kernel(latent, kernel)
@@ -36,8 +38,9 @@ def pool_for_base(latent: torch.Tensor, kernel: int) -> torch.Tensor:
 
 
 def coarse_weight_from_base(weight: torch.Tensor, kernel: int) -> torch.Tensor:
-    """Convolution weight (D, C, 1, k, k) equal to average pooling followed by the base's weight (D,
-    C, 1, 2, 2).
+    """Convolution weight (D, C, 1, k, k) that equals average pooling, then the base's weight.
+
+    weight: (D, C, 1, 2, 2) of the base.
     """
     factor = kernel // BASE_KERNEL
     return weight.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2) / factor**2

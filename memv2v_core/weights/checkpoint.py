@@ -1,5 +1,6 @@
-"""Adapter files, and the names of a Wan DiT's weights: native (Wan's own, ComfyUI's) and
-diffusers'.
+"""Adapter files, and the names of a Wan DiT's weights.
+
+Native names are Wan's own and ComfyUI's; diffusers has other names.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from ..model.adapter import AdapterConfig, MemoryAdapter
 from .detection import ADAPTER_FORMAT, WeightFile, detect
 from .weight_files import Header, read_header, read_weights
 
-# (native name, diffusers name), Wan2.1 and Wan2.2 text-to-video
+# (native name, diffusers name) of Wan2.1 and Wan2.2 text-to-video.
 _NAMES = (
     ("patch_embedding.", "patch_embedding."),
     ("text_embedding.0.", "condition_embedder.text_embedder.linear_1."),
@@ -48,9 +49,9 @@ _BLOCK_NAMES = (
 
 
 def to_native_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A Wan DiT's weights under ComfyUI's (Wan's own) names, from diffusers' names.
+    """A Wan DiT's weights under native names, from diffusers' names.
 
-    Raises: ValueError for a key that is not of a Wan text-to-video DiT.
+    Raises: ValueError for a key that is not from a Wan text-to-video DiT.
     """
     return {_renamed(name, 1, 0, "diffusers'"): tensor for name, tensor in state.items()}
 
@@ -73,7 +74,7 @@ def save_adapter(adapter: MemoryAdapter, path: Path, dtype: torch.dtype = torch.
 def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
     """Configuration and weights of an adapter file.
 
-    Raises: ValueError naming the file, what was found and what was wanted.
+    Raises: ValueError naming the file, its content and the content wanted.
     """
     header = read_header(path)
     if header.metadata.get("format") != ADAPTER_FORMAT:
@@ -94,8 +95,9 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
 
 
 def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
-    """The camera weights of a ReCamMaster file, with or without its DiT; nothing else of the file
-    is read.
+    """The camera weights of a ReCamMaster file, with or without its DiT.
+
+    No other weights of the file are read.
 
     Raises: ValueError naming a file of another kind, or a camera weight that it lacks.
     """
@@ -112,10 +114,9 @@ def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
 
 
 def native_weights(weights: dict[str, torch.Tensor], file: WeightFile) -> dict[str, torch.Tensor]:
-    """The tensors of the Wan DiT in `weights`, under native names; the rest of the file is left
-    out.
+    """The tensors of the Wan DiT in `weights`, under native names; other tensors are left out.
 
-    Raises: ValueError for a key of diffusers' layout that is not of a Wan text-to-video DiT.
+    Raises: ValueError for a key of diffusers' layout that is not from a Wan text-to-video DiT.
     """
     bare = {
         name.removeprefix(file.prefix): value
@@ -126,8 +127,9 @@ def native_weights(weights: dict[str, torch.Tensor], file: WeightFile) -> dict[s
 
 
 def require_whole(path: Path, header: Header, file: WeightFile) -> None:
-    """Raise ValueError unless the file holds every weight of its base, and of its cameras if it has
-    any.
+    """Raise ValueError unless the file holds every weight of its base.
+
+    Camera weights must be complete too, where the file has any.
     """
     if missing := missing_weights(header.shapes, file):
         raise ValueError(
@@ -139,7 +141,10 @@ def require_whole(path: Path, header: Header, file: WeightFile) -> None:
 
 
 def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: int) -> None:
-    """Raise ValueError unless an adapter of `config` fits a base of that width, depth and input."""
+    """Raise ValueError unless an adapter of `config` fits a base.
+
+    dim, num_blocks, in_channels: width, depth and input channels of the base.
+    """
     for name, got, wanted in (
         ("dim", config.dim, dim),
         ("num_blocks", config.num_blocks, num_blocks),
@@ -153,7 +158,7 @@ def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: i
 
 
 def missing_weights(shapes: Shapes, file: WeightFile) -> list[str]:
-    """Keys, as they stand in the file, that a whole base has and the file lacks."""
+    """Keys that a whole base has and the file lacks, with the prefix of the file."""
     assert file.sizes is not None
     column = 0 if file.layout == "native" else 1
     wanted = [names[column] for names in _NAMES]
@@ -164,8 +169,9 @@ def missing_weights(shapes: Shapes, file: WeightFile) -> list[str]:
 
 
 def _renamed(name: str, source: int, target: int, wanted: str) -> str:
-    """`name` with the prefix in column `source` of the tables replaced by the one in column
-    `target`.
+    """`name` with its beginning translated between the columns of the tables.
+
+    source, target: the columns to translate from and to.
     """
     block = re.match(r"(blocks\.\d+\.)(.*)", name)
     lead, rest, table = (block[1], block[2], _BLOCK_NAMES) if block else ("", name, _NAMES)
@@ -181,4 +187,5 @@ def _tensors_of(name: str) -> tuple[str, ...]:
     """The tensors behind an entry of the tables."""
     if not name.endswith("."):
         return (name,)
+    # RMS norms have a weight alone; linear layers and norm3 have a bias too.
     return (f"{name}weight",) if "norm_" in name else (f"{name}weight", f"{name}bias")

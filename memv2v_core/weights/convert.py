@@ -1,12 +1,14 @@
-"""Writes published checkpoints as one safetensors file that ComfyUI reads quickly and that runs no
-code.
+"""Writes published checkpoints as one safetensors file, which loads fast and runs no code.
 
     python -m memv2v_core.weights.convert step20000.ckpt recammaster.safetensors --dtype bf16
     python -m memv2v_core.weights.convert Lucy-Edit-Dev lucy-edit-dev.safetensors --dtype bf16
 
-IN: ReCamMaster's checkpoint (its cameras stay in the file, which LoadMemoryV2VModel takes whole and
-LoadMemoryAdapter for its cameras), or a Wan DiT in diffusers' names: a file, any shard of a set,
-the `transformer` folder or the folder above it. OUT: native Wan names.
+IN is one of two.
+- ReCamMaster's checkpoint. Its cameras stay in the file: LoadMemoryV2VModel takes the whole file,
+LoadMemoryAdapter its cameras.
+- A Wan DiT in diffusers' names: a file, any shard of a set, the `transformer` folder or the folder
+above it.
+OUT has native Wan names.
 """
 
 import argparse
@@ -33,10 +35,11 @@ log = logging.getLogger(__name__)
 
 
 def convert(source: Path, target: Path, dtype: torch.dtype | None = None) -> WeightFile:
-    """Write the base in `source` to `target` and return what it is; floats become `dtype` (None: as
-    they are).
+    """Write the base in `source` to `target` and return its description.
 
-    Raises: ValueError for a source that is no base or not whole, and a target that exists or is no
+    dtype: floats become this type; None keeps their type.
+
+    Raises: ValueError for a source that is not a whole base, and for a target that exists or is no
     safetensors name.
     """
     if target.suffix.lower() not in SAFETENSORS_SUFFIXES:
@@ -45,6 +48,7 @@ def convert(source: Path, target: Path, dtype: torch.dtype | None = None) -> Wei
         )
     if target.exists():
         raise ValueError(f"OUT got {target}, which exists; delete it, or choose another name")
+    # All checks come first and read only the header.
     path = weights_file(source)
     header = read_header(path)
     file = detect(header.shapes, header.metadata)

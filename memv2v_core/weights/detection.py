@@ -1,4 +1,7 @@
-"""What a file of weights is, detected from its keys and shapes alone."""
+"""What a file of weights holds.
+
+The answer is detected from the file's keys and shapes alone.
+"""
 
 import re
 from collections.abc import Mapping
@@ -16,6 +19,7 @@ WANTED_BASE = (
     "Wan2.2-TI2V-5B or LucyEdit Dev (lucy-edit-dev-cui-fp16.safetensors)"
 )
 
+# Programs put different prefixes before the keys of a DiT; "" is Wan's own layout.
 _PREFIXES = (
     "",
     "model.diffusion_model.",
@@ -26,14 +30,15 @@ _PREFIXES = (
     "model.model.",
     "net.",
 )
-# (layout, a tensor outside the blocks and a layer of theirs that only it has)
+# (layout, a tensor outside the blocks, a layer inside the blocks); only this layout has them.
 _LAYOUTS: tuple[tuple[Layout, str, str], ...] = (
     ("native", "head.modulation", "self_attn.q"),
     ("diffusers", "condition_embedder.time_proj.weight", "attn1.to_q"),
 )
+# Names of the published (width, number of blocks).
 _SIZES = {(1536, 30): "1.3B", (5120, 40): "14B", (3072, 30): "5B"}
 
-# (key that only this kind has, what it is), in native names, then in diffusers'
+# (key that only this kind has, what it is), in native names, then in diffusers' names.
 _OTHER_WANS = (
     ("vace_patch_embedding.weight", "a Wan VACE model"),
     ("control_adapter.conv.weight", "a Wan Fun camera-control model"),
@@ -48,7 +53,7 @@ _OTHER_WANS = (
     ("blocks.0.cross_attn.k_img.weight", "a Wan image-to-video model"),
     ("blocks.0.attn2.add_k_proj.weight", "a Wan image-to-video model"),
 )
-# (pattern in a key, what it is, what to do with it)
+# (pattern in a key, what it is, what to do with it); the first match counts.
 _FOREIGN = (
     ("lora", "a LoRA", "load it with a LoRA loader behind this node"),
     (r"\.diff(_b)?$", "a LoRA", "load it with a LoRA loader behind this node"),
@@ -72,9 +77,11 @@ _FOREIGN = (
 class WeightFile:
     """What a file holds.
 
-    kind: of a published base, or "adapter", "cameras" (ReCamMaster's, without a DiT),
-    "unsupported". what: with its article where it is no base. remedy: what to do with a file that
-    is no base. sizes, layout, prefix: of the DiT in it; prefix precedes every key.
+    kind: the kind of a published base, or "adapter", "cameras" (from ReCamMaster, without a DiT),
+    "unsupported".
+    what: the content in words, with an article where it is no base.
+    remedy: what to do with a file that is no base.
+    sizes, layout, prefix: of the DiT in the file; the prefix precedes every key.
     """
 
     kind: str
@@ -85,8 +92,11 @@ class WeightFile:
     prefix: str = ""
 
     def model_name(self, stem: str) -> str:
-        """The base's name in caches: of the published model, however its file is called; other
-        sizes are the user's own weights and add `stem`, their file's name without its ending."""
+        """The base's name in caches.
+
+        It is the name of the published model, not of its file. Weights of other sizes are the
+        user's own, so the name adds `stem`, the file name without its ending.
+        """
         assert self.sizes is not None
         if _size_name(self.sizes):
             return self.what
@@ -94,16 +104,20 @@ class WeightFile:
 
 
 def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightFile:
-    """What a file with these tensors and safetensors metadata is. Never raises: an unknown file is
-    named as such.
+    """What a file with these tensors and safetensors metadata is.
+
+    It never raises: an unknown file is described as such.
     """
+    # Step 1: our adapters name their format, of any version.
     if (metadata or {}).get("format", "").startswith(ADAPTER_FORMAT.rstrip("0123456789")):
         return WeightFile("adapter", "a memory adapter", "choose it as the adapter")
+    # Step 2: a Wan DiT, under any prefix, in either layout.
     for prefix in _PREFIXES:
         if f"{prefix}patch_embedding.weight" in shapes:
             for layout, marker, block in _LAYOUTS:
                 if prefix + marker in shapes and f"{prefix}blocks.0.{block}.weight" in shapes:
                     return _wan(shapes, layout, prefix)
+    # Step 3: cameras without a DiT. A file with both is a DiT and was found above.
     for prefix in _PREFIXES:
         if f"{prefix}blocks.0.cam_encoder.weight" in shapes:
             return WeightFile(
@@ -112,6 +126,7 @@ def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightF
                 "choose them as the adapter",
                 prefix=prefix,
             )
+    # Step 4: files that users often choose by mistake.
     for pattern, what, remedy in _FOREIGN:
         if any(re.search(pattern, name) for name in shapes):
             return WeightFile("unsupported", what, remedy)
@@ -128,6 +143,7 @@ def require_base(file: WeightFile, name: str) -> None:
 
 
 def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
+    # Step 1: Wans with extra inputs. Some have the sizes of a plain Wan, so they go first.
     sizes = _sizes(shapes, layout, prefix)
     for name, what in _OTHER_WANS:
         if prefix + name in shapes:
@@ -146,6 +162,7 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
             layout,
             prefix,
         )
+    # Step 2: the published base with these channels, with or without camera weights.
     has_cameras = f"{prefix}blocks.0.cam_encoder.weight" in shapes
     base = base_of(sizes, has_cameras)
     if base is None:
@@ -157,6 +174,7 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
         )
         what = f"a Wan DiT of {channels}{extra}"
         return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
+    # Step 3: its name. Unpublished sizes are described by their numbers.
     size = _size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
     return WeightFile(base.kind, base.title(size), "", sizes, layout, prefix)
 
@@ -172,6 +190,7 @@ def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes:
     num_blocks = 0
     while f"{prefix}blocks.{num_blocks}.{probe}.weight" in shapes:
         num_blocks += 1
+    # The head gives one value per output channel and place in a patch.
     patch_volume = patch[2] * patch[3] * patch[4]
     out_values = shapes.get(f"{prefix}{output}.weight", (0,))[0]
     dim = shapes[prefix + head][-1] if prefix + head in shapes else patch[0]

@@ -1,7 +1,7 @@
-"""Reading and writing files of weights without running what is in them, and without holding them in
-memory twice.
+"""Reading and writing files of weights.
 
-A set of shards (`x-00001-of-00005.safetensors`) is one file here, named by any of its shards.
+Content of a file is never executed, and weights are never held in memory twice. A set of shards
+(`x-00001-of-00005.safetensors`) is one file here, named by any of its shards.
 """
 
 import json
@@ -44,16 +44,17 @@ _CODES = {
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What is told of a file without reading its numbers: every tensor's shape, and safetensors
-    metadata.
-    """
+    """What a file says without its numbers: every tensor's shape, and safetensors metadata."""
 
     shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
 
 
 def is_first_of_its_file(name: str) -> bool:
-    """Whether a list of files should show this one: all but the later shards of a set."""
+    """Whether a list of files should show this one.
+
+    Later shards of a set are not shown.
+    """
     shard = _SHARD.fullmatch(name)
     return shard is None or int(shard[2]) == 1
 
@@ -61,7 +62,7 @@ def is_first_of_its_file(name: str) -> bool:
 def shards_of(path: Path) -> tuple[Path, ...]:
     """All shards of the set that `path` belongs to, or `path` alone.
 
-    Raises: ValueError naming the shards that are not there.
+    Raises: ValueError naming the shards that are missing.
     """
     shard = _SHARD.fullmatch(path.name)
     if shard is None:
@@ -79,7 +80,7 @@ def shards_of(path: Path) -> tuple[Path, ...]:
 
 
 def stem_of(path: Path) -> str:
-    """The file's name without its ending, and without a shard's number."""
+    """The file's name without its ending and without a shard's number."""
     shard = _SHARD.fullmatch(path.name)
     return shard[1] if shard else path.stem
 
@@ -87,7 +88,7 @@ def stem_of(path: Path) -> str:
 def read_header(path: Path) -> Header:
     """Names, shapes and metadata of a file.
 
-    Raises: ValueError naming a file that is missing, broken or no file of weights.
+    Raises: ValueError naming a file that is missing, broken or not a file of weights.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     metadata: dict[str, str] = {}
@@ -104,10 +105,11 @@ def read_header(path: Path) -> Header:
 def read_weights(
     path: Path, wanted: Callable[[str], bool] = lambda _name: True
 ) -> dict[str, torch.Tensor]:
-    """The tensors that are `wanted`, by name, mapped from the disk where the system can: read when
-    used.
+    """The tensors that are `wanted`, by name.
 
-    Raises: ValueError naming a file that is missing, broken or no file of weights.
+    Where the system can, they are mapped from the disk and read when they are used.
+
+    Raises: ValueError naming a file that is missing, broken or not a file of weights.
     """
     weights: dict[str, torch.Tensor] = {}
     for shard in shards_of(path):
@@ -125,15 +127,15 @@ def write_safetensors(
     metadata: Mapping[str, str],
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a safetensors file tensor by tensor, floats as `dtype` (None: as they are); whole or
-    not at all.
+    """Write a safetensors file tensor by tensor, whole or not at all.
 
-    safetensors' own writer wants every tensor in memory at once, 20 GB for LucyEdit in fp32.
+    dtype: the type of floats; None keeps their type.
+
+    safetensors' own writer holds every tensor in memory at once: 20 GB for LucyEdit in fp32.
     """
     stored = {name: _stored_dtype(tensor, dtype) for name, tensor in weights.items()}
-    order = sorted(
-        weights, key=lambda name: (-stored[name].itemsize, name)
-    )  # so that every tensor is aligned
+    # Step 1: the header. Wide types come first, so that every tensor is aligned.
+    order = sorted(weights, key=lambda name: (-stored[name].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
     for name in order:
@@ -144,12 +146,15 @@ def write_safetensors(
             "data_offsets": [start, end],
         }
     text = json.dumps(header).encode("utf-8")
+    # The format lets spaces fill the header, so that the first tensor is aligned too.
     text += b" " * (-len(text) % 8)
+    # Step 2: size of the header (8 bytes), header, tensors; then the file gets its name.
     temp = temp_beside(path)
     try:
         with temp.open("xb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in order:
+                # The one tensor that is in memory now.
                 tensor = weights[name].detach().to("cpu", stored[name]).contiguous()
                 file.write(tensor.flatten().view(torch.uint8).numpy().data)
             file.flush()
@@ -160,18 +165,21 @@ def write_safetensors(
 
 
 def _stored_dtype(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.dtype:
-    is_plain_float = (
-        tensor.is_floating_point() and tensor.dtype.itemsize > 1
-    )  # fp8 weights belong to their scales
+    # fp8 weights keep their type: they belong to scales, which would no longer fit.
+    is_plain_float = tensor.is_floating_point() and tensor.dtype.itemsize > 1
     return dtype if dtype is not None and is_plain_float else tensor.dtype
 
 
 def _read_torch(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file that torch.save wrote; nothing in it is run (`weights_only`)."""
+    """The tensors of a file that torch.save wrote.
+
+    Nothing in it is executed (`weights_only`).
+    """
     with _reading(path):
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
+    # Trainers often wrap the weights: {"state_dict": ...}.
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(
@@ -186,7 +194,10 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turns every way in which a file can be broken into one ValueError that names it."""
+    """A context that turns every kind of broken file into one ValueError.
+
+    The error names the file.
+    """
     try:
         yield
     except (

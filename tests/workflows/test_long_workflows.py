@@ -61,10 +61,11 @@ def test_the_demo_edits_a_rendered_clip_and_measures_it(
         "overlap": 1,
         "rendered": rendered_clip(prompt),
     }
-    measures = measure(spec, str(tmp_path / "sheet.png"))
+    measures = measure(spec, tmp_path / "sheet.png", tmp_path / "loop.webp")
     assert set(measures) == {"memory", "independent"}
     assert all(values["background_psnr"] > 10 for values in measures.values())
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert (tmp_path / "loop.webp").stat().st_size > 1000
     assert all(len(read_clip(str(arm.clip))) == NUM_FRAMES for arm in arms.values())
 
 
@@ -102,4 +103,6 @@ def test_the_demo_edits_a_clip_of_the_users_with_a_cut(
         "overlap": 1,
         "rendered": None,
     }
-    assert 0 <= measure(spec, str(tmp_path / "sheet.png"))["memory"]["changed_share"] <= 1
+    measures = measure(spec, tmp_path / "sheet.png", tmp_path / "loop.webp")
+    assert 0 <= measures["memory"]["changed_share"] <= 1
+    assert not (tmp_path / "loop.webp").exists()

@@ -9,11 +9,11 @@ from .transforms import is_transforms, read_transforms
 
 
 def load_trajectory(path: str | Path, *, camera: str = "cam01") -> CameraTrajectory:
-    """The path in a camera file, of whichever known format its content has.
+    """The path in a camera file of either known format.
 
-    camera: which path of a ReCamMaster file; a transforms.json holds one and ignores it.
+    camera: which path of a ReCamMaster file; a transforms.json holds one path and ignores it.
 
-    Raises: ValueError naming the file, what was found, what was wanted and the remedy.
+    Raises: ValueError naming the file, the content found, the content wanted and the remedy.
     FileNotFoundError.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""What all camera files need: JSON, a pose of 16 numbers, and errors that name the file."""
+"""Helpers of all camera file readers: JSON, a pose of 16 numbers, and errors that name the file."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-# Files round to about six digits; a scale left on a camera is far larger.
+# Files round to about six digits. A scale that was left on a camera is far larger than this.
 _ROTATION_TOLERANCE = 1e-3
 
 
@@ -30,7 +30,7 @@ def file_error(path: Path, got: str, wanted: str, remedy: str) -> ValueError:
 
 
 def pose_matrix(words: list[Any], path: Path, where: str) -> torch.Tensor:
-    """A finite matrix (4, 4) float64 of 16 numbers given row by row, as numbers or text."""
+    """A finite matrix (4, 4) float64 from 16 numbers or texts, row by row."""
     try:
         numbers = [float(word) for word in words]
     except (TypeError, ValueError) as error:
@@ -52,8 +52,9 @@ def pose_matrix(words: list[Any], path: Path, where: str) -> torch.Tensor:
 
 
 def require_pose(c2w: torch.Tensor, path: Path, where: str) -> None:
-    """Raise ValueError unless c2w (4, 4) is a rotation, rounded to a few digits at worst, and a
-    translation.
+    """Raise ValueError unless c2w (4, 4) is a rotation and a translation.
+
+    Rotations that a file rounds to a few digits pass.
     """
     bottom = c2w[3].tolist()
     if bottom != [0.0, 0.0, 0.0, 1.0]:
@@ -61,6 +62,7 @@ def require_pose(c2w: torch.Tensor, path: Path, where: str) -> None:
         raise file_error(
             path, got, "[0, 0, 0, 1]", "transpose the matrices if the translation stands there"
         )
+    # R^T R is the identity for rotations and mirrors; the determinant tells them apart.
     rotation = c2w[:3, :3]
     error = float((rotation.T @ rotation - torch.eye(3, dtype=torch.float64)).abs().max())
     if error > _ROTATION_TOLERANCE or torch.linalg.det(rotation) < 0:

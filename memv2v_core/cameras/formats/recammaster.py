@@ -1,10 +1,10 @@
 """ReCamMaster's camera_extrinsics.json to our convention and back.
 
-The file holds Unreal's left-handed axes (X forward, Y right, Z up, centimetres), one matrix per
-frame and camera, transposed. ReCamMaster's own loader permutes columns [1, 2, 0, 3], flips the
-second and divides translations by 100. This turns the camera's axes but not the world's, so its
-absolute matrices have determinant -1 and only relative ones +1. We turn the world's axes as well:
-the relative poses stay the same, every matrix is a rotation, nothing is re-orthonormalised.
+The file holds one transposed matrix per frame and camera, in Unreal's left-handed axes: X forward,
+Y right, Z up, centimetres. ReCamMaster's loader permutes columns [1, 2, 0, 3], flips the second and
+divides translations by 100. The loader turns the camera's axes but not the world's axes, so its
+absolute matrices have determinant -1 and only relative matrices have +1. We turn the world's axes
+too: relative poses stay the same, every matrix is a rotation, and nothing is re-orthonormalised.
 """
 
 import json
@@ -17,7 +17,7 @@ import torch
 from ..trajectory import CameraTrajectory, default_intrinsics
 from .reading import file_error, pose_matrix, read_json, require_pose
 
-# Columns are our camera axes (right, down, forward) in Unreal's axes; its transpose maps Unreal's
+# Columns are our camera axes (right, down, forward) in Unreal's axes. The transpose maps Unreal's
 # world to ours.
 _UNREAL_FROM_OPENCV = (
     (0.0, 0.0, 1.0, 0.0),
@@ -35,13 +35,14 @@ def is_recammaster(content: dict[str, Any]) -> bool:
 
 
 def recammaster_cameras(path: str | Path) -> tuple[str, ...]:
-    """Names of the paths in a ReCamMaster file, in its order; empty for any other camera file."""
+    """Names of the paths in a ReCamMaster file, in file order; empty for any other camera file."""
     first = read_json(Path(path)).get("frame0")
     return tuple(first) if isinstance(first, dict) else ()
 
 
 def read_recammaster(content: dict[str, Any], path: Path, camera: str) -> CameraTrajectory:
     numbers = sorted(int(match[1]) for match in map(_FRAME_KEY.fullmatch, content) if match)
+    # A file with holes would shift every later camera to a wrong frame.
     missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
     if missing:
         got = f"no frame{missing[0]} before frame{numbers[-1]}"
@@ -49,6 +50,7 @@ def read_recammaster(content: dict[str, Any], path: Path, camera: str) -> Camera
     unreal = torch.stack(
         [_recammaster_matrix(content, path, frame_idx, camera) for frame_idx in numbers]
     )
+    # Centimetres become pose units, then both the world and the camera axes turn.
     unreal[:, :3, 3] /= _CENTIMETRES_PER_UNIT
     turn = torch.tensor(_UNREAL_FROM_OPENCV, dtype=torch.float64)
     return CameraTrajectory(turn.T @ unreal @ turn, default_intrinsics(len(numbers)))
@@ -73,6 +75,7 @@ def _recammaster_matrix(
             "a text '[..] [..] [..] [..]'",
             "export the file again",
         )
+    # The text is "[a b c d] [..] [..] [..]", and its rows are columns of the pose.
     words = text.replace("[", " ").replace("]", " ").split()
     matrix = pose_matrix(words, path, where).T.contiguous()
     require_pose(matrix, path, where)
@@ -80,8 +83,9 @@ def _recammaster_matrix(
 
 
 def save_recammaster(trajectories: dict[str, CameraTrajectory], path: str | Path) -> None:
-    """Write paths of equal length, by camera name, as a ReCamMaster camera_extrinsics.json; lenses
-    are not part of it.
+    """Write paths of equal length, by camera name, as a ReCamMaster camera_extrinsics.json.
+
+    The format has no place for lenses.
 
     Raises: ValueError when the lengths differ.
     """

@@ -26,10 +26,10 @@ def is_transforms(content: dict[str, Any]) -> bool:
 
 
 def read_transforms(content: dict[str, Any], path: Path) -> CameraTrajectory:
-    """Our choice: frames in the order of the numbers in their file names, since tools list them in
-    any order.
+    """The path in the content of a transforms.json.
 
-    Lens distortion is not part of our cameras and is left out.
+    Our choice: frames are sorted by the numbers in their file names, since tools list them in any
+    order. Our cameras have no lens distortion, so distortion fields are ignored.
     """
     frames = content["frames"]
     if not frames or not all(isinstance(frame, dict) for frame in frames):
@@ -51,6 +51,7 @@ def read_transforms(content: dict[str, Any], path: Path) -> CameraTrajectory:
         words = [number for row in rows for number in row] if _is_table(rows) else [rows]
         matrix = pose_matrix(words, path, where)
         require_pose(matrix, path, where)
+        # The flip turns the camera axes; the world of the file stays, since any world will do.
         poses.append(matrix * flip)
         lenses.append(_transforms_lens({**content, **frame}, path, where))
     return CameraTrajectory(torch.stack(poses), torch.stack(lenses))
@@ -59,8 +60,9 @@ def read_transforms(content: dict[str, Any], path: Path) -> CameraTrajectory:
 def save_transforms(
     trajectory: CameraTrajectory, path: str | Path, *, height: int, width: int
 ) -> None:
-    """Write a path as transforms.json for images of `height` x `width` pixels, with each frame's
-    own lens.
+    """Write a path as transforms.json for images of `height` x `width` pixels.
+
+    Every frame keeps its own lens.
     """
     flip = torch.tensor(_OPENGL_FLIP, dtype=torch.float64)
     frames = [
@@ -81,7 +83,7 @@ def save_transforms(
 
 
 def _transforms_lens(fields: dict[str, Any], path: Path, where: str) -> torch.Tensor:
-    """Normalised intrinsics (3, 3); the frame's own fields win over the file's."""
+    """Normalised intrinsics (3, 3). The frame's fields win over the file's fields."""
     number = _number_reader(fields, path, where)
     width, height = number("w"), number("h")
     fx = _focal_length(number, "fl_x", "camera_angle_x", width)
@@ -119,7 +121,7 @@ def _number_reader(fields: dict[str, Any], path: Path, where: str) -> Callable[[
 def _focal_length(
     number: Callable[[str], float | None], focal: str, angle: str, size: float | None
 ) -> float | None:
-    """Focal length in pixels, from itself or from the angle of view in radians."""
+    """Focal length in pixels, from the focal field or from the angle of view in radians."""
     length, angle_rad = number(focal), number(angle)
     if length is not None or angle_rad is None or size is None:
         return length

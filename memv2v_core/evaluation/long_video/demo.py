@@ -1,17 +1,19 @@
-"""What the demo of long videos shows: how far the segments of each arm differ, and a contact sheet.
+"""What the demo of long videos shows: how far the segments of each arm differ, and two pictures.
 
-    python -m memv2v_core.evaluation.long_video.demo SHEET.png < spec.json
+    python -m memv2v_core.evaluation.long_video.demo SHEET.png LOOP.webp < spec.json
 
-where the spec is {"source": clip, "arms": {name: clip}, "segment": frames, "overlap": frames,
+The spec is {"source": clip, "arms": {name: clip}, "segment": frames, "overlap": frames,
 "rendered": null or {"seed": number, "shots": number, "kind": of the edit}}. Clips are video files
-of one size and length. Of a rendered clip everything is known; of any other clip, of which few
-frames are held, only how much was changed can be said. The measures are printed as JSON.
+of one size and length. Everything is known of a rendered clip. Of any other clip only the amount of
+change can be measured; few of its frames are held, and it gets no loop. The measures are printed as
+JSON.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import av
@@ -19,6 +21,7 @@ import torch
 
 from ...clips.segments import SegmentPlan, plan_segments
 from ...pictures.contact_sheet import SheetRow, contact_sheet
+from ...pictures.loop import save_loop
 from ...synthetic.demo_clips import WORLD_OF_SHOT, demo_scenes, shot_spans
 from ...synthetic.edits import EditKind
 from ...synthetic.rendering import render_world
@@ -34,6 +37,9 @@ from ..metrics.segment_looks import (
 from .clips import film
 
 NUM_COLUMNS = 10
+LABELS = {"memory": "with memory", "independent": "each segment alone"}
+# The loop shows every other frame, faster than life: 240 frames in 12 seconds.
+LOOP_STEP, LOOP_RATE, LOOP_SCALE = 2, 10.0, 3
 
 
 def read_clip(path: str) -> torch.Tensor:
@@ -80,8 +86,8 @@ def scene_differences(
     return {"colour": colour, "shape": shape, "background_psnr": psnr, "edited_share": edited_share}
 
 
-def measure(spec: dict[str, Any], sheet: str) -> dict[str, dict[str, float]]:
-    """The measures of every arm; writes the contact sheet."""
+def measure(spec: dict[str, Any], sheet: Path, loop: Path) -> dict[str, dict[str, float]]:
+    """The measures of every arm; writes the contact sheet, and of a rendered clip the loop."""
     if spec["rendered"] is None:
         return measure_footage(spec["source"], spec["arms"], sheet)
     source = read_clip(spec["source"])
@@ -92,13 +98,14 @@ def measure(spec: dict[str, Any], sheet: str) -> dict[str, dict[str, float]]:
     plan = plan_segments(len(source), spec["segment"], spec["overlap"], 1, shots)
     rows = [*_rows(source, arms), SheetRow("one right answer", truth)]
     contact_sheet(rows, _columns(len(source))).save(sheet)
+    save_loop(_rows(source, arms), loop, LOOP_RATE, LOOP_STEP, LOOP_SCALE)
     return {
         name: scene_differences(video, scene, plan, WORLD_OF_SHOT[num_shots])
         for name, video in arms.items()
     }
 
 
-def measure_footage(source: str, arms: dict[str, str], sheet: str) -> dict[str, dict[str, float]]:
+def measure_footage(source: str, arms: dict[str, str], sheet: Path) -> dict[str, dict[str, float]]:
     """Which share of a clip every arm changed; one frame of each file is held, and those on the
     contact sheet.
     """
@@ -123,7 +130,7 @@ def measure_footage(source: str, arms: dict[str, str], sheet: str) -> dict[str, 
 def _rows(source: torch.Tensor, arms: dict[str, torch.Tensor]) -> list[SheetRow]:
     return [
         SheetRow("source", source),
-        *(SheetRow(f"edited, {name}", video) for name, video in arms.items()),
+        *(SheetRow(LABELS.get(name, name), video) for name, video in arms.items()),
     ]
 
 
@@ -133,4 +140,4 @@ def _columns(num_frames: int) -> range:
 
 
 if __name__ == "__main__":
-    json.dump(measure(json.load(sys.stdin), sys.argv[1]), sys.stdout)
+    json.dump(measure(json.load(sys.stdin), Path(sys.argv[1]), Path(sys.argv[2])), sys.stdout)
