@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP API as Python calls: queue a prompt, follow it, fetch what it made."""
+"""ComfyUI's HTTP API as Python calls: queue a prompt, follow it, fetch its results."""
 
 import json
 import mimetypes
@@ -31,8 +31,10 @@ class HttpError(ApiError):
 
 
 class PromptRejected(ApiError):
-    """The prompt failed the server's validation; `node_errors` is the server's report by node
-    id."""
+    """The prompt failed the server's validation.
+
+    node_errors: the server's report by node id.
+    """
 
     def __init__(self, message: str, node_errors: dict) -> None:
         super().__init__(message)
@@ -40,7 +42,7 @@ class PromptRejected(ApiError):
 
 
 class PromptFailed(ApiError):
-    """A node raised while the prompt ran; node, exception type and its words."""
+    """A node raised while the prompt ran: node, exception type and message."""
 
     def __init__(
         self, node_id: str, node_type: str, exception_type: str, exception_message: str
@@ -58,8 +60,10 @@ class PromptInterrupted(ApiError):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running prompt stands: the node at work, its own steps, and how many nodes are
-    done."""
+    """The state of a running prompt.
+
+    It names the running node, the step within this node, and how many nodes are done.
+    """
 
     node_id: str
     node_type: str
@@ -71,7 +75,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A file that a node reported: `node_id` and `kind` ("images", ...) say where it came from."""
+    """A file that a node reported.
+
+    node_id, kind: the node, and the kind of output ("images", ...).
+    """
 
     node_id: str
     kind: str
@@ -81,8 +88,9 @@ class OutputFile:
 
 
 class ComfyApi:
-    """One client of one server. `is_alive` tells whether a server that does not answer is worth
-    waiting for.
+    """One client of one server.
+
+    is_alive: says whether it is worth waiting for a server that does not answer.
     """
 
     def __init__(self, url: str, is_alive: Callable[[], bool] = lambda: True) -> None:
@@ -92,26 +100,26 @@ class ComfyApi:
         self._object_info: dict | None = None
 
     def get(self, path: str, *, timeout_s: float = 60.0, retries: int = 3) -> Any:
-        """The JSON answer of a GET; an overloaded server is asked again `retries` times."""
+        """The JSON answer of a GET. An overloaded server is asked again `retries` times."""
         return json.loads(self._request(path, timeout_s=timeout_s, retries=retries) or b"null")
 
     def post(self, path: str, payload: dict, *, timeout_s: float = 60.0) -> Any:
-        """The JSON answer of a POST with a JSON body; never repeated."""
+        """The JSON answer of a POST with a JSON body; it is never repeated."""
         body = json.dumps(payload).encode()
         return json.loads(
             self._request(path, body, "application/json", timeout_s=timeout_s) or b"null"
         )
 
     def object_info(self) -> dict:
-        """Schemas of all nodes by id, asked once."""
+        """Schemas of all nodes by id; the server is asked once."""
         if self._object_info is None:
             self._object_info = self.get("/object_info")
         return self._object_info
 
     def queue(self, prompt: dict) -> str:
-        """The id under which the server queued the prompt.
+        """The id of the prompt in the server's queue.
 
-        Raises: PromptRejected with all reasons by node, also where the server would run the other
+        Raises: PromptRejected with all reasons by node, even where the server would run the other
         nodes.
         """
         try:
@@ -120,13 +128,14 @@ class ComfyApi:
             if error.status != 400:
                 raise
             raise _rejection(json.loads(error.body)) from None
+        # The server accepts a prompt of which only a part is valid, and would run that part.
         if answer["node_errors"]:
             self.cancel(answer["prompt_id"])
             raise _rejection(answer)
         return answer["prompt_id"]
 
     def cancel(self, prompt_id: str) -> None:
-        """Takes a prompt out of the queue, or interrupts it where it runs already."""
+        """Takes a prompt out of the queue, or interrupts it where it already runs."""
         self.post("/queue", {"delete": [prompt_id]})
         self.interrupt(prompt_id)
 
@@ -152,8 +161,9 @@ class ComfyApi:
     def wait(
         self, prompt_id: str, timeout_s: float = 3600.0, pauses: Iterator[None] | None = None
     ) -> dict:
-        """The history entry of a queued prompt once it ended; `pauses` is advanced between two
-        looks.
+        """The history entry of a queued prompt after it ended.
+
+        pauses: advanced between two looks at the history.
         """
         pauses = pauses or _sleeps()
         deadline = time.monotonic() + timeout_s
@@ -168,16 +178,16 @@ class ComfyApi:
         )
 
     def interrupt(self, prompt_id: str | None = None) -> None:
-        """Stops the running prompt, or the named one where that is running."""
+        """Stops the running prompt; with an id, only where that prompt is running."""
         self.post("/interrupt", {"prompt_id": prompt_id} if prompt_id else {})
 
     def is_running(self, prompt_id: str) -> bool:
-        """Whether the named prompt is at work now."""
+        """Whether this prompt is running now."""
         return any(item[1] == prompt_id for item in self.get("/queue")["queue_running"])
 
     def upload(self, path: Path, subfolder: str = "") -> str:
-        """The name, with its subfolder, under which LoadImage and LoadVideo find the uploaded
-        file."""
+        """The name of the uploaded file for LoadImage and LoadVideo, with its subfolder."""
+        # A multipart form by hand: the standard library has no encoder for it.
         boundary = uuid.uuid4().hex
         mime = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         fields = {"type": "input", "subfolder": subfolder, "overwrite": "true"}
@@ -193,7 +203,7 @@ class ComfyApi:
         return f"{answer['subfolder']}/{answer['name']}" if answer["subfolder"] else answer["name"]
 
     def download(self, output: OutputFile, destination: Path) -> Path:
-        """`destination`, now holding the output file."""
+        """`destination`, after the output file was written there."""
         query = {
             "filename": output.filename,
             "subfolder": output.subfolder,
@@ -222,6 +232,7 @@ class ComfyApi:
             except urllib.error.HTTPError as error:
                 raise HttpError(path, error.code, error.read()) from None
             except OSError as error:
+                # A dead process never answers, so retries would only hide the reason.
                 if not self._is_alive():
                     raise ApiError(
                         f"{self.url} has stopped: its process is gone ({error})"
@@ -233,7 +244,7 @@ class ComfyApi:
 
 
 def output_files(entry: dict) -> tuple[OutputFile, ...]:
-    """All files in a history entry's outputs, by node and in the node's order."""
+    """All files in a history entry's outputs, by node, in the node's order."""
     return tuple(
         OutputFile(
             node_id, kind, item["filename"], item.get("subfolder", ""), item.get("type", "output")
@@ -255,7 +266,7 @@ def _sleeps() -> Iterator[None]:
 def _progress_events(
     stream: EventStream | None, prompt: dict, on_progress: Callable[[Progress], None] | None
 ) -> Iterator[None] | None:
-    """Pauses of POLL_S that hand on what the stream says meanwhile."""
+    """Pauses of POLL_S that pass the events of the stream to `on_progress`."""
     if stream is None or on_progress is None:
         return None
     return _follow(stream, prompt, on_progress)
@@ -269,9 +280,8 @@ def _follow(
     while True:
         try:
             event = stream.next_event(POLL_S) or {"type": "", "data": {}}
-        except (
-            ConnectionError
-        ):  # the history says how it ended, or the process is gone and the next look says so
+        except ConnectionError:
+            # Polling continues: the next look finds how the prompt ended, or that the server died.
             yield from _sleeps()
         if event["type"] == "execution_cached":
             cached.update(event["data"]["nodes"])

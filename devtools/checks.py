@@ -11,10 +11,11 @@ from .folder_link import link_folder
 from .server import stop_process
 
 CHILD_PATIENCE_S = 20.0
-PACKAGE = "memory_v2v"  # the name under which ComfyUI's loader, the tests and mypy know the pack
+# The name of the pack for ComfyUI's loader, the tests and mypy.
+PACKAGE = "memory_v2v"
 TYPED = ("memv2v_core", "nodes")
-# No ComfyUI, no server: what a change of the core needs again and again. Small tests run quickest
-# side by side, with one thread each.
+# The tests for the inner loop on the core: no ComfyUI, no server. Small tests run fastest side by
+# side, with one thread each.
 FAST = (
     *("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"),
     *("-m", "not (comfy or server or slow or gpu)"),
@@ -23,14 +24,17 @@ FAST = (
 
 
 def lint(environment: Environment, fix: bool = False) -> int:
-    """Exit code of ruff's rules, its format, and mypy; all three run."""
+    """Exit code of ruff's rules, its format, and mypy. All three run."""
     rules = run_python(environment, ["-m", "ruff", "check", *(["--fix"] if fix else []), "."])
     layout = run_python(environment, ["-m", "ruff", "format", *([] if fix else ["--check"]), "."])
     return rules or layout or _check_types(environment)
 
 
 def run_tests(environment: Environment, is_fast: bool, arguments: Sequence[str]) -> int:
-    """Exit code of lint and then pytest. is_fast: the core's quick tests alone."""
+    """Exit code of lint and then pytest.
+
+    is_fast: only the quick tests of the core.
+    """
     chosen = [*(FAST if is_fast else ()), *arguments]
     variables = {"OMP_NUM_THREADS": "1"} if is_fast else {}
     return lint(environment) or run_python(
@@ -44,14 +48,14 @@ def run_python(
     cwd: Path = ROOT,
     variables: Mapping[str, str] | None = None,
 ) -> int:
-    """Exit code of the environment's Python; it ends with this process."""
+    """Exit code of the environment's Python. The child ends with this process."""
     sys.stdout.flush()
     given = {**environment.variables(), "PYTHONUNBUFFERED": "1", **(variables or {})}
     process = subprocess.Popen([str(environment.python), *arguments], cwd=cwd, env=given)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        # The terminal sent it to the child too, which may have a server to stop.
+        # The terminal interrupts the child too. The child may have to stop a server.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=CHILD_PATIENCE_S)
         raise
@@ -60,7 +64,10 @@ def run_python(
 
 
 def _check_types(environment: Environment) -> int:
-    """mypy over the pack, which its relative imports need to know as one package."""
+    """mypy over the pack.
+
+    The link gives the pack its package name, which its relative imports need.
+    """
     folder = DEV_DIR / "types"
     link_folder(folder / PACKAGE, ROOT)
     options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(DEV_DIR / "mypy")]

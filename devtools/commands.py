@@ -32,9 +32,10 @@ def main(arguments: list[str]) -> int:
     """The exit code of the named subcommand."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
+    # Only these commands pass unknown arguments on.
     if rest and options.command not in ("test", *PASSED_ON):
         parser.error(f"unknown arguments for {options.command}: {' '.join(rest)}")
-    # So that a stopped dev.py stops its server.
+    # SIGTERM becomes an exception, so that a stopped dev.py stops its server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return options.run(options, rest)

@@ -1,5 +1,6 @@
-"""The demo's variants of the shipped workflow: no memory, the truth beside it, a user's clip, files
-under a name.
+"""The demo's variants of the shipped workflow.
+
+Without memory, with the truth beside it, on a user's clip, and with files under another name.
 """
 
 from .workflow import node_titled, nodes_of_type, with_input
@@ -12,14 +13,14 @@ Prompt = dict[str, dict]
 
 
 def without_memory(prompt: Prompt) -> Prompt:
-    """The same prompt, same seeds, with no memory retrieved."""
+    """The same prompt with the same seeds, but without memory."""
     for node_id in nodes_of_type(prompt, "VideoFOVRetrieve"):
         prompt = with_input(prompt, node_id, "k", 0)
     return prompt
 
 
 def saving_to(prompt: Prompt, arm: str) -> Prompt:
-    """The same prompt with its videos saved under the arm's name."""
+    """The same prompt, with its videos saved under the arm's name."""
     for node_id in nodes_of_type(prompt, "SaveVideo"):
         name = prompt[node_id]["_meta"]["title"].removeprefix("Save ").replace(" ", "_")
         prompt = with_input(prompt, node_id, "filename_prefix", f"memory_v2v/{arm}/{name}")
@@ -27,7 +28,7 @@ def saving_to(prompt: Prompt, arm: str) -> Prompt:
 
 
 def with_truth(prompt: Prompt) -> Prompt:
-    """The prompt with what each turn's camera would really see of the rendered scene."""
+    """The prompt with a rendering of the true view along each turn's camera path."""
     scene_id = node_titled(prompt, SOURCE_TITLE)
     for turn in TURNS:
         camera_id = node_titled(prompt, f"Turn {turn}: camera path")
@@ -41,7 +42,10 @@ def with_truth(prompt: Prompt) -> Prompt:
 
 
 def with_video(prompt: Prompt, file: str) -> Prompt:
-    """The prompt on an uploaded clip: fitted to the model, its camera taken as static."""
+    """The prompt on an uploaded clip.
+
+    The clip is fitted to the model, and its camera counts as static.
+    """
     scene_id = node_titled(prompt, SOURCE_TITLE)
     scene = prompt[scene_id]["inputs"]
     size = {"width": scene["size"], "height": scene["size"], "num_frames": scene["num_frames"]}
@@ -54,6 +58,7 @@ def with_video(prompt: Prompt, file: str) -> Prompt:
     prompt = _with_node(
         prompt, "static", "MemV2VCameraTrajectory", "Source camera, taken as static", static
     )
+    # All nodes that read the rendered scene now read the clip and the static camera.
     replaced = {(scene_id, 0): ["fit", 0], (scene_id, 1): ["static", 0]}
     for node_id, node in list(prompt.items()):
         for name, value in node["inputs"].items():

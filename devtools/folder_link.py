@@ -1,4 +1,4 @@
-"""A folder that stands for another one, on every system."""
+"""A folder link that works on every system."""
 
 import contextlib
 import os
@@ -7,10 +7,11 @@ from pathlib import Path
 
 
 def link_folder(link: Path, target: Path) -> None:
-    """Make `link` stand for `target`, in place of any earlier link."""
+    """Make `link` point to `target`, in place of any earlier link."""
     link.parent.mkdir(parents=True, exist_ok=True)
     unlink_folder(link)
-    if os.name == "nt":  # a junction needs no special rights, a symbolic link does
+    # On Windows a symbolic link needs special rights; a junction needs none.
+    if os.name == "nt":
         subprocess.run(
             ["cmd", "/c", "mklink", "/J", str(link), str(target)], check=True, capture_output=True
         )
@@ -19,7 +20,7 @@ def link_folder(link: Path, target: Path) -> None:
 
 
 def unlink_folder(link: Path) -> None:
-    """Remove a link, never what it stands for."""
+    """Remove a link, never its target."""
     if os.name == "nt":
         with contextlib.suppress(FileNotFoundError):
             link.rmdir()

@@ -1,4 +1,4 @@
-"""A real ComfyUI server with this pack as its only custom node pack, started and stopped by us."""
+"""A real ComfyUI server with this pack as its only custom node pack, started and stopped here."""
 
 import contextlib
 import re
@@ -20,13 +20,14 @@ LOG_TAIL_LINES = 40
 
 
 class ServerError(Exception):
-    """The server did not start or died; the text ends with the last lines of its log."""
+    """The server did not start, or died. The text ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
 class ComfyServer:
-    """A running server: its address, its folder (input/, output/, temp/, models/), its log and its
-    API.
+    """A running server.
+
+    base_dir: its folder, with input/, output/, temp/ and models/.
     """
 
     url: str
@@ -58,17 +59,20 @@ def running_server(
 ) -> Iterator[ComfyServer]:
     """A server that answers and knows the pack's nodes; it is stopped when the block ends.
 
-    Without `base_dir` it lives in a temporary folder, deleted at the end: fetch outputs before.
-    `pack_dir` is linked into its custom_nodes; None where the pack is installed there already.
+    base_dir: its folder; None makes a temporary folder that is deleted at the end, so fetch outputs
+    before.
+    pack_dir: linked into its custom_nodes; None where the pack is already installed there.
     Raises: ServerError when the server exits, does not answer in `timeout_s`, or did not load the
     pack.
     """
+    # Step 1: a folder of its own, so that a user's outputs and models stay untouched.
     folder = base_dir or Path(tempfile.mkdtemp(prefix="memory-v2v-"))
     link = folder / "custom_nodes" / PACK_FOLDER
     if pack_dir is not None:
         link_folder(link, pack_dir)
     for name in ("input", "output", "temp", "user", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    # Step 2: the command. The log goes to a file, which tells why a start failed.
     port = port or _free_port()
     log_path = folder / "comfyui.log"
     command = [
@@ -79,6 +83,7 @@ def running_server(
         "--port",
         str(port),
     ]
+    # A database in its own folder, so that no other server can lock it.
     command += [
         "--disable-auto-launch",
         "--database-url",
@@ -86,6 +91,7 @@ def running_server(
         *(["--cpu"] if on_cpu else []),
         *extra_args,
     ]
+    # Step 3: run until the block ends, then clean up, whatever happened.
     try:
         with log_path.open("wb") as log:
             process = subprocess.Popen(
@@ -126,6 +132,7 @@ def pack_nodes(object_info: dict) -> tuple[str, ...]:
 def _wait_until_ready(server: ComfyServer, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
+        # A server that died will never answer.
         if server.process.poll() is not None:
             raise ServerError(
                 f"ComfyUI exited with code {server.process.returncode}; its log "
@@ -140,7 +147,7 @@ def _wait_until_ready(server: ComfyServer, timeout_s: float) -> None:
                     f"no answer within {timeout_s:.0f} s; the log ends:\n{server.log_tail()}"
                 ) from None
             time.sleep(0.25)
-    # ComfyUI loads custom nodes before it listens, so what is missing now will not come later.
+    # ComfyUI loads custom nodes before it listens, so missing nodes will not appear later.
     if not pack_nodes(server.api.object_info()):
         raise ServerError(
             f"ComfyUI runs but did not load {PACK_FOLDER}; its log ends:\n{server.log_tail()}"
@@ -148,7 +155,7 @@ def _wait_until_ready(server: ComfyServer, timeout_s: float) -> None:
 
 
 def stop_process(process: subprocess.Popen, patience_s: float = 10.0) -> None:
-    """Ends a child, politely first."""
+    """Ends a child: first with a request, then by force."""
     if process.poll() is not None:
         return
     process.terminate()
@@ -161,5 +168,6 @@ def stop_process(process: subprocess.Popen, patience_s: float = 10.0) -> None:
 
 def _free_port() -> int:
     with socket.socket() as probe:
+        # Port 0 makes the system choose a free one.
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

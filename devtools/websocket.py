@@ -1,4 +1,4 @@
-"""The server's event stream: a WebSocket client that only reads, for showing progress."""
+"""The server's event stream: a WebSocket client that only reads, to show progress."""
 
 import base64
 import json
@@ -25,6 +25,7 @@ class EventStream:
             "websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
             f"{key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
+        # The handshake: an HTTP answer with status 101.
         deadline = time.monotonic() + timeout_s
         while b"\r\n\r\n" not in self._buffer:
             if not self._receive(deadline):
@@ -74,12 +75,14 @@ class EventStream:
         return True
 
     def _take_frame(self) -> tuple[int, bytes] | None:
-        """The first whole frame of the buffer; ComfyUI's server neither masks nor splits its
-        messages.
+        """The first whole frame of the buffer, or None.
+
+        ComfyUI's server neither masks nor splits its messages.
         """
         buffer = self._buffer
         if len(buffer) < 2:
             return None
+        # Lengths above 125 stand in 2 or 8 further bytes (RFC 6455).
         size, start = buffer[1] & 0x7F, 2
         if size == 126 and len(buffer) >= 4:
             size, start = struct.unpack_from("!H", buffer, 2)[0], 4
@@ -93,6 +96,7 @@ class EventStream:
         return buffer[0] & 0x0F, buffer[start : start + size]
 
     def _send(self, opcode: int, payload: bytes) -> None:
+        # A client must mask its frames.
         mask = os.urandom(4)
         masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
         self._socket.settimeout(10.0)

@@ -1,6 +1,6 @@
-"""A workflow as ComfyUI's editor saves it -> the prompt that its HTTP API takes.
+"""A workflow of ComfyUI's editor as a prompt for its HTTP API.
 
-The editor does this in JavaScript; here the same rules read the node schemas of /object_info.
+The editor converts it in JavaScript. Here the same rules use the node schemas of /object_info.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ SEED_CONTROLS = {"fixed", "increment", "decrement", "randomize"}
 def workflow_to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
     """The API prompt {node id: {"class_type", "inputs"}} of a workflow in the editor's format.
 
-    Muted nodes are dropped, bypassed ones pass their inputs on, seeds stay as saved.
+    Muted nodes are dropped, bypassed nodes pass their inputs on, seeds stay as saved.
     Raises: ValueError for a node type that the server does not know, or for a subgraph.
     """
     if workflow.get("definitions", {}).get("subgraphs"):
@@ -25,6 +25,7 @@ def workflow_to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
             "the workflow holds subgraphs; unpack them in the editor (right click, Unpack Subgraph)"
         )
     nodes = {node["id"]: node for node in workflow["nodes"]}
+    # From link id to origin node and slot.
     links = {link[0]: (link[1], link[2]) for link in map(_as_tuple, workflow["links"])}
     prompt = {}
     for node in workflow["nodes"]:
@@ -39,6 +40,7 @@ def workflow_to_prompt(workflow: dict, object_info: dict) -> dict[str, dict]:
                 f"node {node['id']} has type {node['type']}, which this ComfyUI does not know; "
                 "install its pack"
             )
+        # Step 1: widgets. Step 2: links, which replace the value of a widget with the same name.
         inputs = dict(_widget_inputs(node, object_info[node["type"]]))
         for slot in node.get("inputs", []):
             source = _resolve(slot.get("link"), links, nodes)
@@ -78,7 +80,7 @@ def with_input(prompt: dict[str, dict], node_id: str, name: str, value: Any) -> 
 
 
 def without_input(prompt: dict[str, dict], node_id: str, name: str) -> dict[str, dict]:
-    """A copy of the prompt with one optional input of one node left out."""
+    """A copy of the prompt without one optional input of one node."""
     node = prompt[node_id]
     return {
         **prompt,
@@ -87,12 +89,16 @@ def without_input(prompt: dict[str, dict], node_id: str, name: str) -> dict[str,
 
 
 def needed_for(prompt: dict[str, dict], node_id: str) -> dict[str, dict]:
-    """The part of the prompt that this node needs, itself included: no other output runs."""
+    """The part of the prompt that this node needs, including the node.
+
+    No other output runs.
+    """
     found, left = {}, [node_id]
     while left:
         name = left.pop()
         if name not in found:
             found[name] = prompt[name]
+            # Inputs that are lists are links.
             left += [
                 value[0] for value in prompt[name]["inputs"].values() if isinstance(value, list)
             ]
@@ -100,7 +106,7 @@ def needed_for(prompt: dict[str, dict], node_id: str) -> dict[str, dict]:
 
 
 def _as_tuple(link: list | dict) -> tuple:
-    """(id, origin node, origin slot) of a link in either version of the format."""
+    """(id, origin node, origin slot) of a link, in either version of the format."""
     return (
         (link["id"], link["origin_id"], link["origin_slot"])
         if isinstance(link, dict)
@@ -109,8 +115,9 @@ def _as_tuple(link: list | dict) -> tuple:
 
 
 def _resolve(link_id: int | None, links: dict, nodes: dict) -> tuple[int, int] | None:
-    """The (node id, slot) that feeds a link, looking through reroutes and bypassed nodes; None if
-    nothing does.
+    """The (node id, slot) that feeds a link, or None.
+
+    Reroutes and bypassed nodes are followed to their origin.
     """
     if link_id is None:
         return None
@@ -124,6 +131,7 @@ def _resolve(link_id: int | None, links: dict, nodes: dict) -> tuple[int, int] |
         return origin_id, slot
     inputs = origin.get("inputs", [])
     wanted = origin["outputs"][slot]["type"]
+    # A bypassed node passes on an input of the output's type, first the one at the same place.
     same_place = inputs[slot : slot + 1]
     for candidate in (*same_place, *inputs):
         if candidate["type"] == wanted or "*" in (candidate["type"], wanted):
@@ -132,8 +140,10 @@ def _resolve(link_id: int | None, links: dict, nodes: dict) -> tuple[int, int] |
 
 
 def _widget_inputs(node: dict, info: dict) -> Iterator[tuple[str, Any]]:
-    """(name, value) of every widget; the editor saves values by position, or by name in some
-    packs."""
+    """(name, value) of every widget.
+
+    The editor saves values by position; some packs save them by name.
+    """
     slots = {slot["name"]: slot for slot in node.get("inputs", [])}
     saved = node.get("widgets_values") or []
     if isinstance(saved, dict):
@@ -147,8 +157,10 @@ def _widget_inputs(node: dict, info: dict) -> Iterator[tuple[str, Any]]:
 def _take_widgets(
     prefix: str, group: dict, order: dict | None, slots: dict, left: list
 ) -> Iterator[tuple[str, Any]]:
-    """(name, value) of the widgets of one input group; takes what it uses off the front of
-    `left`."""
+    """(name, value) of the widgets of one input group.
+
+    It takes the values that it uses from the front of `left`.
+    """
     for name, spec in _specs(group, order):
         full_name = prefix + name
         if not _is_widget(full_name, spec, slots):
@@ -160,12 +172,14 @@ def _take_widgets(
         else:
             continue
         yield full_name, value
+        # The editor saves the seed control as one more value after the seed.
         if _has_seed_control(name, spec) and left and (control := left.pop(0)) not in SEED_CONTROLS:
             raise ValueError(
                 f"widgets_values got {control!r} after {full_name}, wanted one of "
                 f"{', '.join(sorted(SEED_CONTROLS))}: the editor reads values by place and draws "
                 "that control below every seed; save the workflow there"
             )
+        # The chosen option brings its own widgets, saved right after it.
         if spec[0] == DYNAMIC_COMBO:
             chosen = next((o for o in _options(spec)["options"] if o["key"] == value), None)
             if chosen is not None:
@@ -175,6 +189,7 @@ def _take_widgets(
 def _specs(group: dict, order: dict | None) -> Iterator[tuple[str, list]]:
     for section in ("required", "optional"):
         specs = group.get(section) or {}
+        # `order` is the order of the widgets on the node.
         for name in (order or {}).get(section, specs):
             yield name, specs[name]
 
@@ -184,9 +199,11 @@ def _options(spec: list) -> dict:
 
 
 def _is_widget(name: str, spec: list, slots: dict) -> bool:
-    """Whether the editor drew a widget. It lists sockets in the node's inputs, widgets there only
-    with a mark.
+    """Whether the editor drew a widget for this input.
+
+    It lists sockets in the node's inputs, and widgets there only with a mark.
     """
+    # The saved node says it.
     if name in slots:
         return "widget" in slots[name]
     options = _options(spec)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+# Seconds between two tries.
 RETRY_S = 0.05
 _TEMP_NAME = re.compile(r"(.+\.)?[0-9a-f]{32}\.tmp")
 _NUM_TRIES = 40
@@ -69,6 +70,7 @@ def read_file(path: Path) -> bytes:
 
 def remove_file(path: Path) -> bool:
     """Whether the file is gone now. False when another program keeps it open."""
+    # A file that is already gone is as good as removed.
     try:
         patiently(lambda: path.unlink(missing_ok=True))
     except PermissionError:
@@ -83,4 +85,5 @@ def patiently(call: Callable[[], Result]) -> Result:
             return call()
         except PermissionError:
             time.sleep(RETRY_S)
+    # The last try lets its error out.
     return call()

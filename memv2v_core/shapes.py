@@ -32,6 +32,7 @@ def num_latent_frames(num_frames: int, temporal_ratio: int) -> int:
 
     Raises: ValueError when `num_frames` is not ratio * n + 1.
     """
+    # Other counts would lose frames in the VAE without a word.
     padded = padded_num_frames(num_frames, temporal_ratio)
     if padded != num_frames:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The memory cache: named sessions on disk, and what a user does with turns."""
+"""The memory cache: named sessions on disk, and the actions of users on turns."""
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -121,6 +121,7 @@ class MemoryCacheNode(io.ComfyNode):
         if latent is not None:
             cache = cache.append(imported_entry(cache, latent, camera, model, source))
         cache, remarks = edit_cache(cache, action, entry.strip())
+        # Only a change is saved.
         if cache is not opened:
             remarks += saved(cache)
         contents = cache.describe((*notes, *remarks))
@@ -128,7 +129,7 @@ class MemoryCacheNode(io.ComfyNode):
 
 
 class RecallTurn(io.ComfyNode):
-    """A remembered turn, as it left the sampler."""
+    """A remembered turn, as the sampler made it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -174,7 +175,7 @@ class RecallTurn(io.ComfyNode):
     def execute(cls, cache: MemoryCache, turn: int, entry: str) -> io.NodeOutput:
         recalled = cache.recall(turn, entry.strip())
         info = recalled.describe()
-        # Cloned: whoever changes a latent in place must not change the memory.
+        # Cloned: a node that changes a latent in place must not change the memory.
         return io.NodeOutput(
             {"samples": recalled.latent.unsqueeze(0).clone()},
             recalled.camera,
@@ -184,7 +185,7 @@ class RecallTurn(io.ComfyNode):
 
 
 def edit_cache(cache: MemoryCache, action: str, entry: str) -> tuple[MemoryCache, tuple[str, ...]]:
-    """`cache` after the action, and remarks on it.
+    """`cache` after the action, and remarks about it.
 
     Raises: ValueError when the action needs a turn and none or several match.
     """
@@ -199,7 +200,8 @@ def edit_cache(cache: MemoryCache, action: str, entry: str) -> tuple[MemoryCache
             f"branched after {entry}: lives in the graph, the old session stays as it is",
         )
     if action == FORGET:
-        if was_forgotten(cache, entry):  # so that a graph whose action stays at forget runs again
+        # A graph whose action stays at forget must run again without an error.
+        if was_forgotten(cache, entry):
             return cache, (f"{entry} was forgotten earlier",)
         return cache.forget(entry), ()
     return cache.pin(entry, action == PIN), ()
@@ -212,9 +214,9 @@ def imported_entry(
     model: ModelPatcher | None,
     source: dict | None,
 ) -> MemoryEntry:
-    """A turn made by other nodes.
+    """A turn that other nodes made, as an entry.
 
-    Raises: ValueError when the model or the camera is missing, or they do not fit the latent.
+    Raises: ValueError when the model or the camera is missing, or when they do not fit the latent.
     """
     if model is None or camera is None:
         missing = "model" if model is None else "camera"
@@ -226,6 +228,7 @@ def imported_entry(
     original = None if source is None else one_video("source", source, info).detach().cpu()
     ratio = info.ratios.temporal
     wanted = num_latent_frames(padded_num_frames(camera.num_frames, ratio), ratio)
+    # A camera per pixel frame is retrieved later: a wrong count would shift every view.
     if made.shape[1] != wanted:
         num_frames = (made.shape[1] - 1) * ratio + 1
         raise ValueError(

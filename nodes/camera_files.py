@@ -62,7 +62,8 @@ class ImportCameraTrajectory(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None, camera: str | None = None) -> bool | str:
-        if file is None:  # linked: not known yet
+        # A linked value is not known yet.
+        if file is None:
             return True
         if not file or file == NO_FILE or not folder_paths.exists_annotated_filepath(file):
             found = ", ".join(_json_files()[:8]) or "none"
@@ -83,6 +84,7 @@ class ImportCameraTrajectory(io.ComfyNode):
         cls, file: str, camera: str, num_frames: int, start_at_source: bool
     ) -> io.NodeOutput:
         path = load_trajectory(folder_paths.get_annotated_filepath(file), camera=camera)
+        # Relative to its own first camera, the path starts at the identity.
         if start_at_source:
             path = path.relative_to(path)
         return io.NodeOutput(resample_trajectory(path, num_frames) if num_frames else path)
@@ -155,6 +157,7 @@ class ExportCameraTrajectory(io.ComfyNode):
         height: int,
         camera_name: str,
     ) -> io.NodeOutput:
+        # ComfyUI finds the next free number.
         folder, name, number, _, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory()
         )
@@ -167,11 +170,12 @@ class ExportCameraTrajectory(io.ComfyNode):
 
 
 def _refused_camera(file: str, camera: str | None) -> str | None:
-    """Why a file has no such path; None where it has, and where only loading it can tell."""
+    """Why a file has no such path; None where it has one, or where only loading can tell."""
     try:
         names = recammaster_cameras(folder_paths.get_annotated_filepath(file))
     except (OSError, ValueError):
-        return None  # what is wrong with the file is said when it is loaded
+        # Loading the file reports the problem.
+        return None
     if camera is None or not names or camera in names:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Making and looking at camera paths."""
+"""Nodes that make and show camera paths."""
 
 from comfy.sd import VAE
 from comfy_api.latest import io
@@ -134,6 +134,7 @@ class CameraTrajectoryNode(io.ComfyNode):
             )
             return make_preset(config, lens)
 
+        # The second move is seen from the moving camera of the first.
         path = path_of(motion, amplitude)
         if second_motion != NO_MOTION:
             path = combine_paths(path, path_of(second_motion, second_amplitude))
@@ -180,19 +181,22 @@ class PreviewCameraTrajectory(io.ComfyNode):
         vae: VAE | None = None,
     ) -> io.NodeOutput:
         chosen = latent_cameras(camera, vae)
+        # The numbers that the model gets: relative to the first camera of the source.
         poses = pose_vectors(chosen, source_camera or static_trajectory(1))
+        # The source in the same frame of reference as the poses.
         source = source_camera.relative_to(source_camera) if source_camera is not None else None
         picture = draw_path(poses, chosen.intrinsics, source)[None]
         return io.NodeOutput(picture, ui=PictureAndText(picture, path_summary(chosen), cls))
 
 
 def latent_cameras(camera: CameraTrajectory, vae: VAE | None) -> CameraTrajectory:
-    """The cameras of the frames that stand for latent frames; all of them without a VAE.
+    """The cameras of the frames that stand for latent frames; without a VAE, all cameras.
 
-    Raises: ValueError when the path's length is not ratio * n + 1.
+    Raises: ValueError when the length of the path is not ratio * n + 1.
     """
     ratio = vae.temporal_compression_decode() if vae is not None else 1
-    if not ratio or ratio == 1:  # a VAE of single pictures has no ratio
+    # A VAE for single pictures has no ratio.
+    if not ratio or ratio == 1:
         return camera
     return camera.frames(latent_frame_indices(num_latent_frames(camera.num_frames, ratio), ratio))
 

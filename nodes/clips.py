@@ -1,4 +1,4 @@
-"""Any clip fitted to a model, and put back after the edit."""
+"""Any clip fitted to a model, and restored after the edit."""
 
 import torch
 from comfy_api.latest import Input, InputImpl, Types, io, ui
@@ -62,7 +62,8 @@ class FitVideo(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "temporal_ratio",
-                    default=1,  # both built-in models' codecs keep every frame
+                    # The codecs of both built-in models keep every frame.
+                    default=1,
                     min=1,
                     max=16,
                     tooltip="Frames per latent frame of the VAE: 1 for the built-in models, 4 for "
@@ -127,6 +128,7 @@ class FitVideo(io.ComfyNode):
             temporal_ratio,
             aspect,
         )
+        # Only colours: an alpha channel is dropped.
         fitted = fit_frames(images[..., :3].movedim(-1, 1), plan).movedim(1, -1).contiguous()
         report = describe_fitting(plan, aspect, temporal_ratio)
         fitting = FittedClip(plan, rate, sound)
@@ -134,7 +136,7 @@ class FitVideo(io.ComfyNode):
 
 
 class RestoreVideo(io.ComfyNode):
-    """The edited frames as a video like the one that came in."""
+    """The edited frames as a video like the original."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

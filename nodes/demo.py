@@ -1,4 +1,4 @@
-"""Procedural clips to try the pack on, with what the right result looks like."""
+"""Procedural clips for trying the pack, with the right result of each edit."""
 
 import comfy.model_management
 import comfy.utils
@@ -79,6 +79,7 @@ class DemoScene(io.ComfyNode):
     ) -> io.NodeOutput:
         config = SceneConfig()
         path = drifting_path(drift_deg, num_frames, config) if camera is None else camera
+        # A scene ends at its edges: a view past them would show stretched pixels.
         if camera is not None:
             require_inside(camera, config)
         frames = render_panorama(demo_scene(scene, config), path, size, size)
@@ -86,7 +87,7 @@ class DemoScene(io.ComfyNode):
 
 
 class DemoLongVideo(io.ComfyNode):
-    """A clip to try editing long videos on."""
+    """A clip for trying the edit of long videos."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -163,6 +164,7 @@ class DemoLongVideo(io.ComfyNode):
 
         source, target = render_shots(scenes, num_frames, size, after_each)
         prompt = scenes[0][1].instruction
+        # Frames count from 1 for users; the start of the first shot is no cut.
         cuts = ", ".join(str(span.start + 1) for span in shot_spans(shots, num_frames)[1:])
         text = f"{prompt}\n{num_frames} frames, {FRAME_RATE:g} a second"
         text += f"; new shots at frame {cuts}" if cuts else ""

@@ -70,9 +70,11 @@ class ConsistencyReport(io.ComfyNode):
     ) -> io.NodeOutput:
         truth_turn = given_turn(truth, truth_camera)
         stop = comfy.model_management.throw_exception_if_processing_interrupted
+        # One step per decoded turn, and one for the comparison.
         turns, progress = [], comfy.utils.ProgressBar(len(cache) + 1)
         for entry in cache.entries:
             stop()
+            # Padding is cut off before turns are compared.
             frames = decode_latent(vae, entry.latent)[: entry.num_frames]
             turns.append(ShownTurn(f"turn {entry.turn}", frames, entry.camera))
             progress.update(1)

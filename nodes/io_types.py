@@ -1,4 +1,4 @@
-"""Socket types of this pack, and what travels on each."""
+"""Socket types of this pack. The comment above each names the type of its values."""
 
 from comfy_api.latest import io
 
@@ -16,7 +16,7 @@ RetrievalSocket = io.Custom("MEMV2V_RETRIEVAL")
 # memv2v_core.tokens.budget.TokenPlan
 PlanSocket = io.Custom("MEMV2V_PLAN")
 
-# host.models.attachment.LoadedAdapter: an adapter file's weights, for a MODEL of any loader
+# host.models.attachment.LoadedAdapter, the weights of an adapter file, for a MODEL of any loader
 AdapterSocket = io.Custom("MEMV2V_ADAPTER")
 
 # host.clips.fitted.FittedClip

@@ -1,4 +1,4 @@
-"""Loading models with memory, and memory for models of other loaders."""
+"""Nodes that load models with memory, and memory for models of other loaders."""
 
 import comfy.sd
 from comfy.model_patcher import ModelPatcher
@@ -75,9 +75,10 @@ class LoadMemoryV2VModel(io.ComfyNode):
     def fingerprint_inputs(
         cls, model_name: str | None = None, adapter: str | None = OWN_ADAPTER
     ) -> str:
-        # A linked value is not known yet, and is no file on disk.
+        # A linked value is not known yet, so no file can be checked.
         if model_name is None or adapter is None:
             return ""
+        # A file that was replaced under its old name must be loaded again.
         own = "" if adapter == OWN_ADAPTER else file_fingerprint(FOLDER, adapter)
         if model_name.startswith(BUILTIN_PREFIX):
             return builtin_fingerprint(model_name.removeprefix(BUILTIN_PREFIX)) + own
@@ -90,6 +91,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
         if model_name.startswith(BUILTIN_PREFIX):
             name = model_name.removeprefix(BUILTIN_PREFIX)
             codec = bundle.load_codec(name)
+            # A built-in model keeps its own adapter unless the user chose another.
             model = load_builtin_model(name, chosen is None, codec)
             vae: comfy.sd.VAE | None = BuiltinVAE(codec)
             clip, use = builtin_clip(name), USES[bundle.read_info(name).task]
@@ -139,7 +141,7 @@ class LoadMemoryAdapter(io.ComfyNode):
 
 
 def model_names() -> list[str]:
-    """What the loader offers: built-in models, then files that may be bases."""
+    """The choices of the loader: built-in models, then files that may be bases."""
     return [
         *(BUILTIN_PREFIX + name for name in bundle.builtin_names()),
         *weight_files(BASE_FOLDER),
@@ -164,6 +166,7 @@ def _describe(model: ModelPatcher, vae: comfy.sd.VAE | None, use: str | None) ->
         lines.append(use)
     if info.mode == "training-free":
         lines.append("no trained memory: the base's own weights read the memories")
+    # Built-in models bring text encoder and VAE; published files rarely do.
     if vae is None:
         lines.append(
             f"load its text encoder (umt5_xxl) with Load CLIP and its VAE ({_vae_name(info)}) with "

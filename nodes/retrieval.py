@@ -1,4 +1,4 @@
-"""Choosing memories."""
+"""Nodes that choose memories."""
 
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
@@ -27,7 +27,7 @@ from .io_types import (
 
 
 class VideoFOVRetrieve(io.ComfyNode):
-    """Memories that saw what the new path will see."""
+    """Memories that saw the view of the new path."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -94,6 +94,7 @@ class VideoFOVRetrieve(io.ComfyNode):
     ) -> io.NodeOutput:
         config = VideoFovConfig(radius=radius, balance=balance)
         retrieval = retrieve_by_fov(cache, camera, k, config)
+        # Pictures are for the eye; the choice needs no VAE.
         entries = cache.entries if vae is not None else ()
         thumbnails = {entry.entry_id: last_frame(vae, entry.latent) for entry in entries}
         picture = draw_retrieval(retrieval, config, thumbnails)[None]
@@ -102,7 +103,7 @@ class VideoFOVRetrieve(io.ComfyNode):
 
 
 class RecentRetrieve(io.ComfyNode):
-    """The newest turns, where cameras say nothing."""
+    """The newest turns, for models without cameras."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -132,7 +133,7 @@ class RecentRetrieve(io.ComfyNode):
 
 
 class DinoSegmentRetrieve(io.ComfyNode):
-    """Memories that show what this segment shows."""
+    """Memories with the same content as this segment."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -193,6 +194,7 @@ class DinoSegmentRetrieve(io.ComfyNode):
             shot_aware=shot_aware,
             min_similarity=min_similarity,
         )
+        # Only this segment is decoded; its descriptor ignores the held frames.
         source = read_segment(segments, segments.clip.reader(), chosen)
         describe = comfy_descriptor(descriptor, allow_download)
         query = SegmentQuery(chosen, describe(source.true_frames), describe.name)

@@ -1,4 +1,4 @@
-"""Sampling with memory: attach it for any native sampler, or one turn in one node."""
+"""Sampling with memory: attached to any native sampler, or a whole turn in one node."""
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -156,12 +156,14 @@ class MemoryV2VSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         model = with_adapter(model, adapter)
         turn = connected_turn(model, source, plan, source_camera, target_camera)
+        # Checked before sampling: a turn that cannot be stored is not made.
         cache = require_room(cache, turn)
         settings = SamplerSettings(
             seed=seed, steps=steps, cfg=cfg, sampler_name=sampler_name, scheduler=scheduler
         )
         negative = negative_or_unread(positive, negative, cfg)
         sampler = ComfySampler(model, positive, negative, settings)
+        # A turn with a segment is part of a long video, so a keyframe may lead it.
         latent = sample_turn(turn, sampler, is_segment=segment is not None)
         entry = finished_entry(
             turn,
@@ -174,7 +176,7 @@ class MemoryV2VSampler(io.ComfyNode):
         )
         cache, notes = remember(cache, entry)
         text = "\n".join((turn.describe(), f"turn {entry.turn} is {entry.entry_id[:8]}", *notes))
-        # Cloned: whoever changes the output in place must not change the memory.
+        # Cloned: a node that changes the output in place must not change the memory.
         finished = {"samples": latent.unsqueeze(0).clone()}
         return io.NodeOutput(finished, cache, ui=ui.PreviewText(text))
 

@@ -1,4 +1,4 @@
-"""A long video in segments, and the edited segments as one video again."""
+"""A long video as segments, and the edited segments as one video again."""
 
 from typing import Any
 
@@ -108,8 +108,10 @@ class StitchSegments(io.ComfyNode):
     ) -> io.NodeOutput:
         entries = finished_entries(segments.plan, cache)
         settings = settings_from(StitchSettings, widgets)
+        # The node has an image output, so here all frames are held in memory.
         frames = torch.empty(segments.clip.num_frames, *settings.result_size(segments), 3)
         path = write_stitched(segments, entries, vae, settings, frames)
+        # An entry may have seen an edit that was replaced later.
         text, stale = settings.describe(segments), stale_entries(entries)
         if stale:
             numbers = (str(i + 1) for i, entry in enumerate(entries) if entry.entry_id in stale)

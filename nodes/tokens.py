@@ -1,4 +1,4 @@
-"""Deciding how many tokens each memory gets, and what they cost."""
+"""The node that decides how many tokens each memory gets, and reports their cost."""
 
 from typing import get_args
 
@@ -17,7 +17,7 @@ from .io_types import CATEGORY, PlanSocket, RetrievalSocket
 
 
 class DynamicTokenize(io.ComfyNode):
-    """Tokens for every memory, and what they cost."""
+    """Tokens for every memory, and their cost."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -141,8 +141,9 @@ class DynamicTokenize(io.ComfyNode):
 
 
 def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) -> str:
-    """The plan in words, with the tokens and the cost of one step as far as size and model are
-    known.
+    """The plan in words, with the tokens and the cost of one step.
+
+    Only numbers that follow from the connected source and model are given.
 
     Raises: ValueError for a source that is no video.
     """
@@ -151,9 +152,10 @@ def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) 
     entries = plan.retrieval.entries
     if source is None and not entries:
         return "\n".join([*lines, "connect source to see how many tokens run"])
+    # All latents of a session have one size, so a memory can stand for the source.
     latent = entries[0].latent if source is None else _first_video(source)
     num_frames, height, width = latent.shape[1:]
-    # Tokens depend on the number of blocks through merging alone: thirds of any depth are alike.
+    # Only merging makes tokens depend on the number of blocks, and it lies at thirds of any depth.
     shape = DitShape(1, 1, 3) if model is None else dit_shape(model)
     cost, plain = plan_costs(
         plan,

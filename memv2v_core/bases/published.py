@@ -50,6 +50,7 @@ class PublishedBase:
 
         size: for example "1.3B".
         """
+        # A finetune is named after itself, with its Wan in brackets.
         if self.name:
             return f"{self.name} ({self.family} {size})"
         # Wan2.1's 14B and both halves of Wan2.2's A14B have the same keys and shapes.
@@ -57,6 +58,7 @@ class PublishedBase:
 
     def fits(self, sizes: DitSizes, has_camera_weights: bool) -> bool:
         """Whether a DiT of these sizes, with or without camera weights, is this base."""
+        # Channels alone do not tell ReCamMaster from its Wan; its camera weights do.
         channels = self.in_channels, self.out_channels
         is_alike = channels == (sizes.in_channels, sizes.out_channels)
         return is_alike and self.has_camera_weights == has_camera_weights

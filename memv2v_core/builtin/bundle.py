@@ -124,6 +124,7 @@ def load_bundle(name: str, device: torch.device | None = None) -> Bundle:
     dit = build_dit(info.dit)
     dit.load_state_dict(to_diffusers_names(_read(dit_path(name))))
     config, state = read_adapter(adapter_path(name))
+    # Files are fp16, but a CPU computes in fp32.
     adapter = MemoryAdapter(config)
     adapter.load_state_dict({key: value.float() for key, value in state.items()})
     codec = load_codec(name)
@@ -178,6 +179,7 @@ def require_weights(path: Path, found: dict[str, torch.Tensor], module: nn.Modul
 
     found: the tensors of the file.
     """
+    # ComfyUI loads a DiT with missing weights without an error.
     for name, tensor in module.state_dict().items():
         if name not in found or found[name].shape != tensor.shape:
             got = f"size {tuple(found[name].shape)}" if name in found else "nothing"

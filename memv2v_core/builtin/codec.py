@@ -43,9 +43,9 @@ def fit_patch_basis(frames: torch.Tensor, channels: int = 16) -> PatchBasis:
     between equal scale, where noise comes first, and equal variance, where detail drowns. One
     number then makes their mean variance 1.
     """
-    patches = F.unfold(frames, SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)
+    patches = F.unfold(frames, SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)  # (patches, 192)
     mean = patches.mean(0)
-    covariance = (patches - mean).T @ (patches - mean) / len(patches)
+    covariance = (patches - mean).T @ (patches - mean) / len(patches)  # (192, 192)
     values, vectors = torch.linalg.eigh(covariance.double())
     # eigh sorts upwards; the largest components come first here.
     values, vectors = values.flip(0)[:channels], vectors.flip(1)[:, :channels]
@@ -66,8 +66,10 @@ class Codec(nn.Module):
         super().__init__()
         self.ratios = codec_ratios(channels)
         self.used = used = channels if used is None else used
+        # One patch of 8 x 8 pixels becomes `used` coefficients, and back.
         self.analysis = nn.Conv2d(3, used, SIDE, stride=SIDE)
         self.synthesis = nn.ConvTranspose2d(used, 3, SIDE, stride=SIDE)
+        # A residual that sees neighbouring patches. It grows by 2 and then by 4, in all by 8.
         self.refine = nn.Sequential(
             nn.Conv2d(used, _HIDDEN, 3, padding=1, padding_mode="replicate"),
             nn.SiLU(),
@@ -84,6 +86,7 @@ class Codec(nn.Module):
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         latent = _per_frame(self.analysis, video)
+        # Zero channels after the used ones: F.pad counts axes from the last.
         num_unused = self.ratios.channels - self.used
         return latent if num_unused == 0 else F.pad(latent, (0, 0, 0, 0, 0, 0, 0, num_unused))
 

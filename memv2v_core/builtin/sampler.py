@@ -32,6 +32,7 @@ class BundleSampler:
         """The finished latent (C, T, H, W) of a turn."""
         bundle, info = self.bundle, self.bundle.info
         device = self.context.device
+        # An editor takes its clean source on the channel axis.
         beside = None
         if not turn.base.has_source_tokens:
             assert turn.source is not None, "a base that edits its source has one"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+# The numbers that UMT5 gives to these pieces.
 _PAD, _END, _UNKNOWN = 0, 1, 2
 
 
@@ -85,6 +86,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
         pieces = [self._pieces.encode(prompt) for prompt in prompts]
+        # The length of the longest prompt, at least `num_tokens`, as ComfyUI pads.
         length = max(self.config.num_tokens, *map(len, pieces))
         device = self.model.shared.weight.device
         ids = torch.tensor([row + [_PAD] * (length - len(row)) for row in pieces], device=device)
@@ -92,4 +94,5 @@ class TextEncoder(nn.Module):
             [[1] * len(row) + [0] * (length - len(row)) for row in pieces], device=device
         )
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        # Tokens of the padding become zero.
         return states * mask.unsqueeze(-1).to(states)

@@ -165,6 +165,7 @@ def require_finite(entry: MemoryEntry) -> None:
         value = getattr(entry, name)
         if value is None:
             continue
+        # One bad number spreads through attention to every later turn.
         num_bad = int((~torch.isfinite(value)).sum())
         if num_bad:
             raise ValueError(

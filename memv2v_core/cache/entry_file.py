@@ -145,12 +145,14 @@ def _fields(header_metadata: dict[str, str]) -> dict:
             "folder"
         )
     fields = json.loads(header_metadata[_METADATA_KEY])
+    # The version comes first: the fields of another version mean nothing here.
     version = fields.pop("version", None) if isinstance(fields, dict) else None
     if version != _FORMAT_VERSION:
         raise ValueError(
             f"has entry format {version!r}, wanted {_FORMAT_VERSION}; update the node pack"
         )
     kinds: dict[str, Kind] = {**_PLAIN_FIELDS, "is_assumed": bool, "parent_id": (str, type(None))}
+    # Exactly the known fields: a file with others comes from another program.
     wrong = [name for name, kind in kinds.items() if not isinstance(fields.get(name), kind)]
     unknown = sorted(fields.keys() - kinds.keys())
     if wrong or unknown:

@@ -27,6 +27,7 @@ class FolderLock:
         self.path = folder / LOCK_NAME
         self.stale_s = stale_s
         self.timeout_s = timeout_s
+        # Names this writer, so that it never removes the lock of another.
         self._token = f"{os.getpid()} {uuid.uuid4().hex}".encode()
 
     def __enter__(self) -> "FolderLock":
@@ -68,6 +69,7 @@ class FolderLock:
         patiently(lambda: os.utime(self.path))
 
     def _is_mine(self) -> bool:
+        # The content decides: another writer may have taken the lock away and made its own.
         try:
             return read_file(self.path) == self._token
         except FileNotFoundError:

@@ -54,6 +54,7 @@ EMPTY = Manifest(None, None, ())
 
 def rebuilt(entries: Iterable[MemoryEntry]) -> Manifest:
     """The manifest that the entry files imply: sorted by turn, then by time."""
+    # The time decides where two branches have the same turn number.
     ordered = sorted(entries, key=lambda entry: (entry.turn, entry.created_s))
     if not ordered:
         return EMPTY

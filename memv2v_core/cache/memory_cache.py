@@ -115,6 +115,7 @@ class MemoryCache:
         """
         if entry_id:
             found = self.get(entry_id)
+            # Both are given, so both must name the same turn.
             if turn not in (0, found.turn):
                 raise ValueError(
                     f"turn got {turn}, wanted {found.turn}, the number of entry {entry_id!r}, or "
@@ -141,6 +142,7 @@ class MemoryCache:
         """The cache with this entry pinned (always retrieved) or not pinned."""
         idx = self._idx_of(entry_id)
         entry = self.entries[idx]
+        # The same cache back, so that nothing is saved for nothing.
         if entry.is_pinned == is_pinned:
             return self
         entries = (
@@ -179,6 +181,7 @@ class MemoryCache:
         return "the cache" if self.session is None else f"the cache of session {self.session!r}"
 
     def _idx_of(self, entry_id: str) -> int:
+        # An empty text begins every id, so it matches none here.
         matches = [
             i
             for i, entry in enumerate(self.entries)

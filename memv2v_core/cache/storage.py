@@ -16,6 +16,7 @@ from .manifest import EMPTY, MANIFEST_NAME, Manifest, merged, read_manifest, reb
 from .memory_cache import MemoryCache
 
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+# Names that are no files on Windows.
 _WINDOWS_DEVICES = {
     "con",
     "prn",
@@ -51,6 +52,7 @@ def session_folder(root: Path, name: str) -> Path:
 
     Raises: ValueError for a name that is not a plain folder name on every system.
     """
+    # Windows opens a device under these names, whatever follows the dot.
     is_device = name.split(".")[0].lower() in _WINDOWS_DEVICES
     if not _SESSION_NAME.fullmatch(name) or name.endswith(".") or is_device:
         raise ValueError(
@@ -84,12 +86,13 @@ def save_session(cache: MemoryCache, folder: Path) -> tuple[str, ...]:
     """Merge the cache into its session on disk; returns what was repaired or left out.
 
     The answer is normally empty. Entries that are already on disk are not written again, entries of
-    other writers stay, and entries that any writer forgot go.
+    other writers stay, and entries that any writer forgot are removed.
 
     Raises: ValueError for a session of another model or latent size. TimeoutError when another
     writer hangs.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Read, merge and write under one lock: another writer in between would be overwritten.
     with FolderLock(folder) as lock:
         disk, notices = _manifest_to_merge(folder)
         # Step 1: a broken manifest lost its pins, so the pins of this cache are the best ones left.
@@ -170,6 +173,7 @@ def _manifest_to_merge(folder: Path) -> tuple[Manifest, list[str]]:
     if manifest is not None:
         return manifest, []
     found, _ = _read_entries(folder)
+    # A new session: nothing to repair, so no notice.
     if not found and not (folder / MANIFEST_NAME).exists():
         return EMPTY, []
     return rebuilt(found.values()), [f"{problem}; rebuilt from {len(found)} entry files"]

@@ -29,13 +29,16 @@ _ROTATION_AXES: dict[str, tuple[int, float]] = {
     "roll_right": (2, 1.0),
     "sweep": (1, 1.0),
 }
+# An orbit to the left turns the view to the right, so it has the other sign than a pan.
 _ORBIT_SIGNS = {"orbit_left": 1.0, "orbit_right": -1.0}
 _DOLLY_SIGNS = {"dolly_in": 1.0, "dolly_out": -1.0}
+# Signed shares of the amplitude that a move passes through, in order.
 _STRAIGHT_WAYPOINTS = (0.0, 1.0)
 _WAYPOINTS = {"static": (0.0, 0.0), "sweep": (0.0, -1.0, 1.0)}
 
 MOTIONS: tuple[str, ...] = ("static", *_ROTATION_AXES, *_ORBIT_SIGNS, *_DOLLY_SIGNS)
 
+# The share of a leg that is done, by the share of its time.
 _EASINGS: dict[str, Callable[[float], float]] = {
     "linear": lambda u: u,
     "ease_in": lambda u: 1 - math.cos(u * math.pi / 2),

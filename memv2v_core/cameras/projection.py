@@ -30,7 +30,7 @@ def pixel_rays(
     c2w (..., 4, 4), intrinsics (..., 3, 3) normalised; the rays start at c2w[..., :3, 3].
     """
     centres = pixel_centres(height, width).to(c2w)
-    image_to_world = c2w[..., :3, :3] @ torch.linalg.inv(intrinsics)
+    image_to_world = c2w[..., :3, :3] @ torch.linalg.inv(intrinsics)  # (..., 3, 3)
     rays = torch.einsum("...ij,hwj->...hwi", image_to_world, centres)
     return torch.nn.functional.normalize(rays, dim=-1)
 
@@ -43,7 +43,8 @@ def project_points(
     Depth is the camera-space z; where it is not positive the coordinates mean nothing (see
     `inside_image`).
     """
-    points_camera = (points - c2w[..., None, :3, 3]) @ c2w[..., :3, :3]  # row vectors: R^T (p - t)
+    # R^T (p - t), for row vectors.
+    points_camera = (points - c2w[..., None, :3, 3]) @ c2w[..., :3, :3]
     return _camera_to_image(points_camera, intrinsics)
 
 
@@ -90,7 +91,8 @@ def rotation_homography(from_camera: CameraTrajectory, to_camera: CameraTrajecto
             f"{frame_idx}, wanted 0; a warp without depth is exact only between cameras that "
             "rotate about one point"
         )
-    rotation = from_camera.c2w[:, :3, :3].transpose(-1, -2) @ to_camera.c2w[:, :3, :3]
+    # From image to directions of `to_camera`, turned into `from_camera`, and back to image.
+    rotation = from_camera.c2w[:, :3, :3].transpose(-1, -2) @ to_camera.c2w[:, :3, :3]  # (F, 3, 3)
     return from_camera.intrinsics @ rotation @ torch.linalg.inv(to_camera.intrinsics)
 
 
@@ -135,6 +137,7 @@ def seen_mask(
     share a centre.
     """
     observing = unique_cameras(observers)
+    # One viewing frame at a time: the rays of a whole video would need much memory.
     masks = [
         _seen_directions(rays.reshape(-1, 3), observing).reshape(1, height, width)
         for rays in (

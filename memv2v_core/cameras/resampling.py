@@ -36,6 +36,7 @@ def resample_trajectory(trajectory: CameraTrajectory, num_frames: int) -> Camera
     # Frames with share 0 are copies: interpolation would round them.
     moved = share[:, 0] > 0
     c2w[moved] = _between(c2w[moved], trajectory.c2w[after[moved]], share[moved])
+    # Zooms are interpolated too.
     intrinsics = torch.lerp(
         trajectory.intrinsics[before], trajectory.intrinsics[after], share[..., None]
     )
@@ -48,8 +49,8 @@ def _between(start: torch.Tensor, end: torch.Tensor, share: torch.Tensor) -> tor
     Rotations take the shorter arc, translations a straight line.
     """
     # The turn from start to end, in the axes of the start camera.
-    turn = start[:, :3, :3].transpose(1, 2) @ end[:, :3, :3]
-    axis_angle = share * quaternion_to_axis_angle(rotation_matrix_to_quaternion(turn))
+    turn = start[:, :3, :3].transpose(1, 2) @ end[:, :3, :3]  # (F, 3, 3)
+    axis_angle = share * quaternion_to_axis_angle(rotation_matrix_to_quaternion(turn))  # (F, 3)
     result = start.clone()
     result[:, :3, :3] = start[:, :3, :3] @ quaternion_to_rotation_matrix(
         axis_angle_to_quaternion(axis_angle)

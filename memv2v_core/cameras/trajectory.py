@@ -69,6 +69,7 @@ class CameraTrajectory:
                 f"intrinsics got shape {tuple(self.intrinsics.shape)}, wanted ({num_frames}, 3, "
                 "3); pass one matrix a frame"
             )
+        # float64: relative poses of a long path would lose digits in float32.
         object.__setattr__(self, "c2w", self.c2w.to(torch.float64))
         object.__setattr__(self, "intrinsics", self.intrinsics.to(torch.float64))
         for name, value in (("c2w", self.c2w), ("intrinsics", self.intrinsics)):

@@ -65,6 +65,7 @@ class SegmentStitcher:
         self._owned = owned_frames(plan)
         self._held: torch.Tensor | None = None
         self._reference: _Colours | None = None
+        # Colours are measured on shared frames, so an overlap of 0 leaves nothing to measure.
         has_handover = any(plan.handover(segment.idx) is not None for segment in plan.segments)
         if self.config.match_colours and has_handover and plan.overlap == 0:
             raise ValueError(
@@ -190,6 +191,7 @@ def _colours(frames: torch.Tensor) -> _Colours:
     for piece in frames.split(_FRAMES_AT_ONCE):
         lab = rgb_to_lab(piece.float()).double()
         totals += torch.stack((lab.sum(dim=(0, 2, 3)), lab.square().sum(dim=(0, 2, 3))))
+    # Sums over (F, H, W) become means.
     mean, square = totals / (frames.shape[0] * frames.shape[2] * frames.shape[3])
     deviation = (square - mean.square()).clamp(min=0).sqrt()
     return _Colours(mean.float()[:, None, None], deviation.float()[:, None, None])
@@ -203,6 +205,7 @@ def _recoloured(frames: torch.Tensor, measured: _Colours, wanted: _Colours) -> t
     from kornia.color import lab_to_rgb, rgb_to_lab
 
     has_contrast = torch.minimum(measured.deviation, wanted.deviation) > _FLAT_DEVIATION
+    # A small deviation would blow noise up.
     gain = torch.where(
         has_contrast, wanted.deviation / measured.deviation.clamp(min=_FLAT_DEVIATION), 1.0
     )

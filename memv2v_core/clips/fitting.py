@@ -89,6 +89,7 @@ def plan_fitting(
     if num_frames is None:
         chosen, padded = tuple(range(num_source)), padded_source
     else:
+        # Evenly, with the first and the last frame. A clip that is too short repeats frames.
         picked = torch.linspace(0, num_source - 1, num_frames).round().long()
         chosen, padded = tuple(picked.tolist()), padded_num_frames(num_frames, temporal_ratio)
     if aspect == "keep":
@@ -108,7 +109,7 @@ def fit_frames(frames: torch.Tensor, fitting: FittingPlan) -> torch.Tensor:
     rows, columns = fitting.content
     for start in range(0, len(fitting.chosen), _FRAMES_AT_ONCE):
         chosen = list(fitting.chosen[start : start + _FRAMES_AT_ONCE])
-        scaled = _resize(frames[chosen], fitting.scaled, "bilinear")
+        scaled = _resize(frames[chosen], fitting.scaled, "bilinear")  # (n, C, *scaled)
         piece = scaled[..., cut_top : cut_top + rows, cut_left : cut_left + columns]
         fitted[start : start + len(chosen), :, top : top + rows, left : left + columns] = piece
     # The VAE takes ratio * n + 1 frames: the last frame is held until the count fits.
@@ -131,6 +132,7 @@ def restore_frames(
     edited = _require_frames(edited, fitting)
     content = _content_of(edited, fitting)
     if original_size:
+        # In pieces: a long clip at its original size may be large.
         pieces = [
             _resize(piece, fitting.kept_size, "bicubic") for piece in content.split(_FRAMES_AT_ONCE)
         ]
@@ -158,6 +160,7 @@ def describe_fitting(fitting: FittingPlan, aspect: Aspect, temporal_ratio: int) 
     height, width = fitting.size
     picked = "all kept" if fitting.is_every_frame else f"{len(fitting.chosen)} picked evenly"
     scale_y, scale_x = fitting.scaled[0] / rows, fitting.scaled[1] / columns
+    # "crop" fills the frame, so the larger scale counts; "pad" fits inside, so the smaller one.
     scale = f"{max(scale_y, scale_x) if aspect == 'crop' else min(scale_y, scale_x):.3f}"
     how = {
         "crop": f"scaled by {scale} and cropped to {width}x{height}",
@@ -191,9 +194,11 @@ def _scaled_size(source: Size, size: Size, aspect: Aspect) -> Size:
     if aspect in ("stretch", "keep"):
         return size
     if aspect == "crop":
+        # The source covers the frame; rounding must not leave a gap.
         scale = max(height / rows, width / columns)
         return max(height, round(rows * scale)), max(width, round(columns * scale))
     if aspect == "pad":
+        # The source fits into the frame.
         scale = min(height / rows, width / columns)
         return _even(rows * scale, height), _even(columns * scale, width)
     raise ValueError(f"aspect got {aspect!r}, wanted one of {', '.join(ASPECTS)}")
@@ -239,6 +244,7 @@ def _require_frames(edited: torch.Tensor, fitting: FittingPlan) -> torch.Tensor:
 
     A clip that already has no padding passes unchanged.
     """
+    # An upscaler may have removed the padding, so both counts are right.
     if edited.shape[0] not in (fitting.num_frames, len(fitting.chosen)):
         raise ValueError(
             f"frames got {edited.shape[0]}, wanted the {fitting.num_frames} of the fitted clip (or "

@@ -43,6 +43,7 @@ class SegmentPlan:
         segment, following = self.segments[idx], self.segments[idx + 1]
         if segment.shot != following.shot:
             return None
+        # Both segments show the frames from following.start to segment.stop.
         start = following.start + (segment.stop - following.start - self.overlap) // 2
         return start, start + self.overlap
 
@@ -79,6 +80,7 @@ def plan_segments(
     _require_shots(shots, num_frames)
     segments: list[Segment] = []
     for shot, (start, stop) in enumerate(shots):
+        # Each shot is divided by itself, so no segment crosses a cut.
         for offset in _offsets(stop - start, length, overlap):
             count = min(length, stop - start)
             segments.append(Segment(len(segments), start + offset, count, shot))
@@ -91,6 +93,7 @@ def owned_frames(plan: SegmentPlan) -> tuple[Span, ...]:
     Every frame of the video is shown once. Neighbours meet in the middle of their shared frames:
     there both segments have the most context.
     """
+    # Each edge is the middle of a handover, or the end of a shot.
     edges = [0]
     for segment in plan.segments:
         handover = plan.handover(segment.idx)

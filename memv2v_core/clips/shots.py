@@ -147,6 +147,7 @@ def _judge(
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    # int16: a difference of uint8 would wrap around.
     return float(np.abs(a.astype(np.int16) - b).mean())
 
 
@@ -154,8 +155,10 @@ def _pictures(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[np.ndar
     """Each frame as PySceneDetect takes it: (h, w, 3) uint8, blue first, reduced in size."""
     for chunk in (frames,) if isinstance(frames, torch.Tensor) else frames:
         for piece in chunk.split(_FRAMES_AT_ONCE):
+            # Cuts also show in small pictures, which are compared much faster.
             scale = min(1.0, _LONGEST_PX / max(piece.shape[-2:]))
             size = [max(1, round(side * scale)) for side in piece.shape[-2:]]
+            # flip(1) puts blue first.
             small = torch.nn.functional.interpolate(piece.float(), size, mode="area").flip(1)
             yield from (
                 (small.clamp(0, 1) * 255)

@@ -1,6 +1,6 @@
 """A claim: one measured number against its bar.
 
-Bars are met by the value; intervals say how sure it is.
+The value decides whether a bar is met; the interval says how sure the value is.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True)
 class Claim:
-    """One measured number against its bar; passed is None where a number is only reported."""
+    """One measured number against its bar; `passed` is None for a number without a bar."""
 
     name: str
     bar: str
@@ -25,8 +25,9 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One value a scene for every measure: the first n scenes, (n,). Measures are paired over the
-    scenes of both.
+    """One value per scene for every measure, each (n,) over the first n scenes.
+
+    Two measures are compared over the scenes that have both.
     """
 
     values: dict[str, torch.Tensor]
@@ -42,6 +43,7 @@ class Measured:
         return ratio_estimate(*self._pair(name, over))
 
     def _pair(self, first: str, second: str) -> tuple[torch.Tensor, torch.Tensor]:
+        # Scenes are in one order, and detail measures exist for the first ones.
         count = min(len(self.values[first]), len(self.values[second]))
         return self.values[first][:count], self.values[second][:count]
 
@@ -54,7 +56,7 @@ def reported(name: str, unit: str, estimate: Estimate) -> Claim:
 def within(
     name: str, unit: str, estimate: Estimate, low: float = -INFINITY, high: float = INFINITY
 ) -> Claim:
-    """A value that must lie between two ends."""
+    """A value that must lie between two limits."""
     bar = " and ".join(
         f"{sign} {end:g}" for sign, end in ((">=", low), ("<=", high)) if abs(end) < INFINITY
     )
@@ -62,10 +64,10 @@ def within(
 
 
 def helps(name: str, gain: Estimate, unit: str = "") -> Claim:
-    """A gain that is surely above 0."""
+    """A gain that must surely be above 0."""
     return Claim(name, "> 0, interval excludes 0", unit, gain, gain.low > 0)
 
 
 def no_harm(name: str, harm: Estimate, unit: str = "") -> Claim:
-    """A harm that is not surely above 0."""
+    """A harm that must not surely be above 0."""
     return Claim(name, "interval not above 0", unit, harm, harm.low <= 0)

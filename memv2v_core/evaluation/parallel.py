@@ -1,4 +1,4 @@
-"""The same work on many scenes, in one process or shared among several."""
+"""The same work on many scenes, in one process or in several."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,8 @@ def mapped(
     """work(item) of every item, in order, each as soon as it and all before it are finished.
 
     num_workers: processes that share the items, each with its share of the CPU's threads; 1 works
-    here. `work` and the items are pickled, so `work` is a function or an object of a module.
+    in this process. `work` and the items are pickled, so `work` is a function or an object of a
+    module.
 
     Raises: ValueError for fewer than 1 worker.
     """
@@ -26,6 +27,7 @@ def mapped(
     if num_workers == 1:
         yield from map(work, items)
         return
+    # Together the processes use as many threads as this one would.
     num_threads = max(1, torch.get_num_threads() // num_workers)
     # Spawned, not forked: torch's threads and a GPU do not survive a fork.
     context = multiprocessing.get_context("spawn")

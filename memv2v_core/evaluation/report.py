@@ -1,4 +1,4 @@
-"""Results as a table to read and as JSON to keep."""
+"""Results as a table for people and as JSON for programs."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ _VERDICTS = {True: "pass", False: "FAIL", None: ""}
 
 
 def table(claims: Sequence[Claim]) -> str:
-    """One line a claim: name, bar, value, 95 % interval, number of scenes, verdict."""
+    """One line per claim: name, bar, value, 95 % interval, number of scenes, verdict."""
     header = ("claim", "bar", "value", "95 % interval", "scenes", "")
     lines = [header, *(_cells(claim) for claim in claims)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -31,18 +31,22 @@ def table(claims: Sequence[Claim]) -> str:
 
 
 def markdown_table(claims: Sequence[Claim]) -> str:
-    """The same as a Markdown table, for the documentation."""
+    """The same table in Markdown, for the documentation."""
     verdicts = {True: "reached", False: "**not reached**", None: ""}
     rows = [("Measure", "Bar", "Value", "95 % interval", "Clips", ""), ("---",) * 6]
     for claim in claims:
         name, bar, value, interval, count, _ = _cells(claim)
+        # Words instead of signs, for readers of the documentation.
         bar = bar.replace(">=", "at least").replace("<=", "at most")
         rows.append((name, bar, value, interval.replace("..", "to"), count, verdicts[claim.passed]))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def claim_record(claim: Claim) -> dict[str, Any]:
-    """A claim as JSON values, its interval as a pair; numbers that are not finite become None."""
+    """A claim as JSON values, with its interval as a pair.
+
+    Numbers that are not finite become None.
+    """
     estimate = claim.estimate
     return {
         "claim": claim.name,
@@ -56,7 +60,7 @@ def claim_record(claim: Claim) -> dict[str, Any]:
 
 
 def json_number(value: float) -> float | None:
-    """`value` at six digits, or None where JSON has no word for it."""
+    """`value` with six digits, or None where JSON has no such number."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
@@ -87,6 +91,7 @@ def _cells(claim: Claim) -> tuple[str, ...]:
 
 
 def _short(value: float) -> str:
+    # Large numbers need no four decimals.
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 

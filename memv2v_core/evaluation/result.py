@@ -1,18 +1,20 @@
-"""What an evaluation found."""
+"""The result of an evaluation."""
 
 from dataclasses import dataclass
 
 from ..pictures.contact_sheet import SheetRow
 from .claims import Claim
 
-# One value a measure, of one scene or clip.
+# The value of every measure, for one scene or clip.
 Measures = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Claims, the measures of every scene or clip that they were made of, rows for a contact sheet,
-    and the seconds it took.
+    """The result of an evaluation.
+
+    scenes: the measures of every scene or clip that the claims were made of. sheet: rows for a
+    contact sheet. seconds: time that it took.
     """
 
     claims: tuple[Claim, ...]

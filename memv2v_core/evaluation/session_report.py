@@ -17,7 +17,7 @@ from .metrics.consistency import centre_distance, turn_disagreement
 
 @dataclass(frozen=True, eq=False)
 class ShownTurn:
-    """A decoded turn: what to call it, its frames (F, 3, H, W) in [0, 1] and one camera a frame."""
+    """A decoded turn: its name, its frames (F, 3, H, W) in [0, 1], and one camera per frame."""
 
     name: str
     frames: torch.Tensor
@@ -30,8 +30,10 @@ class ShownTurn:
 
 @dataclass(frozen=True, eq=False)
 class SessionReport:
-    """text: all numbers as JSON. mae: mean over the pairs of turns, NaN without any. picture: one
-    row a pair, (H, W, 3) in [0, 1].
+    """The scores of a session.
+
+    text: all numbers as JSON. mae: mean over the pairs of turns, NaN without any.
+    picture: one row per pair, (H, W, 3) in [0, 1].
     """
 
     text: str
@@ -46,14 +48,16 @@ def report_session(
     truth: ShownTurn | None = None,
     before_each: Callable[[], None] = lambda: None,
 ) -> SessionReport:
-    """Agreement of all turns of a cache with each other and, where it is given, with the truth.
+    """How well all turns of a cache agree with each other, and with the truth where it is given.
 
-    before_each: called before every comparison, so that a user can stop it.
+    before_each: called before every comparison, so that a user can stop the report.
 
     Raises: ValueError when there are pairs and none of them can be compared.
     """
+    # Step 1: every turn against every other.
     combinations = list(itertools.combinations(turns, 2))
     pairs, notes = _compare(combinations, source_camera, before_each)
+    # A mean over nothing would look like a result.
     if combinations and not pairs:
         what = f"0 of {len(combinations)} pairs of turns can be compared"
         raise ValueError(f"{what}; " + "; ".join(notes))
@@ -61,8 +65,10 @@ def report_session(
         notes.append(
             f"the cache holds {len(cache)} turns, wanted 2 or more; finish another turn to compare"
         )
+    # Step 2: every turn against the truth. It does not count for `mae`.
     with_truth = [(truth, turn) for turn in turns] if truth is not None else []
     truths, truth_notes = _compare(with_truth, source_camera, before_each)
+    # Step 3: text and picture.
     mae = _mean_mae(pairs)
     text = _report_json(_made_by(cache), mae, pairs, truths, [*notes, *truth_notes])
     shown = [*pairs, *truths]
@@ -71,9 +77,12 @@ def report_session(
 
 
 def given_turn(images: torch.Tensor | None, camera: CameraTrajectory | None) -> ShownTurn | None:
-    """The optional further video, `images` (F, H, W, C).
+    """The optional further video as a turn.
 
-    Raises: ValueError when only one of the two is given, or the path is shorter than the video.
+    images: (F, H, W, C).
+
+    Raises: ValueError when only one of the two is given, or when the path is shorter than the
+    video.
     """
     if images is None and camera is None:
         return None
@@ -93,13 +102,15 @@ def _compare(
     source_camera: CameraTrajectory,
     before_each: Callable[[], None],
 ) -> tuple[list[ComparedPair], list[str]]:
-    """All pairs whose cameras allow an exact warp, over the frames that both have, and why others
-    were left out.
+    """All pairs whose cameras allow an exact warp, and why others were left out.
+
+    A pair is compared over the frames that both have.
     """
     pairs, notes = [], []
     for a, b in combinations:
         before_each()
         name, num_frames = f"{a.name} and {b.name}", min(len(a.frames), len(b.frames))
+        # Depth is unknown: only cameras that rotate about one point can be warped exactly.
         moved = max(centre_distance(a.camera, b.camera), centre_distance(b.camera, source_camera))
         if moved > SHARED_CENTRE_TOLERANCE:
             notes.append(
@@ -121,7 +132,7 @@ def _compare(
 
 
 def _made_by(cache: MemoryCache) -> dict[str, object]:
-    """The model of a cache's turns and the modes that it ran in."""
+    """The model of a cache's turns, and its modes."""
     modes = sorted({entry.mode for entry in cache.entries})
     return {"model": cache.model_name, "mode": ", ".join(modes)}
 
@@ -133,7 +144,10 @@ def _report_json(
     truths: Sequence[ComparedPair],
     notes: Sequence[str],
 ) -> str:
-    """All numbers as JSON text, after what made the turns; null where a pair shares no region."""
+    """All numbers as JSON text, after the model that made the turns.
+
+    A pair that shares no region has null.
+    """
     content = {**made, "mae": _number(mae), "pairs": [_row(pair) for pair in pairs]}
     if truths:
         content["truth"] = [_row(pair) for pair in truths]
@@ -141,7 +155,7 @@ def _report_json(
 
 
 def _mean_mae(pairs: Sequence[ComparedPair]) -> float:
-    """Mean over the pairs that share a region outside the source's view; NaN if none does."""
+    """Mean over the pairs that share a region outside the source's view; NaN without any."""
     values = [pair.disagreement.mae for pair in pairs if pair.disagreement.num_pixels]
     return sum(values) / len(values) if values else math.nan
 

@@ -1,4 +1,4 @@
-"""Intervals over scenes, and how alike two rankings are."""
+"""Confidence intervals over scenes, and how alike two rankings are."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number over `num_scenes` scenes and the ends of its interval at `CONFIDENCE`."""
+    """A number over `num_scenes` scenes, and the ends of its interval at `CONFIDENCE`."""
 
     value: float
     low: float
@@ -20,7 +20,7 @@ class Estimate:
 
 
 def mean_estimate(values: torch.Tensor) -> Estimate:
-    """Mean of one value a scene (N,), with the percentile bootstrap's interval.
+    """Mean of one value per scene (N,), with the percentile bootstrap's interval.
 
     Raises: ValueError for fewer than 2 scenes.
     """
@@ -29,7 +29,9 @@ def mean_estimate(values: torch.Tensor) -> Estimate:
 
 
 def ratio_estimate(numerators: torch.Tensor, denominators: torch.Tensor) -> Estimate:
-    """Mean of `numerators` over mean of `denominators`, both (N,), scenes resampled in pairs.
+    """Mean of `numerators` over mean of `denominators`, both (N,).
+
+    Scenes are resampled in pairs.
 
     Raises: ValueError for fewer than 2 scenes.
     """
@@ -59,12 +61,14 @@ def bottom_half_overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _ranks(values: torch.Tensor) -> torch.Tensor:
+    # The place of each value in sorted order: the inverse of the sorting permutation.
     return values.argsort(1).argsort(1)
 
 
 def _bootstrap_rows(num_scenes: int) -> torch.Tensor:
-    """Which scenes each resample holds, (NUM_RESAMPLES, scenes): the same for all measures of as
-    many scenes.
+    """The scenes of each resample, (NUM_RESAMPLES, scenes).
+
+    All measures with the same number of scenes get the same resamples.
     """
     if num_scenes < 2:
         raise ValueError(
@@ -75,6 +79,7 @@ def _bootstrap_rows(num_scenes: int) -> torch.Tensor:
 
 
 def _estimate(value: torch.Tensor, resampled: torch.Tensor, num_scenes: int) -> Estimate:
+    # The percentile bootstrap: the ends of the middle 95 % of the resampled values.
     tail = (1 - CONFIDENCE) / 2
     low, high = torch.quantile(
         resampled, torch.tensor([tail, 1 - tail], dtype=resampled.dtype)

@@ -78,6 +78,7 @@ def edit_segments(edit: LongEdit, cache: MemoryCache, host: Host) -> FinishedEdi
     run = _Run(edit, cache, host)
     edited = []
     for segment in edit.plan.segments:
+        # Between two segments a stop loses nothing.
         host.interrupted()
         started = time.monotonic()
         entry, outcome, memories, stale_for = run.edited(segment)
@@ -214,6 +215,7 @@ class _Run:
         latent = self.host.encode(source.frames)
         camera = static_trajectory(num_frames, is_assumed=True) if base.has_cameras else None
         turn = checked_turn(base, latent, plan, camera, camera)
+        # Another VAE of the same channels would have passed until here.
         wanted = num_latent_frames(num_frames, base.ratios.temporal)
         if latent.shape[1] != wanted:
             raise ValueError(

@@ -44,6 +44,7 @@ class Recipe:
 
         An entry that was once made again stays until another redo names its segment.
         """
+        # Without a redo now, the result of an earlier redo still counts.
         if self.redo_seed is None:
             return entry.recipe.partition(_REDONE)[0] == self.content
         return entry.recipe == str(self)

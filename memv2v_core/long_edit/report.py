@@ -24,6 +24,7 @@ def describe_edit(edited: Sequence[EditedSegment]) -> str:
 
 def describe_leftovers(edited: Sequence[EditedSegment], cache: MemoryCache) -> tuple[str, ...]:
     """A line about other entries in the session; empty when there are none."""
+    # A session may hold entries of another split, which a later run can use again.
     count = len(cache.entries) - len(edited)
     if count == 0:
         return ()

@@ -61,6 +61,7 @@ class MemorySettings:
         Raises: ValueError for entries that have no such descriptor.
         """
         assert query.descriptor is not None, "a segment is described before it is compared"
+        # Source tokens take the range of the segment before, and 0 stands for the default.
         config = SegmentRetrievalConfig(
             enforce_recent_first=self.recent_first,
             shot_aware=self.shot_aware,
@@ -72,7 +73,10 @@ class MemorySettings:
         )
 
     def plan(self, cache: MemoryCache, query: SegmentQuery, base: BaseInfo) -> TokenPlan:
-        """The retrieved memories with kernels and merging, as the node Dynamic Tokenize makes them."""
+        """The retrieved memories with kernels and merging.
+
+        The node Dynamic Tokenize makes the same plan.
+        """
         return plan_tokens(
             self.retrieve(cache, query, base),
             unresponsive=self.unresponsive,

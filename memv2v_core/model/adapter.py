@@ -80,6 +80,7 @@ class MemoryAdapter(nn.Module):
     def __init__(self, config: AdapterConfig, ops: Operations = nn) -> None:
         super().__init__()
         self.config = config
+        # Without cameras a block adds nothing, so none is made.
         num_camera_blocks = config.num_blocks if config.has_cameras else 0
         self.blocks = nn.ModuleList(AdapterBlock(config, ops) for _ in range(num_camera_blocks))
         self.tokenizers = nn.ModuleDict()
@@ -158,5 +159,5 @@ def start_from_base(
         assert merger.bias is not None
         nn.init.zeros_(merger.bias)
         # Each output channel averages its own input channel over the four tokens.
-        average = torch.eye(adapter.config.dim) / REDUCTION_SIDE**2
+        average = torch.eye(adapter.config.dim) / REDUCTION_SIDE**2  # (D, D)
         merger.weight.copy_(average[:, :, None, None].expand_as(merger.weight))

@@ -95,5 +95,6 @@ def expand_time(values: torch.Tensor, num_tokens: int) -> torch.Tensor:
     num_times = values.shape[1]
     if num_times == 1:
         return values
+    # Tokens of a row come frame by frame, the same number for each.
     assert num_tokens % num_times == 0
     return values.repeat_interleave(num_tokens // num_times, dim=1)

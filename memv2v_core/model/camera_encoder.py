@@ -15,6 +15,7 @@ from ..tokens.tokenizers import BASE_KERNEL
 
 NUM_POSE_VALUES = 12
 RAY_FREQUENCIES = (1.0, 2.0, 4.0, 8.0, 16.0)
+# Direction with sines and cosines, two differences, moment.
 NUM_RAY_FEATURES = 3 * (1 + 2 * len(RAY_FREQUENCIES)) + 6 + 3
 
 
@@ -36,6 +37,7 @@ class FrameCameras:
         cls, trajectory: CameraTrajectory, reference: CameraTrajectory
     ) -> "FrameCameras":
         """Cameras (1, T, ...) of a path that has one camera per latent frame."""
+        # Relative in float64, then rounded.
         relative = trajectory.relative_to(reference)
         return cls(relative.c2w[None].float(), relative.intrinsics[None].float())
 
@@ -80,7 +82,7 @@ def ray_features(
     # Step 1: token centres in image coordinates, and the way from image to world space.
     centre_y = (torch.arange(rows) + 0.5) * kernel / height
     centre_x = (torch.arange(columns) + 0.5) * kernel / width
-    y, x = torch.meshgrid(centre_y, centre_x, indexing="ij")
+    y, x = torch.meshgrid(centre_y, centre_x, indexing="ij")  # each (rows, columns)
     image = torch.stack((x, y, torch.ones_like(x)), dim=-1).reshape(-1, 3).to(cameras.c2w)
     step = torch.tensor(
         [BASE_KERNEL / width, BASE_KERNEL / height], dtype=image.dtype, device=image.device
@@ -89,7 +91,7 @@ def ray_features(
         2
     )  # (B, T, 1, 3, 3)
     # Step 2: directions, and their differences to the neighbouring base token.
-    direction = _directions(image, to_world)
+    direction = _directions(image, to_world)  # (B, T, rows*columns, 3)
     right = _directions(image + F.pad(step[:1], (0, 2)), to_world) - direction
     down = _directions(image + F.pad(step[1:], (1, 1)), to_world) - direction
     # Step 3: the moment places the ray in space; directions alone cannot tell a moved camera.

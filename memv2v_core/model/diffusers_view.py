@@ -55,6 +55,8 @@ class DiffusersView:
         embedder = self.model.condition_embedder
         rows = timestep.shape[0]
         sinusoid = embedder.timesteps_proj(timestep.flatten().float())
+        # The time embedding computes in its own precision; tokens have the precision of the
+        # patches.
         embedding = embedder.time_embedder(
             sinusoid.to(embedder.time_embedder.linear_1.weight.dtype)
         ).to(self.dtype)
@@ -90,6 +92,7 @@ class DiffusersView:
         return run(x)
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        # The learned offsets of the block, then the six parts.
         return (
             (self.model.blocks[block_idx].scale_shift_table.unsqueeze(0) + time)
             .to(self.dtype)
@@ -119,6 +122,7 @@ class DiffusersView:
         return attention.norm_k(attention.to_k(x)).unflatten(-1, (self.num_heads, -1))
 
     def rotate(self, x: torch.Tensor, rope: Rope) -> torch.Tensor:
+        # Each pair of channels is a complex number, so that a rotation is one product.
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * rope).flatten(-2).to(x.dtype)
 

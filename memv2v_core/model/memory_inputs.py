@@ -53,6 +53,7 @@ class MemoryInputs:
         """
         if self.target_cameras is None or self.camera_conditioning == "per_video":
             return stream.cameras
+        # A memory may be shorter than the target: it gets the cameras of the first frames.
         num_frames, num_cameras = stream.latent.shape[2], self.target_cameras.c2w.shape[1]
         if num_frames > num_cameras:
             raise ValueError(
@@ -87,6 +88,7 @@ def window_inputs(
             part = source_frames
         # Cameras are taken before the target is cut: "target" depends on the whole target.
         start, cameras = range_number * len(target_frames), inputs.cameras_told(stream)
+        # The order of the stream stays: reversed indices stay reversed.
         indices = range(start, start + len(part))
         streams.append(
             replace(

@@ -198,7 +198,7 @@ def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Ten
         return None
     # In the order of the layout: the target, then the streams.
     cameras = [inputs.target_cameras] + [_cameras_told(inputs, stream) for stream in streams]
-    return torch.cat(_same_rows([told.poses() for told in cameras]), dim=1)
+    return torch.cat(_same_rows([told.poses() for told in cameras]), dim=1)  # (B, frames, 12)
 
 
 def _rays(
@@ -213,7 +213,7 @@ def _rays(
         ray_features(cameras, *token_grid(height, width, k), k, height, width)
         for cameras, k in videos
     ]
-    return torch.cat(_same_rows(rays), dim=1)
+    return torch.cat(_same_rows(rays), dim=1)  # (B, L, 42)
 
 
 def _cameras_told(inputs: MemoryInputs, stream: ConditioningStream) -> FrameCameras:
@@ -235,7 +235,7 @@ def _pose_of_token(layout: SequenceLayout) -> torch.Tensor:
         frames = torch.arange(first, first + group.num_frames)
         counts.append(frames.repeat_interleave(group.tokens_per_frame))
         first += group.num_frames
-    return torch.cat(counts)
+    return torch.cat(counts)  # (L,)
 
 
 def _join(target: torch.Tensor, clean: CleanTokens) -> TokenSequence:
@@ -256,7 +256,7 @@ def _join(target: torch.Tensor, clean: CleanTokens) -> TokenSequence:
 def _embed_time(
     backbone: Backbone, inputs: MemoryInputs, timestep: torch.Tensor, has_clean: bool
 ) -> tuple[torch.Tensor, Modulation]:
-    time, target = backbone.embed_time(timestep)
+    time, target = backbone.embed_time(timestep)  # (B, n, D) and (B, n, 6, D)
     # One timestep for all tokens needs no second modulation.
     if not has_clean or (inputs.clean_timestep == "target" and target.shape[1] == 1):
         return time, Modulation(target, None)
@@ -291,6 +291,7 @@ def _query_and_key(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     # Queries of the target, keys of the clean tokens: nothing else is compared.
     first = sequence.layout.num_target_tokens
+    # Both (B, tokens, heads, d).
     query, key = backbone.query(i, h[:, :first]), backbone.key(i, h[:, first:])
     if rotated:
         query = backbone.rotate(query, backbone.rope(sequence.positions[:, :first]))

@@ -47,10 +47,12 @@ class WanView:
         self.num_blocks = len(model.blocks)
         self.patch_kernel: int = model.patch_size[-1]
         self.target_time: torch.Tensor | None = None
+        # Block patches read these two, as from the native forward.
         self.options["total_blocks"] = self.num_blocks
         self.options["block_type"] = "double"
 
     def patchify(self, latent: torch.Tensor) -> torch.Tensor:
+        # In fp32, as in the native forward.
         return self.model.patch_embedding(latent.float()).to(self.noisy.dtype)
 
     def unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
@@ -81,6 +83,8 @@ class WanView:
                 [options.get(f"{kind}_{axis}", none) for axis in "tyx"]
                 for kind, none in _ROPE_OPTIONS
             )
+            # The native forward applies the options to its index grids, we to the positions
+            # themselves.
             positions = positions * positions.new_tensor(scale) + positions.new_tensor(shift)
         return self.model.rope_embedder(positions).movedim(1, 2)
 

@@ -78,10 +78,9 @@ class Canvas:
         )
 
     def paste(self, picture: torch.Tensor, left: int, top: int, width: int, height: int) -> None:
-        """Draw a picture (h, w, 3) in [0, 1], scaled to fit into `width` x `height` and centred
-        there.
+        """Draw a picture (h, w, 3) in [0, 1] in the middle of a `width` x `height` box.
 
-        Its aspect stays.
+        It is scaled to fit; its aspect stays.
         """
         scale = min(width / picture.shape[1], height / picture.shape[0])
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))

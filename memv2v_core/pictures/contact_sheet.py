@@ -53,6 +53,7 @@ def contact_sheet(
         top = i * (height + label_px)
         draw.text((MARGIN_PX, top + MARGIN_PX), row.label, fill=INK, font=font)
         for column, frame_idx in enumerate(frame_indices):
+            # Nearest neighbour: enlarged pixels stay sharp.
             picture = _picture(row, frame_idx).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(picture, (MARGIN_PX + column * (width + MARGIN_PX), top + label_px))
     return sheet
@@ -61,6 +62,7 @@ def contact_sheet(
 def _picture(row: SheetRow, frame_idx: int) -> Image.Image:
     frame = row.frames[frame_idx].float().clamp(0, 1)
     if row.mask is not None:
+        # Masked pixels stay visible, at a quarter of their light.
         frame = torch.where(row.mask[frame_idx], frame, 0.25 * frame)
     return Image.fromarray((frame * 255).round().byte().permute(1, 2, 0).cpu().numpy())
 

@@ -70,6 +70,7 @@ def heat_map_video(
     Only the compared region has colours.
     """
     mask = disagreement.mask[frames, 0, :, :, None]
+    # Dim, so that the colours of the region stand out.
     grey = turn_b[frames].mean(1)[..., None].expand(-1, -1, -1, 3) * _BACKGROUND_SHARE
     return torch.where(mask, heat_colours(disagreement.heat_map[frames, 0] / FULL_SCALE), grey)
 
@@ -94,6 +95,7 @@ def _row(pair: ComparedPair, tile_height_px: int) -> torch.Tensor:
         f"MAE {result.mae:.4f}   PSNR {result.psnr:.1f} dB   {share:.0%} of the picture compared"
     )
     canvas.text((236, 6), numbers, TEXT, 14)
+    # Only the shown frame is drawn.
     heat = heat_map_video(pair.turn_b, result, slice(frame_idx, frame_idx + 1))[0]
     tiles = (pair.turn_a[frame_idx], result.warped[frame_idx], pair.turn_b[frame_idx])
     for i, tile in enumerate((*(tile.movedim(0, -1) for tile in tiles), heat)):

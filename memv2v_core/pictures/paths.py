@@ -46,8 +46,9 @@ def draw_path(
 
 
 def path_summary(path: CameraTrajectory) -> str:
-    """How many cameras, how far they turn and move away from the first, and their lens."""
+    """The path in words: number of cameras, largest turn and distance from the first, lens."""
     rotation = path.c2w[0, :3, :3].T @ path.c2w[:, :3, :3]
+    # The trace of a rotation by angle a is 1 + 2 cos a.
     cosines = ((rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)
     turned_deg = float(torch.rad2deg(torch.arccos(cosines)).max())
     moved = float((path.c2w[:, :3, 3] - path.c2w[0, :3, 3]).norm(dim=1).max())

@@ -1,6 +1,6 @@
 """A camera path in three planes: from above, from the side and from the front.
 
-Axes are those of the world: +X right, +Y down, +Z forward.
+Axes are world axes: +X right, +Y down, +Z forward.
 """
 
 from collections.abc import Callable
@@ -37,11 +37,14 @@ PLANES = (
 def draw_plane(
     plane: Plane, path: CameraTrajectory, source: CameraTrajectory | None = None, side_px: int = 320
 ) -> torch.Tensor:
-    """The path, its views at up to seven frames (green first, red last) and the source's first, (H,
-    W, 3).
+    """The path in one plane, (side, side, 3).
+
+    It shows the views of up to seven frames (green first, red last) and the source's first view in
+    grey.
     """
     canvas = Canvas(side_px, side_px, PANEL)
     centre, extent, reach = _world_window(path, source)
+    # Pixels per pose unit; all planes share it, so that they can be compared.
     scale = (side_px - 2 * _MARGIN_PX) / extent
 
     def place(point: torch.Tensor) -> tuple[float, float]:
@@ -49,6 +52,7 @@ def draw_plane(
         up = plane.up[1] * float(point[plane.up[0]] - centre[plane.up[0]])
         return side_px / 2 + right * scale, side_px / 2 - up * scale
 
+    # A grid for the eye; the bar below gives the scale.
     for position in (0.25, 0.5, 0.75):
         canvas.line([(side_px * position, 0), (side_px * position, side_px)], GRID)
         canvas.line([(0, side_px * position), (side_px, side_px * position)], GRID)
@@ -62,6 +66,7 @@ def draw_plane(
     canvas.dot(centres[0], 4, START)
     canvas.dot(centres[-1], 3, END)
     _draw_scale(canvas, side_px, scale)
+    # A strip for the title, over any lines that reach so far up.
     canvas.box(0, 0, side_px, 22, BACKGROUND)
     canvas.text((8, 3), plane.name, TEXT)
     return canvas.picture()

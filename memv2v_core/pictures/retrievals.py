@@ -51,6 +51,7 @@ def draw_retrieval(
         is_chosen = rank < len(retrieval.ranked)
         thumbnail = entry_thumbnail(candidate, thumbnails or {})
         pictures.append(_row(rank, candidate, is_chosen, thumbnail, retrieval, config))
+    # The rest is only counted.
     if len(candidates) > _MAX_ROWS:
         more = Canvas(_WIDTH_PX, 24)
         more.text(
@@ -71,6 +72,7 @@ def _header(retrieval: Retrieval) -> torch.Tensor:
         else "the cache is empty: no memory"
     )
     canvas.text((8, 4), text, TEXT, 15)
+    # The legend of the outline.
     canvas.line([(_WIDTH_PX - 250, 14), (_WIDTH_PX - 226, 14)], QUERY, width=3)
     canvas.text((_WIDTH_PX - 218, 5), "what the new path will see", FAINT_TEXT, 13)
     return canvas.picture()
@@ -103,6 +105,7 @@ def _row(
     canvas = Canvas(_WIDTH_PX, _ROW_PX, PANEL if is_chosen else BACKGROUND)
     colour = rank_colour(rank) if is_chosen else FAINT_TEXT
     ink = TEXT if is_chosen else FAINT_TEXT
+    # A stripe in the colour of the memory on the sphere.
     canvas.box(0, 0, 5, _ROW_PX, colour)
     if thumbnail is None:
         canvas.box(14, 8, 132, _ROW_PX - 16, GRID)
@@ -135,6 +138,7 @@ def _describe(
     canvas.text(
         (left, 10), f"rank {rank + 1}   turn {entry.turn}   {entry.entry_id[:8]}   {state}", ink, 15
     )
+    # The score as a bar, then the two terms of Eq. 3.
     canvas.box(left, 36, bar_px, 12, GRID)
     canvas.box(
         left,

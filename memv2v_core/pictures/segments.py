@@ -36,6 +36,7 @@ def draw_segments(
     for rank, candidate in enumerate(candidates[:_MAX_ROWS]):
         picture = entry_thumbnail(candidate, thumbnails or {})
         pictures.append(_row(rank, candidate, rank < len(retrieval.ranked), picture))
+    # The picture stays readable for long videos: only the best are drawn.
     note = None
     if not candidates:
         note = "no earlier segment: this one is edited without memory"
@@ -73,6 +74,7 @@ def _row(
     canvas.text((left, 8), f"rank {rank + 1}: {state}{previous}", ink, 15)
     canvas.text((left, 30), f"{entry.segment.describe()}, {entry.entry_id[:8]}", FAINT_TEXT)
     canvas.box(left, 56, _BAR_PX, 12, GRID)
+    # A cosine may be negative; the bar starts at 0.
     canvas.box(left, 56, _BAR_PX * min(max(candidate.score, 0.0), 1.0), 12, colour)
     canvas.text((left + _BAR_PX + 10, 53), f"similarity {candidate.score:.3f}", ink)
     return canvas.picture()

@@ -44,6 +44,7 @@ def draw_sphere(
         # "Screen" mixing: light adds up and never exceeds 1.
         if view.is_filled:
             picture[mask] = 1 - (1 - picture[mask]) * (1 - _FILL * colour)
+        # Outlines come after fills, so that they stay visible.
         picture[_outline(mask, thickness=1 if view.is_filled else 2)] = colour
     return picture
 
@@ -58,6 +59,7 @@ def _ground(width_px: int, height_px: int) -> torch.Tensor:
         canvas.line([(width_px * i / 12, 0), (width_px * i / 12, height_px)], GRID)
     for i in range(1, 6):
         canvas.line([(0, height_px * i / 6), (width_px, height_px * i / 6)], GRID)
+    # Small spheres have no room for numbers.
     if width_px >= _LABELLED_FROM_PX:
         for i in range(1, 12):
             canvas.text((width_px * i / 12 + 3, height_px - 16), str(30 * i - 180), FAINT_TEXT, 10)

@@ -15,15 +15,20 @@ LIGHT = "built-in light"
 DINO_NAMES = ("dinov2-base", "dinov2-small", "dinov2-large")
 DESCRIPTOR_NAMES = (LIGHT, *DINO_NAMES)
 
+# Which DINOv2 a model is, by the width of its embedding.
 _DINO_WIDTHS = {384: "dinov2-small", 768: "dinov2-base", 1024: "dinov2-large"}
 _MASK_KEY = "embeddings.mask_token"
 _DINO_FILES = ("config.json", "model.safetensors")
+# DINOv2's own preparation of pictures.
 _DINO_SHORTEST_PX, _DINO_CROP_PX = 256, 224
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FRAMES_AT_ONCE = 8
 
+# See `default_min_similarity`.
 _LIGHT_MIN_SIMILARITY, _DINO_MIN_SIMILARITY = 0.75, 0.5
 
+# The light descriptor: size of pictures, bins of colours, cells and directions of edges, and the
+# brightness of a medium grey.
 _LIGHT_PX = 64
 _BRIGHTNESS_BINS, _CHROMA_BINS = 5, 9
 _CELLS, _EDGE_BINS = 4, 8
@@ -77,6 +82,7 @@ class DinoDescriptor:
             )
         self.name = _DINO_WIDTHS.get(config.hidden_size, f"dinov2-{config.hidden_size}")
         self.device = torch.device(device)
+        # Tensors of a wrong size are collected, not raised: the error below names the remedy.
         model, found = Dinov2Model.from_pretrained(
             source,
             local_files_only=is_local,
@@ -102,6 +108,7 @@ class DinoDescriptor:
 
         frames: (F, C, H, W) in 0..1; they pass through the model a few at a time.
         """
+        # Summed in float64, so that a long clip loses no digits.
         total = torch.zeros(self.model.config.hidden_size, dtype=torch.float64)
         for piece in frames.split(_FRAMES_AT_ONCE):
             hidden = self.model(pixel_values=dino_pixels(piece.to(self.device))).last_hidden_state
@@ -135,6 +142,7 @@ def load_descriptor(
             f"https://huggingface.co/{repo} into {_wanted_folder(name, folders)}, allow the "
             f"download, or choose {LIGHT!r}"
         )
+    # A broken download, a wrong model and missing weights get one text with the remedy.
     try:
         descriptor = DinoDescriptor(repo if found is None else found, device)
     except (OSError, ValueError, SafetensorError) as error:
@@ -216,7 +224,7 @@ def _colour_histogram(pictures: torch.Tensor) -> torch.Tensor:
     brightness, *chroma = _opponents(pictures).flatten(2).unbind(dim=1)  # each (F, H*W)
     # The signed root spreads the colours near grey over more bins.
     first, second = (_tents(value.sign() * value.abs().sqrt(), _CHROMA_BINS) for value in chroma)
-    bright = _tents(2 * brightness - 1, _BRIGHTNESS_BINS)
+    bright = _tents(2 * brightness - 1, _BRIGHTNESS_BINS)  # (F, H*W, bins)
     return torch.einsum("fnl,fni,fnj->flij", bright, first, second).flatten(1) / brightness.shape[1]
 
 
@@ -232,20 +240,20 @@ def _tents(values: torch.Tensor, num_bins: int) -> torch.Tensor:
 
 def _colour_layout(pictures: torch.Tensor) -> torch.Tensor:
     """Mean colour (F, 3 * cells) of every cell of a coarse grid; 0 for a medium grey."""
-    cells = _opponents(F.adaptive_avg_pool2d(pictures, _CELLS))
+    cells = _opponents(F.adaptive_avg_pool2d(pictures, _CELLS))  # (F, 3, cells, cells)
     brightness, chroma = cells[:, :1] - _MEAN_BRIGHTNESS, 2 * cells[:, 1:]
     return torch.cat((brightness, chroma), dim=1).flatten(1)
 
 
 def _edge_histogram(pictures: torch.Tensor) -> torch.Tensor:
     """Strength (F, bins * cells) of edges of every direction in every cell."""
-    grey = pictures.mean(dim=1, keepdim=True)
+    grey = pictures.mean(dim=1, keepdim=True)  # (F, 1, H, W)
     sobel = grey.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
     gradient = F.conv2d(grey, torch.stack((sobel, sobel.T))[:, None])  # (F, 2, H, W)
     # Modulo pi: an edge from dark to light equals an edge from light to dark.
-    angle = torch.atan2(gradient[:, 1:], gradient[:, :1]) % torch.pi
+    angle = torch.atan2(gradient[:, 1:], gradient[:, :1]) % torch.pi  # (F, 1, H, W), in [0, pi)
     directions = torch.arange(_EDGE_BINS, device=grey.device) * torch.pi / _EDGE_BINS
-    apart = (angle - directions[:, None, None]).abs()
+    apart = (angle - directions[:, None, None]).abs()  # (F, directions, H, W)
     # An edge counts for the two directions that it lies between.
     share = (1 - torch.minimum(apart, torch.pi - apart) * _EDGE_BINS / torch.pi).clamp(min=0)
     return F.adaptive_avg_pool2d(share * gradient.norm(dim=1, keepdim=True), _CELLS).flatten(1)

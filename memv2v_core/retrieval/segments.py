@@ -68,6 +68,7 @@ def retrieve_by_similarity(
     Source: Alg. 2, arXiv:2601.16296v2.
     """
     config = config or SegmentRetrievalConfig()
+    # The right threshold depends on the descriptor.
     threshold = config.min_similarity
     if threshold is None:
         threshold = default_min_similarity(descriptor_name)
@@ -116,6 +117,7 @@ def describe_ranking(segment: Segment, retrieval: Retrieval) -> str:
 
 
 def _without_previous(retrieval: Retrieval) -> Retrieval:
+    # The ranking stays; only the special range is given up.
     ranked, rejected = (
         tuple(replace(found, is_previous=False) for found in part)
         for part in (retrieval.ranked, retrieval.rejected)
@@ -143,6 +145,7 @@ def _earlier(cache: MemoryCache, segment: Segment) -> list[MemoryEntry]:
 
 
 def _is_previous(entry: MemoryEntry, segment: Segment, config: SegmentRetrievalConfig) -> bool:
+    # The segment before a cut shows another scene.
     is_same_shot = _place(entry).shot == segment.shot or not config.shot_aware
     return _place(entry).idx == segment.idx - 1 and is_same_shot
 

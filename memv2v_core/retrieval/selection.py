@@ -69,6 +69,7 @@ def retrieve_by_fov(
 
     Raises: ValueError when k is negative or the query sees nothing.
     """
+    # The padding of a video repeats cameras that the video does not have.
     paths = [entry.camera.frames(tuple(range(entry.num_frames))) for entry in cache.entries]
     scores = video_fov_scores(query, paths, config) if paths else ()
     candidates = [
@@ -118,6 +119,7 @@ def take(
         raise ValueError(f"k got {k}, wanted 0 or more; k is the number of memories to retrieve")
     pinned = [idx for idx, candidate in enumerate(order) if candidate.entry.is_pinned]
     others = [idx for idx, candidate in enumerate(order) if not candidate.entry.is_pinned]
+    # The best of the others fill the places that pins leave.
     chosen = {*pinned, *others[: max(k - len(pinned), 0)]}
     ranked = tuple(candidate for idx, candidate in enumerate(order) if idx in chosen)
     rejected = tuple(candidate for idx, candidate in enumerate(order) if idx not in chosen)

@@ -100,6 +100,7 @@ def video_fov_scores(
     """
     config = config or VideoFovConfig()
     sphere = _make_sphere(config)
+    # The query's field of view, once for all candidates.
     target = _seen_points(query, query, sphere)
     if not target.any():
         raise ValueError(
@@ -134,7 +135,7 @@ def sphere_points(config: VideoFovConfig) -> torch.Tensor:
     phi = (torch.arange(config.num_columns, dtype=torch.float64) + 0.5) * (
         2 * math.pi / config.num_columns
     )
-    theta, phi = torch.meshgrid(theta, phi, indexing="ij")
+    theta, phi = torch.meshgrid(theta, phi, indexing="ij")  # each (rows, columns)
     directions = torch.stack(
         [-theta.sin() * phi.sin(), -theta.cos(), -theta.sin() * phi.cos()], dim=-1
     )
@@ -156,7 +157,7 @@ def _make_sphere(config: VideoFovConfig) -> _Sphere:
     rows = torch.arange(config.num_rows) // _BLOCK_SIDE
     columns = torch.arange(config.num_columns) // _BLOCK_SIDE
     num_block_columns = int(columns[-1]) + 1
-    block_idx = (rows[:, None] * num_block_columns + columns).flatten()
+    block_idx = (rows[:, None] * num_block_columns + columns).flatten()  # (M,)
     num_blocks = int(block_idx[-1]) + 1
     # Step 2: a ball around every block, centred at the mean of its points.
     sums = torch.zeros(num_blocks, 3, dtype=torch.float64).index_add(0, block_idx, points)
@@ -177,10 +178,10 @@ def _seen_points(
     """
     # Repeated cameras see nothing new.
     relative = unique_cameras(_relative_path(trajectory, reference))
-    whole, crossed = _classify_blocks(relative, sphere)
+    whole, crossed = _classify_blocks(relative, sphere)  # each (F, N)
     # Step 1: blocks that lie wholly inside some frame.
     seen_blocks = whole.any(0)
-    seen = seen_blocks[sphere.block_idx]
+    seen = seen_blocks[sphere.block_idx]  # (M,)
     # Step 2: the points on the border of some frame, tested one by one until a frame sees them.
     pending_idx = (crossed.any(0) & ~seen_blocks)[sphere.block_idx].nonzero()[:, 0]
     for c2w, lens, crossed_now in zip(relative.c2w, relative.intrinsics, crossed, strict=True):
@@ -199,6 +200,7 @@ def _relative_path(trajectory: CameraTrajectory, reference: CameraTrajectory) ->
     rotation_ref = reference.c2w[0, :3, :3]
     c2w = trajectory.c2w.clone()
     c2w[:, :3, :3] = rotation_ref.T @ trajectory.c2w[:, :3, :3]
+    # Row vectors: (t - t_ref) @ R_ref equals R_ref^T (t - t_ref).
     c2w[:, :3, 3] = (trajectory.c2w[:, :3, 3] - reference.c2w[0, :3, 3]) @ rotation_ref
     return CameraTrajectory(c2w, trajectory.intrinsics)
 
@@ -210,7 +212,7 @@ def _classify_blocks(
 
     A block on the border may hold points on both sides.
     """
-    row_x, row_y = relative.intrinsics[:, 0], relative.intrinsics[:, 1]
+    row_x, row_y = relative.intrinsics[:, 0], relative.intrinsics[:, 1]  # each (F, 3)
     depth = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(row_x)
     # Inside: x >= 0, x < depth, y >= 0, y < depth, depth > 0 for image coordinates times depth.
     normals_camera = torch.stack(

@@ -40,6 +40,7 @@ def finished_entry(
     ratio = turn.base.ratios.temporal
     camera = turn.target_path
     if camera is None:
+        # As many cameras as the VAE decodes frames.
         camera = static_trajectory((latent.shape[1] - 1) * ratio + 1, is_assumed=True)
     if query is not None:
         _require_segment_length(query, latent.shape[1], ratio)

@@ -166,8 +166,8 @@ def _advance(
         places = _places(planned, part.start, window, num_steps)
         # Every frame takes its own Euler step, from its own level to the next.
         now, following = sigmas[places], sigmas[[min(place + 1, num_steps) for place in places]]
-        x = queue[:, :, part.start - offset : part.start - offset + window]
-        timesteps = (NUM_TRAIN_TIMESTEPS * now).expand(len(x), -1)
+        x = queue[:, :, part.start - offset : part.start - offset + window]  # (B, C, T, H, W)
+        timesteps = (NUM_TRAIN_TIMESTEPS * now).expand(len(x), -1)  # (B, T)
         frames = tuple(range(part.start, part.start + window))
         stepped = x + (following - now).view(-1, 1, 1) * velocity(x, timesteps, frames)
         # Frames of the window outside first..stop-1 were context: their step is dropped.

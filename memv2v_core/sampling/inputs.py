@@ -56,6 +56,7 @@ def assemble_inputs(
     """
     streams = []
     for video in videos:
+        # Its source lies beside the target, not in the sequence.
         if video.role == "source" and not base.has_source_tokens:
             continue
         # Indices of the whole clip, of which the video may hold a few frames.

@@ -38,6 +38,7 @@ def keyframe_plan(keyframe: Turn, edited: torch.Tensor) -> TokenPlan:
     keyframe: the turn on this one frame. edited: (C, 1, H, W) in the VAE's unnormalised space.
     The entry belongs to this plan alone and enters no cache.
     """
+    # The seed of an entry that is never stored does not matter.
     entry = finished_entry(keyframe, edited, MemoryCache(), seed=0)
     ranked = (RankedEntry(entry, score=1.0, is_previous=True),)
     return plan_tokens(Retrieval(None, ranked), unresponsive="keep")

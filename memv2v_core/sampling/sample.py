@@ -26,6 +26,7 @@ def sample_turn(turn: Turn, sampler: TurnSampler, is_segment: bool = False) -> t
     `keyframe`.
     """
     if is_segment and wants_keyframe(turn):
+        # Sampled alone, with the prompt of the segment; the segment then sees it.
         keyframe = turn.of_frames(keyframe_of(turn.latent_shape[1]))
         edited = sampler(keyframe, shows_progress=False)
         turn = turn.seeing(keyframe_plan(keyframe, edited.cpu()))

@@ -64,6 +64,7 @@ class Turn:
         if self.source is not None:
             channels, num_latent, height, width = self.source.shape
             return channels, num_latent, height, width
+        # Without a path, memories also decide the length.
         num_latent = self.memories[0].latent.shape[1] if self.memories else 1
         if self.target_path is not None:
             num_latent = num_latent_frames(self.target_path.num_frames, self.base.ratios.temporal)
@@ -137,6 +138,7 @@ class Turn:
 
     def _cameras(self, path: CameraTrajectory | None, num_latent: int) -> FrameCameras | None:
         """The cameras (1, T, ...) of a video's latent frames; None where the turn has none."""
+        # A base without cameras gets none, whatever the entries hold.
         if self.target_path is None:
             return None
         if path is None:
@@ -144,6 +146,7 @@ class Turn:
                 "source_camera is not connected, wanted a camera path; connect one or use a static "
                 "path"
             )
+        # One camera per latent frame: the camera of its first pixel frame.
         chosen = path.frames(latent_frame_indices(num_latent, self.base.ratios.temporal))
         return FrameCameras.from_trajectory(chosen, self.source_path or self.target_path)
 
@@ -169,6 +172,7 @@ def checked_turn(
         raise ValueError(
             f"source is not connected, but {base.model_name} edits a video; connect VAE Encode"
         )
+    # Cameras first: a missing path would make the later errors misleading.
     turn = Turn(base, source, source_path, target_path, plan)
     _require_cameras(turn)
     if source is not None and target_path is not None:
@@ -181,6 +185,7 @@ def checked_turn(
         lens = target_path.intrinsics[0]
         static = static_trajectory(target_path.num_frames, lens, is_assumed=True)
         turn = replace(turn, source_path=static)
+    # Memories of another model or size would be read as noise.
     for entry in turn.memories:
         _require_fit(entry, turn)
     return turn
@@ -221,6 +226,7 @@ def _require_fit(entry: MemoryEntry, turn: Turn) -> None:
             f"{turn.base.model_name!r}; latents of one model mean nothing to another, so start a "
             "new cache for this model"
         )
+    # Without a source, the first memory decides the size.
     like = turn.source
     if like is not None and entry.latent_shape != (like.shape[0], *like.shape[2:]):
         raise ValueError(

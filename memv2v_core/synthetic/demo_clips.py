@@ -30,6 +30,7 @@ def demo_scenes(seed: int, shots: int, kind: EditKind) -> tuple[tuple[World, Edi
     """
     generator = torch.Generator().manual_seed(DEMO_SEED_OFFSET + seed)
     first = make_world(WorldConfig(), generator)
+    # Both worlds are always drawn, so the number of shots changes no draw.
     worlds = first, make_world(WorldConfig(), generator, like=first.objects[0])
     scenes = [(world, draw_edit(world, generator, kind, object_idx=0)) for world in worlds]
     return tuple(scenes[idx] for idx in WORLD_OF_SHOT[shots])
@@ -63,6 +64,7 @@ def render_shots(
     """
     source, target = torch.empty(2, num_frames, size, size, 3).unbind(0)
     for (world, edit), span in zip(scenes, shot_spans(len(scenes), num_frames), strict=True):
+        # In pieces, so that progress shows and a stop is noticed.
         for first in span[::_FRAMES_AT_ONCE]:
             frames = range(first, min(first + _FRAMES_AT_ONCE, span.stop))
             here = slice(frames.start, frames.stop)

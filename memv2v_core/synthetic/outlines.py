@@ -67,6 +67,7 @@ def random_colour(generator: torch.Generator) -> tuple[float, float, float]:
     """
     hue, saturation, value, plain = torch.rand(4, generator=generator).tolist()
     saturation, value = 0.65 + 0.35 * saturation, 0.55 + 0.4 * value
+    # One in eight is nearly white or black.
     if plain < 0.12:
         saturation, value = 0.05, 0.12 if plain < 0.06 else 0.95
     channels = [value * (1 - saturation * _hue_part(hue, n)) for n in (5, 3, 1)]

@@ -85,7 +85,7 @@ def require_inside(path: CameraTrajectory, config: SceneConfig) -> None:
             f"camera got {moved:.3g} pose units away from the scene's centre, wanted 0; demo "
             "scenes are painted on a sphere and have no depth: choose pan, tilt, roll or sweep"
         )
-    # The 8 x 8 rays of a frame reach close enough to its corners.
+    # 8 x 8 rays per frame are enough: the outer ones lie close to its corners.
     rays = pixel_rays(path.c2w, path.intrinsics, 8, 8)
     longitude = float(torch.rad2deg(torch.atan2(rays[..., 0], rays[..., 2]).abs().max()))
     latitude = float(torch.rad2deg(torch.asin(rays[..., 1].clamp(-1, 1)).abs().max()))
@@ -104,6 +104,7 @@ def render_panorama(
     rays = pixel_rays(trajectory.c2w, trajectory.intrinsics, height, width).to(
         scene.panorama
     )  # (F, H, W, 3)
+    # Each ray as longitude and latitude; grid_sample wants them in -1..1 over the panorama.
     longitude = torch.atan2(rays[..., 0], rays[..., 2])
     latitude = torch.asin(rays[..., 1].clamp(-1, 1))
     grid = torch.stack((longitude / scene.half_width_rad, latitude / scene.half_height_rad), dim=-1)
@@ -143,8 +144,9 @@ def random_source_path(
 def random_edit_path(
     config: SceneConfig, num_frames: int, generator: torch.Generator
 ) -> CameraTrajectory:
-    """A path that starts at the source's first pose and pans, tilts and rolls away; one in four
-    returns.
+    """A path that starts at the source's first pose and pans, tilts and rolls away.
+
+    One path in four returns to its start.
     """
     limits = torch.tensor([config.max_pan_deg, config.max_tilt_deg, config.max_roll_deg])
     end = (2 * torch.rand(3, generator=generator) - 1) * limits
@@ -160,8 +162,9 @@ def drifting_path(drift_deg: float, num_frames: int, config: SceneConfig) -> Cam
 
 
 def rotation_path(pan_tilt_roll_deg: torch.Tensor, fov_deg: float) -> CameraTrajectory:
-    """The path (F frames) of cameras turned by pan (to the right), tilt (down) and roll, (F, 3) in
-    degrees.
+    """The path of cameras turned by pan (to the right), tilt (down) and roll.
+
+    pan_tilt_roll_deg: (F, 3) in degrees.
     """
     pan, tilt, roll = torch.deg2rad(pan_tilt_roll_deg.to(torch.float64)).unbind(-1)
     rotation = _axis_rotation(pan, 1) @ _axis_rotation(-tilt, 0) @ _axis_rotation(roll, 2)
@@ -175,6 +178,7 @@ def _eased(num_frames: int, generator: torch.Generator, returns: bool) -> torch.
     progress = torch.linspace(0, 1, num_frames)
     if returns:
         progress = 1 - (2 * progress - 1).abs()
+    # A random power: some paths start slowly, others stop slowly.
     power = 0.7 + 0.9 * torch.rand((), generator=generator)
     return progress**power
 
@@ -202,6 +206,7 @@ def _background(directions: torch.Tensor, generator: torch.Generator) -> torch.T
     top, bottom = (0.25 + 0.6 * torch.rand(2, 3, generator=generator)).unbind(0)
     mix = (0.5 + 0.5 * directions[1] / math.sin(1.2)).clamp(0, 1)
     colour = torch.lerp(top.view(3, 1, 1), bottom.view(3, 1, 1), mix)
+    # Four waves in random directions give a soft texture without seams on the sphere.
     for _ in range(4):
         wave = torch.randn(3, generator=generator) * 3.0
         phase = 2 * math.pi * torch.rand((), generator=generator)
@@ -234,7 +239,7 @@ def _random_shape(
     # Step 2: coordinates (Hp, Wp) on the plane that touches the sphere at the shape.
     across = F.normalize(torch.tensor([math.cos(longitude), 0.0, -math.sin(longitude)]), dim=0)
     down = torch.linalg.cross(centre, across)
-    along = torch.einsum("c,chw->hw", centre, directions)
+    along = torch.einsum("c,chw->hw", centre, directions)  # (Hp, Wp), cosine of the angle
     depth = along.clamp(min=0.1)
     x = torch.einsum("c,chw->hw", across, directions) / depth
     y = torch.einsum("c,chw->hw", down, directions) / depth

@@ -25,6 +25,7 @@ def render_world(
     """
     x, y = _places(size)
     video = _background(world, frames, x, y)
+    # From back to front. Only the edited object is drawn with the edit.
     for i, item in enumerate(world.objects):
         video = _draw(
             video, item, frames, x, y, edit if edit is not None and edit.object_idx == i else None
@@ -54,10 +55,12 @@ def _background(
 ) -> torch.Tensor:
     """The canvas behind the objects, (F, 3, H, W), at frame coordinates x, y (H, W)."""
     height, width = world.canvas.shape[1:]
-    pan = torch.tensor([[world.pan_x(frame), world.pan_y(frame)] for frame in frames])
+    pan = torch.tensor([[world.pan_x(frame), world.pan_y(frame)] for frame in frames])  # (F, 2)
+    # Frame coordinates plus the pan, in the -1..1 of grid_sample over the canvas.
     grid = 2 * (torch.stack((x, y), dim=-1) - 0.5 + pan[:, None, None])
     grid = _FRAME_HEIGHT * grid * torch.tensor([height / width, 1.0])
     canvas = world.canvas.expand(len(frames), -1, -1, -1)
+    # Reflected at the border: a wide pan finds more texture there.
     return F.grid_sample(canvas, grid, padding_mode="reflection", align_corners=False)
 
 
@@ -115,5 +118,5 @@ def _paint(
     light: torch.Tensor,
 ) -> torch.Tensor:
     """`video` (F, 3, H, W) with a shape of this outline (F, H, W) over it."""
-    alpha = (0.5 - distance / softness).clamp_(0, 1).unsqueeze(1)
+    alpha = (0.5 - distance / softness).clamp_(0, 1).unsqueeze(1)  # (F, 1, H, W)
     return torch.lerp(video, torch.tensor(colour).view(3, 1, 1) * light.unsqueeze(1), alpha)

@@ -150,6 +150,7 @@ def _object(
     away: tuple[int, int] | None,
     generator: torch.Generator,
 ) -> WorldObject:
+    # A colour name covers many shades.
     shade = (0.12 * torch.rand(3, generator=generator) - 0.06).tolist()
     colour = tuple(
         min(1.0, max(0.0, a + b)) for a, b in zip(COLOURS[colour_name], shade, strict=True)
@@ -201,6 +202,7 @@ def _texture(height: int, width: int, generator: torch.Generator) -> torch.Tenso
     frequency = torch.hypot(
         torch.fft.fftfreq(height)[:, None] * height, torch.fft.rfftfreq(width)[None] * width
     )
+    # + 3 keeps the lowest frequencies from hiding all others.
     noise = torch.fft.irfft2(noise / (3 + frequency) ** 1.4, s=(height, width))
     return noise / noise.std()
 

@@ -10,7 +10,9 @@ from ..vocabulary import CameraChoice, MemoryRange, Pool, TurnMode, Unresponsive
 from .merging import MAX_SHARE, MIN_SHARE, MergeConfig, share_for
 from .tokenizers import BASE_KERNEL
 
+# Sec. 3.3: the top three memories get finer tokens.
 NUM_TOP_RANKS = 3
+# All tokenizers: 1x2x2, 1x4x4 and 1x8x8.
 KERNELS = (2, 4, 8)
 
 
@@ -109,6 +111,7 @@ def plan_tokens(
             f"share got {share:g}, wanted 0 for automatic or {MIN_SHARE} to {MAX_SHARE}, the range "
             "of the paper's training; to merge nothing set unresponsive to keep"
         )
+    # The plan does not know its base yet, so "automatic" is decided in `merging_for`.
     is_automatic = unresponsive == "automatic"
     merging = None
     if kernels and unresponsive != "keep":
@@ -134,6 +137,7 @@ def retrieval_kernels(retrieval: Retrieval, config: BudgetConfig) -> tuple[int, 
 
     The previous segment of a long video gets its own kernel and takes no rank.
     """
+    # The previous segment takes no rank, so the others move up.
     by_rank = iter(
         kernels_by_rank(sum(not ranked.is_previous for ranked in retrieval.ranked), config)
     )

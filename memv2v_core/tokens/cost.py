@@ -70,6 +70,7 @@ def plan_layout(
     ]
     if has_source:
         shapes.append(("source", BASE_KERNEL, num_frames, rows, columns))
+    # One group per kernel, finest first, as `tokenize_clean` builds the sequence.
     for kernel in sorted(set(kernels)):
         frames = sum(count for count, k in zip(memory_frames, kernels, strict=True) if k == kernel)
         shapes.append(("memory", kernel, frames, *token_grid(height, width, kernel)))
@@ -85,12 +86,14 @@ def forward_cost(
     """
     flops, tokens_in = 0, layout.num_tokens
     merge_at = merge_blocks(shape.num_blocks) if will_merge(layout, merging) else ()
+    # One pose per frame: merging changes tokens, not frames.
     num_poses = sum(group.num_frames for group in layout.groups)
     for i in range(shape.num_blocks):
         if i in merge_at:
             assert merging is not None, "without it no block merges"
+            # Scores are computed on the sequence before the merge.
             flops += _scoring_flops(layout, shape.dim, merging)
-            # The convolution runs on the frames that this block merges, not on those merged before.
+            # The convolution runs only on the frames that this block merges.
             whole, layout = layout, merged_layout(layout, merging)
             if shape.has_mergers:
                 flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)

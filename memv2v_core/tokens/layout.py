@@ -62,6 +62,7 @@ def build_layout(shapes: list[tuple[Role, int, int, int, int]]) -> SequenceLayou
 
     They come in sequence order, target first.
     """
+    # Groups follow each other without gaps.
     groups, start = [], 0
     for role, kernel, num_frames, rows, columns in shapes:
         group = FrameGroup(role, kernel, start, num_frames, rows, columns)

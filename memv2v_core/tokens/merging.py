@@ -85,7 +85,7 @@ def frame_responsiveness(
         peak = logits.softmax(-1).amax(2)  # (B, heads, frames)
         best = peak if best is None else torch.maximum(best, peak)
     assert best is not None, "split gives at least one chunk"
-    return best.mean(1)
+    return best.mean(1)  # (B, frames)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +155,7 @@ def merged_layout(layout: SequenceLayout, config: MergeConfig) -> SequenceLayout
 
     It depends on the counts alone, never on the content of frames.
     """
+    # Groups that are merged already leave the pool: no frame is merged twice.
     pool = pool_groups(layout, config)
     counts = dict(zip(pool, merged_counts(pool, config.share), strict=True))
     groups: list[FrameGroup] = []
@@ -187,8 +188,9 @@ def plan_merge(
         # The columns of `responsiveness` follow the pooled groups.
         scores = responsiveness[:, first_frame : first_frame + group.num_frames]
         first_frame += group.num_frames
+        # The least responsive frames come first. Each part is then sorted by number again, so that
+        # its frames stay in temporal order.
         order = scores.argsort(dim=1, stable=True)
-        # Sorted by number again: frames stay in temporal order inside each part.
         merged, kept = (part.sort(1).values for part in order.tensor_split((counts[group],), dim=1))
         pieces.append(GroupSplit(group, kept, merged))
     return MergePlan(tuple(pieces), merged_layout(layout, config), config.unresponsive == "discard")
@@ -214,7 +216,7 @@ def merge_average(grid: torch.Tensor) -> torch.Tensor:
     Odd grids repeat their border first.
     """
     batch, num_frames = grid.shape[:2]
-    images = pad_grid(grid.flatten(0, 1).movedim(-1, 1))
+    images = pad_grid(grid.flatten(0, 1).movedim(-1, 1))  # (B*n, D, rows, columns)
     return F.avg_pool2d(images, REDUCTION_SIDE).movedim(1, -1).unflatten(0, (batch, num_frames))
 
 
@@ -223,6 +225,7 @@ def pad_grid(images: torch.Tensor) -> torch.Tensor:
 
     15 x 26 becomes 16 x 26.
     """
+    # F.pad counts from the last axis: right of the columns, then below the rows.
     padding = (0, images.shape[-1] % REDUCTION_SIDE, 0, images.shape[-2] % REDUCTION_SIDE)
     return F.pad(images, padding, mode="replicate") if any(padding) else images
 

@@ -34,6 +34,7 @@ def temporal_indices(
 
     Source: Eq. 11-13, App. D.2 and Fig. 16, arXiv:2601.16296v2.
     """
+    # Ranges in units of T.
     starts: dict[Role, int] = {
         "target": 0,
         "source": 1,
@@ -57,7 +58,7 @@ def token_positions(
     """
     scale = kernel / 2
     offset = (scale - 1) / 2
-    t = torch.tensor(frame_indices, dtype=torch.float32)
+    t = torch.tensor(frame_indices, dtype=torch.float32)  # (T,)
     y = torch.arange(rows, dtype=torch.float32) * scale + offset
     x = torch.arange(columns, dtype=torch.float32) * scale + offset
     return torch.stack(torch.meshgrid(t, y, x, indexing="ij"), dim=-1).reshape(-1, 3)

@@ -23,6 +23,7 @@ def pad_to_kernel(latent: torch.Tensor, kernel: int) -> torch.Tensor:
     """
     height, width = latent.shape[-2:]
     rows, columns = token_grid(height, width, kernel)
+    # F.pad counts from the last axis: columns, rows, frames.
     padding = (0, columns * kernel - width, 0, rows * kernel - height, 0, 0)
     return F.pad(latent, padding, mode="replicate") if any(padding) else latent
 
@@ -43,4 +44,6 @@ def coarse_weight_from_base(weight: torch.Tensor, kernel: int) -> torch.Tensor:
     weight: (D, C, 1, 2, 2) of the base.
     """
     factor = kernel // BASE_KERNEL
+    # A base weight reads the average of factor x factor inputs, so each input gets an equal part
+    # of this weight.
     return weight.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2) / factor**2

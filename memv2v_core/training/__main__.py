@@ -1,4 +1,4 @@
-"""Trains a built-in model, or any other configuration, and writes it where the pack loads it from.
+"""Trains a built-in model, or any other configuration, and writes its weights into the pack.
 
     python -m memv2v_core.training [--task novel_view | text_edit] [--folder RUN_FOLDER]
         [--config FILE.yaml] [--key NAME] [--start-from BUILTIN] [--only-export]
@@ -59,6 +59,7 @@ def main() -> None:
     if not arguments.only_export:
         device = torch.device(arguments.device)
         if arguments.start_from is not None:
+            # A trained model needs no first phase.
             config = replace(config, first=None)
             start_from_builtin(config, folder, arguments.start_from)
         train_codec(config, folder, device)

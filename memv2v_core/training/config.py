@@ -1,4 +1,7 @@
-"""Frozen configurations of a training run, read from YAML; unknown keys are errors."""
+"""Frozen configurations of a training run, read from YAML.
+
+Unknown keys are errors.
+"""
 
 import dataclasses
 from dataclasses import dataclass, field, replace
@@ -14,14 +17,17 @@ from ..synthetic.panoramas import SceneConfig
 from ..synthetic.worlds import WorldConfig
 from ..vocabulary import CleanTimestep, Task
 
-# What clean tokens are told by every model that is trained here.
+# Which timestep clean tokens get in every model that is trained here.
 CLEAN_TIMESTEP: CleanTimestep = "zero"
 
 
 @dataclass(frozen=True)
 class ModelConfig(DitConfig):
-    """Sizes of the DiT, whether its adapter has cameras, and rays beside poses (departs from the
-    paper), and whether a text encoder as wide as `text_dim` is trained with it.
+    """Sizes of the DiT and its helpers.
+
+    has_rays: per-token rays beside poses (departs from the paper).
+    has_cameras: whether its adapter has cameras.
+    has_text: whether a text encoder, as wide as `text_dim`, is trained with it.
     """
 
     has_rays: bool = True
@@ -44,10 +50,19 @@ class ModelConfig(DitConfig):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Examples: pixel size, frames of a full video, and what a step draws.
+    """Examples of the first task, and what one step draws.
 
-    Steps may draw a few frames of every video, each with its true temporal index: frames of one
-    video look alike, so more scenes of fewer frames teach more.
+    size: pixels per side. num_frames: frames of a whole video.
+    target_frames, source_frames, memory_frames: how many frames of each video a step draws, each
+    with its true temporal index. Frames of one video look alike, so more scenes with fewer frames
+    teach more.
+    num_scenes, first_scenes: size of the pool of scenes, when full and at the start.
+    memory_counts: shares of steps with 0, 1, 2 ... memories.
+    irrelevant_share: share of memories that show another scene.
+    memory_noise: largest noise on memories (Eq. 15).
+    drop_source: share of steps with memories that have no source.
+    single_kernel_share: share of steps whose memories all have one kernel.
+    merge_probability: share of steps that merge.
     """
 
     size: int = 128
@@ -70,15 +85,18 @@ class DataConfig:
 class EditDataConfig:
     """Examples of the second task: segments of rendered clips, before and after an edit.
 
-    kinds: of edits. memory_counts: shares of steps with 0, 1, 2 ... memories. previous_share: of
-    the steps with memory, those whose first memory is the segment before the target.
-    irrelevant_share: of the memories, those of another shot, with the same instruction and another
-    answer. fault_share: of the memories of hats, those whose hat is faint and mixed with another,
-    as a model may have drawn it. own_share: of the steps with memory, those whose memories the
-    model draws itself. named_share: of new colours and hats, those that the instruction names.
-    empty_share: of the rows, those with the empty prompt, which asks for no change. away_share: of
-    the clips, those whose edited object leaves and returns. edit_weight: of the error where the
-    edit changes a latent or one next to it, against 1.
+    kinds: of edits.
+    memory_counts: shares of steps with 0, 1, 2 ... memories.
+    previous_share: share of steps with memory whose first memory is the segment before the target.
+    irrelevant_share: share of memories from another shot, with the same instruction and another
+    answer.
+    fault_share: share of memories of hats with a faint hat that is mixed with another, as a model
+    may have drawn it.
+    own_share: share of steps with memory in which the model draws the memories itself.
+    named_share: share of new colours and hats that the instruction names.
+    empty_share: share of rows with the empty prompt, which asks for no change.
+    away_share: share of clips whose edited object leaves and returns.
+    edit_weight: weight of the error where the edit changes a latent or one next to it; elsewhere 1.
     """
 
     size: int = 96
@@ -106,11 +124,13 @@ class EditDataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule; progress is measured in `seconds` of training, summed over resumed
-    sessions, or in `steps` where that is given (a busy machine then changes nothing).
+    """Optimiser and schedule.
 
-    A share `full_frames_share` of the steps draws whole clips, and every step after the part
-    `full_frames_from`.
+    seconds: length of the training, summed over resumed sessions.
+    steps: its length in steps; where given it replaces `seconds`, so that a busy machine changes
+    nothing.
+    full_frames_share: share of steps that draw whole clips.
+    full_frames_from: progress after which every step draws whole clips.
     has_bfloat16: matrices are multiplied in bfloat16, for processors with units for it; weights
     stay in fp32.
     """
@@ -134,8 +154,10 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class Phase:
-    """How a run begins or ends, with other examples and another optimisation. `optim.seconds`
-    counts from the run's beginning, so a phase ends where they are reached."""
+    """The beginning or the end of a run, with other examples and another optimisation.
+
+    `optim.seconds` counts from the start of the run: the phase ends when they are reached.
+    """
 
     edits: EditDataConfig = field(default_factory=EditDataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -143,11 +165,11 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run: the task, the model, its data, the optimiser, seconds for the codec, and the seed of
-    everything random.
+    """One run.
 
-    Of `data` and `edits`, the task's own is read. first, last: how the run begins and ends, if
-    otherwise.
+    task: the run reads `data` for novel_view and `edits` for text_edit.
+    codec_seconds: time for training the codec. seed: of everything random.
+    first, last: the beginning and the end of the run, where they differ.
     """
 
     task: Task = "novel_view"
@@ -162,7 +184,8 @@ class TrainConfig:
 
     @property
     def phases(self) -> tuple["TrainConfig", ...]:
-        """The run as configurations to train one after another."""
+        """The run as configurations that are trained one after another."""
+        # A phase has no phases of its own.
         rest = replace(self, first=None, last=None)
         parts = (self.first, self, self.last)
         return tuple(
@@ -188,7 +211,9 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
         )
     arguments = {}
     for name, value in values.items():
-        possible = (fields[name].type, *get_args(fields[name].type))  # T, or T | None
+        # The type of a field is T, or T | None.
+        possible = (fields[name].type, *get_args(fields[name].type))
+        # A field that is a configuration itself is built from nested keys.
         nested = next(
             (t for t in possible if isinstance(t, type) and dataclasses.is_dataclass(t)), None
         )

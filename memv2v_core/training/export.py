@@ -16,11 +16,13 @@ NUM_SAMPLER_STEPS = 12
 
 
 def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
-    """Write the averaged weights of the run in `folder` as the built-in model `key`, shown to users
-    as `name`.
+    """Write the averaged weights of the run in `folder` as the built-in model `key`.
+
+    name: as shown to users.
     """
     network = build_network(config.model, run_vocabulary(folder))
     state = torch.load(folder / CHECKPOINT_FILE, weights_only=True, map_location="cpu")
+    # The average of the weights samples better than the last ones.
     network.load_state_dict(state["average"])
     codec = load_run_codec(folder, config.model)
     text_encoder = network["text"] if config.model.has_text else None
@@ -31,7 +33,7 @@ def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
 
 
 def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
-    """What the pack records of a model trained with `config`."""
+    """The record that the pack keeps of a model trained with `config`."""
     model = config.model
     data = config.data if config.task == "novel_view" else config.edits
     return BuiltinInfo(

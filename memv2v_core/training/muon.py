@@ -1,7 +1,7 @@
 """Muon: momentum whose matrices are orthogonalised by five Newton-Schulz steps.
 
-Own code because torch.optim.Muon computes in bfloat16, which CPUs without bfloat16 units emulate
-slowly; the iteration and its coefficients are Keller Jordan's.
+This is our own code because torch.optim.Muon computes in bfloat16, which is slow on CPUs without
+bfloat16 units. The iteration and its coefficients are Keller Jordan's.
 """
 
 from collections.abc import Iterable
@@ -26,6 +26,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody has a closure
         for group in self.param_groups:
+            # Matrices of one shape are orthogonalised as one batch.
             for shape in {p.shape for p in group["params"]}:
                 self._step_shape(
                     [p for p in group["params"] if p.shape == shape and p.grad is not None], group
@@ -42,8 +43,10 @@ class Muon(torch.optim.Optimizer):
             gradient = parameter.grad
             assert gradient is not None, "parameters without a gradient are left out"
             state["momentum"].lerp_(gradient, 1 - group["momentum"])
+            # Nesterov: the gradient looks ahead along the momentum.
             updates.append(torch.lerp(gradient, state["momentum"], group["momentum"]))
         directions = orthogonalise(torch.stack(updates))
+        # Orthogonal directions have equal size; tall matrices need larger steps.
         scale = max(1.0, parameters[0].shape[0] / parameters[0].shape[1]) ** 0.5
         for parameter, direction in zip(parameters, directions, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -51,10 +54,12 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
-    """Nearest semi-orthogonal matrices, roughly, of (N, rows, columns)."""
+    """The nearest semi-orthogonal matrices, roughly, of matrices (N, rows, columns)."""
     a, b, c = _COEFFICIENTS
+    # Wide matrices have the smaller Gram matrix.
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if is_tall else matrices
+    # The iteration converges for singular values up to 1, which this norm ensures.
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     for _ in range(5):
         gram = x @ x.mT

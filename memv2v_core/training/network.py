@@ -1,4 +1,4 @@
-"""Fresh networks for training from nothing, started so that they learn quickly.
+"""New networks for training from nothing, initialised so that they learn quickly.
 
 C channels, D width.
 """
@@ -14,13 +14,19 @@ from ..synthetic.edits import all_instructions
 from ..synthetic.outlines import KINDS
 from .config import ModelConfig
 
-CONSTANT = 4.0  # in the half of an editor's width that carries no video, whose deviation is about 1
+# Size of the constant in the half of an editor's width that carries no video. Video has a
+# deviation of about 1.
+CONSTANT = 4.0
 
 
 def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.ModuleDict:
-    """A fresh DiT (`dit`, Wan's shape), its adapter (`adapter`) and, where the task has text, a
-    text encoder (`text`) with what helps it to be read (`locator`), started for quick learning.
-    vocabulary: of the text encoder; one of all instructions if None."""
+    """A new DiT (`dit`, Wan's shape) and its adapter (`adapter`).
+
+    Where the task has text, also a text encoder (`text`), and a helper that teaches the DiT to read
+    it (`locator`).
+
+    vocabulary: of the text encoder; None makes one of all instructions.
+    """
     dit = build_dit(config)
     adapter = MemoryAdapter(config.adapter)
     if config.has_source_channels:
@@ -30,6 +36,7 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
     start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
     for block in adapter.blocks:
         assert isinstance(block, AdapterBlock)
+        # Rays of zero would never lead a query to the right place.
         if block.ray_encoder is not None:
             nn.init.normal_(block.ray_encoder.weight, std=0.3)
     network = nn.ModuleDict({"dit": dit, "adapter": adapter})
@@ -49,10 +56,12 @@ def adapter_of(network: nn.ModuleDict) -> MemoryAdapter:
 
 @torch.no_grad()
 def _start_for_copying(dit: WanTransformer3DModel) -> None:
-    """Keys equal queries, so that tokens with like rays find each other at once; the head undoes
-    the embedding.
+    """Initialise a DiT that copies content from tokens with similar rays.
+
+    Keys equal queries, so that such tokens find each other at once. The head undoes the embedding.
     """
-    patch = dit.patch_embedding.weight
+    # Step 1: an orthogonal embedding keeps all of the latent, and its transpose reads it back.
+    patch = dit.patch_embedding.weight  # (D, C, 1, 2, 2)
     nn.init.orthogonal_(patch.view(patch.shape[0], -1))
     nn.init.zeros_(dit.patch_embedding.bias)
     values = (
@@ -61,24 +70,25 @@ def _start_for_copying(dit: WanTransformer3DModel) -> None:
     dit.proj_out.weight.copy_(values.T * (values.shape[1] / values.shape[0]) ** 0.5)
     nn.init.zeros_(dit.proj_out.bias)
     nn.init.zeros_(dit.scale_shift_table)
+    # Step 2: attention subtracts the content that it finds, since the DiT predicts noise - x0.
     for block in dit.blocks:
         block.attn1.to_k.weight.copy_(block.attn1.to_q.weight)
         block.attn1.to_k.bias.copy_(block.attn1.to_q.bias)
         nn.init.orthogonal_(block.attn1.to_v.weight)
         block.attn1.to_out[0].weight.copy_(-block.attn1.to_v.weight.T)
         nn.init.zeros_(block.scale_shift_table)
+        # Both gates start half open.
         block.scale_shift_table[:, (2, 5)] = 0.5
 
 
 @torch.no_grad()
 def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
-    """The fresh DiT predicts x_t - source, and tokens find those of like sources; blocks have yet
-    to say anything.
+    """Initialise a DiT that predicts x_t - source and compares tokens by their sources.
 
-    Half of the width is a constant so large that LayerNorm divides every token by nearly the same
-    number and keeps how large its content is; modulations take the constant away and undo the
-    division. Channels that carry nothing start at zero and, as they are zero in training, stay
-    there.
+    The blocks add nothing yet. Half of the width holds a constant. It is so large that LayerNorm
+    divides every token by nearly the same number, so a token keeps the size of its content. The
+    modulations remove the constant and undo the division. Unused channels start at zero. They are
+    zero in training too, so they stay at zero.
     """
     patch = dit.patch_embedding.weight  # (D, 2 C, 1, 2, 2)
     dim, num_px = patch.shape[0], patch[0, 0].numel()
@@ -89,6 +99,7 @@ def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
             f"{dim} wide, which carries target and source beside each other; lower it or widen the "
             "DiT"
         )
+    # Step 1: the embedding. Content and constant take orthogonal halves of the width.
     basis = nn.init.orthogonal_(torch.empty(dim, dim))
     content, rest = basis[:, : len(used) * num_px], basis[:, len(used) * num_px :]
     nn.init.zeros_(patch)
@@ -96,12 +107,17 @@ def _start_for_editing(dit: WanTransformer3DModel, config: ModelConfig) -> None:
     constant = rest @ (CONSTANT * torch.randn(rest.shape[1]).sign())
     constant -= constant.mean()
     dit.patch_embedding.bias.copy_(constant)
+    # Step 2: LayerNorm divides by `spread`. This modulation multiplies by it and subtracts the
+    # constant: LayerNorm(token) * (1 + scale) + shift is the content again.
     spread = (constant.square().mean() + content.shape[1] / dim).sqrt()
-    undo = torch.stack((-constant, (spread - 1).expand(dim)))  # shift, scale
+    undo = torch.stack((-constant, (spread - 1).expand(dim)))  # (2, D): shift, scale
+    # Step 3: the head reads the target's latent minus the source's latent.
     target, source = patch[:, : config.channels], patch[:, config.channels :]
     dit.proj_out.weight.copy_((target - source).flatten(2).transpose(1, 2).reshape(dim, -1).T)
     nn.init.zeros_(dit.proj_out.bias)
     dit.scale_shift_table.copy_(undo[None])
+    # Step 4: queries and keys look at the source's half of the content, and a little at the rest.
+    # Layers that write to the tokens start at zero, with open gates, so that they learn at once.
     of_source = content[:, content.shape[1] // 2 :]
     for block in dit.blocks:
         turned = nn.init.orthogonal_(torch.empty(dim, dim))

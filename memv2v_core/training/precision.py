@@ -1,5 +1,7 @@
-"""Training in bfloat16: matrices are multiplied in it, weights, sums and optimisers stay in
-fp32."""
+"""Training in bfloat16.
+
+Matrices are multiplied in bfloat16; weights, sums and optimisers stay in fp32.
+"""
 
 from contextlib import AbstractContextManager
 
@@ -11,13 +13,14 @@ from .config import OptimConfig
 
 
 def computing(config: OptimConfig, device: torch.device) -> AbstractContextManager:
-    """The precision of a forward pass or of an optimiser's step."""
+    """A context with the precision of a forward pass or of an optimiser's step."""
     return torch.autocast(device.type, torch.bfloat16, enabled=config.has_bfloat16)
 
 
 def attention_for(config: OptimConfig, device: torch.device) -> Attend:
-    """torch's attention, but in bfloat16 on a CPU, where its backward pass is slower than in fp32,
-    matrix products.
+    """The attention to train with: torch's own, or plain matrix products.
+
+    torch's attention has a slow backward pass in bfloat16 on a CPU, slower than in fp32.
     """
     return (
         attention_by_products
@@ -29,6 +32,6 @@ def attention_for(config: OptimConfig, device: torch.device) -> Attend:
 def attention_by_products(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> torch.Tensor:
-    """Attention (B, heads, L, d) written out."""
+    """Attention of query, key and value (B, heads, L, d), as plain matrix products."""
     weights = (query * query.shape[-1] ** -0.5) @ key.mT
     return weights.softmax(dim=-1) @ value

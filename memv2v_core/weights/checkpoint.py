@@ -79,6 +79,7 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
     header = read_header(path)
     if header.metadata.get("format") != ADAPTER_FORMAT:
         found = detect(header.shapes, header.metadata)
+        # An adapter of another version is named by its format.
         what = header.metadata["format"] if found.kind == "adapter" else found.what
         raise ValueError(
             f"adapter {path.name} in {path.parent} got {what}, wanted format {ADAPTER_FORMAT}; "
@@ -86,6 +87,7 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
         )
     values = json.loads(header.metadata["config"])
     known = {field.name for field in dataclasses.fields(AdapterConfig)}
+    # Ignored settings would change results without a word.
     if unknown := sorted(set(values) - known):
         raise ValueError(
             f"adapter {path.name} in {path.parent} got the setting {unknown[0]!r}, wanted only "
@@ -161,6 +163,7 @@ def missing_weights(shapes: Shapes, file: WeightFile) -> list[str]:
     """Keys that a whole base has and the file lacks, with the prefix of the file."""
     assert file.sizes is not None
     column = 0 if file.layout == "native" else 1
+    # The tables list every weight of a Wan text-to-video DiT.
     wanted = [names[column] for names in _NAMES]
     for i in range(file.sizes.num_blocks):
         wanted += [f"blocks.{i}.{names[column]}" for names in _BLOCK_NAMES]

@@ -66,6 +66,7 @@ def weights_file(source: Path) -> Path:
     """
     if not source.is_dir():
         return source
+    # diffusers keeps the DiT in `transformer`, beside text encoder and VAE.
     folder = source / "transformer" if (source / "transformer").is_dir() else source
     found = sorted(
         p

@@ -26,6 +26,7 @@ WEIGHT_SUFFIXES = SAFETENSORS_SUFFIXES + TORCH_SUFFIXES
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.safetensors)")
+# The format's names of types.
 _CODES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -93,6 +94,7 @@ def read_header(path: Path) -> Header:
     shapes: dict[str, tuple[int, ...]] = {}
     metadata: dict[str, str] = {}
     for shard in shards_of(path):
+        # safetensors has a header; a file of torch must be opened, but its tensors are mapped.
         if shard.suffix.lower() in SAFETENSORS_SUFFIXES:
             with _reading(shard), safe_open(str(shard), framework="pt") as file:
                 shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -209,6 +211,7 @@ def _reading(path: Path) -> Iterator[None]:
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         remedy = "download or convert it again"
+        # A pickle that needs code is refused, never run.
         if isinstance(error, pickle.UnpicklingError):
             remedy = (
                 "it holds more than tensors or is no file of weights, so nothing of it is loaded"

@@ -30,7 +30,7 @@ from .sessions import saved
 
 
 def comfy_descriptor(name: str, may_download: bool) -> Descriptor:
-    """The extractor that sources are compared by, on ComfyUI's device.
+    """The extractor that compares sources, on ComfyUI's device.
 
     Raises: ValueError naming the files to download where they are missing.
     """
@@ -42,8 +42,8 @@ def comfy_descriptor(name: str, may_download: bool) -> Descriptor:
 class ComfyHost:
     """The `Host` behind Edit Long Video.
 
-    negative: the positive prompt where none is connected and none is read. window: pixel frames
-    that the FIFO mode sees at once, 0 for the model's own.
+    negative: the positive prompt stands here where none is connected and none is read.
+    window: pixel frames that the FIFO mode sees at once; 0 takes the model's own window.
     """
 
     model: ModelPatcher
@@ -58,7 +58,9 @@ class ComfyHost:
     window: int = 0
 
     def settings_hash(self) -> str:
-        """Hash of all that decides every segment alike."""
+        """Hash of everything that decides all segments in the same way."""
+        # At cfg 1 ComfyUI skips the negative prompt, unless a patch forbids this. A prompt that is
+        # not read must not count.
         keeps_cfg1 = self.model.model_options.get("disable_cfg1_optimization", False)
         reads_negative = self.sampler.cfg != 1 or keeps_cfg1
         return hash_settings(
@@ -72,7 +74,7 @@ class ComfyHost:
         )
 
     def interrupted(self) -> None:
-        """Raises ComfyUI's own exception where the user stopped the run."""
+        """Raise ComfyUI's own exception where the user stopped the run."""
         comfy.model_management.throw_exception_if_processing_interrupted()
 
     def read(self, segment: Segment) -> SegmentSource:
@@ -80,13 +82,13 @@ class ComfyHost:
         return read_segment(self.split, self._read, segment)
 
     def descriptor(self) -> Descriptor:
-        """What sources are compared by."""
+        """The extractor that compares sources."""
         return comfy_descriptor(self.memory.descriptor, self.may_download)
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """The latent (C, T, H, W) of frames (F, 3, H, W).
 
-        Raises: ValueError for a VAE that makes no video latents of this model.
+        Raises: ValueError for a VAE that does not make video latents of this model.
         """
         samples = self.vae.encode(frames.movedim(1, -1).contiguous())
         return source_latent({"samples": samples}, self.split.info)
@@ -96,6 +98,7 @@ class ComfyHost:
         if self.mode == "fifo":
             return self._sampled_by_fifo(turn, seed)
         settings = replace(self.sampler, seed=seed)
+        # One progress bar for the whole video.
         callback = self._callback_of(segment)
         sampler = ComfySampler(self.model, self.positive, self.negative, settings, callback)
         return sampler(turn, shows_progress)
@@ -105,7 +108,7 @@ class ComfyHost:
         return thumbnail(self.model, latent)
 
     def save(self, cache: MemoryCache) -> tuple[str, ...]:
-        """Writes the cache to its session's folder."""
+        """Write the cache to its session's folder; returns what had to be repaired."""
         return saved(cache)
 
     def _sampled_by_fifo(self, turn: Turn, seed: int) -> torch.Tensor:
@@ -142,6 +145,7 @@ class ComfyHost:
     def _callback_of(self, segment: Segment) -> Progress:
         steps, count = self.sampler.steps, len(self.split.plan.segments)
 
+        # Steps of all segments before count as done.
         def callback(step: int, x0: torch.Tensor, x: torch.Tensor, _total: int) -> None:
             self._progress(segment.idx * steps + step, x0, x, steps * count)
 

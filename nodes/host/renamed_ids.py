@@ -1,8 +1,8 @@
-"""Node ids of the version before, which workflows saved then still hold.
+"""Node ids of the previous version, which old workflows still contain.
 
-The page renames them when it opens a workflow (`web/renamed_nodes.js`), the server when a request
-comes in. Both read `web/renamed_nodes.json`, and rename a node only where it is one of ours: other
-packs have nodes of the same short names.
+The page renames them when it opens a workflow (`web/renamed_nodes.js`). The server renames them
+when a request comes in. Both read `web/renamed_nodes.json`. They rename a node only where it is
+ours, since other packs have nodes with the same short names.
 """
 
 import json
@@ -16,17 +16,17 @@ RENAMED: Mapping[str, str] = json.loads(
     (Path(__file__).resolve().parents[2] / "web" / "renamed_nodes.json").read_text(encoding="utf-8")
 )
 
-# Another pack's id as well: whoever lacks that pack must not be offered our node for it.
+# Another pack has this id too. ComfyUI must not offer our node to users who lack that pack.
 _ALSO_ANOTHERS = ("CameraTrajectory",)
 
 Request = dict[str, Any]
 
 
 def rename_nodes(request: Request, inputs_of: Mapping[str, frozenset[str]]) -> Request:
-    """The POST /prompt body with the new ids in place of the old ones.
+    """The POST /prompt body with new ids in place of old ones.
 
-    A node is ours where every input that it names is an input of ours. Where another pack owns the
-    old id as well, it keeps each node whose inputs that pack knows too.
+    A node is ours where every input that it names is an input of ours. Where another pack has the
+    old id too, it keeps each node whose inputs it also knows.
 
     inputs_of: names of the inputs of every registered node.
     """
@@ -43,7 +43,10 @@ def rename_nodes(request: Request, inputs_of: Mapping[str, frozenset[str]]) -> R
 
 
 def install_renaming(nodes: Sequence[type[io.ComfyNode]]) -> None:
-    """Have the running server rename old ids in every request. Does nothing without a server."""
+    """Let the running server rename old ids in every request.
+
+    Does nothing without a server.
+    """
     from server import PromptServer
 
     if getattr(PromptServer, "instance", None) is None:
@@ -57,7 +60,10 @@ def install_renaming(nodes: Sequence[type[io.ComfyNode]]) -> None:
 
 
 async def register_replacements(nodes: Sequence[type[io.ComfyNode]]) -> None:
-    """Tell ComfyUI of the new ids, for its own list of replacements; older ComfyUIs have none."""
+    """Register the new ids in ComfyUI's own list of replacements.
+
+    Older ComfyUIs have no such list.
+    """
     if not hasattr(io, "NodeReplace"):
         return
     from comfy_api.latest import ComfyAPI
@@ -90,6 +96,7 @@ def _widget_ids(schema: io.Schema) -> list[str]:
     for given in schema.inputs:
         if isinstance(given, io.WidgetInput):
             names.append(given.id)
+            # The editor saves the seed control as a widget of its own.
             if getattr(given, "control_after_generate", None):
                 names.append("control_after_generate")
     return names
@@ -97,11 +104,13 @@ def _widget_ids(schema: io.Schema) -> list[str]:
 
 def _inputs_of_others() -> dict[str, frozenset[str]]:
     """Names of the inputs of nodes that other packs registered under our old ids."""
-    from nodes import NODE_CLASS_MAPPINGS  # ComfyUI's own, not this package
+    # ComfyUI's own module `nodes`, not this package.
+    from nodes import NODE_CLASS_MAPPINGS
 
     found = {}
     for old_id in RENAMED:
         if old_id in NODE_CLASS_MAPPINGS:
+            # Other packs may use the older interface, so the classic method is asked.
             groups = NODE_CLASS_MAPPINGS[old_id].INPUT_TYPES()
             names = (name for kind in ("required", "optional") for name in groups.get(kind, {}))
             found[old_id] = frozenset(names)

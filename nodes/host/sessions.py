@@ -19,7 +19,10 @@ def sessions_root() -> Path:
 
 
 def refused_name(session: str | None) -> str | None:
-    """Why this is no name for a session, None where it is one, or not known yet."""
+    """Why this cannot be the name of a session; None where it can.
+
+    None also where the name is not known yet.
+    """
     try:
         if session:
             session_folder(Path(), session)
@@ -29,9 +32,9 @@ def refused_name(session: str | None) -> str | None:
 
 
 def open_cache(session: str) -> tuple[MemoryCache, tuple[str, ...]]:
-    """The cache of a named session, or an empty one, with what was repaired and what was skipped.
+    """The cache of a named session, or an empty one, with notes on repaired and skipped files.
 
-    Raises: ValueError for a name that is no folder name.
+    Raises: ValueError for a name that cannot be a folder name.
     """
     if not session:
         return MemoryCache(), ()
@@ -40,19 +43,22 @@ def open_cache(session: str) -> tuple[MemoryCache, tuple[str, ...]]:
 
 
 def renamed(cache: MemoryCache, session: str) -> MemoryCache:
-    """`cache` under this session name; under its own where the name is empty."""
+    """`cache` under this session name; unchanged where the name is empty."""
     return replace(cache, session=session) if session and session != cache.session else cache
 
 
 def saved(cache: MemoryCache) -> tuple[str, ...]:
-    """Writes the cache to disk where it has a session; returns what had to be repaired."""
+    """Write the cache to disk where it has a session; returns what had to be repaired."""
     if cache.session is None:
         return ()
     return save_session(cache, session_folder(sessions_root(), cache.session))
 
 
 def remember(cache: MemoryCache, entry: MemoryEntry) -> tuple[MemoryCache, tuple[str, ...]]:
-    """`cache` with `entry`, on disk at once where it has a session, and what had to be repaired."""
+    """`cache` with `entry`, and what had to be repaired.
+
+    It is on disk at once where it has a session.
+    """
     grown = cache.append(entry)
     return grown, saved(grown)
 
@@ -60,8 +66,8 @@ def remember(cache: MemoryCache, entry: MemoryEntry) -> tuple[MemoryCache, tuple
 def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
     """The cache to append to, checked before the sampler spends its time.
 
-    Raises: ValueError when a base with cameras has no path (such a result could not be found
-    again), and for a cache of another model or latent size.
+    Raises: ValueError when a base with cameras has no path (no retrieval could find the result),
+    and for a cache of another model or latent size.
     """
     if turn.target_path is None and turn.base.has_cameras:
         raise ValueError(
@@ -75,7 +81,8 @@ def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
 
 
 def was_forgotten(cache: MemoryCache, entry: str) -> bool:
-    """Whether the cache's session held an entry of this id and forgot it."""
+    """Whether the cache's session had an entry with this id and forgot it."""
+    # An entry that the cache still holds was not forgotten.
     if cache.session is None or any(held.entry_id.startswith(entry) for held in cache.entries):
         return False
     manifest, _ = read_manifest(session_folder(sessions_root(), cache.session))
@@ -84,15 +91,17 @@ def was_forgotten(cache: MemoryCache, entry: str) -> bool:
 
 
 def session_state(session: str) -> str:
-    """Name, time and size of every file in a session's folder: a text that changes when a turn, pin
-    or file does.
+    """Name, time and size of every file in a session's folder.
+
+    The text changes when a turn, a pin or a file changes.
     """
+    # Only names, times and sizes: reading every file would take long.
     folder = session_folder(sessions_root(), session)
     if not folder.is_dir():
         return "absent"
     states = []
     for path in sorted(folder.iterdir()):
-        # Another writer's lock or temporary file may be gone meanwhile.
+        # Another writer may have removed its lock or temporary file meanwhile.
         with suppress(OSError):
             status = path.stat()
             states.append(f"{path.name}:{status.st_mtime_ns}:{status.st_size}")

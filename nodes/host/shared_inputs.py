@@ -1,6 +1,6 @@
-"""Inputs that several nodes of the menu share, and how widgets become settings.
+"""Inputs that several nodes share, and how widgets become settings.
 
-Every widget has the name of the settings' field that it fills, so no order can swap two of them.
+Every widget has the name of the setting that it fills, so no order can swap two of them.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from ..io_types import AdapterSocket, CameraSocket, PlanSocket
 from .clips.fitted import MODEL_SIZE, ORIGINAL_SIZE
 from .clips.writing import DEFAULT_CRF
 
+# The largest seed of ComfyUI, 64 bits.
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 UNRESPONSIVE_CHOICES = list(get_args(UnresponsiveChoice))
 UNRESPONSIVE_DEFAULT = "automatic"
@@ -27,7 +28,7 @@ Settings = TypeVar("Settings")
 
 
 def settings_from(kind: type[Settings], widgets: Mapping[str, Any]) -> Settings:
-    """The dataclass `kind`, filled from widgets of the same names as its fields.
+    """The dataclass `kind`, filled from widgets with the names of its fields.
 
     Raises: KeyError for a field without a widget.
     """
@@ -35,7 +36,10 @@ def settings_from(kind: type[Settings], widgets: Mapping[str, Any]) -> Settings:
 
 
 def rate_and_sound_of(frames: str) -> list[io.Input]:
-    """What must be given beside frames in the input `frames`; a video has its own."""
+    """The inputs for rate and sound beside the frames input `frames`.
+
+    A video has its own rate and sound.
+    """
     return [
         io.Float.Input(
             "frame_rate",
@@ -55,7 +59,7 @@ def rate_and_sound_of(frames: str) -> list[io.Input]:
 
 
 def sampler_inputs(steps: int, steps_tooltip: str, cfg_tooltip: str) -> list[io.Input]:
-    """The widgets of a sampler, but for its seed."""
+    """The widgets of a sampler, without its seed."""
     return [
         io.Int.Input("steps", default=steps, min=1, max=200, tooltip=steps_tooltip),
         io.Float.Input("cfg", default=1.0, min=0.0, max=30.0, step=0.1, tooltip=cfg_tooltip),

@@ -1,4 +1,4 @@
-"""Showing a picture or a video and a text together on a node."""
+"""A picture or a video together with a text, shown on a node."""
 
 from pathlib import Path
 
@@ -7,7 +7,10 @@ from comfy_api.latest import io, ui
 
 
 class PictureAndText(ui.PreviewImage):
-    """A preview (F, H, W, 3) with lines of text below, which `web/memory_v2v.js` shows."""
+    """A preview (F, H, W, 3) with lines of text below.
+
+    `web/memory_v2v.js` shows the text.
+    """
 
     def __init__(self, picture: torch.Tensor, text: str, cls: type[io.ComfyNode]) -> None:
         super().__init__(picture, cls=cls)
@@ -18,8 +21,9 @@ class PictureAndText(ui.PreviewImage):
 
 
 class VideoAndText(ui.PreviewVideo):
-    """A video file in ComfyUI's temporary folder with lines of text below, which
-    `web/memory_v2v.js` shows.
+    """A video file in ComfyUI's temporary folder with lines of text below.
+
+    `web/memory_v2v.js` shows the text.
     """
 
     def __init__(self, path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ def load_trajectory(path: str | Path, *, camera: str = "cam01") -> CameraTraject
         return read_transforms(content, path)
     if is_recammaster(content):
         return read_recammaster(content, path, camera)
+    # The first keys are usually enough to recognise the program.
     found = ", ".join(list(content)[:5]) or "nothing"
     wanted = "frame0, frame1, ... (ReCamMaster) or a list 'frames' (transforms.json)"
     raise file_error(

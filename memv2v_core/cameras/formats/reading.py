@@ -13,6 +13,7 @@ _ROTATION_TOLERANCE = 1e-3
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
+        # utf-8-sig also reads files that start with a byte order mark.
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise file_error(
@@ -41,6 +42,7 @@ def pose_matrix(words: list[Any], path: Path, where: str) -> torch.Tensor:
         raise file_error(
             path, f"{len(numbers)} numbers in {where}", "16, a 4x4 matrix", "export the file again"
         )
+    # Python reads NaN and Infinity in JSON, although JSON has neither.
     if not all(map(math.isfinite, numbers)):
         raise file_error(
             path,

@@ -99,6 +99,7 @@ def save_recammaster(trajectories: dict[str, CameraTrajectory], path: str | Path
         name: _unreal_from_c2w(trajectory.c2w).tolist() for name, trajectory in trajectories.items()
     }
     num_frames = next(iter(lengths.values()))
+    # One key per frame, and in it one matrix per camera, as ReCamMaster reads them.
     content = {
         f"frame{frame_idx}": {
             name: _matrix_text(rows[frame_idx]) for name, rows in matrices.items()

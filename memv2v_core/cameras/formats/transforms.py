@@ -38,6 +38,7 @@ def read_transforms(content: dict[str, Any], path: Path) -> CameraTrajectory:
             path, got, "one object with a transform_matrix per frame", "export the path again"
         )
     model = content.get("camera_model", "OPENCV")
+    # Other models bend rays, which intrinsics of 3 x 3 numbers cannot express.
     if model not in _PINHOLE_MODELS:
         wanted = f"one of {', '.join(_PINHOLE_MODELS)}"
         raise file_error(path, f"camera_model {model}", wanted, "undistort the video first")
@@ -88,6 +89,7 @@ def _transforms_lens(fields: dict[str, Any], path: Path, where: str) -> torch.Te
     width, height = number("w"), number("h")
     fx = _focal_length(number, "fl_x", "camera_angle_x", width)
     fy = _focal_length(number, "fl_y", "camera_angle_y", height)
+    # The vertical focal length may be missing, the horizontal one not.
     if fx is None or width is None or height is None:
         got = f"fields {', '.join(name for name in fields if name != 'frames')} for {where}"
         raise file_error(
@@ -96,7 +98,8 @@ def _transforms_lens(fields: dict[str, Any], path: Path, where: str) -> torch.Te
     cx, cy = number("cx"), number("cy")
     return intrinsics_matrix(
         fx / width,
-        (fx if fy is None else fy) / height,  # square pixels where only one focal length is given
+        # Pixels are square where only one focal length is given.
+        (fx if fy is None else fy) / height,
         0.5 if cx is None else cx / width,
         0.5 if cy is None else cy / height,
     )
@@ -125,6 +128,7 @@ def _focal_length(
     length, angle_rad = number(focal), number(angle)
     if length is not None or angle_rad is None or size is None:
         return length
+    # A pinhole sees half of the size under half of the angle.
     return size / (2 * math.tan(angle_rad / 2))
 
 

@@ -1,10 +1,11 @@
-"""The arms of the long-video comparison: a held-out clip edited segment by segment, or by FIFO.
+"""The arms of the long-video comparison.
 
-Every arm runs the loop that users run (`long_edit.loop`), with a `Host` that knows the built-in
-model and the clip. All arms start a segment from the same noise, and no two segments share one:
-that alone would make them agree. Latents are in the DiT's space, which is the codec's.
+A held-out clip is edited segment by segment, or by FIFO. Every arm runs the loop that users run
+(`long_edit.loop`), with a `Host` that has the built-in model and the clip. All arms start a segment
+from the same noise. No two segments share their noise: that alone would make them agree. Latents
+are in the DiT's space, which is also the codec's space.
 
-C channels, T latent frames of a segment, N of the clip, H W rows and columns of latents.
+C channels, T latent frames of a segment, N of the clip, H rows and W columns of latents.
 """
 
 from dataclasses import dataclass, field
@@ -27,9 +28,9 @@ from ...vocabulary import EditMode
 from .clips import FIFO_NOISE, SEGMENT_NOISE, LongClip
 
 AS_IN_THE_PAPER = MemorySettings(shot_aware=False)
-# No memory, but a plan: every segment is led by its keyframe, as first ones are with memory.
+# No memory, but a plan: a keyframe leads every segment, as it leads first segments with memory.
 LED_ALONE = MemorySettings(k=0)
-# What a turn sees: segment, number of frames, and id, kernel and place of every memory.
+# The inputs of a turn: segment, number of frames, and id, kernel and place of every memory.
 Sight = tuple[int, int, tuple[tuple[str, int, bool], ...]]
 
 
@@ -37,8 +38,8 @@ Sight = tuple[int, int, tuple[tuple[str, int, bool], ...]]
 class ClipHost:
     """One held-out clip and the model that edits it, as the loop's `Host`.
 
-    finished: latents (C, T, H, W) sampled so far, by what the turn saw: where arms agree on this,
-    they agree on the result.
+    finished: latents (C, T, H, W) sampled so far, by the inputs of their turn. Where arms agree on
+    the inputs, they share the result.
     """
 
     bundle: Bundle
@@ -50,7 +51,7 @@ class ClipHost:
 
     @cached_property
     def plan(self) -> SegmentPlan:
-        """The clip's segments, of the model's window."""
+        """The clip's segments, as long as the model's window."""
         length = self.bundle.info.num_frames
         return plan_segments(self.clip.num_frames, length, 0, 1, self.clip.shots)
 
@@ -70,7 +71,7 @@ class ClipHost:
         return torch.randn(shape, generator=self.clip.generator(SEGMENT_NOISE + segment.idx))
 
     def interrupted(self) -> None:
-        """Nobody stops an evaluation."""
+        """Nothing: nobody stops an evaluation."""
 
     def read(self, segment: Segment) -> SegmentSource:
         return SegmentSource(segment, self.clip.scene.source[segment.start : segment.stop])
@@ -85,6 +86,7 @@ class ClipHost:
         sight = _sight(turn, segment)
         if sight not in self.finished:
             noise = self.noise(segment)
+            # A keyframe is sampled from the noise of its frame.
             if turn.latent_shape[1] != noise.shape[1]:
                 noise = noise[:, keyframe_of(noise.shape[1])]
             sampler = BundleSampler(self.bundle, self.context, lambda _turn: noise)
@@ -100,17 +102,22 @@ class ClipHost:
 
 @dataclass(eq=False)
 class GivenHost(ClipHost):
-    """Remembers given edits (C, N, H, W) in place of its own, which it keeps in `drawn`."""
+    """A host whose memories are given edits (C, N, H, W).
+
+    Its own results go to `drawn`.
+    """
 
     given: torch.Tensor | None = None
     drawn: dict[int, torch.Tensor] = field(default_factory=dict)
 
     def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:
+        # A keyframe is a preparing step, so it is drawn as usual.
         if not shows_progress:
             return super().sample(turn, seed, segment, shows_progress)
         assert self.given is not None, "given edits are what this host remembers"
         given = self.given[:, segment.start : segment.stop]
-        is_first = segment.idx == 0  # the first answer is given too: there is nothing to remember
+        # The first answer is given too: there is nothing to remember yet.
+        is_first = segment.idx == 0
         drawn = given if is_first else super().sample(turn, seed, segment, shows_progress)
         self.drawn[segment.idx] = drawn
         return given
@@ -118,7 +125,7 @@ class GivenHost(ClipHost):
 
 @dataclass(eq=False)
 class FifoHost(ClipHost):
-    """Edits the whole clip as one segment, by diagonal denoising.
+    """A host that edits the whole clip as one segment, by diagonal denoising.
 
     Frames enter the queue with the noise that the other arms give them.
     """
@@ -127,32 +134,41 @@ class FifoHost(ClipHost):
         window = self.bundle.info.num_frames
         fresh = torch.cat([self.noise(part) for part in self.plan.segments], dim=1)[None]
         renoise = torch.randn(fresh[0, :, :window].shape, generator=self.clip.generator(FIFO_NOISE))
+        # In the order of `sample_video_by_fifo`: first window, its renewed noise, then frame by
+        # frame.
         draws = iter([fresh[:, :, :window], renoise[None], *fresh[:, :, window:].split(1, dim=2)])
         return sample_video_by_fifo(self.bundle, turn, self.context, draws)
 
 
 def edit_clip(host: ClipHost, mode: EditMode, memory: MemorySettings | None = None) -> FinishedEdit:
-    """The clip as Edit Long Video edits it in this mode."""
+    """The clip as the node Edit Long Video edits it in this mode."""
     plan = host.plan
     if mode == "fifo":
+        # One segment of the whole clip, without any cut.
         plan = plan_segments(plan.num_frames, plan.num_frames, 0, 1)
     edit = LongEdit(host.bundle.base_info(), plan, mode, 0, memory or MemorySettings())
     return edit_segments(edit, MemoryCache(), host)
 
 
 def edit_alone(host: ClipHost, is_led: bool = False) -> torch.Tensor:
-    """Every segment by itself, (C, N, H, W): LucyEdit (Ind). is_led: by its keyframe."""
+    """Every segment without memory, (C, N, H, W): LucyEdit (Ind).
+
+    is_led: whether a keyframe leads each segment.
+    """
     finished = edit_clip(host, "memory", LED_ALONE) if is_led else edit_clip(host, "independent")
     return _joined(finished)
 
 
 def edit_with_memory(host: ClipHost, memory: MemorySettings | None = None) -> torch.Tensor:
-    """Every segment in view of the earlier ones that its source resembles, (C, N, H, W)."""
+    """Every segment with the earlier segments of similar sources as memory, (C, N, H, W)."""
     return _joined(edit_clip(host, "memory", memory))
 
 
 def edit_with_given(host: ClipHost, given: torch.Tensor) -> torch.Tensor:
-    """Every segment in view of `given` edits (C, N, H, W), which begin the result too."""
+    """Every segment with `given` edits (C, N, H, W) as memory, (C, N, H, W).
+
+    The result also starts with the given edit of the first segment.
+    """
     host = GivenHost(host.bundle, host.clip, host.finished, given)
     edit_clip(host, "memory")
     return torch.cat([host.drawn[idx] for idx in sorted(host.drawn)], dim=1)
@@ -168,6 +184,7 @@ def _joined(finished: FinishedEdit) -> torch.Tensor:
 
 
 def _sight(turn: Turn, segment: Segment) -> Sight:
+    # Without a plan there are no memories.
     ranked = turn.plan.retrieval.ranked if turn.plan is not None else ()
     seen = tuple(
         (found.entry.entry_id, kernel, found.is_previous)

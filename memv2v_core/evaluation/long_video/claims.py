@@ -1,5 +1,7 @@
-"""What must be shown about long videos, each with its bar. Intervals are over clips, arms
-paired."""
+"""The claims about long videos, each with its bar.
+
+Intervals are over clips; arms are paired.
+"""
 
 from ..claims import Claim, Measured, helps, no_harm, reported, within
 
@@ -34,16 +36,20 @@ def long_video_claims(measured: Measured) -> tuple[Claim, ...]:
 def agreement_claims(
     measured: Measured, family: str, label: str, arms: tuple[str, ...]
 ) -> tuple[Claim, ...]:
-    """Segments differ at most half as much with memory as alone, in colour and, where it was open,
-    in shape.
+    """Segments with memory must differ at most half as much as segments alone.
+
+    Colour is compared, and shape where the instruction left it open.
     """
     claims = []
     for what in ("colour", "shape"):
         start = f"{family}_{what}"
         title = f"{label}: {what} difference"
+        # Step 1: every arm, for the reader.
         claims += [
             reported(f"{title}, {_WORDS[arm]}", "", measured.mean(f"{start}_{arm}")) for arm in arms
         ]
+        # Step 2: the scale (perfect edits with one answer, and with another answer per segment),
+        # then the bars.
         claims += [
             reported(
                 f"{title}, one true answer through the codec", "", measured.mean(f"{start}_truth")
@@ -51,6 +57,7 @@ def agreement_claims(
             reported(
                 f"{title}, a true answer for each segment", "", measured.mean(f"{start}_answers")
             ),
+            # The bar of the task: memory halves the difference.
             within(
                 f"{title}: memory over alone",
                 "",
@@ -66,7 +73,10 @@ def agreement_claims(
 
 
 def keyframe_claims(measured: Measured) -> tuple[Claim, ...]:
-    """How much of the agreement is memory's, where segments alone have keyframes too."""
+    """How much of the agreement comes from memory.
+
+    Segments alone get keyframes here too, so keyframes explain no difference.
+    """
     return tuple(
         reported(
             f"one shot: {what} difference: memory over alone, led by keyframes",
@@ -78,7 +88,7 @@ def keyframe_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def fifo_claims(measured: Measured) -> tuple[Claim, ...]:
-    """FIFO agrees less than memory does."""
+    """FIFO must agree less than memory does."""
     return tuple(
         helps(
             f"one shot: {what} difference, FIFO minus memory",
@@ -89,7 +99,7 @@ def fifo_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def quality_claims(measured: Measured) -> tuple[Claim, ...]:
-    """Agreement costs neither the rest of the picture nor the edit itself."""
+    """Agreement must not cost quality of the rest of the picture, or the edit itself."""
     psnr, share = "one_shot_background_psnr", "one_shot_edited_share"
     return (
         *(
@@ -101,6 +111,7 @@ def quality_claims(measured: Measured) -> tuple[Claim, ...]:
             for arm in (_ALONE, _FIFO, _MEMORY)
         ),
         reported("background PSNR of the codec's round trip", "dB", measured.mean(f"{psnr}_truth")),
+        # The background may lose 0.3 dB at most.
         within(
             "background PSNR: memory minus alone",
             "dB",
@@ -116,8 +127,9 @@ def quality_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def leak_claims(measured: Measured, family: str, label: str) -> tuple[Claim, ...]:
-    """The first shot's colour appears on the other shot's object no more often with memory than
-    without.
+    """Memory must not bring the first shot's colour to the other shot's object.
+
+    The leak may not be more frequent than without memory.
     """
     leak = f"{family}_leak"
     return (
@@ -125,6 +137,7 @@ def leak_claims(measured: Measured, family: str, label: str) -> tuple[Claim, ...
             reported(f"{label}: leak rate, {_WORDS[arm]}", "", measured.mean(f"{leak}_{arm}"))
             for arm in (_ALONE, _PAPER, _MEMORY)
         ),
+        # A leak may also happen by chance, so it is compared with segments alone.
         no_harm(
             f"{label}: leak rate, memory minus alone",
             measured.difference(f"{leak}_memory", f"{leak}_alone"),

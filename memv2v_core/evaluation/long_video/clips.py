@@ -1,8 +1,8 @@
 """Held-out rendered clips of six segments, with an instruction that leaves the answer open.
 
-One shot; one shot whose object leaves for three segments; two shots; a shot, another, and the first
-again. A later shot holds another object of the same name, and the instruction holds for it as well.
-N frames of the whole clip.
+There are four families: one shot; one shot whose object leaves for three segments; two shots; a
+shot, another, and the first again. A later shot has another object of the same name, and the
+instruction holds for it too. N frames of the whole clip.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Family = Literal["one_shot", "away", "two_shot", "return"]
 FAMILIES: tuple[Family, ...] = ("one_shot", "away", "two_shot", "return")
 NUM_SEGMENTS = 6
 AWAY_SEGMENTS = (1, 2, 3)
-# World of each segment: 0 is the first, 1 the other.
+# The world of each segment: 0 is the first, 1 the other.
 WORLD_OF_SEGMENT: dict[Family, tuple[int, ...]] = {
     "one_shot": (0,) * NUM_SEGMENTS,
     "away": (0,) * NUM_SEGMENTS,
@@ -30,15 +30,19 @@ WORLD_OF_SEGMENT: dict[Family, tuple[int, ...]] = {
     "return": (0, 0, 1, 1, 0, 0),
 }
 MAX_CLIPS = 2**16
-# What the generators of one clip are for: `held_out` has the purposes below 16.
+# Purposes of the generators of one clip. `novel_view.scenes` has the purposes below 16.
 CLIP, FIFO_NOISE, SEGMENT_NOISE = 16, 17, 18
 
 
 @dataclass(frozen=True, eq=False)
 class LongClip:
-    """One clip. scene: its frames, its frames without the edited object, and where that is. truth:
-    (N, 3, H, W), one right answer. answers: like `truth`, another one in every segment. shots:
-    (start, stop) of each. world_of_segment: segments of one number show one world.
+    """One clip.
+
+    scene: its frames, its frames without the edited object, and the track of the object.
+    truth: (N, 3, H, W), one right answer. answers: the same shape, with another answer in every
+    segment.
+    shots: (start, stop) of each.
+    world_of_segment: segments with the same number show the same world.
     """
 
     family: Family
@@ -57,13 +61,16 @@ class LongClip:
 
     @property
     def has_open_shape(self) -> bool:
-        """Whether the instruction leaves the shape open too; a new colour keeps the object's
-        own."""
+        """Whether the instruction leaves the shape open too.
+
+        A new colour keeps the shape of the object.
+        """
         return self.edit_kind != "recolour"
 
     def generator(self, purpose: int) -> torch.Generator:
-        """The generator of this clip for one of CLIP, FIFO_NOISE, or SEGMENT_NOISE + the segment's
-        number.
+        """The generator of this clip for one purpose.
+
+        purpose: CLIP, FIFO_NOISE, or SEGMENT_NOISE + the segment's number.
         """
         return _generator(self.family, self.index, purpose)
 
@@ -71,28 +78,32 @@ class LongClip:
 def long_clip(
     family: Family, index: int, info: BuiltinInfo, config: WorldConfig | None = None
 ) -> LongClip:
-    """Clip `index` of a family at the size and window of a built-in model; the same whatever the
-    number of clips.
+    """Clip `index` of a family, at the size and window of a built-in model.
 
-    Kinds of edits take turns. The second world's own answer is drawn anew.
+    It is the same for every number of clips. Kinds of edits take turns. The second world draws its
+    own answer.
     """
+    # Step 1: two worlds with an object of the same name, and one answer for each.
     config = config or WorldConfig()
     generator = _generator(family, index, CLIP)
     length = info.num_frames
     away = None
     if family == "away":
         away = (AWAY_SEGMENTS[0] * length, (AWAY_SEGMENTS[-1] + 1) * length - 1)
+    # Kinds take turns, so that every number of clips has a fair share of each.
     edit_kind = TRAINED_KINDS[index % len(TRAINED_KINDS)]
     first = make_world(config, generator, away=away)
     second = make_world(config, generator, like=first.objects[0])
     worlds = (first, second)
     edits = tuple(draw_edit(world, generator, kind=edit_kind, object_idx=0) for world in worlds)
+    # Step 2: segment by segment: the scene, the right answer, and one more answer.
     order = WORLD_OF_SEGMENT[family]
     scenes, truths, answers = [], [], []
     for i, number in enumerate(order):
         frames = range(i * length, (i + 1) * length)
         scenes.append(film(worlds[number], edits[number], frames, info.size))
         truths.append(render_world(worlds[number], frames, info.size, edits[number]))
+        # The answer of an editor without memory: a right one, drawn for this segment alone.
         answer = draw_edit(worlds[number], generator, kind=edit_kind, object_idx=0)
         answers.append(render_world(worlds[number], frames, info.size, answer))
     return LongClip(
@@ -109,8 +120,12 @@ def long_clip(
 
 
 def object_track(world: World, edit: Edit, frames: Sequence[int]) -> ObjectTrack:
-    """The edited object's track; a hat stays upright when the object below it turns."""
+    """The edited object's track.
+
+    A hat stays upright when the object below it turns.
+    """
     item = world.objects[edit.object_idx]
+    # The crop turns with the object, so that its shape can be compared between frames.
     turns = [0.0 if edit.kind == "hat" else item.turn(frame) for frame in frames]
     return ObjectTrack(
         centres=torch.tensor([item.centre(frame) for frame in frames]),
@@ -121,9 +136,12 @@ def object_track(world: World, edit: Edit, frames: Sequence[int]) -> ObjectTrack
 
 
 def film(world: World, edit: Edit, frames: Sequence[int], size: int) -> SceneVideo:
-    """The unedited clip, and what is known of the object that `edit` is for."""
+    """The unedited clip, and the known facts about the object that `edit` changes."""
+    # Objects are listed from back to front.
     idx = edit.object_idx
     behind, before = world.objects[:idx], world.objects[idx + 1 :]
+    # Without the object, and without the objects before it too. Where the two differ, another
+    # object hides the edited one.
     views = ((*behind, *before), behind)
     empty, uncovered = (
         render_world(replace(world, objects=objects), frames, size) for objects in views
@@ -135,6 +153,7 @@ def film(world: World, edit: Edit, frames: Sequence[int], size: int) -> SceneVid
 
 
 def _shots(order: Sequence[int], length: int) -> tuple[tuple[int, int], ...]:
+    # A cut is where the world changes.
     cuts = [i * length for i in range(1, len(order)) if order[i] != order[i - 1]]
     edges = [0, *cuts, len(order) * length]
     return tuple(zip(edges[:-1], edges[1:], strict=True))

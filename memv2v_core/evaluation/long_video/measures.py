@@ -1,4 +1,4 @@
-"""From the arms of one long clip to numbers."""
+"""Numbers from the arms of one long clip."""
 
 import math
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from .arms import (
 )
 from .clips import LongClip
 
-# Colours of independent true answers are rarely this near; `leak_answers` among the measures counts
-# how often.
+# Colours of independent true answers are rarely this close. The measure `leak_answers` counts how
+# often.
 LEAK_DISTANCE = 0.2
 TRUE_ARMS = ("truth", "answers")
 Videos = dict[str, torch.Tensor]  # (N, 3, H, W) by arm
@@ -34,14 +34,17 @@ Looks = Sequence[Look | None]
 
 
 def edited_videos(host: ClipHost) -> Videos:
-    """The clip as every arm edits it, and the codec's round trips of one right answer (truth) and
-    of one for every segment (answers), the least and the most that segments of perfect edits
-    differ.
+    """The clip as every arm edits it, and two round trips through the codec.
 
-    alone, led (alone, with a keyframe for each segment, as memory has for first ones), memory
-    (aware of shots), paper (Alg. 2 as it stands; in one shot the same as memory), fifo, and given
-    (the right answer as memory of every earlier segment: what differs then, the editor draws
-    otherwise than it is shown).
+    - alone: segments without memory.
+    - led: alone, with a keyframe for each segment, as first segments have with memory.
+    - memory: aware of shots.
+    - paper: Alg. 2 unchanged; in one shot it equals memory.
+    - fifo: FIFO-Diffusion.
+    - given: the right answer as memory of every earlier segment. Differences that remain come from
+    the editor, not from its memories.
+    - truth: one right answer through the codec, the least that segments of perfect edits differ.
+    - answers: another answer in every segment through the codec, the most that they differ.
     """
     codec, clip = host.bundle.codec, host.clip
     truth = codec.encode_frames(clip.truth)
@@ -58,7 +61,7 @@ def edited_videos(host: ClipHost) -> Videos:
 
 
 def measure_clip(clip: LongClip, plan: SegmentPlan, videos: Videos) -> Measures:
-    """The measures of one clip; a name ends in its arm and starts with its family."""
+    """The measures of one clip. A name starts with the family and ends with the arm."""
     measures: Measures = {}
     for arm, video in videos.items():
         looks = clip_looks(clip, plan, video)
@@ -66,15 +69,15 @@ def measure_clip(clip: LongClip, plan: SegmentPlan, videos: Videos) -> Measures:
         found["background_psnr"] = background_psnr(video, clip.scene)
         found["edited_share"] = _edited_share(looks)
         for name, value in found.items():
-            # Which clips show too little of the object, or keep its shape, is the same for all
-            # arms.
+            # A clip may show too little of the object, or keep its shape. This is the same for
+            # all arms, so they lose the same clips.
             if math.isfinite(value) and (clip.has_open_shape or name != "shape"):
                 measures[f"{clip.family}_{name}_{arm}"] = value
     return measures
 
 
 def clip_looks(clip: LongClip, plan: SegmentPlan, edited: torch.Tensor) -> Looks:
-    """The edit as every segment shows it."""
+    """The look of the edit in every segment."""
     return [
         segment_look(
             edited[segment.start : segment.stop],
@@ -85,20 +88,22 @@ def clip_looks(clip: LongClip, plan: SegmentPlan, edited: torch.Tensor) -> Looks
 
 
 def one_shot_measures(_clip: LongClip, looks: Looks) -> Measures:
-    """How far all segments differ from each other."""
+    """How much all segments differ from each other."""
     colour, shape = difference_among(looks)
     return {"colour": colour, "shape": shape}
 
 
 def away_measures(_clip: LongClip, looks: Looks) -> Measures:
-    """How far the segments after the object's return differ from those before it left."""
+    """How much the segments after the object's return differ from the segments before it left."""
+    # Segments without a look are the ones without the object.
     gone = [i for i, look in enumerate(looks) if look is None]
     return _across(looks[: gone[0]], looks[gone[-1] + 1 :])
 
 
 def two_shot_measures(clip: LongClip, looks: Looks) -> Measures:
-    """Whether the first shot's colour came into the second, and how far segments of one shot
-    differ.
+    """How much segments of one shot differ, and whether the first shot's colour leaks.
+
+    A leak brings the colour into the second shot.
     """
     first, second = _of_world(clip, looks, 0), _of_world(clip, looks, 1)
     (colour_a, shape_a), (colour_b, shape_b) = difference_among(first), difference_among(second)
@@ -110,8 +115,9 @@ def two_shot_measures(clip: LongClip, looks: Looks) -> Measures:
 
 
 def return_measures(clip: LongClip, looks: Looks) -> Measures:
-    """How far the first shot's return differs from it, and whether its colour came into the shot
-    between.
+    """How much the first shot's return differs from its start, and whether its colour leaks.
+
+    A leak brings the colour into the shot between.
     """
     middle = [i for i, number in enumerate(clip.world_of_segment) if number == 1]
     across = _across(looks[: middle[0]], looks[middle[-1] + 1 :])
@@ -139,6 +145,7 @@ def _across(before: Looks, after: Looks) -> Measures:
 
 
 def _leak(first: Looks, second: Looks) -> Measures:
+    # Mean colours of all segments: one odd frame makes no leak.
     distance = float((mean_colour(first) - mean_colour(second)).norm())
     return {"leak": float(distance < LEAK_DISTANCE), "leak_distance": distance}
 

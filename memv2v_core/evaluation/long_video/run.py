@@ -1,11 +1,10 @@
-"""Measures a built-in editor on held-out long clips: a table on the terminal, a JSON file and a
-Markdown table.
+"""Measures a built-in editor on held-out long clips: a table, a JSON file and a Markdown table.
 
     python -m memv2v_core.evaluation --task long --clips 48 --output evaluation_long.json
         [--sheet sheet.png] [--workers 2]
 
-Clip i of a family is the same for every number of clips. See `clips` for the clips, `arms` for what
-is compared and `metrics.segment_looks` for how.
+Clip i of a family is the same for every number of clips. See `clips` for the clips, `arms` for the
+compared edits and `metrics.segment_looks` for the measures.
 """
 
 import argparse
@@ -40,13 +39,14 @@ from .clips import FAMILIES, NUM_SEGMENTS, Family, LongClip, long_clip
 from .measures import LEAK_DISTANCE, TRUE_ARMS, Videos, edited_videos, measure_clip
 
 log = logging.getLogger(__name__)
-NUM_SHOWN = 2  # clips of each family on the contact sheet
+# Clips of each family on the contact sheet.
+NUM_SHOWN = 2
 SHEET_STRIDE = 4
 
 
 @dataclass(frozen=True, eq=False)
 class ClipResult:
-    """What one clip gave."""
+    """The result of one clip."""
 
     measures: Measures
     sheet: tuple[SheetRow, ...]
@@ -54,7 +54,10 @@ class ClipResult:
 
 @dataclass(frozen=True, eq=False)
 class ClipWork:
-    """Edits and measures one clip after another. Another process is handed the model's name."""
+    """Edits and measures one clip after another.
+
+    Another process gets the model's name, not the model.
+    """
 
     bundle: Bundle
 
@@ -62,6 +65,7 @@ class ClipWork:
         clip = long_clip(*item, self.bundle.info)
         host = ClipHost(self.bundle, clip)
         videos = edited_videos(host)
+        # Only the first clips are shown, so the others need not keep their videos.
         sheet = sheet_rows(clip, videos) if clip.index < NUM_SHOWN else ()
         return ClipResult(measure_clip(clip, host.plan, videos), sheet)
 
@@ -71,18 +75,20 @@ class ClipWork:
 
 @cache
 def _work_of(key: str, device: str) -> ClipWork:
+    # Cached: each process loads the model once.
     return ClipWork(load_bundle(key, torch.device(device)))
 
 
 def evaluate_long(
     bundle: Bundle, num_clips: int, num_other_clips: int, num_workers: int = 1
 ) -> Evaluation:
-    """The long-video table over clips 0 to `num_clips` - 1 of one shot and `num_other_clips` of
-    each other family.
+    """The long-video table of `bundle`.
 
+    num_clips: clips of the family one_shot, from 0 on. num_other_clips: of each other family.
     num_workers: processes that share the clips; the table is the same.
 
-    Raises: ValueError for a model of another task, and for fewer clips than hold two of open shape.
+    Raises: ValueError for a model of another task, and for fewer than 4 clips: less than two of
+    them would have an open shape.
     """
     if bundle.info.task != "text_edit":
         raise ValueError(
@@ -92,6 +98,7 @@ def evaluate_long(
         raise ValueError(
             f"clips got {num_clips} and {num_other_clips}, wanted 4 or more of each; raise them"
         )
+    # Step 1: edit and measure every clip.
     counts = {family: num_other_clips for family in FAMILIES} | {"one_shot": num_clips}
     items = [(family, idx) for family in FAMILIES for idx in range(counts[family])]
     started, results = time.monotonic(), []
@@ -100,10 +107,12 @@ def evaluate_long(
         family, idx = item
         seconds = time.monotonic() - started
         log.info("%s: %d of %d, %.0f s", family, idx + 1, counts[family], seconds)
+    # Step 2: one column per measure, over the clips that have it.
     values: dict[str, list[float]] = {}
     for result in results:
         for name, value in result.measures.items():
             values.setdefault(name, []).append(value)
+    # float64, as the intervals are computed.
     columns = {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items()}
     return Evaluation(
         claims=long_video_claims(Measured(columns)),
@@ -114,7 +123,7 @@ def evaluate_long(
 
 
 def sheet_rows(clip: LongClip, videos: Videos) -> tuple[SheetRow, ...]:
-    """Source and every arm of one clip."""
+    """Rows for the source and every arm of one clip."""
     title = f"{clip.family} {clip.index}: {clip.instruction}"
     arms = (SheetRow(arm, video) for arm, video in videos.items() if arm not in TRUE_ARMS)
     return SheetRow(title, clip.scene.source), *arms
@@ -157,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(words)
+    # Half as many clips for each of the other families.
     others = max(4, options.clips // 2) if options.other_clips is None else options.other_clips
     device = torch.device(options.device)
     bundle = load_bundle(options.builtin, device)

@@ -1,9 +1,8 @@
-"""What the edited object looks like in each segment of a long video, and how far the segments
-differ.
+"""What the edited object looks like in each segment of a long video, and how much segments differ.
 
-F frames, H W rows and columns, S rows and columns of a crop. Videos are (F, 3, H, W) in [0, 1]. An
-edit is what differs both from the source and from the same scene without the object: the new hat,
-the repainted ball, and not the background that a smaller object uncovers.
+F frames, H rows, W columns, S rows and columns of a crop. Videos are (F, 3, H, W) in [0, 1]. An
+edit is what differs both from the source and from the same scene without the object. So the new hat
+and the repainted ball count; background that a smaller object uncovers does not.
 """
 
 import math
@@ -15,19 +14,24 @@ import torch
 import torch.nn.functional as F
 
 CROP_PX = 40
-CROP_RADII = 2.5  # from the centre to the crop's edge: a hat ends 2.4 radii above it
-# A pixel has changed in so far as its farthest channel differs by more than codecs do, wholly where
-# it is plain to see.
+# From the object's centre to the edge of the crop. A hat ends 2.4 radii above the centre.
+CROP_RADII = 2.5
+# The change of a pixel rises from 0 to 1 between these differences of its most different channel.
+# Codecs stay below the first; above the second a change is plain to see.
 CHANGE_FROM, CHANGE_TO = 0.10, 0.25
-MIN_FRAMES = 3  # of a segment that show the object
-MIN_AMOUNT = 0.08  # changed area, in squares of the radius; the smallest hat has about 0.9
+# Frames of a segment that must show the object.
+MIN_FRAMES = 3
+# The least changed area of an edit, in squares of the radius. The smallest hat has about 0.9.
+MIN_AMOUNT = 0.08
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectTrack:
-    """Where the edited object is, frame by frame: centres (F, 2) as (x, y) in frame widths and
-    heights, radius (F,) in frame widths, turn (F,) in radians by which a crop follows it, visible
-    (F,)."""
+    """Where the edited object is, frame by frame.
+
+    centres: (F, 2) as (x, y) in frame widths and heights. radius: (F,) in frame widths.
+    turn: (F,), the angle in radians by which a crop follows the object. visible: (F,).
+    """
 
     centres: torch.Tensor
     radius: torch.Tensor
@@ -41,8 +45,12 @@ class ObjectTrack:
 
 @dataclass(frozen=True, eq=False)
 class SceneVideo:
-    """A clip and what is known of it. source: unedited. empty: the same without the edited object.
-    hidden: (F, 1, H, W) pixels where another object stands before it."""
+    """A clip and the known facts about it.
+
+    source: unedited. empty: the same without the edited object.
+    hidden: (F, 1, H, W) pixels where another object stands before the edited one.
+    track: of the edited object.
+    """
 
     source: torch.Tensor
     empty: torch.Tensor
@@ -58,7 +66,7 @@ class SceneVideo:
 
 
 def joined_scenes(scenes: Sequence[SceneVideo]) -> SceneVideo:
-    """Scenes one after the other as one clip."""
+    """Several scenes, one after the other, as one clip."""
     tracks = [scene.track for scene in scenes]
     track = ObjectTrack(
         *(torch.cat([getattr(part, name) for part in tracks]) for name in vars(tracks[0]))
@@ -72,9 +80,14 @@ def joined_scenes(scenes: Sequence[SceneVideo]) -> SceneVideo:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """The edit as one segment shows it. colour: (3,) mean of the changed pixels. shape: (S, S) in
-    [0, 1], how much of the time each place around the object was changed. known: (S, S) places that
-    were ever in the open. amount: changed area in squares of the radius."""
+    """The edit as one segment shows it.
+
+    colour: (3,), mean of the changed pixels.
+    shape: (S, S) in [0, 1], the share of the time in which each place around the object was
+    changed.
+    known: (S, S), places that were ever visible.
+    amount: changed area in squares of the radius.
+    """
 
     colour: torch.Tensor
     shape: torch.Tensor
@@ -87,13 +100,14 @@ class Look:
 
 
 def segment_look(edited: torch.Tensor, scene: SceneVideo) -> Look | None:
-    """The look of one segment, None where fewer than `MIN_FRAMES` frames show the object.
+    """The look of one segment; None where fewer than `MIN_FRAMES` frames show the object.
 
-    Where nothing was edited the colour is the object's own and the shape is empty.
+    Where nothing was edited, the colour is the object's own colour and the shape is empty.
     """
     visible = scene.track.visible
     if int(visible.sum()) < MIN_FRAMES:
         return None
+    # Step 1: crops that follow the object, so that its places can be compared between frames.
     videos = torch.cat((edited, scene.source, scene.empty, scene.hidden), dim=1)[visible]
     centres, radius, turn = (
         values[visible] for values in (scene.track.centres, scene.track.radius, scene.track.turn)
@@ -101,12 +115,15 @@ def segment_look(edited: torch.Tensor, scene: SceneVideo) -> Look | None:
     shown, source, empty, hidden = aligned_crops(videos, centres, radius, turn).split(
         (3, 3, 3, 1), dim=1
     )
+    # Step 2: change against source and empty scene, where nothing hides the object.
     is_open = _inside_frame(centres, radius, turn, edited.shape[-2] / edited.shape[-1]) * (
         hidden < 0.01
     )
+    # The smaller one: an edit differs from both.
     change = torch.minimum(change_mask(shown, source), change_mask(shown, empty)) * is_open
-    times_open = is_open.sum((0, 1))
+    times_open = is_open.sum((0, 1))  # (S, S)
     shape, known = change.sum((0, 1)) / times_open.clamp(min=1), times_open > 0
+    # Step 3: the area, and the mean colour of the change.
     amount = float(shape.double().mean() * (2 * CROP_RADII) ** 2)
     if amount < MIN_AMOUNT:
         own_colour = _weighted_colour(source, change_mask(source, empty) * is_open)
@@ -123,8 +140,10 @@ def change_mask(video: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def aligned_crops(
     video: torch.Tensor, centres: torch.Tensor, radius: torch.Tensor, turn: torch.Tensor
 ) -> torch.Tensor:
-    """Crops (F, C, S, S) of a video (F, C, H, W) that keep an object at one place, size and
-    angle."""
+    """Crops (F, C, S, S) of a video (F, C, H, W) that follow an object.
+
+    The object keeps its place, size and angle in them.
+    """
     grid = _crop_points(centres, radius, turn, video.shape[-2] / video.shape[-1]) * 2 - 1
     return F.grid_sample(video, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -135,9 +154,12 @@ def colour_difference(first: Look, second: Look) -> float:
 
 
 def shape_difference(first: Look, second: Look) -> float:
-    """1 - IoU of two looks' soft shapes where both are known; 0 where neither segment was
-    edited."""
+    """1 - IoU of two looks' soft shapes, where both are known.
+
+    0 where neither segment was edited.
+    """
     known = first.known & second.known
+    # For soft shapes, minimum and maximum stand for intersection and union.
     union = torch.maximum(first.shape, second.shape)[known].sum()
     return (
         float(1 - torch.minimum(first.shape, second.shape)[known].sum() / union)
@@ -147,7 +169,7 @@ def shape_difference(first: Look, second: Look) -> float:
 
 
 def difference_between(looks: Iterable[tuple[Look, Look]]) -> tuple[float, float]:
-    """Mean colour and shape difference over pairs of looks; NaN without any."""
+    """Mean colour and shape difference over pairs of looks; NaN without any pair."""
     pairs = list(looks)
     if not pairs:
         return math.nan, math.nan
@@ -158,22 +180,25 @@ def difference_between(looks: Iterable[tuple[Look, Look]]) -> tuple[float, float
 
 
 def difference_among(looks: Sequence[Look | None]) -> tuple[float, float]:
-    """Mean colour and shape difference over all pairs of segments that show the object; NaN with
-    fewer than 2.
+    """Mean colour and shape difference over all pairs of segments that show the object.
+
+    NaN with fewer than 2 such segments.
     """
     return difference_between(combinations([look for look in looks if look is not None], 2))
 
 
 def mean_colour(looks: Sequence[Look | None]) -> torch.Tensor:
-    """The colour (3,) of some segments together, each as much as it changed."""
+    """The mean colour (3,) of several segments, weighted by how much each changed."""
     seen = [look for look in looks if look is not None]
+    # A small floor, so that looks without any edit still have a mean.
     weights = torch.tensor([max(look.amount, 1e-6) for look in seen])
     return (torch.stack([look.colour for look in seen]) * weights[:, None]).sum(0) / weights.sum()
 
 
 def background_psnr(edited: torch.Tensor, scene: SceneVideo) -> float:
-    """PSNR in dB against the source, outside the box that holds the edited object and whatever it
-    wears.
+    """PSNR in dB against the source, outside the box around the edited object.
+
+    The box also holds everything that the object wears.
     """
     outside = ~object_box(scene.track, *edited.shape[-2:])
     error = (edited - scene.source).double().square() * outside
@@ -191,14 +216,15 @@ def object_box(track: ObjectTrack, height: int, width: int) -> torch.Tensor:
 def _crop_points(
     centres: torch.Tensor, radius: torch.Tensor, turn: torch.Tensor, aspect: float
 ) -> torch.Tensor:
-    """Where crops sample, (F, S, S, 2) as (x, y) in frame widths and heights; aspect: height over
-    width.
+    """Sample points of crops, (F, S, S, 2) as (x, y) in frame widths and heights.
+
+    aspect: height over width.
     """
     axis = ((torch.arange(CROP_PX) + 0.5) / CROP_PX * 2 - 1) * CROP_RADII
-    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    v, u = torch.meshgrid(axis, axis, indexing="ij")  # each (S, S)
     cos, sin, size = (values.view(-1, 1, 1) for values in (turn.cos(), turn.sin(), radius))
     x, y = cos * u - sin * v, sin * u + cos * v
-    offset = torch.stack((size * x, size * y / aspect), dim=-1)
+    offset = torch.stack((size * x, size * y / aspect), dim=-1)  # (F, S, S, 2)
     return centres.view(-1, 1, 1, 2) + offset
 
 

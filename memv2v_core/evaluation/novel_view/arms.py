@@ -1,9 +1,9 @@
 """The arms of the held-out comparison: which turn is made with which memories.
 
-Arms that are compared share one noise, and no turn ever uses the noise of an earlier one: that
-alone would make turns agree. Turns are sampled as the nodes sample them (`sampling.sample`).
+Arms that are compared share one noise. No turn uses the noise of an earlier turn: that alone would
+make turns agree. Turns are sampled as the nodes sample them (`sampling.sample`).
 
-C channels, T latent frames, H W rows and columns of latents.
+C channels, T latent frames, H rows and W columns of latents.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from ..held_out_seeds import held_out_generator
 from .scenes import FIRST, OPPOSITE, SECOND, SWEEP, HeldOutScene
 
 # Share of the frames merged before each of the two merging blocks. One half, the default, leaves a
-# quarter of them whole in the end; 0.3 leaves half (0.7 squared).
+# quarter of the frames whole in the end; 0.3 leaves half (0.7 squared).
 MERGE_SHARE, HALF_IN_ALL_SHARE = 0.5, 0.3
 # Every memory at the kernel of the fourth rank and later ones.
 AS_RANK_4 = BudgetConfig(num_top=0)
@@ -35,7 +35,10 @@ AS_RANK_4 = BudgetConfig(num_top=0)
 
 @dataclass(frozen=True, eq=False)
 class SceneTurns:
-    """Makes turns in one held-out scene. source: its source's latent (C, T, H, W)."""
+    """Makes turns in one held-out scene.
+
+    source: the latent (C, T, H, W) of the scene's source.
+    """
 
     bundle: Bundle
     base: BaseInfo
@@ -56,7 +59,8 @@ class SceneTurns:
         return self.bundle.codec.decode_frames(latent)
 
     def memory(self, latent: torch.Tensor, view: FilmedView) -> MemoryEntry:
-        """A latent as a memory filmed along the path of `view`."""
+        """A latent as a memory, filmed along the path of `view`."""
+        # As if this turn had been made along the path of `view`.
         turn = Turn(self.base, self.source, self.scene.source.path, view.path)
         return finished_entry(turn, latent, MemoryCache(), seed=0)
 
@@ -69,6 +73,7 @@ class SceneTurns:
         share: float = 0.0,
     ) -> Turn:
         """The turn along the path of `view` with these memories, best first."""
+        # Memories are given best first, so their score does not matter.
         ranked = tuple(RankedEntry(entry, score=1.0) for entry in memories)
         plan = plan_tokens(Retrieval(view.path, ranked), budget, unresponsive, share)
         return checked_turn(self.base, self.source, plan, self.scene.source.path, view.path)
@@ -88,8 +93,10 @@ class SceneTurns:
 class Arms:
     """Latents (C, T, H, W) of the main arms.
 
-    first: turn 1, made without memory. second_*: turn 2 with no memory, with `first` as memory,
-    with the true view along its path, and with another scene's.
+    first: turn 1, made without memory.
+    second_none: turn 2 without memory. second_memory: with `first` as memory.
+    second_truth: with the true view along the path of `first`. second_foreign: with a view of
+    another scene.
     """
 
     first: torch.Tensor
@@ -103,9 +110,12 @@ class Arms:
 class DetailArms:
     """Latents (C, T, H, W) of the other arms.
 
-    second_*: turn 2 with `first` at the fourth rank's kernel, or with frames merged or discarded
-    (`second_merge_half`: so that half of them are merged in the end). opposite: made without memory
-    like `first`. sweep_*: turn 3 with no memory, either of the two and both.
+    second_rank_4: turn 2 with `first` at the fourth rank's kernel.
+    second_merge, second_discard: with frames merged or discarded.
+    second_merge_half: merged so that half of the frames are merged in the end.
+    opposite: made without memory, like `first`.
+    sweep_none, sweep_first, sweep_opposite, sweep_both: turn 3 without memory, with either of the
+    two, with both.
     """
 
     second_rank_4: torch.Tensor
@@ -128,6 +138,7 @@ def sample_arms(turns: SceneTurns) -> Arms:
         memories = [turns.memory(latent, scene.first) for latent in latents]
         return turns.sample(turns.turn(scene.second, memories), noise)
 
+    # All versions of turn 2 share one noise: only their memories differ.
     return Arms(
         first=first,
         second_none=second(),
@@ -141,6 +152,7 @@ def sample_detail_arms(turns: SceneTurns, arms: Arms) -> DetailArms:
     """The other arms of the same scene."""
     scene = turns.scene
     opposite = turns.sample(turns.turn(scene.opposite), turns.noise(OPPOSITE))
+    # The noise of turn 2 is the noise of the main arms, so that they can be compared.
     second_noise, sweep_noise = turns.noise(SECOND), turns.noise(SWEEP)
     first_memory, opposite_memory = sweep_memories(turns, arms.first, opposite)
 
@@ -152,6 +164,7 @@ def sample_detail_arms(turns: SceneTurns, arms: Arms) -> DetailArms:
         turn = turns.turn(scene.second, (first_memory,), budget, unresponsive, share)
         return turns.sample(turn, second_noise)
 
+    # Turn 3 with none, one or both memories, all from one noise.
     def sweep(*memories: MemoryEntry) -> torch.Tensor:
         return turns.sample(turns.turn(scene.sweep, memories), sweep_noise)
 

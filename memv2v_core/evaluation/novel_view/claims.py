@@ -1,4 +1,4 @@
-"""What must be shown about held-out scenes, each claim with its bar."""
+"""The claims about held-out scenes, each with its bar."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def all_claims(measured: Measured, agreements: Sequence[BlockAgreement]) -> tupl
 
 
 def agreement_claims(measured: Measured) -> tuple[Claim, ...]:
-    """Turn 2 against the warped turn 1 where the source never looked."""
+    """Turn 2 must agree with the warped turn 1 where the source never looked."""
     return (
         reported(
             "unseen region: MAE to turn 1, without memory", "", measured.mean("unseen_mae_none")
@@ -31,6 +31,7 @@ def agreement_claims(measured: Measured) -> tuple[Claim, ...]:
         reported(
             "unseen region: MAE to turn 1, with memory", "", measured.mean("unseen_mae_memory")
         ),
+        # The bar of the task: memory halves the difference.
         within(
             "... with over without",
             "",
@@ -48,11 +49,13 @@ def agreement_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def sharpness_claims(measured: Measured) -> tuple[Claim, ...]:
-    """Neither blur nor luck makes turns agree."""
+    """Blur and luck must not be the reason why turns agree."""
+    # Blur would lower the gradient, noise would raise it.
     gradient, gain = (
         "unseen_gradient_memory",
         measured.difference("unseen_psnr_truth", "unseen_psnr_none"),
     )
+    # A memory of another scene must not look like a help, and must not hurt much.
     foreign = measured.difference("unseen_psnr_foreign", "unseen_psnr_none")
     cost = measured.difference("seen_psnr_none", "seen_psnr_foreign")
     return (
@@ -76,8 +79,9 @@ def sharpness_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def three_turn_claims(measured: Measured) -> tuple[Claim, ...]:
-    """Turn 3 sweeps over A (first) and B (opposite): each memory helps the region that it alone
-    covers.
+    """Each memory must help the region that it alone covers.
+
+    Turn 3 sweeps over A (first) and B (opposite).
     """
     letters = {"first": "A", "opposite": "B"}
     claims = []
@@ -98,7 +102,7 @@ def three_turn_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def source_claims(measured: Measured) -> tuple[Claim, ...]:
-    """Memory costs nothing where the source looked."""
+    """Memory must cost nothing where the source looked."""
     return (
         within(
             "source region: PSNR, memory minus none",
@@ -123,10 +127,10 @@ def source_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def merging_claims(measured: Measured) -> tuple[Claim, ...]:
-    """Merging the less responsive frames, against keeping and against discarding them.
+    """Merging the less responsive frames must cost little, and must not lose to discarding.
 
-    Half of those still whole are merged before each of two blocks, a quarter staying whole; or half
-    in all.
+    "Twice": half of the frames that are still whole are merged before each of two blocks, and a
+    quarter stays whole. "In all": half stays whole in the end.
     """
     harm = measured.difference("unseen_mae_merge", "unseen_mae_discard")
     unmerged = "unseen_mae_memory"
@@ -148,13 +152,17 @@ def merging_claims(measured: Measured) -> tuple[Claim, ...]:
 
 
 def responsiveness_claims(agreements: Sequence[BlockAgreement]) -> tuple[Claim, ...]:
-    """Table 1 for keys before and after RoPE, and whether the default is the better or as good."""
+    """Table 1 for keys before and after RoPE.
+
+    The default kind of keys must not be the worse one.
+    """
     claims = []
     for agreement in agreements:
         keys = "after" if agreement.rotated_keys else "before"
         for measure in ("pearson", "spearman", "overlap"):
             name = f"keys {keys} RoPE, block {agreement.block} vs later: {measure}"
             claims.append(reported(name, "", mean_estimate(getattr(agreement, measure))))
+    # The default must be the better kind of keys, or as good.
     default = MergeConfig().rotated_keys
     chosen = torch.stack([a.overlap for a in agreements if a.rotated_keys == default]).mean(0)
     other = torch.stack([a.overlap for a in agreements if a.rotated_keys != default]).mean(0)

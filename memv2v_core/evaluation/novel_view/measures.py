@@ -1,4 +1,4 @@
-"""From the arms of one scene to numbers."""
+"""Numbers from the arms of one scene."""
 
 import torch
 
@@ -16,6 +16,7 @@ Videos = dict[str, torch.Tensor]  # (F, 3, H, W) by arm
 def measure_arms(turns: SceneTurns, arms: Arms) -> Measures:
     """The measures of turn 2 in one scene."""
     videos = _decoded(turns, arms)
+    # The true view through the codec: the best that any arm can reach.
     ceiling = turns.decode(turns.encode(turns.scene.second))
     seconds = {"ceiling": ceiling, **_turns(videos, "second")}
     return {
@@ -34,27 +35,33 @@ def measure_detail_arms(turns: SceneTurns, arms: Arms, details: DetailArms) -> M
 
 
 def region_measures(scene: HeldOutScene) -> Measures:
-    """Size of turn 2's unseen region, and the difference between true views there: what warping
-    alone costs.
+    """Size of turn 2's unseen region, and the difference between true views there.
+
+    This difference is the cost of the warp alone.
     """
     region = unseen_overlap(scene.second, scene.first, scene.source)
+    # Two true views agree perfectly, so their difference is the error of interpolation.
     warped, _ = warp_by_rotation(scene.first.frames, scene.first.path, scene.second.path)
     floor = masked_mae(warped, scene.second.frames, region)
     return {"unseen_share": region.float().mean().item(), "unseen_mae_floor": floor}
 
 
 def second_measures(scene: HeldOutScene, first: torch.Tensor, videos: Videos) -> Measures:
-    """Turn 2 of one scene, in the region outside every source frame's view and inside turn 1's, and
-    where seen.
+    """Measures of turn 2 of one scene, X being an arm.
 
-    unseen_mae_X: of arm X to turn 1 as it was made, warped. unseen_psnr_X and seen_psnr_X: to the
-    true view.
-    unseen_gradient_X: sharpness.
+    The unseen region lies outside every source frame's view and inside turn 1's view.
+
+    unseen_mae_X: difference to turn 1 as it was made, warped.
+    unseen_psnr_X, seen_psnr_X: PSNR to the true view, in the unseen region and where the source
+    looked.
+    unseen_gradient_X: sharpness in the unseen region.
     """
     truth, path = scene.second.frames, scene.second.path
+    # Step 1: where both turns invent, and where the source shows the truth.
     region = unseen_overlap(scene.second, scene.first, scene.source)
     seen = ~unseen_region(path, scene.source.path, *truth.shape[-2:])
     warped, _ = warp_by_rotation(first, scene.first.path, path)
+    # Step 2: every arm against turn 1 (agreement) and against the truth (quality).
     measures = {}
     for arm, video in videos.items():
         measures[f"unseen_mae_{arm}"] = masked_mae(warped, video, region)
@@ -65,8 +72,9 @@ def second_measures(scene: HeldOutScene, first: torch.Tensor, videos: Videos) ->
 
 
 def sweep_measures(scene: HeldOutScene, videos: Videos) -> Measures:
-    """Turn 3 of one scene: sweep_mae_X_on_Y is the difference of arm X to memory Y, warped, where Y
-    alone looked.
+    """Measures of turn 3 of one scene.
+
+    sweep_mae_X_on_Y is the difference of arm X to memory Y, warped, where only Y looked.
     """
     measures = {}
     sides: dict[str, tuple[FilmedView, FilmedView]] = {
@@ -74,6 +82,7 @@ def sweep_measures(scene: HeldOutScene, videos: Videos) -> Measures:
         "opposite": (scene.opposite, scene.first),
     }
     for side, (covering, other) in sides.items():
+        # Pixels that the other memory saw could come from it, so they do not count.
         region = unseen_overlap(scene.sweep, covering, scene.source, other)
         warped, _ = warp_by_rotation(videos[side], covering.path, scene.sweep.path)
         measures[f"sweep_share_{side}"] = region.float().mean().item()

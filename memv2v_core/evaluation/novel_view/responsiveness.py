@@ -1,8 +1,9 @@
-"""Is a frame that one block ignores ignored by the later blocks too? Keys before and after RoPE
-compared.
+"""Do later blocks also ignore a frame that one block ignores?
 
-Source: Table 1, arXiv:2601.16296v2. Our choice: keys of either kind, since the paper does not say
-which; the last turn with two memories, its noise at the middle of the sampler's steps.
+Keys before and after RoPE are compared.
+
+Source: Table 1, arXiv:2601.16296v2. Our choice: keys of both kinds, since the paper does not say
+which; the last turn with two memories, with the noise of the middle step.
 """
 
 from collections.abc import Callable
@@ -22,8 +23,9 @@ Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class BlockAgreement:
-    """How well one merging block foretells the later ones, for every scene (N,): mean over later
-    blocks.
+    """How well one merging block predicts the later blocks, for every scene (N,).
+
+    Each number is a mean over the later blocks.
 
     rotated_keys: whether queries and keys were compared after RoPE. later: numbers of the later
     blocks.
@@ -41,16 +43,21 @@ class BlockAgreement:
 def responsiveness_by_block(
     turns: SceneTurns, arms: Arms, details: DetailArms, rotated_keys: bool
 ) -> torch.Tensor:
-    """R_t of all source and memory frames in every block, (blocks, 1, frames), no frame merged."""
+    """R_t of all source and memory frames in every block, (blocks, 1, frames).
+
+    No frame is merged.
+    """
     bundle, device = turns.bundle, turns.source.device
     memories = sweep_memories(turns, arms.first, details.opposite)
     inputs = turns.turn(turns.scene.sweep, memories).inputs(lambda latent: latent.to(device))
+    # Step 1: the finished turn under the noise of the middle step, as the sampler would see it.
     sigmas = shifted_sigmas(bundle.info.num_steps, bundle.info.shift)
     sigma = sigmas[len(sigmas) // 2].item()
     noise = turns.noise(PROBE).to(device)
     noisy = torch.lerp(details.sweep_both.to(device), noise, sigma).unsqueeze(0)
     timestep = torch.full((1,), NUM_TRAIN_TIMESTEPS * sigma, device=device)
     context = bundle.empty_context(1).to(device)
+    # Step 2: one forward pass; the probe scores the frames in every block.
     config = MergeConfig(rotated_keys=rotated_keys)
     scores: list[torch.Tensor] = []
 
@@ -63,17 +70,22 @@ def responsiveness_by_block(
 
 
 def block_agreements(scores: torch.Tensor, rotated_keys: bool) -> tuple[BlockAgreement, ...]:
-    """Agreement of each merging block with all later blocks; scores (blocks, N, frames)."""
+    """Agreement of each merging block with all later blocks.
+
+    scores: (blocks, N, frames).
+    """
     num_blocks = scores.shape[0]
     agreements = []
     for block in merge_blocks(num_blocks):
         later = tuple(range(block + 1, num_blocks))
 
+        # Defaults bind the values of this round of the loop.
         def mean_of(
             measure: Measure, block: int = block, later: tuple[int, ...] = later
         ) -> torch.Tensor:
             return torch.stack([measure(scores[block], scores[i]) for i in later]).mean(0)
 
+        # The three columns of Table 1.
         values = (mean_of(pearson), mean_of(spearman), mean_of(bottom_half_overlap))
         agreements.append(BlockAgreement(rotated_keys, block, later, *values))
     return tuple(agreements)

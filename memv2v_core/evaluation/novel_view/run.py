@@ -3,8 +3,8 @@
     python -m memv2v_core.evaluation --scenes 64 --output evaluation.json [--builtin novel_view]
         [--sheet sheet.png] [--workers 2]
 
-Scene i is the same for every number of scenes. See `scenes` for the scenes and `arms` for what is
-compared. `--task long --help` describes the evaluation of long videos.
+Scene i is the same for every number of scenes. See `scenes` for the scenes and `arms` for the
+compared turns. `--task long --help` describes the evaluation of long videos.
 """
 
 import argparse
@@ -36,16 +36,18 @@ from .measures import measure_arms, measure_detail_arms
 from .responsiveness import block_agreements, responsiveness_by_block
 from .scenes import held_out_scene, lens_of, unseen_overlap
 
-NUM_SHOWN = 4  # scenes on the contact sheet
+# Scenes on the contact sheet.
+NUM_SHOWN = 4
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class SceneResult:
-    """What one scene gave.
+    """The result of one scene.
 
-    scores: responsiveness (blocks, 1, frames) by whether keys were rotated, where it was measured.
+    scores: responsiveness (blocks, 1, frames), by whether keys were rotated; empty where it was not
+    measured.
     """
 
     measures: Measures
@@ -55,7 +57,10 @@ class SceneResult:
 
 @dataclass(frozen=True, eq=False)
 class SceneWork:
-    """Measures one scene after another. Another process is handed the model's name, not itself."""
+    """Measures one scene after another.
+
+    Another process gets the model's name, not the model.
+    """
 
     bundle: Bundle
     num_detail_scenes: int
@@ -70,6 +75,7 @@ class SceneWork:
 
 @cache
 def _work_of(key: str, device: str, num_detail_scenes: int) -> SceneWork:
+    # Cached: each process loads the model once.
     return SceneWork(load_bundle(key, torch.device(device)), num_detail_scenes)
 
 
@@ -77,10 +83,14 @@ def _work_of(key: str, device: str, num_detail_scenes: int) -> SceneWork:
 def measure_scene(
     bundle: Bundle, index: int, has_details: bool, is_shown: bool = False
 ) -> SceneResult:
-    """Every measure of scene `index`; has_details: of the arms beyond the main ones too."""
+    """Every measure of scene `index`.
+
+    has_details: whether the arms beyond the main ones are measured too.
+    """
     turns = SceneTurns.of(bundle, held_out_scene(index, bundle.info))
     arms = sample_arms(turns)
     measures, scores = measure_arms(turns, arms), {}
+    # These arms take most of the time, so only some scenes have them.
     if has_details:
         details = sample_detail_arms(turns, arms)
         measures |= measure_detail_arms(turns, arms, details)
@@ -106,12 +116,14 @@ def evaluate(
             f"detail scenes got {num_detail_scenes}, wanted 2 to {num_scenes}, the number of "
             "scenes; raise one of them"
         )
+    # Step 1: every scene.
     started, results = time.monotonic(), []
     work = SceneWork(bundle, num_detail_scenes)
     for result in mapped(work, range(num_scenes), num_workers):
         results.append(result)
         seconds = time.monotonic() - started
         log.info("%d of %d scenes, %.0f s", len(results), num_scenes, seconds)
+    # Step 2: Table 1, over the scenes with details.
     agreements = [
         agreement
         for rotated_keys in (False, True)
@@ -127,7 +139,10 @@ def evaluate(
 
 
 def _columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
-    """Values (n,) of every measure over the scenes that have it: always the first n."""
+    """Values (n,) of every measure, over the scenes that have it.
+
+    These are always the first n scenes.
+    """
     names = scenes[0]
     return {
         name: torch.tensor([scene[name] for scene in scenes if name in scene], dtype=torch.float64)
@@ -136,7 +151,7 @@ def _columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
 
 
 def sheet_rows(turns: SceneTurns, arms: Arms) -> tuple[SheetRow, ...]:
-    """Source, turn 1, turn 2 with and without memory and the truth of one scene."""
+    """Rows of one scene: source, turn 1, turn 2 with and without memory, and the truth."""
     scene = turns.scene
     region = unseen_overlap(scene.second, scene.first, scene.source)
     truth = "turn 2, truth (bright: seen by turn 1, never by the source)"

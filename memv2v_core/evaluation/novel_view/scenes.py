@@ -19,8 +19,8 @@ from ...synthetic.panoramas import (
 from ..held_out_seeds import held_out_generator
 from ..metrics.consistency import unseen_region
 
-# What the generators of one scene are for: the scene itself, then the noise of each turn, all
-# different.
+# Purposes of the generators of one scene: the scene itself, then the noise of each turn. All
+# differ.
 SCENE, FIRST, SECOND, OPPOSITE, SWEEP, PROBE = range(6)
 
 PAN_DEG = (36.0, 45.0)
@@ -29,12 +29,15 @@ TILT_DEG = (4.0, 14.0)
 
 @dataclass(frozen=True, eq=False)
 class HeldOutScene:
-    """One scene filmed along every path of the protocol.
+    """One scene, filmed along every path of the protocol.
 
-    source: nearly still. first: turn 1, pans to one side. second: turn 2, pans to the same side,
-    tilted the other way. opposite: pans to the other side. sweep: to the first side, then to the
-    other. foreign: another scene along the path of `first`, a memory that promises much and knows
-    nothing.
+    source: nearly still.
+    first: turn 1, pans to one side.
+    second: turn 2, pans to the same side, tilted the other way.
+    opposite: pans to the other side.
+    sweep: pans to the first side, then to the other.
+    foreign: another scene along the path of `first`: a memory whose path fits and whose content
+    does not.
     """
 
     index: int
@@ -47,7 +50,7 @@ class HeldOutScene:
 
 
 def lens_of(info: BuiltinInfo) -> float:
-    """The lens of a built-in model for camera paths, degrees across."""
+    """The lens of a built-in model for camera paths, in degrees across."""
     assert info.fov_deg is not None, f"{info.name} takes no cameras"
     return info.fov_deg
 
@@ -60,6 +63,7 @@ def held_out_scene(index: int, info: BuiltinInfo) -> HeldOutScene:
     source_path = random_source_path(config, info.num_frames, generator)
     side = 1.0 if _between(0, 1, generator) < 0.5 else -1.0
     tilt = 1.0 if _between(0, 1, generator) < 0.5 else -1.0
+    # Turns 1 and 2 share a side, so that both invent the same region.
     first = _pan(side, tilt, info, generator)
     second = _pan(side, -tilt, info, generator)
     opposite = _pan(-side, tilt, info, generator)
@@ -81,11 +85,13 @@ def held_out_scene(index: int, info: BuiltinInfo) -> HeldOutScene:
 
 
 def unseen_overlap(view: FilmedView, earlier: FilmedView, *others: FilmedView) -> torch.Tensor:
-    """Pixels (F, 1, H, W) of `view` that `earlier` shows at the same frame index and no frame of
-    `others` shows.
+    """Pixels (F, 1, H, W) of `view` that `earlier` shows and no frame of `others` shows.
+
+    `earlier` must show them at the same frame index.
     """
     height, width = view.frames.shape[-2:]
     _, is_known = warp_by_rotation(earlier.frames, earlier.path, view.path)
+    # Not only at the same frame: no frame of the others may show it.
     for other in others:
         is_known = is_known & unseen_region(view.path, other.path, height, width)
     return is_known
@@ -94,8 +100,9 @@ def unseen_overlap(view: FilmedView, earlier: FilmedView, *others: FilmedView) -
 def _pan(
     side: float, tilt_side: float, info: BuiltinInfo, generator: torch.Generator
 ) -> CameraTrajectory:
-    """A pan that keeps ahead of an even pace, so that regions new to the source stay in view for
-    many frames.
+    """A pan that is ahead of an even pace.
+
+    Regions that the source never showed then stay in view for many frames.
     """
     end = [
         side * _between(*PAN_DEG, generator),
@@ -107,8 +114,10 @@ def _pan(
 
 
 def _sweep(side: float, info: BuiltinInfo, generator: torch.Generator) -> CameraTrajectory:
-    """To one side by half-time, then through the start to the other: it meets a pan to either
-    side."""
+    """A pan to one side by half-time, then through the start to the other side.
+
+    It meets a pan to either side.
+    """
     time = torch.linspace(0, 1, info.num_frames)
     there, back = torch.sin(torch.pi * time), torch.cos(2 * torch.pi * (time - 0.5))
     progress = torch.where(time < 0.5, there, back)

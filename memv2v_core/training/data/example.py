@@ -1,4 +1,4 @@
-"""A batch to learn from, whatever its task."""
+"""A batch to learn from, in one form for all tasks."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,12 @@ from ..config import CLEAN_TIMESTEP
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A batch: clean target latents (B, C, T, H, W) and what the model is given beside them.
+    """A batch: clean target latents (B, C, T, H, W) and the inputs beside them.
 
-    source: latents on the target's channel axis, and prompts, one a row, of a task that has them.
-    weight: of each number's squared error, broadcast over the target; None for 1.
-    named: (B, tokens) whether a token of the target shows what its prompt names.
+    source: latents on the channel axis of the target, for a task that has them.
+    prompts: one per row, for a task that has them.
+    weight: of each squared error, broadcast over the target; None is 1.
+    named: (B, tokens), whether a token of the target shows the object that its prompt names.
     """
 
     target: torch.Tensor
@@ -29,7 +30,10 @@ class Example:
 
 
 def base_in_training(ratios: VaeRatios, source_placement: SourcePlacement) -> BaseInfo:
-    """A built-in model while it learns, as memory sees it. ratios: of its codec."""
+    """A built-in model in training, as memory sees it.
+
+    ratios: the ratios of its codec.
+    """
     return BaseInfo(
         "in training",
         "trained",

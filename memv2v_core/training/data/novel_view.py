@@ -1,8 +1,7 @@
-"""Multi-turn examples from procedural scenes, without end.
+"""Endless multi-turn examples from procedural scenes.
 
-One step's examples share a structure (how many memories, their kernels, which frames, merging or
-not), because rows of a batch share a token layout; scenes, cameras and noise differ from row to
-row.
+All examples of one step share a structure (number of memories, kernels, frames, merging), because
+the rows of a batch share a token layout. Scenes, cameras and noise differ from row to row.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from .example import Example, base_in_training
 
 @dataclass(frozen=True)
 class Structure:
-    """What all rows of one step share."""
+    """The properties that all rows of one step share."""
 
     target_frames: tuple[int, ...]
     source_frames: tuple[int, ...]
@@ -39,8 +38,9 @@ class Structure:
 
 
 class SceneStream:
-    """A pool of scenes as bytes that takes in a new one at every step until it is full, then
-    replaces the oldest.
+    """A pool of scenes, stored as bytes.
+
+    It takes in a new scene at every step until it is full, then each new scene replaces the oldest.
     """
 
     def __init__(self, config: DataConfig, generator: torch.Generator) -> None:
@@ -53,6 +53,7 @@ class SceneStream:
 
     def add(self) -> None:
         scene = make_scene(self.config.scenes, self.generator)
+        # Stored as bytes: a quarter of the memory.
         item = ((scene.panorama * 255).round().byte(), scene.half_width_rad, scene.half_height_rad)
         if len(self._pool) < self.config.num_scenes:
             self._pool.append(item)
@@ -94,8 +95,9 @@ class NovelViewExamples:
 def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Generator) -> Structure:
     """Frames, kernels and merging of one step.
 
-    Half of the steps give every memory the same random kernel, the others mix them. Source: Sec.
-    4.1, arXiv:2601.16296v2.
+    A share `single_kernel_share` of the steps gives every memory the same random kernel, the others
+    mix kernels.
+    Source: Sec. 4.1, arXiv:2601.16296v2.
     """
 
     def some(count: int) -> tuple[int, ...]:
@@ -108,18 +110,23 @@ def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Genera
     def chance(probability: float) -> bool:
         return torch.rand((), generator=generator).item() < probability
 
+    # Step 1: how many memories, and the kernel of each.
     weights = torch.tensor(config.memory_counts)
     num_memories = int(torch.multinomial(weights, 1, generator=generator))
-    pick = torch.tensor([0.1, 0.6, 0.3])  # 1x2x2, 1x4x4, 1x8x8
+    # Shares of 1x2x2, 1x4x4 and 1x8x8.
+    pick = torch.tensor([0.1, 0.6, 0.3])
     choice = torch.multinomial(
         pick, max(num_memories, 1), replacement=True, generator=generator
     ).tolist()
     if chance(config.single_kernel_share):
         choice = [choice[0]] * len(choice)
     kernels = tuple((2, 4, 8)[c] for c in choice[:num_memories])
+    # Step 2: merging, at a share from the range of the paper.
     share = None
     if chance(config.merge_probability):
         share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
+    # Step 3: frames of each video. Some steps drop the source, so that memories must serve alone
+    # (App. D.1).
     memory_frames = tuple(some(config.memory_frames) for _ in kernels)
     has_source = num_memories == 0 or not chance(config.drop_source)
     return Structure(
@@ -133,8 +140,10 @@ def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Genera
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """The videos of one scene; cameras are told relative to `reference`, the source's first
-    frame."""
+    """The videos of one scene.
+
+    Cameras are relative to `reference`, the source's first frame.
+    """
 
     reference: CameraTrajectory
     target: FilmedView
@@ -150,14 +159,15 @@ def draw_example(
     codec: Codec,
     generator: torch.Generator,
 ) -> Example:
-    """A batch of that structure, encoded by the codec."""
+    """A batch of this structure, encoded by the codec."""
     rows = [draw_row(config, structure, scenes.draw(), generator) for _ in range(batch_size)]
     videos = []
     if structure.source_frames:
+        # Rows share a structure, so all of them have a source or none.
         sources = [row.source for row in rows if row.source is not None]
         videos.append(_clean_video("source", 2, sources, rows, structure.source_frames, codec))
     for i, kernel in enumerate(structure.kernels):
-        # Some memories come from another row's scene, so that a wrong one is learnt to be ignored.
+        # Some memories come from another row's scene: the model learns to ignore wrong ones.
         wrong = torch.rand(batch_size, generator=generator) < config.irrelevant_share
         views = [
             rows[(b + 1) % batch_size if wrong[b] else b].memories[i] for b in range(batch_size)
@@ -165,7 +175,8 @@ def draw_example(
         video = _clean_video("memory", kernel, views, rows, structure.memory_frames[i], codec)
         level = config.memory_noise * torch.rand(batch_size, 1, 1, 1, 1, generator=generator)
         noise = torch.randn(video.latent.shape, generator=generator).to(video.latent)
-        videos.append(replace(video, latent=video.latent + level.to(noise) * noise))  # Eq. 15
+        # Eq. 15, with a random level instead of one fixed sigma.
+        videos.append(replace(video, latent=video.latent + level.to(noise) * noise))
     inputs = assemble_inputs(
         base_in_training(codec.ratios, "sequence"),
         config.num_frames,
@@ -180,7 +191,8 @@ def draw_example(
 def draw_row(
     config: DataConfig, structure: Structure, scene: Scene, generator: torch.Generator
 ) -> Row:
-    """Random cameras in one scene, rendered at the frames that the structure asks for."""
+    """Random cameras in one scene, rendered at the frames of the structure."""
+    # The source is nearly still; edits start at its first pose and turn away.
     source_path = random_source_path(config.scenes, config.num_frames, generator)
 
     def view(path: CameraTrajectory, frames: tuple[int, ...]) -> FilmedView:

@@ -1,11 +1,10 @@
 """Memories that the model in training drew itself.
 
-When it edits a long video every memory is a result of its own, with its own faults, and never the
-true edit. A model that has seen only true ones lets a hat become another from segment to segment.
-So it learns to draw the true hat from the hats that it draws (our choice; the paper trains with
-true memories).
+In a long video every memory is a result of the model, with its faults, never the true edit. A model
+that has seen only true edits lets one hat become another from segment to segment. So it learns to
+draw the true hat from the hats that it draws (our choice; the paper trains with true memories).
 
-B rows, C channels, T frames, H W rows and columns of latents.
+B rows, C channels, T frames, H rows and W columns of latents.
 """
 
 from collections.abc import Callable
@@ -20,21 +19,23 @@ from ...sampling.inputs import CleanVideo, assemble_inputs
 from ...vocabulary import Role
 from ..objective import draw_noise
 
-# Of a noisy latent (B, 2 C, T, H, W) beside its source: velocity (B, C, T, H, W) at timesteps (B,)
-# with these prompts.
+# From a noisy latent beside its source (B, 2 C, T, H, W), timesteps (B,) and prompts to the
+# velocity (B, C, T, H, W).
 Editor = Callable[[torch.Tensor, torch.Tensor, tuple[str, ...], MemoryInputs], torch.Tensor]
 NUM_STEPS = 3
 SHIFT = 3.0
-# With nothing to look at the model begins from this noise level: what is left of the truth says
-# which edit is meant.
+# Without a memory to look at, the model starts from this noise level: the rest of the true edit
+# says which edit is meant.
 BLIND_SIGMA = 0.85
-_SIGHTS = (2, 4, None)  # kernels of the true edit that it looks at, None for nothing
+# Kernels of the true edit that the model looks at; None for no memory.
+_SIGHTS = (2, 4, None)
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentLatents:
-    """Latents (B, C, T, H, W) of one segment after and before the true edit, and which of its
-    frames they are.
+    """Latents (B, C, T, H, W) of one segment, after and before the true edit.
+
+    frames: which frames of the segment they are.
     """
 
     edited: torch.Tensor
@@ -53,8 +54,10 @@ def draw_memory(
     generator: torch.Generator,
     base: BaseInfo,
 ) -> torch.Tensor:
-    """`memory` as the model edits it, (B, C, T, H, W), while it looks at another segment's true
-    edit, `shown`, or begins from its own, blurred by noise.
+    """`memory` as the model edits it, (B, C, T, H, W).
+
+    The model looks at the true edit of another segment, `shown`, or starts from the true edit of
+    this segment under much noise.
 
     num_frames: of a whole segment. num_used: channels that carry the video. base: the model in
     training.
@@ -62,6 +65,7 @@ def draw_memory(
     noise = draw_noise(memory.edited, num_used, generator)
     kernel = _SIGHTS[int(torch.randint(len(_SIGHTS), (), generator=generator))]
     videos, first_sigma = [], BLIND_SIGMA
+    # With a memory the model starts from pure noise, as in a real turn.
     if kernel is not None:
         role: Role = "previous" if kernel == 2 else "memory"
         videos = [CleanVideo(role, kernel, shown.edited, shown.source, frames=shown.frames)]
@@ -71,5 +75,6 @@ def draw_memory(
     def velocity(x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         return editor(torch.cat((x, memory.source), dim=1), timesteps, prompts, inputs)
 
+    # Without one, some of the true edit is left under the noise.
     start = torch.lerp(memory.edited, noise, first_sigma)
     return sample_euler(velocity, start, first_sigma * shifted_sigmas(NUM_STEPS, SHIFT))

@@ -1,4 +1,4 @@
-"""What the trainer must know of each task: its examples."""
+"""The examples of each task, in the form that the trainer needs."""
 
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from .text_edit import TextEditExamples
 
 
 class Examples(Protocol):
-    """Examples without end."""
+    """Endless examples of one task."""
 
     def draw(self, all_frames: bool, batch_size: int, codec: Codec) -> Example:
         """The next batch, with whole clips or some frames of each."""
@@ -27,8 +27,9 @@ class Examples(Protocol):
 def examples_of(
     config: TrainConfig, generator: torch.Generator, editor: Editor | None = None
 ) -> Examples:
-    """The examples of the task that `config` names. editor: the model in training, for tasks that
-    learn from what it draws.
+    """The examples of the task that `config` names.
+
+    editor: the model in training, for tasks that learn from its own results.
 
     Raises: ValueError for an unknown task.
     """

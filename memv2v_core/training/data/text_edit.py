@@ -1,9 +1,9 @@
-"""Examples of text-guided editing of long videos: a segment, its instruction, and earlier segments
-before and after.
+"""Examples of text-guided editing of long videos.
 
-Rows of a batch share a structure; worlds, instructions, answers and noise differ from row to row.
-What an ambiguous instruction leaves open is drawn once a row and holds for all of its segments:
-only memory can tell it.
+An example has a segment, its instruction, and earlier segments before and after their edit. Rows of
+a batch share a structure; worlds, instructions, answers and noise differ from row to row. An
+ambiguous instruction leaves its answer open. The answer is drawn once per row and holds for all its
+segments, so only memory can tell it.
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,25 @@ from ..objective import draw_noise
 from .example import Example, base_in_training
 from .own_memories import Editor, SegmentLatents, draw_memory
 
-_PLAIN_CHANGE = 0.2  # of a latent, whose deviation is about 1
+# A change of a latent counts as an edit above this. Latents have a deviation of about 1.
+_PLAIN_CHANGE = 0.2
 _TOKEN_PX = 16
-_SHOWS = 0.15  # of a token's pixels
-# How far a faulty memory's hat is another one, and is not there at all; and how much both differ
-# from place to place.
+# A token shows the named object when the object covers this share of its pixels.
+_SHOWS = 0.15
+# A faulty memory: the largest share of another hat, the largest transparency, and how much both
+# vary from place to place.
 _MOST_MIXED, _MOST_FADED, _SPREAD = 0.45, 0.5, 0.2
 
 
 @dataclass(frozen=True)
 class EditStructure:
-    """What all rows of one step share. memory_frames, kernels: one a memory, the previous segment
-    first if there is one. is_own: whether the model draws the memories itself."""
+    """The properties that all rows of one step share.
+
+    memory_frames, kernels: one per memory; the previous segment comes first if there is one.
+    has_previous: whether the first memory is the segment before the target.
+    share: of the frames to merge; None merges nothing.
+    is_own: whether the model draws the memories itself.
+    """
 
     target_frames: tuple[int, ...]
     memory_frames: tuple[tuple[int, ...], ...]
@@ -48,8 +55,11 @@ class EditStructure:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Frames (F, 3, H, W) in [0, 1] of a segment, before and after the edit. other: with the hat
-    that the edit's is to be mixed with, if it is. is_relevant: whether the edit is the row's."""
+    """Frames (F, 3, H, W) in [0, 1] of a segment, before and after the edit.
+
+    other: the frames after another edit, which is mixed into a faulty memory; else None.
+    is_relevant: whether the edit is the row's edit.
+    """
 
     source: torch.Tensor
     target: torch.Tensor
@@ -59,8 +69,10 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class EditRow:
-    """One clip: the segment to edit, its instruction, and the memories. named: which pixels (F, H,
-    W) of the segment show what the instruction names."""
+    """One clip: the segment to edit, its instruction, and the memories.
+
+    named: pixels (F, H, W) of the segment that show the named object.
+    """
 
     instruction: str
     target: Pair
@@ -69,10 +81,11 @@ class EditRow:
 
 
 class TextEditExamples:
-    """Endless examples of the second task, before backgrounds that come from a slowly changing
-    pool.
+    """Endless examples of the second task.
 
-    editor: the model in training, which draws the memories of a share `own_share` of the steps.
+    Backgrounds come from a pool that changes slowly.
+
+    editor: the model in training. It draws the memories of a share `own_share` of the steps.
     """
 
     def __init__(
@@ -100,12 +113,14 @@ class TextEditExamples:
             start = int(
                 torch.randint(config.num_frames * config.num_segments, (), generator=generator)
             )
+            # Every third frame: neighbours would look alike.
             frames = range(start, start + 3 * config.target_frames, 3)
             videos.append(render_world(world, frames, config.size, draw_edit(world, generator)))
         return torch.stack(videos).transpose(1, 2) * 2 - 1
 
     def draw_row(self, structure: EditStructure) -> EditRow:
-        """One clip's segments; the first object is the one that is edited."""
+        """The segments of one clip. The edit is of the first object."""
+        # Step 1: one world and one answer for the whole row.
         config, generator = self.config, self.generator
         starts = self._starts(structure)
         world = make_world(
@@ -131,6 +146,7 @@ class TextEditExamples:
                 None if other is None else render_world(world, chosen, config.size, other),
             )
 
+        # Step 2: the memories. Some show another shot, whose answer must not count here.
         memories = []
         for start, frames in zip(starts[1:], structure.memory_frames, strict=True):
             seen, answer = world, edit
@@ -142,6 +158,7 @@ class TextEditExamples:
                 answer = draw_edit(seen, generator, kind=edit.kind, object_idx=0)
             memory = pair(seen, answer, start, frames, self._fault(answer))
             memories.append(replace(memory, is_relevant=is_relevant))
+        # Step 3: the segment to edit. An empty prompt leaves it unchanged, whatever memories say.
         of_target = [starts[0] + frame for frame in structure.target_frames]
         named = visible_part(world, of_target, config.size, object_idx=0)
         if self._chance(config.empty_share):
@@ -155,7 +172,7 @@ class TextEditExamples:
         )
 
     def _fault(self, edit: Edit) -> Edit | None:
-        """Another hat that a faulty memory is mixed with; None where the memory is to be true."""
+        """Another hat to mix into a faulty memory; None for a true memory."""
         if edit.kind != "hat" or not self._chance(self.config.fault_share):
             return None
         others = [shape for shape in HATS if shape != edit.shape]
@@ -164,14 +181,17 @@ class TextEditExamples:
         )
 
     def _starts(self, structure: EditStructure) -> tuple[int, ...]:
-        """First frames of the target and of each memory, which lie before it; segments overlap by
-        up to a third.
+        """First frames of the target and of each memory, which lies before it.
+
+        Segments overlap by up to a third.
         """
         length, count = self.config.num_frames, len(structure.kernels)
         stride = length - int(torch.randint(1 + length // 3, (), generator=self.generator))
         target = count + int(
             torch.randint(self.config.num_segments - count, (), generator=self.generator)
         )
+        # The segment just before the target is the previous one; the others are drawn from the
+        # rest.
         earlier = list(range(target))
         chosen = []
         if structure.has_previous:
@@ -181,8 +201,11 @@ class TextEditExamples:
         return tuple(stride * segment for segment in (target, *chosen))
 
     def _away(self, start: int) -> tuple[int, int] | None:
-        """Frames without the edited object; in half of the cases it comes back as the target
-        starts, so that only memories before the previous segment show it."""
+        """Frames without the edited object, or None.
+
+        In half of the cases it comes back as the target starts. Then only memories from before its
+        absence show it.
+        """
         if not self._chance(self.config.away_share):
             return None
         length = self.config.num_frames
@@ -194,6 +217,7 @@ class TextEditExamples:
         return torch.rand((), generator=self.generator).item() < probability
 
     def _renew(self) -> None:
+        # One new background per step: the pool grows to its size, then the oldest goes.
         if len(self._canvases) < self.config.num_canvases:
             self._canvases.append(self._new_canvas())
         else:
@@ -201,6 +225,7 @@ class TextEditExamples:
             self._next += 1
 
     def _new_canvas(self) -> torch.Tensor:
+        # Kept as bytes: the pool holds hundreds of backgrounds.
         return (make_canvas(self.config.worlds, self.generator) * 255).round().byte()
 
     def _canvas(self) -> torch.Tensor:
@@ -213,8 +238,9 @@ def draw_edit_structure(
 ) -> EditStructure:
     """Frames, kernels and merging of one step.
 
-    The previous segment has the finest tokens (our choice). The others: half of the steps give all
-    of them the same kernel, the others mix them. Source: Sec. 4.1, arXiv:2601.16296v2.
+    The previous segment has the finest tokens (our choice). For the other memories a share
+    `single_kernel_share` of the steps takes one kernel, the other steps mix kernels.
+    Source: Sec. 4.1, arXiv:2601.16296v2.
     """
 
     def some(count: int) -> tuple[int, ...]:
@@ -227,8 +253,10 @@ def draw_edit_structure(
     def chance(probability: float) -> bool:
         return torch.rand((), generator=generator).item() < probability
 
+    # Step 1: how many memories, and whether one is the previous segment.
     count = int(torch.multinomial(torch.tensor(config.memory_counts), 1, generator=generator))
     has_previous = count > 0 and chance(config.previous_share)
+    # Step 2: kernels, 1x4x4 more often than 1x8x8.
     pick = torch.multinomial(
         torch.tensor([0.6, 0.4]), max(count, 1), replacement=True, generator=generator
     ).tolist()
@@ -237,9 +265,11 @@ def draw_edit_structure(
     kernels = [(4, 8)[choice] for choice in pick[:count]]
     if has_previous:
         kernels[0] = 2
+    # Step 3: merging, at a share from the range of the paper.
     share = None
     if chance(config.merge_probability):
         share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
+    # Step 4: frames of each video.
     memory_frames = tuple(some(config.memory_frames) for _ in kernels)
     target_frames = some(config.target_frames)
     is_own = config.own_share > 0 and count > 0 and chance(config.own_share)
@@ -254,10 +284,12 @@ def edit_example(
     generator: torch.Generator,
     editor: Editor | None = None,
 ) -> Example:
-    """A batch of these rows, encoded; every memory is the edited latent, a little noisy, beside its
-    source's.
+    """A batch of these rows, encoded.
 
-    Raises: ValueError when `structure` wants the model's own memories and there is no `editor`.
+    Every memory is the edited latent, a little noisy, beside its source.
+
+    Raises: ValueError when `structure` wants memories that the model draws itself and there is no
+    `editor`.
     """
     prompts = tuple(row.instruction for row in rows)
     target = _encode(codec, [row.target.target for row in rows])
@@ -269,13 +301,13 @@ def edit_example(
     base = base_in_training(codec.ratios, "channels")
     videos = []
     for i, kernel in enumerate(structure.kernels):
-        # Step 1: the memory's true edit, sometimes with a faulty hat.
+        # Step 1: the true edit of the memory, sometimes with a faulty hat.
         pairs = [row.memories[i] for row in rows]
         source = _encode(codec, [pair.source for pair in pairs])
         edited = _encode(codec, [pair.target for pair in pairs])
         edited = _with_faults(edited, source, pairs, codec, generator)
 
-        # Step 2: in some steps the model draws it itself, where it shows the row's own edit.
+        # Step 2: in some steps the model draws the memory itself, where it shows the row's edit.
         if structure.is_own and editor is not None:
             memory = SegmentLatents(edited, source, structure.memory_frames[i])
             shown = SegmentLatents(target, target_source, structure.target_frames)
@@ -302,8 +334,8 @@ def edit_example(
         merging=None if structure.share is None or not videos else MergeConfig(structure.share),
     )
 
-    # Step 4: errors count more where the edit changes a latent, and beside it, where outlines are
-    # decided; not at all in channels that carry nothing.
+    # Step 4: weights of errors. They are larger where the edit changes a latent and beside it,
+    # where outlines are decided, and zero in channels that carry nothing.
     is_edited = (target - target_source).abs().amax(1, keepdim=True) > _PLAIN_CHANGE
     near_edit = F.max_pool3d(is_edited.float(), (1, 3, 3), stride=1, padding=(0, 1, 1))
     is_used = torch.arange(target.shape[1], device=target.device) < codec.used
@@ -323,12 +355,11 @@ def _with_faults(
     codec: Codec,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """`edited` latents (B, C, T, H, W), where a pair has another hat mixed with it, and partly
-    transparent.
+    """`edited` latents (B, C, T, H, W), some of them with a faulty hat.
 
-    Mixture and transparency have one level a clip and vary from place to place. So a model learns
-    to give back a whole hat for a poor one, and what it draws as memory of what it drew does not
-    decay from segment to segment (our choice).
+    A faulty hat is mixed with another hat and partly transparent. Both have one level per clip and
+    vary from place to place. So the model learns to draw a whole hat from a poor one, and hats in
+    its own results do not decay from segment to segment (our choice).
     """
     others = {b: pair.other for b, pair in enumerate(pairs) if pair.other is not None}
     faulty = list(others)
@@ -340,6 +371,7 @@ def _with_faults(
         places = torch.randn(len(faulty), 1, *edited.shape[2:], generator=generator)
         return (level + _SPREAD * places).clamp_(0, 1).to(edited)
 
+    # First another hat, then partly the source, as if there were no hat.
     other = _encode(codec, list(others.values()))
     mixed = torch.lerp(edited[faulty], other, amount(_MOST_MIXED))
     result = edited.clone()

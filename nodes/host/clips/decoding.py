@@ -11,5 +11,5 @@ def decode_latent(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
 
 
 def last_frame(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
-    """Picture (H, W, 3) of a latent's last latent frame alone: for the eye, not for measuring."""
+    """Picture (H, W, 3) of a latent's last latent frame alone: for viewing, not for measuring."""
     return decode_latent(vae, latent[:, -1:])[-1].movedim(0, -1)

@@ -1,4 +1,4 @@
-"""A clip fitted to a model, and what puts it back after the edit."""
+"""A clip fitted to a model, and the numbers that restore it after the edit."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,9 +13,11 @@ MODEL_SIZE, ORIGINAL_SIZE = "model", "original"
 
 @dataclass(frozen=True, eq=False)
 class FittedClip:
-    """How a clip was fitted, and what of it frames cannot carry. What MEMV2V_FITTING carries.
+    """How a clip was fitted, and the parts of it that frames cannot carry.
 
-    frame_rate: exact frames a second. audio: ComfyUI's AUDIO.
+    The socket MEMV2V_FITTING carries it.
+
+    frame_rate: exact frames per second. audio: ComfyUI's AUDIO.
     """
 
     plan: FittingPlan
@@ -23,13 +25,15 @@ class FittedClip:
     audio: dict | None
 
     def restored(self, frames: torch.Tensor, timing: str, size: str) -> "RestoredClip":
-        """The edited frames (F, H, W, 3) as a clip like the one that came in.
+        """The edited frames (F, H, W, 3) as a clip like the original.
 
         timing: `EVERY_FRAME` or `EDITED_FRAMES`. size: `MODEL_SIZE` or `ORIGINAL_SIZE`.
         """
         is_every, is_original = timing == EVERY_FRAME, size == ORIGINAL_SIZE
         restored = restore_frames(frames.movedim(-1, 1), self.plan, is_every, is_original)
+        # ComfyUI wants (F, H, W, C).
         images, rate = restored.movedim(1, -1).contiguous(), self.frame_rate
+        # Fewer frames over the same duration.
         if not is_every:
             rate = rate * len(images) / self.plan.num_source
         return RestoredClip(images, rate, self)
@@ -37,14 +41,14 @@ class FittedClip:
 
 @dataclass(frozen=True, eq=False)
 class RestoredClip:
-    """The edited clip: images (F, H, W, 3) and its exact frames a second."""
+    """The edited clip: images (F, H, W, 3) and its exact frames per second."""
 
     images: torch.Tensor
     frame_rate: Fraction
     fitted: FittedClip
 
     def describe(self) -> str:
-        """What it is, and what of the original it shows."""
+        """The clip in words, and which part of the original it shows."""
         plan, rate = self.fitted.plan, self.frame_rate
         num_frames, rows, columns = self.images.shape[:3]
         text = (
@@ -57,6 +61,7 @@ class RestoredClip:
             how = (
                 "held until the next is nearer" if is_held else "at a rate that keeps the duration"
             )
+            # A short clip repeats frames, which count once.
             num_edited = len(set(plan.chosen))
             text += f"; only {num_edited} of {plan.num_source} frames were edited, {how}"
         held = plan.num_frames - len(plan.chosen)

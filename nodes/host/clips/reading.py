@@ -1,4 +1,4 @@
-"""The clip that a long edit starts from: its frames a few at a time, from a file or from memory."""
+"""The clip that a long edit starts from, read a few frames at a time from a file or from memory."""
 
 import logging
 from collections import deque
@@ -17,7 +17,7 @@ from ....memv2v_core.clips.fitting import Size
 from ..compat import trim_window
 
 FRAMES_AT_ONCE = 8
-# Of broadcast rates such as 30000 / 1001.
+# Broadcast rates such as 30000 / 1001 have this denominator.
 _MAX_RATE_DENOMINATOR = 1001
 _QUARTER_TURN_DEG = 90
 _RGB = 3
@@ -26,15 +26,13 @@ _NO_TIMES = (
     "load it untrimmed, or save it as MP4 and trim that"
 )
 
-# Gives chunks (F, C, H, W) of frames start..stop-1.
+# Called with start and stop, it yields chunks (F, C, H, W) of frames start..stop-1.
 Reader = Callable[[int, int], Iterator[torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageClip:
-    """Frames (F, H, W, C) that are in memory already, with their rate and sound (ComfyUI's AUDIO,
-    or none).
-    """
+    """Frames (F, H, W, C) in memory, with their rate and sound (ComfyUI's AUDIO, or None)."""
 
     images: torch.Tensor
     frame_rate: Fraction
@@ -49,7 +47,7 @@ class ImageClip:
         return self.images.shape[1], self.images.shape[2]
 
     def reader(self) -> Reader:
-        """Gives any frames, in any order."""
+        """A reader of any frames, in any order."""
 
         def read(start: int, stop: int) -> Iterator[torch.Tensor]:
             for first in range(start, stop, FRAMES_AT_ONCE):
@@ -67,11 +65,12 @@ class ImageClip:
 
 @dataclass(frozen=True, eq=False)
 class FileClip:
-    """A video file, of which no more than a segment is ever decoded at once.
+    """A video file, of which at most one segment is decoded at once.
 
-    file: a path, or a file in memory. window: start and duration in seconds, 0 for all that
-    follows. start_s: when the first frame is shown, in the file's own time. drift_s: how far any
-    frame is shown from where a steady `frame_rate` would have it.
+    file: a path, or a file in memory.
+    window: start and duration in seconds; a duration of 0 means everything after the start.
+    start_s: the time of the first frame, in the time of the file.
+    drift_s: the largest distance of a frame from its time at a steady `frame_rate`.
     """
 
     file: str | BinaryIO
@@ -83,8 +82,9 @@ class FileClip:
     drift_s: float = 0.0
 
     def reader(self) -> Reader:
-        """Gives frames whose start never goes back, as segments do: what the last call gave is
-        kept, no more.
+        """A reader of frames whose start never goes back, as segments do.
+
+        It keeps the frames of the last call and no others.
         """
         return _FileReader(self.file, self.window).read
 
@@ -93,15 +93,18 @@ Clip = ImageClip | FileClip
 
 
 def exact_rate(frame_rate: float) -> Fraction:
-    """The frames a second that a widget or a node carries as a float, such as 30000 / 1001."""
+    """The frames per second that a widget gives as a float, such as 30000 / 1001."""
     return Fraction(frame_rate).limit_denominator(_MAX_RATE_DENOMINATOR)
 
 
 def require_one_clip(
     name: str, images: torch.Tensor | None, video: Input.Video | None, audio: dict | None
 ) -> None:
-    """Raise ValueError unless exactly one of images and video is connected, without sound beside a
-    video. `name`: of the input that takes images.
+    """Raise ValueError unless exactly one of images and video is connected.
+
+    Sound beside a video is refused too.
+
+    name: of the input that takes images.
     """
     if images is None and video is None:
         raise ValueError(
@@ -122,7 +125,7 @@ def require_one_clip(
 def clip_parts(
     frames: torch.Tensor | None, video: Input.Video | None, frame_rate: float, audio: dict | None
 ) -> tuple[torch.Tensor, Fraction, dict | None]:
-    """Frames (F, H, W, C), their exact rate and their sound, of whichever is connected.
+    """Frames (F, H, W, C), their exact rate and their sound, from the connected input.
 
     Raises: ValueError as `require_one_clip`.
     """
@@ -141,8 +144,9 @@ def open_clip(
     audio: dict | None,
     watch: Callable[[Iterator[torch.Tensor]], None] | None = None,
 ) -> Clip:
-    """The clip that is connected. `watch` is shown all its frames once, in chunks, a file's with
-    rougher colours.
+    """The connected clip.
+
+    watch: gets all its frames once, in chunks; the colours of a file are rough then.
 
     Raises: ValueError unless exactly one of `images` and `video` is given, for images without
     colour, for sound beside a video, and for a file without frames.
@@ -170,11 +174,13 @@ def _open_file(
     video: Input.Video, watch: Callable[[Iterator[torch.Tensor]], None] | None
 ) -> FileClip:
     file, window = video.get_stream_source(), trim_window(video)
+    # Decoded once: many files have no frame count, or a wrong one.
     counted = _Counted()
     frames = counted.passing(decoded_frames(file, window))
     if watch is not None:
         watch(_chunks(frames, _rough_picture))
-    for _ in frames:  # what nobody watched
+    # Without a watcher the frames still have to be counted.
+    for _ in frames:
         comfy.model_management.throw_exception_if_processing_interrupted()
     if counted.size is None:
         raise ValueError(
@@ -187,7 +193,7 @@ def _open_file(
 
 
 class _Counted:
-    """How many frames passed, their size, and when they are shown."""
+    """Counts the frames that pass, and keeps their size and times."""
 
     def __init__(self) -> None:
         self.size: Size | None = None
@@ -202,7 +208,7 @@ class _Counted:
         return self._times_s[0] or 0.0
 
     def drift_s(self, frame_rate: Fraction) -> float:
-        """How far any frame is shown from where a steady rate would have it."""
+        """The largest distance of a frame from its time at a steady rate."""
         steady = (self.start_s + float(idx / frame_rate) for idx in range(self.count))
         shown = zip(self._times_s, steady, strict=True)
         return max(
@@ -219,8 +225,9 @@ class _Counted:
 
 
 class _FileReader:
-    """Frames of a file in order. The frames of the last call are kept, as the next segment may
-    start among them.
+    """Frames of a file in order.
+
+    The frames of the last call are kept, since the next segment may start among them.
     """
 
     def __init__(self, file: str | BinaryIO, window: tuple[float, float]) -> None:
@@ -231,8 +238,9 @@ class _FileReader:
         self._convert = _Converter()
 
     def read(self, start: int, stop: int) -> Iterator[torch.Tensor]:
-        """Chunks (F, C, H, W) in 0..1 of frames start..stop-1; `start` is no smaller than in the
-        call before.
+        """Chunks (F, C, H, W) in 0..1 of frames start..stop-1.
+
+        `start` is never smaller than in the call before.
         """
         assert start >= self._kept_from, (
             f"frame {start} is gone: frames are read in order, from {self._kept_from} on"
@@ -242,8 +250,10 @@ class _FileReader:
     def _between(self, start: int, stop: int) -> Iterator[av.VideoFrame]:
         for idx in range(self._kept_from, stop):
             place = idx - self._kept_from
+            # The frame is not decoded yet.
             if place == len(self._kept):
                 self._kept.append(self._next(idx))
+            # Frames before `start` are not needed again.
             if idx < start:
                 self._kept.popleft()
                 self._kept_from += 1
@@ -261,10 +271,11 @@ class _FileReader:
 
 
 def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterator[av.VideoFrame]:
-    """Every frame of a video file within the window, in order. Broken packets are passed over, as
-    ComfyUI does.
+    """Every frame of a video file within the window, in order.
 
-    Raises: ValueError for a file without a video stream, and for a window in one without times.
+    Broken packets are skipped, as ComfyUI does.
+
+    Raises: ValueError for a file without a video stream, and for a window in a file without times.
     """
     rewind(file)
     with av.open(file, mode="r") as container:
@@ -277,6 +288,7 @@ def decoded_frames(file: str | BinaryIO, window: tuple[float, float]) -> Iterato
         assert stream.time_base is not None, "every stream of a file has one"
         start = int(window[0] / stream.time_base)
         stop = int(sum(window) / stream.time_base) if window[1] else None
+        # Seeking lands on a key frame at or before the start; earlier frames are dropped below.
         if start:
             try:
                 container.seek(start, stream=stream)
@@ -298,10 +310,10 @@ def _pts_of(frame: av.VideoFrame) -> int:
 
 
 class _Converter:
-    """Turns frames into pictures (H, W, 3) in 8 bits, upright, with colour brought to full
-    resolution first.
+    """Turns frames into upright pictures (H, W, 3) in 8 bits.
 
-    Not in floats: what PyAV makes of some widths then differs from run to run.
+    Colour is brought to full resolution first. The pictures are not made in floats: for some widths
+    PyAV then gives other values in every run.
     """
 
     def __init__(self) -> None:
@@ -309,6 +321,7 @@ class _Converter:
 
     def __call__(self, frame: av.VideoFrame) -> numpy.ndarray:
         kind = frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
+        # A filter graph fits one kind of frame, and a file may change its kind.
         if kind != self._kind:
             self._build(frame)
             self._kind = kind
@@ -331,7 +344,7 @@ class _Converter:
 
 
 def _rough_picture(frame: av.VideoFrame) -> numpy.ndarray:
-    """The same at a third of the cost, with colour at half the resolution."""
+    """The same picture at a third of the cost, with colour at half the resolution."""
     return _upright(frame.to_ndarray(format="rgb24"), frame)
 
 
@@ -352,7 +365,7 @@ def _require_finite(chunk: torch.Tensor, first: int) -> torch.Tensor:
 
 
 def rewind(file: str | BinaryIO) -> None:
-    """Bring a file in memory back to its beginning."""
+    """Bring a file in memory back to its start."""
     if not isinstance(file, str):
         file.seek(0)
 

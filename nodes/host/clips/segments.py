@@ -31,10 +31,10 @@ from .writing import require_sound
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How a clip is split and fitted, named as the widgets are.
+    """How a clip is split and fitted. The fields have the names of the widgets.
 
-    length, width, height: 0 leaves the number to the model. shots: whether to look for cuts, with
-    this sensitivity.
+    length, width, height: 0 takes the number of the model.
+    shots: whether to look for cuts, with this sensitivity.
     """
 
     length: int
@@ -48,10 +48,13 @@ class SplitSettings:
 
 @dataclass(frozen=True, eq=False)
 class SplitVideo:
-    """A clip with the plan of its segments, and how a model sees it. What MEMV2V_SEGMENTS carries.
+    """A clip with the plan of its segments, and how a model sees it.
 
-    info: of the model that it was split for. budget: rows and columns asked for; with the aspect
-    "keep", as many pixels as that in the clip's own aspect.
+    The socket MEMV2V_SEGMENTS carries it.
+
+    info: the model that it was split for.
+    budget: wanted rows and columns. With the aspect "keep" it is a number of pixels, in the aspect
+    of the clip.
     """
 
     clip: Clip
@@ -61,13 +64,17 @@ class SplitVideo:
     aspect: Aspect
 
     def fitting(self, num_frames: int) -> FittingPlan:
-        """How so many frames are fitted to the model, and put back, without any padding in time."""
+        """How this many frames are fitted to the model and restored.
+
+        It adds no padding in time.
+        """
+        # A ratio of 1 adds no padding in time.
         return plan_fitting(num_frames, self.clip.size, self.budget, None, 1, self.aspect)
 
     def segment(self, index: int) -> Segment:
-        """The segment of this number, from 1.
+        """The segment with this number, from 1.
 
-        Raises: ValueError when there are not so many.
+        Raises: ValueError when there are fewer segments.
         """
         segments = self.plan.segments
         if index > len(segments):
@@ -89,7 +96,7 @@ class SplitVideo:
         )
 
     def describe(self) -> str:
-        """The plan in words: the summary, then one line a segment."""
+        """The plan in words: the summary, then one line per segment."""
         return "\n".join((self.summary, *(segment.describe() for segment in self.plan.segments)))
 
 
@@ -102,12 +109,12 @@ def split_video(
     audio: dict | None,
     is_whole: bool = False,
 ) -> SplitVideo:
-    """The clip that is connected, split for a model.
+    """The connected clip, split for a model.
 
-    is_whole: makes one segment of it, however long.
+    is_whole: makes one segment of the whole clip.
 
-    Raises: ValueError for a clip, sound, size, length or overlap that cannot be; see `open_clip`
-    and `plan_segments`.
+    Raises: ValueError for a clip, sound, size, length or overlap that is not possible; see
+    `open_clip` and `plan_segments`.
     """
     # Step 1: the size that the model sees.
     spatial, (height, width) = info.ratios.spatial, info.latent_size
@@ -142,8 +149,10 @@ def read_segment(split: SplitVideo, read: Reader, segment: Segment) -> SegmentSo
     digest = hashlib.blake2b(f"{fitting.scaled} {fitting.size}".encode(), digest_size=16)
     pieces = []
     for chunk in read(segment.start, segment.stop):
+        # In 8 bits: a float may differ in its last bit on another device.
         digest.update((chunk * 255).round().to(torch.uint8).contiguous().numpy().data)
         pieces.append(fit_frames(chunk, split.fitting(len(chunk))))
+    # The pieces hold only this segment, so it starts at 0 among them.
     frames = segment_frames(torch.cat(pieces), replace(segment, start=0), split.plan.temporal_ratio)
     return SegmentSource(segment, frames, digest.hexdigest())
 

@@ -20,12 +20,13 @@ from .reading import FileClip
 from .segments import SplitVideo
 from .writing import VideoWriter
 
+# A smaller shift between pictures and sound is not worth a note.
 _NOTED_DRIFT_S = 0.1
 
 
 @dataclass(frozen=True)
 class StitchSettings:
-    """How the result is put together and written, named as the widgets are."""
+    """How the result is joined and written. The fields have the names of the widgets."""
 
     stitch_mode: StitchMode
     match_colours: bool
@@ -34,7 +35,7 @@ class StitchSettings:
 
     @property
     def config(self) -> StitchConfig:
-        """Of the stitcher."""
+        """The configuration of the stitcher."""
         return StitchConfig(self.stitch_mode, self.match_colours)
 
     def result_size(self, split: SplitVideo) -> Size:
@@ -43,12 +44,13 @@ class StitchSettings:
         return fitting.kept_size if self.size == ORIGINAL_SIZE else fitting.content
 
     def describe(self, split: SplitVideo) -> str:
-        """What was written, in words."""
+        """The written video, in words."""
         clip, (rows, columns) = split.clip, self.result_size(split)
         rate = f"{float(clip.frame_rate):.3f} a second"
         text = f"{clip.num_frames} frames of {columns}x{rows} at {rate}"
         if rows % 2 or columns % 2:
             text += "; odd sides need 4:4:4 colours, which some players cannot show"
+        # A shift of less than a frame cannot be seen.
         if (
             isinstance(clip, FileClip)
             and clip.drift_s > _NOTED_DRIFT_S
@@ -68,10 +70,11 @@ def write_stitched(
     settings: StitchSettings,
     kept: torch.Tensor | None = None,
 ) -> Path:
-    """A new file in ComfyUI's temporary folder with the whole result; frames leave as soon as they
-    are finished.
+    """A new file in ComfyUI's temporary folder with the whole result.
 
-    kept: (num_frames, H, W, 3), where to put all frames as well.
+    Frames are written as soon as they are finished.
+
+    kept: (num_frames, H, W, 3), which also gets all frames.
 
     Raises: ValueError where the file cannot be written.
     """
@@ -79,6 +82,7 @@ def write_stitched(
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"memory_v2v_{uuid4().hex}.mp4"
+    # Generators: one segment is decoded, joined and written before the next one is decoded.
     decoded = _decoded_segments(entries, vae, len(split.plan.segments))
     pieces = stitch(split.plan, decoded, settings.config)
     try:
@@ -100,7 +104,7 @@ def write_stitched(
 def _decoded_segments(
     entries: Iterable[MemoryEntry], vae: VAE, count: int
 ) -> Iterator[torch.Tensor]:
-    """Frames (F, C, h, w) of one segment after the other."""
+    """Frames (F, C, h, w) of one segment after another."""
     progress = comfy.utils.ProgressBar(count)
     for entry in entries:
         comfy.model_management.throw_exception_if_processing_interrupted()

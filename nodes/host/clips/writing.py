@@ -1,5 +1,6 @@
-"""Writing a video as its frames come, with the sound of the clip that it was made from. Nothing is
-held for long.
+"""Writes a video while its frames come, with the sound of the original clip.
+
+Nothing is held in memory for long.
 """
 
 import itertools
@@ -19,17 +20,19 @@ from .reading import Clip, FileClip, ImageClip, rewind
 DEFAULT_CRF = 16
 # Written into the file, so that every player shows the same colours.
 _BT709, _LIMITED_RANGE = 1, 1
-_COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what MP4 holds as it is
+# Sound that MP4 can hold unchanged.
+_COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _OTHER_RATE = 48000
-_SOUND_S = 1  # seconds that are coded at once
+# Seconds of sound that are coded at once.
+_SOUND_S = 1
 
 Packets = Generator[av.Packet, None, None]
 
 
 class VideoWriter:
-    """An H.264 file in the making; use it in a `with` block. After an error no part of it is left.
+    """Writes an H.264 file; use it in a `with` block. After an error it leaves no file.
 
     size: rows and columns of the frames. Odd sides need full colour resolution (4:4:4), which some
     players lack.
@@ -37,6 +40,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, size: Size, clip: Clip, crf: int = DEFAULT_CRF) -> None:
         self._path, self._rate, self._num_frames = path, clip.frame_rate, 0
+        # If a later step fails, the stack closes what is open; pop_all keeps it open on success.
         with ExitStack() as opened:
             self._output = opened.enter_context(
                 av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
@@ -59,6 +63,7 @@ class VideoWriter:
         try:
             with self._opened:
                 if kind is None:
+                    # The encoder still holds frames; None makes it give them.
                     self._output.mux(self._video.encode(None))
                     self._add_sound(math.inf)
             is_whole = kind is None
@@ -82,6 +87,7 @@ class VideoWriter:
             frame = frame.reformat(format=self._video.pix_fmt, dst_colorspace=_BT709)
             self._output.mux(self._video.encode(frame))
             self._num_frames += 1
+        # Sound is written beside its pictures, so that players need not jump in the file.
         self._add_sound(float(self._num_frames / self._rate))
 
     def _add_sound(self, until_s: float) -> None:
@@ -91,7 +97,7 @@ class VideoWriter:
 
 
 def require_sound(clip: Clip) -> None:
-    """Raise ValueError where the sound beside frames has a number of channels that has no name."""
+    """Raise ValueError where the sound beside frames has an unknown number of channels."""
     if isinstance(clip, FileClip) or clip.audio is None:
         return
     num_channels = clip.audio["waveform"].shape[1]
@@ -108,8 +114,8 @@ def _video_stream(
     stream = output.add_stream("h264", rate=frame_rate)
     stream.height, stream.width = size
     stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-    # With mbtree, x264 reads memory that it never wrote on CPUs with AVX-512: equal frames would
-    # make unequal files.
+    # On CPUs with AVX-512, x264 with mbtree reads memory that it never wrote. Equal frames would
+    # then make different files.
     stream.options = {"crf": str(crf), "mbtree": "0"}
     context = stream.codec_context
     context.colorspace = context.color_primaries = context.color_trc = _BT709
@@ -123,9 +129,9 @@ def _start_s(packet: av.Packet) -> float:
 
 
 def _sound_packets(output: av.container.OutputContainer, clip: Clip) -> Packets:
-    """Coded packets of the clip's sound, in a new stream of `output` from the start on.
+    """Coded packets of the clip's sound, in a new stream of `output`, from the start on.
 
-    That of a whole file is copied where MP4 can hold it; any other is coded as AAC.
+    The sound of a whole file is copied where MP4 can hold it. Other sound is coded as AAC.
     """
     if not isinstance(clip, FileClip):
         return _silence() if clip.audio is None else _coded_waveform(output, clip, clip.audio)
@@ -150,16 +156,19 @@ def _copied(
     target: av.AudioStream,
     start_s: float,
 ) -> Packets:
-    """The packets as they are, moved with the first frame, which was shown at `start_s` and now is
-    at 0.
+    """The packets of a stream, unchanged but moved in time.
+
+    The first frame was shown at `start_s` and is now shown at 0.
     """
     with source:
         for packet in source.demux(stream):
-            if packet.dts is None:  # the last one only ends the stream
+            # The last packet has no time: it only ends the stream.
+            if packet.dts is None:
                 continue
             if start_s:
                 assert packet.pts is not None, "sound has both times, as it is shown in order"
                 late = round(start_s / packet.time_base)
+                # This sound ended before the first frame was shown.
                 if packet.pts + (packet.duration or 0) <= late:
                     continue
                 packet.pts, packet.dts = packet.pts - late, packet.dts - late
@@ -174,10 +183,10 @@ def _recoded(
     clip: FileClip,
 ) -> Packets:
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout
-    layout = _LAYOUTS.get(
-        channels.nb_channels, "stereo"
-    )  # PCM does not say where its channels belong
+    # PCM does not say where its channels belong, so their number decides.
+    layout = _LAYOUTS.get(channels.nb_channels, "stereo")
     assert stream.time_base is not None, "every stream of a file has one"
+    # Pictures and sound of a file may start at different times.
     begins_s = float((stream.start_time or 0) * stream.time_base)
     first = round((clip.start_s - begins_s) * rate)
     wanted = math.ceil(clip.num_frames * rate / clip.frame_rate) if any(clip.window) else None
@@ -188,11 +197,12 @@ def _recoded(
 def _decoded_samples(
     source: av.container.InputContainer, stream: av.AudioStream, layout: str
 ) -> Iterator[torch.Tensor]:
-    """Samples (C, n) from the file's first on."""
+    """Samples (C, n) from the first sample of the file on."""
     resampler = av.AudioResampler(
         format="fltp", layout=layout, rate=stream.codec_context.sample_rate
     )
     with source:
+        # None at the end makes the resampler give its last samples.
         for frame in itertools.chain(source.decode(stream), (None,)):
             for piece in resampler.resample(frame):
                 yield torch.from_numpy(piece.to_ndarray())
@@ -201,8 +211,9 @@ def _decoded_samples(
 def _window_of(
     pieces: Iterator[torch.Tensor], first: int, wanted: int | None
 ) -> Iterator[torch.Tensor]:
-    """Samples first..first+wanted-1 of all, or all from `first` on; silence where `first` is
-    negative.
+    """Samples first..first+wanted-1 of all samples; without `wanted` all samples from `first` on.
+
+    Silence fills the time before the first sample, where `first` is negative.
     """
     start, stop = min(first, 0), math.inf if wanted is None else first + wanted
     for piece in pieces:
@@ -218,7 +229,7 @@ def _window_of(
 
 
 def _coded_waveform(output: av.container.OutputContainer, clip: ImageClip, audio: dict) -> Packets:
-    """The sound of frames in memory, `audio`, cut to their length."""
+    """The sound `audio` of frames in memory, cut to their length."""
     require_sound(clip)
     rate = int(audio["sample_rate"])
     waveform = (
@@ -234,10 +245,10 @@ def _coded_waveform(output: av.container.OutputContainer, clip: ImageClip, audio
 def _coded(
     output: av.container.OutputContainer, rate: int, layout: str, pieces: Iterator[torch.Tensor]
 ) -> Packets:
-    """AAC packets of samples (C, n). The stream is there at once, the packets as they are asked
-    for.
+    """AAC packets of samples (C, n).
 
-    A rate that AAC does not have becomes another: PyAV's encoder resamples what it gets.
+    The stream exists at once, the packets are made when they are asked for. A rate that AAC does
+    not have becomes another one: PyAV's encoder resamples its input.
     """
     stream = output.add_stream(
         "aac", rate=rate if rate in _AAC_RATES else _OTHER_RATE, layout=layout
@@ -252,6 +263,7 @@ def _coded(
             frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
             position += piece.shape[1]
             yield from stream.encode(frame)
+        # The encoder still holds samples; None makes it give them.
         yield from stream.encode(None)
 
     return packets()

@@ -8,21 +8,22 @@ from .files import FOLDER, file_path
 
 
 def load_adapter(name: str) -> LoadedAdapter:
-    """The adapter in a file of models/memv2v; of a ReCamMaster checkpoint its camera weights alone.
+    """The adapter in a file of models/memv2v; from a ReCamMaster checkpoint its camera weights.
 
     Raises: ValueError naming a file that is missing, broken or of another kind.
     """
     path = file_path(FOLDER, name)
     header = read_header(path)
+    # The content decides, not the name of the file.
     is_ours = detect(header.shapes, header.metadata).kind == "adapter"
     config, state = read_adapter(path) if is_ours else read_cameras(path)
-    # Cloned: ComfyUI keeps it, and the file may be written anew.
+    # Cloned: ComfyUI keeps the weights, and the mapped file may be overwritten.
     state = {key: value.clone() for key, value in state.items()}
     return LoadedAdapter(stem_of(path), config, state, "trained" if is_ours else "training-free")
 
 
 def describe_adapter(adapter: LoadedAdapter) -> str:
-    """What the adapter is, which base it fits, and what it cannot do."""
+    """The adapter in words: the base it fits, and its limits."""
     config = adapter.config
     text = (
         f"{adapter.name}, {adapter.mode} mode\n"

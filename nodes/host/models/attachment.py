@@ -1,5 +1,6 @@
-"""What a MODEL carries beside its weights: the memory adapter, and what ApplyMemory must know of
-the base.
+"""The things a MODEL carries beside its weights.
+
+These are the memory adapter and the description of the base that ApplyMemory needs.
 """
 
 from dataclasses import dataclass, replace
@@ -23,8 +24,8 @@ KEY = "memory_v2v"
 class LoadedAdapter:
     """An adapter file's weights, ready for any base that they fit.
 
-    mode: what the adapter makes of a base, "trained" or, where it brings cameras alone,
-    "training-free".
+    mode: the mode of a base with this adapter: "trained", or "training-free" where the file has
+    cameras alone.
     """
 
     name: str
@@ -39,12 +40,13 @@ def attach_adapter(
     state: dict[str, torch.Tensor],
     info: BaseInfo,
 ) -> comfy.model_patcher.ModelPatcher:
-    """A clone of `model` that loads the adapter with itself.
+    """A clone of `model` that loads the adapter together with itself.
 
     Raises: ValueError when the adapter was made for another base.
     """
     dit = model.model.diffusion_model
     require_fit(config, dit.dim, len(dit.blocks), dit.in_dim)
+    # The adapter keeps the dtype of its file; manual_cast converts when it computes.
     stored = {tensor.dtype for tensor in state.values()}
     dtype = stored.pop() if len(stored) == 1 else torch.float32
     adapter = MemoryAdapter(config, comfy.ops.manual_cast).to(dtype).eval()
@@ -54,6 +56,7 @@ def attach_adapter(
         offload_device=model.offload_device,
     )
     adapter.load_state_dict(state, assign=patcher.is_dynamic())
+    # ComfyUI loads and offloads the adapter with the model.
     clone = model.clone()
     clone.set_additional_models(KEY, [patcher])
     clone.set_attachments(KEY, info)
@@ -63,13 +66,14 @@ def attach_adapter(
 def with_adapter(
     model: comfy.model_patcher.ModelPatcher, adapter: LoadedAdapter | None
 ) -> comfy.model_patcher.ModelPatcher:
-    """`model` with this adapter in place of any it has; the very same model for None.
+    """`model` with this adapter in place of any other; the same model for None.
 
     Raises: ValueError when the adapter was made for another base.
     """
     if adapter is None:
         return model
     info = base_info(model)
+    # Another name, so that caches keep the results of two adapters apart.
     named = replace(info, model_name=f"{info.model_name} with {adapter.name}")
     return attach_adapter(
         model, adapter.config, adapter.state, adapted(named, adapter.config, adapter.mode)
@@ -77,16 +81,18 @@ def with_adapter(
 
 
 def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
-    """What is known of a MODEL; one without an adapter works in training-free mode and takes no
-    cameras.
+    """The description of a MODEL.
 
-    A Wan2.2 DiT whose input holds two latents takes the source in the second (LucyEdit).
+    A MODEL without an adapter works in training-free mode and takes no cameras. A Wan2.2 DiT whose
+    input holds two latents takes the source in the second one (LucyEdit).
 
-    Raises: ValueError when the MODEL is no Wan DiT, or one that wants more than text and video.
+    Raises: ValueError when the MODEL is no Wan DiT, or a Wan DiT that needs more than text and
+    video.
     """
     info = model.get_attachment(KEY)
     if info is not None:
         return info
+    # From another loader: the shape of the DiT says what it is.
     dit, kind = model.model.diffusion_model, type(model.model).__name__
     latent = model.get_model_object("latent_format")
     takes_source = kind == "WAN22" and getattr(dit, "in_dim", 0) == 2 * latent.latent_channels

@@ -18,7 +18,7 @@ from .builtin_vae import builtin_format
 from .files import fingerprint
 from .published import with_shift
 
-# What each task is for, as the loader says it.
+# The use of each task, as the loader describes it.
 USES = {
     "novel_view": "shows a clip along a camera path; takes no prompt",
     "text_edit": (
@@ -31,17 +31,18 @@ USES = {
 def load_builtin_model(
     name: str, has_adapter: bool = True, codec: Codec | None = None
 ) -> ModelPatcher:
-    """The MODEL of the built-in model `name` in fp32, its flow shift set.
+    """The MODEL of the built-in model `name` in fp32, with its flow shift.
 
-    has_adapter: whether its own adapter is attached; False where it is to get another. codec: its
-    VAE where the caller has read it already.
+    has_adapter: whether its own adapter is attached; False for a model that gets another one.
+    codec: its VAE, where the caller has already read it.
 
-    Raises: ValueError naming a file that is missing, broken or not what it should be.
+    Raises: ValueError naming a file that is missing, broken or of another kind.
     """
     shipped = bundle.read_info(name)
     codec = codec or bundle.load_codec(name)
     model = _load_dit(name, codec)
     info = builtin_base(name, shipped, codec.ratios)
+    # Without an adapter the description alone makes it a base.
     model.set_attachments(KEY, info)
     if has_adapter:
         model = _with_own_adapter(model, bundle.adapter_path(name), info)
@@ -70,13 +71,15 @@ def _load_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPa
         raise ValueError(
             f"{path.name} in {path.parent} is {file.what}, wanted {wanted}; install the pack again"
         )
+    # fp32: the models are small, and most CPUs are fastest with it.
     weights = {key: value.float() for key, value in read_weights(path).items()}
-    # Older ComfyUIs know no such option.
+    # Passed only when wanted: older ComfyUIs do not have this option.
     options = {"disable_dynamic": True} if disable_dynamic else {}
     model = comfy.sd.load_diffusion_model_state_dict(
         dict(weights), model_options={"dtype": torch.float32}, metadata=header.metadata, **options
     )
     bundle.require_weights(path, weights, model.model.diffusion_model)
     model.model.latent_format = builtin_format(codec)
+    # ComfyUI loads the model again through this function when it needs a fresh copy.
     model.cached_patcher_init = (_load_dit, (name, codec))
     return model

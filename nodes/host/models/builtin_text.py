@@ -12,13 +12,14 @@ from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
 from ....memv2v_core.builtin import bundle
 from ....memv2v_core.builtin.text_encoder import TextConfig
 
-_NAME = "umt5xxl"  # what ComfyUI calls Wan's text encoder, whatever its size
+# ComfyUI's name for Wan's text encoder of any size.
+_NAME = "umt5xxl"
 
 
 def builtin_clip(name: str, disable_dynamic: bool = False) -> comfy.sd.CLIP | None:
     """The CLIP of the built-in model `name` in fp32; None for a model that reads no prompt.
 
-    Raises: ValueError naming a file that is missing, broken or not what it should be.
+    Raises: ValueError naming a file that is missing, broken or of another kind.
     """
     config = bundle.read_info(name).text
     if config is None:
@@ -37,6 +38,7 @@ def builtin_clip(name: str, disable_dynamic: bool = False) -> comfy.sd.CLIP | No
     bundle.require_weights(
         bundle.text_path(name), weights, getattr(clip.cond_stage_model, _NAME).transformer
     )
+    # ComfyUI loads the encoder again through this function.
     clip.patcher.cached_patcher_init = (_builtin_patcher, (name,))
     return clip
 
@@ -48,7 +50,7 @@ def _builtin_patcher(name: str, disable_dynamic: bool = False) -> ModelPatcher:
 
 
 def _sizes(config: TextConfig, vocabulary: bytes) -> dict[str, Any]:
-    """What ComfyUI's own UMT5 configuration says otherwise."""
+    """The values that differ from ComfyUI's own UMT5 configuration."""
     return {
         "d_model": config.dim,
         "d_kv": config.head_dim,

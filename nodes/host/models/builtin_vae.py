@@ -9,21 +9,23 @@ from torch import nn
 
 from ....memv2v_core.builtin.codec import Codec
 
-_PLACEHOLDER = {
-    "pixel_space_vae": torch.tensor(1.0)
-}  # the smallest VAE that comfy.sd.VAE knows; replaced at once
+# The smallest VAE that comfy.sd.VAE knows; it is replaced at once.
+_PLACEHOLDER = {"pixel_space_vae": torch.tensor(1.0)}
 _WHITENING = {16: comfy.latent_formats.Wan21, 48: comfy.latent_formats.Wan22}
 
 
 def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
-    """Wan's whitening of as many channels, with the codec's own ratios and colours: previews show
-    what its linear part decodes."""
+    """Wan's latent format with the same number of channels and the codec's ratios and colours.
+
+    Previews show the result of the codec's linear part.
+    """
     latent_format = _WHITENING[codec.ratios.channels]()
     latent_format.temporal_downscale_ratio = codec.ratios.temporal
     latent_format.spacial_downscale_ratio = codec.ratios.spatial
     latent_format.taesd_decoder_name = None
     bias = codec.synthesis.bias
     assert bias is not None
+    # The mean of each patch is the colour of its latent; unused channels have none.
     factors = torch.zeros(codec.ratios.channels, 3)
     factors[: codec.used] = codec.synthesis.weight.mean((2, 3))
     latent_format.latent_rgb_factors = factors.tolist()
@@ -32,8 +34,10 @@ def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
 
 
 class _FirstStage(nn.Module):
-    """The codec in the VAE's unnormalised space: a native Wan model whitens with fixed numbers, so
-    undo that here.
+    """The codec in the VAE's unnormalised space.
+
+    A native Wan model whitens latents with fixed numbers. The codec's latents need no whitening, so
+    it is undone here.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -49,8 +53,9 @@ class _FirstStage(nn.Module):
 
 
 class BuiltinVAE(comfy.sd.VAE):
-    """comfy.sd.VAE around a `Codec`: VAEEncode, VAEDecode and both tiled nodes work as with any
-    video VAE.
+    """comfy.sd.VAE around a `Codec`.
+
+    VAEEncode, VAEDecode and both tiled nodes work as with any video VAE.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -59,6 +64,8 @@ class BuiltinVAE(comfy.sd.VAE):
         self.first_stage_model = _FirstStage(codec).eval()
         self.latent_channels, self.latent_dim, self.output_channels = codec.ratios.channels, 3, 3
         self.disable_offload = False
+        # The frames of the codec are its latent frames, and sides shrink by `space`; tiled nodes
+        # ask for these ratios.
         self.downscale_ratio = (lambda frames: (frames + time - 1) // time, space, space)
         self.upscale_ratio = (lambda frames: max(0, frames * time - time + 1), space, space)
         self.downscale_index_formula = self.upscale_index_formula = (time, space, space)

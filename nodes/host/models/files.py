@@ -9,15 +9,16 @@ from ....memv2v_core.weights.weight_files import WEIGHT_SUFFIXES, is_first_of_it
 FOLDER = "memv2v"
 DESCRIPTOR_FOLDER = "dinov2"
 
-# ComfyUI looks for files in folders that packs have registered by the time it asks a node for its
+# Registered on import: ComfyUI looks for files in registered folders when it asks a node for its
 # inputs.
 for _folder in (FOLDER, DESCRIPTOR_FOLDER):
     folder_paths.add_model_folder_path(_folder, str(Path(folder_paths.models_dir) / _folder))
 
 
 def weight_files(folder: str) -> list[str]:
-    """Names of the files of weights in a model folder, subfolders included; a set of shards by its
-    first.
+    """Names of the files of weights in a model folder, including subfolders.
+
+    The first shard stands for a set of shards.
     """
     names = folder_paths.get_filename_list(folder)
     return [
@@ -28,26 +29,27 @@ def weight_files(folder: str) -> list[str]:
 
 
 def file_path(folder: str, name: str) -> Path:
-    """Where a file that `weight_files` listed lies.
+    """Path of a file that `weight_files` listed.
 
-    Raises: FileNotFoundError naming the folder, when it is gone.
+    Raises: FileNotFoundError naming the folder, when the file is gone.
     """
     return Path(folder_paths.get_full_path_or_raise(folder, name))
 
 
 def descriptor_folders() -> list[Path]:
-    """Where the user may have put folders of DINOv2 weights."""
+    """Folders where the user may have put folders of DINOv2 weights."""
     return [Path(path) for path in folder_paths.get_folder_paths(DESCRIPTOR_FOLDER)]
 
 
 def fingerprint(*paths: Path) -> str:
-    """Text that changes with the files."""
+    """A text that changes when one of the files changes."""
     return " ".join(_status(path) for path in paths)
 
 
 def file_fingerprint(folder: str, name: str) -> str:
-    """Text that changes with a file that `weight_files` listed, all its shards included."""
+    """A text that changes when a file of `weight_files`, or one of its shards, changes."""
     path = folder_paths.get_full_path(folder, name)
+    # Any shard may have been replaced.
     return fingerprint(*shards_of(Path(path))) if path else "missing"
 
 

@@ -1,8 +1,8 @@
-"""The patch that lets a native MODEL see memory: three wrappers around ComfyUI's sampling.
+"""The patch that shows memory to a native MODEL: three wrappers around ComfyUI's sampling.
 
-Outermost, once a run: bring source and memories to the model's space and device. Before loading:
-tell ComfyUI how many tokens there will be. Innermost, every step: our forward over the live DiT in
-place of its own.
+- Outermost, once per run: brings source and memories to the model's space and device.
+- Before loading: tells ComfyUI how many tokens there will be.
+- Innermost, every step: our forward over the live DiT in place of its own forward.
 """
 
 import math
@@ -27,7 +27,7 @@ from ....memv2v_core.tokens.cost import plan_layout
 from .attachment import KEY, adapter_of
 
 _TIME_AXIS = 2
-# What Wan's forwards read beside the latent and the prompt; ours would pass over it in silence.
+# Inputs of Wan's forwards beside the latent and the prompt. Ours would silently ignore them.
 _FOREIGN_INPUTS = (
     "reference_latent",
     "context_latents",
@@ -40,7 +40,10 @@ _FOREIGN_INPUTS = (
 
 @dataclass(frozen=True, eq=False)
 class MemoryPatch:
-    """What one ApplyMemory adds to a MODEL; shared by all clones, so never changed."""
+    """The addition of one ApplyMemory to a MODEL.
+
+    All clones share it, so it never changes.
+    """
 
     turn: Turn
 
@@ -52,6 +55,7 @@ class MemoryPatch:
             (WrappersMP.PREPARE_SAMPLING, self.prepare_sampling),
             (WrappersMP.DIFFUSION_MODEL, diffusion_model),
         ):
+            # Only one patch may be attached: our forward never calls another one.
             clone.remove_wrappers_with_key(kind, KEY)
             clone.add_wrapper_with_key(kind, KEY, wrapper)
         return clone
@@ -59,10 +63,11 @@ class MemoryPatch:
     def outer_sample(
         self, executor: WrapperExecutor, noise: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Puts a `MemoryRun` where `diffusion_model` finds it, in options that live as long as this
-        run.
+        """Puts a `MemoryRun` into options that live as long as this run.
 
-        Raises: ValueError when the sampler was given another latent than ApplyMemory's.
+        `diffusion_model` finds it there.
+
+        Raises: ValueError when the sampler got another latent than ApplyMemory's.
         """
         if tuple(noise.shape[1:]) != self.turn.latent_shape:
             raise ValueError(
@@ -70,11 +75,13 @@ class MemoryPatch:
                 f"width), wanted {self.turn.latent_shape} as source, memories and cameras; connect "
                 "the latent output of Apply Memory"
             )
+        # Step 1: inputs in the DiT's space, once per run.
         guider = executor.class_obj
         model, device = guider.model_patcher.model, guider.model_patcher.load_device
         inputs = self.turn.inputs(
             lambda latent: model.process_latent_in(latent.to(device, torch.float32))
         )
+        # Step 2: the run, in options of this run: two runs of one MODEL never share it.
         options = guider.model_options["transformer_options"]
         windows = guider.model_options.get("context_handler")
         options[KEY] = MemoryRun(
@@ -85,8 +92,8 @@ class MemoryPatch:
             retained_conds=tuple(getattr(windows, "cond_retain_index_list", ())),
             has_hooks="registered_hooks" in guider.model_options,
         )
-        # Innermost: our forward never calls the wrapped one, and context windows shrink the shape
-        # before we grow it.
+        # Step 3: our wrappers go last, and so innermost. Our forward never calls the wrapped one,
+        # and context windows must shrink the shape before we grow it.
         for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.PREPARE_SAMPLING):
             wrappers = options["wrappers"][kind]
             wrappers[KEY] = wrappers.pop(KEY)
@@ -107,13 +114,15 @@ class MemoryPatch:
         return executor(model, shape, conds, *args, **kwargs)
 
     def sequence_growth(self, num_frames: int) -> float:
-        """Tokens of the whole sequence over those of the target alone, for `num_frames` latent
-        frames of the target.
+        """Tokens of the whole sequence divided by tokens of the target alone.
+
+        num_frames: latent frames of the target.
         """
         turn = self.turn
         frames = tuple(entry.latent.shape[1] for entry in turn.memories)
         has_source = turn.source is not None and turn.base.has_source_tokens
         height, width = turn.latent_shape[2:]
+        # The layout of the first blocks, before anything is merged.
         layout = plan_layout(num_frames, height, width, has_source, frames, turn.kernels)
         return layout.num_tokens / layout.num_target_tokens
 
@@ -122,9 +131,9 @@ class MemoryPatch:
 class MemoryRun:
     """One sampling run: inputs on their device, and the tokens of the newest context window.
 
-    retained_latents, retained_conds: places in a window that hold the whole's frame of that number,
-    in the latent and in what conditions it. has_hooks: whether prompts swap weights from call to
-    call, so that tokens cannot be kept.
+    retained_latents, retained_conds: places in a window that hold the frame with that number of the
+    whole latent, and of its conditioning.
+    has_hooks: whether prompts swap weights from call to call, so that tokens cannot be kept.
     """
 
     inputs: MemoryInputs
@@ -142,6 +151,7 @@ class MemoryRun:
 
         Raises: ValueError when another node cut the latent into pieces of another kind.
         """
+        # Step 1: which frames of the target this call shows.
         frames = window_frames(view.options.get("context_window"), self.latent_shape[1])
         if tuple(x.shape[2:]) != (len(frames), *self.latent_shape[2:]):
             raise ValueError(
@@ -150,11 +160,13 @@ class MemoryRun:
                 "width) and whole; disconnect area conditioning and context windows along other "
                 "axes than time, or Apply Memory"
             )
+        # Step 2: clean tokens. They stay the same until the window moves or weights change.
         if self.kept is None or self.kept.frames != frames or self.has_hooks:
             inputs = self._inputs_of(frames)
             self.kept = _WindowTokens(
                 frames, inputs, tokenize_clean(view, self.adapter, inputs, x.shape)
             )
+        # Step 3: our forward. The target was padded to patches, so the padding is cut off.
         out = memory_forward(
             view, self.adapter, view.noisy, timestep, context, self.kept.inputs, self.kept.tokens
         )
@@ -162,6 +174,7 @@ class MemoryRun:
 
     def _inputs_of(self, frames: tuple[int, ...]) -> MemoryInputs:
         num_frames = self.latent_shape[1]
+        # Without a window, the inputs are used as they are.
         if frames == tuple(range(num_frames)):
             return self.inputs
         target, source = (
@@ -172,7 +185,7 @@ class MemoryRun:
 
 @dataclass(frozen=True, eq=False)
 class _WindowTokens:
-    """What one context window, or the whole target, is given, and its tokens."""
+    """The inputs and the tokens of one context window, or of the whole target."""
 
     frames: tuple[int, ...]
     inputs: MemoryInputs
@@ -180,10 +193,10 @@ class _WindowTokens:
 
 
 def window_frames(window: Any, num_frames: int) -> tuple[int, ...]:
-    """Latent frames, of `num_frames`, in a native context window over time; all of them without
-    such a window.
+    """Latent frames in a native context window over time; all `num_frames` without a window.
 
-    ComfyUI may put the frame before a window in front of it, whose result it then throws away.
+    ComfyUI may put the frame before a window in front of it. It then drops the result of that
+    frame.
     """
     if window is None or window.dim != _TIME_AXIS:
         return tuple(range(num_frames))
@@ -207,7 +220,7 @@ def diffusion_model(
 ) -> torch.Tensor:
     """One step of the patched model, in place of the DiT's own forward.
 
-    Raises: ValueError for conditioning that this forward has no place for.
+    Raises: ValueError for conditioning that this forward does not read.
     """
     others = {"clip_fea": clip_fea, "time_dim_concat": time_dim_concat}
     others |= {name: kwargs.get(name) for name in _FOREIGN_INPUTS}
@@ -219,6 +232,7 @@ def diffusion_model(
             )
     dit = executor.class_obj
     assert transformer_options is not None, "this wrapper was found in them"
+    # Other patches read the token grid of the target here, as from the native forward.
     rows, columns = token_grid(x.shape[3], x.shape[4], dit.patch_size[-1])
     transformer_options["grid_sizes"] = (x.shape[2], rows, columns)
     view = WanView(

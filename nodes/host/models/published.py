@@ -1,4 +1,4 @@
-"""Published base models as MODEL, each with what memory must know of it."""
+"""Published base models as MODEL, each with the description that memory needs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,19 +27,21 @@ _VAE_PREFIX = "vae."
 
 
 def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
-    """The MODEL of a published base in training-free mode, its flow shift set, and its VAE where
-    the file holds one.
+    """The MODEL of a published base in training-free mode, and its VAE where the file has one.
 
-    ReCamMaster's cameras are attached. ComfyUI chooses the dtype, and weights stay on the disk
-    until they are used.
-    Raises: ValueError naming a file that is broken, not whole or no base, and which one is wanted.
+    The flow shift is set, and ReCamMaster's cameras are attached. ComfyUI chooses the dtype.
+    Weights stay on the disk until they are used.
+    Raises: ValueError naming a file that is broken, not whole or no base, and the kind of file
+    wanted.
     """
     header = read_header(path)
     file = detect(header.shapes, header.metadata)
     require_base(file, f"{path.name} in {path.parent}")
     require_whole(path, header, file)
     model = load_dit(path, file)
+    # Caches of two bases with equal shapes must not mix, so the name is more than the shape.
     info = replace(base_info(model), model_name=file.model_name(stem_of(path)))
+    # ReCamMaster has its cameras in the file of the DiT; other bases have none.
     if file.kind == "recammaster":
         config, state = read_cameras(path)
         model = attach_adapter(model, config, state, adapted(info, config, info.mode))
@@ -50,13 +52,15 @@ def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
 
 
 def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> ModelPatcher:
-    """The MODEL of the Wan DiT in a file that is `file`.
+    """The MODEL of the Wan DiT in a file.
+
+    file: the detected content of the file.
 
     Raises: ValueError when ComfyUI does not know it.
     """
     weights, metadata = _read(path)
     native = base_state(native_weights(weights, file))
-    # Older ComfyUIs know no such option.
+    # Passed only when wanted: older ComfyUIs do not have this option.
     options = {"disable_dynamic": True} if disable_dynamic else {}
     model = comfy.sd.load_diffusion_model_state_dict(native, metadata=metadata, **options)
     if model is None:
@@ -68,8 +72,9 @@ def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> Mod
 
 
 def with_shift(model: ModelPatcher, shift: float) -> ModelPatcher:
-    """A clone of a flow MODEL that samples with this shift, as the native ModelSamplingSD3 node
-    sets it.
+    """A clone of a flow MODEL that samples with this shift.
+
+    The native node ModelSamplingSD3 sets it in the same way.
     """
     clone = model.clone()
     sampling = _ShiftedFlow(clone.model.model_config)
@@ -95,8 +100,10 @@ def _load_vae(path: Path) -> comfy.sd.VAE:
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """A file's tensors and metadata: safetensors as ComfyUI maps them, others without running what
-    is in them.
+    """A file's tensors and metadata.
+
+    safetensors are mapped as ComfyUI maps them; other files are read without executing their
+    content.
     """
     weights: dict[str, torch.Tensor] = {}
     metadata: dict[str, str] = {}

@@ -1,8 +1,8 @@
-"""FIFO-Diffusion's diagonal denoising of a whole video by a MODEL of LucyEdit's form, as one run of
-a sampler.
+"""FIFO-Diffusion's diagonal denoising of a whole video, as one run of a sampler.
 
-ComfyUI sees a run over one window: it loads the model, takes its patches and prompts, and guides as
-ever. The window's source and the noise level of each frame change from call to call.
+The MODEL has LucyEdit's form. ComfyUI sees a run over one window: it loads the model, applies its
+patches and prompts, and guides as always. The source of the window and the noise level of each
+frame change from call to call.
 """
 
 from collections.abc import Callable
@@ -36,11 +36,13 @@ def sample_fifo_video(
     scheduler: str = "simple",
     callback: Progress | None = None,
 ) -> torch.Tensor:
-    """The edited video's latent (C, N, H, W), on the CPU in the VAE's space as `source_latent` is.
+    """The edited video's latent (C, N, H, W), on the CPU, in the VAE's space like `source_latent`.
 
-    window: latent frames that the model sees at once. steps: noise levels, as many as the queue is
-    long; a multiple of the window makes whole partitions. callback: as ComfyUI's samplers call it,
-    once a call of the model; previews and the progress bar if None.
+    window: latent frames that the model sees at once.
+    steps: noise levels, which is the length of the queue; a multiple of the window makes whole
+    partitions.
+    callback: called once per call of the model, like the callback of ComfyUI's samplers; None shows
+    previews and the progress bar.
 
     Raises: ValueError for a model that does not take its source on the channel axis.
     """
@@ -53,10 +55,12 @@ def sample_fifo_video(
         )
     video = source_latent.unsqueeze(0)
     window = min(window, video.shape[2])
+    # ComfyUI prepares the prompts with the first window; `FifoSampler` replaces it in every call.
     first = {"concat_latent_image": video[:, :, :window]}
     prompts = (
         node_helpers.conditioning_set_values(prompt, first) for prompt in (positive, negative)
     )
+    # The run that ComfyUI sees: one window of latents.
     shape = (1, *video.shape[1:2], window, *video.shape[3:])
     sigmas = comfy.samplers.calculate_sigmas(
         model.get_model_object("model_sampling"), scheduler, steps
@@ -67,6 +71,7 @@ def sample_fifo_video(
     num_calls = num_fifo_calls(video.shape[2], window, steps)
     callback = callback or latent_preview.prepare_callback(model, num_calls)
     blank = torch.zeros(shape, device=comfy.model_management.intermediate_device())
+    # Blank noise and latent: `FifoSampler` draws its own.
     (edited,) = guider.sample(
         blank, blank, FifoSampler(video, num_calls), sigmas, callback=callback, seed=seed
     ).cpu()
@@ -75,8 +80,9 @@ def sample_fifo_video(
 
 @dataclass(eq=False)
 class FifoSampler(comfy.samplers.Sampler):
-    """Returns all of `source` (1, C, N, H, W), which is in the VAE's space, not the one window that
-    it is given.
+    """Returns the whole edited video, not the one window that it is called with.
+
+    source: (1, C, N, H, W) of the video, in the VAE's space.
     """
 
     source: torch.Tensor
@@ -93,7 +99,8 @@ class FifoSampler(comfy.samplers.Sampler):
         denoise_mask: torch.Tensor | None = None,
         disable_pbar: bool = False,
     ) -> torch.Tensor:
-        """The video (1, C, N, H, W) in the DiT's space; of `noise` only shape and device count."""
+        """The video (1, C, N, H, W) in the DiT's space. Of `noise` only shape and device count."""
+        # Noise depends on the seed alone, never on the device.
         generator = torch.Generator().manual_seed(extra_args["seed"])
         one = noise.new_ones(1)
         calls_done = 0
@@ -104,9 +111,11 @@ class FifoSampler(comfy.samplers.Sampler):
             nonlocal calls_done
             comfy.model_management.throw_exception_if_processing_interrupted()
             self._show(model_wrap, frames, timesteps)
-            # At noise level 1 the guided prediction is x minus the guided velocity.
+            # The model returns x minus sigma times the velocity. At sigma 1 the difference to x is
+            # therefore the guided velocity, whatever the noise levels of the frames.
             predicted = x - model_wrap(x, one, **extra_args)
             finished = x - (timesteps / NUM_TRAIN_TIMESTEPS).view(1, 1, -1, 1, 1) * predicted
+            # The preview shows the frames of this window as if they were finished now.
             callback(calls_done, finished, x, self.num_calls)
             calls_done += 1
             return predicted
@@ -123,9 +132,8 @@ class FifoSampler(comfy.samplers.Sampler):
     ) -> None:
         """Put the source and the noise level of `frames` into every prompt of a run."""
         source = self.source[:, :, list(frames)].to(timesteps)
-        levels = (timesteps / NUM_TRAIN_TIMESTEPS).view(
-            1, 1, -1, 1, 1
-        )  # Wan2.2 averages a mask to a timestep a frame
+        # Wan2.2 averages a mask to one timestep per frame.
+        levels = (timesteps / NUM_TRAIN_TIMESTEPS).view(1, 1, -1, 1, 1)
         changed = {
             "c_concat": comfy.conds.CONDNoiseShape(guider.inner_model.process_latent_in(source)),
             "denoise_mask": comfy.conds.CONDRegular(levels.expand(-1, -1, -1, *source.shape[3:])),

@@ -1,5 +1,6 @@
-"""What of a model and a VAE decides a result, as plain values: a rerun on another day tells by them
-what changed.
+"""The parts of a model and a VAE that decide a result, as plain values.
+
+A later run compares them to find what changed.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,10 @@ from ..models.attachment import adapter_of, base_info
 
 
 def model_parts(model: ModelPatcher) -> tuple[object, ...]:
-    """The base by name and weights, adapter and LoRAs by their weights, noise levels, other patches
-    by name.
+    """Everything of a model that decides a result.
+
+    The base counts by name and weights, adapter and LoRAs by their weights, then noise levels, and
+    other patches by name.
     """
     info = base_info(model)
     return (
@@ -29,21 +32,20 @@ def model_parts(model: ModelPatcher) -> tuple[object, ...]:
 
 
 def base_parts(model: ModelPatcher) -> dict[str, object]:
-    """Of every weight of the DiT the vector, or the first row: two trainings, and a merge, share
-    neither.
+    """A sample of every weight of the DiT: a vector whole, a matrix by its first row.
 
-    A weight that a LoRA is loaded into counts as it was before. Of quantized weights the shape
-    alone.
+    Two trainings, and a merge, share neither. A weight with a loaded LoRA counts as it was before.
+    A quantized weight counts by its shape alone.
     """
     parts = {}
     for name, weight in model.model.diffusion_model.named_parameters():
+        # Here ComfyUI keeps the weight without its LoRA.
         unpatched = model.backup.get(f"diffusion_model.{name}")
         weight = weight if unpatched is None else unpatched.weight
         is_plain = type(weight) in (torch.Tensor, nn.Parameter) and weight.ndim
         sample = weight[:1] if is_plain and weight.ndim > 1 else weight
-        parts[name.replace("_orig_mod.", "")] = (
-            sample if is_plain else tuple(weight.shape)
-        )  # a compiled one's own name
+        # torch.compile adds this prefix to names.
+        parts[name.replace("_orig_mod.", "")] = sample if is_plain else tuple(weight.shape)
     return parts
 
 
@@ -53,8 +55,9 @@ def vae_parts(vae: VAE) -> tuple[object, ...]:
 
 
 def weight_parts(module: nn.Module | None) -> object:
-    """The vectors of a module, biases and norms, which tell two trainings apart; of larger weights
-    the shape alone.
+    """The vectors (biases and norms) of a module, which tell two trainings apart.
+
+    Larger weights count by their shape alone.
     """
     if module is None:
         return None
@@ -65,7 +68,10 @@ def weight_parts(module: nn.Module | None) -> object:
 
 
 def _names(options: object) -> object:
-    """The keys of nested options, and of what is neither a mapping nor a list its kind alone."""
+    """The keys of nested options.
+
+    Of a value that is no mapping, list, number or text, only the kind counts.
+    """
     if isinstance(options, Mapping):
         return {str(key): _names(value) for key, value in options.items()}
     if isinstance(options, list | tuple):

@@ -1,4 +1,4 @@
-"""The one sampler behind every node: ComfyUI's own, with memory attached to the model."""
+"""The one sampler behind every node: ComfyUI's own sampler, with memory attached to the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ Progress = Callable[[int, torch.Tensor, torch.Tensor, int], None]
 
 @dataclass(frozen=True, eq=False)
 class ComfySampler:
-    """A `TurnSampler`. The same latents as Apply Memory with KSampler, to the last bit.
+    """A `TurnSampler` that gives the same latents as Apply Memory with KSampler, to the last bit.
 
-    settings: with the seed of this turn's noise. callback: previews and a progress bar of this
-    turn's own if None.
+    settings: with the seed of this turn's noise.
+    callback: shows progress; None shows previews and a progress bar of this turn.
     """
 
     model: ModelPatcher
@@ -37,6 +37,7 @@ class ComfySampler:
         callback = None
         if shows_progress:
             callback = self.callback or latent_preview.prepare_callback(self.model, settings.steps)
+        # The call of KSampler, so that both give the same latents.
         (samples,) = comfy.sample.sample(
             with_memory(self.model, turn),
             comfy.sample.prepare_noise(latent, settings.seed),

@@ -1,4 +1,4 @@
-"""Small pictures to recognise a turn by."""
+"""Small pictures by which people recognise a turn."""
 
 import latent_preview
 import numpy
@@ -7,8 +7,9 @@ from comfy.model_patcher import ModelPatcher
 
 
 def thumbnail(model: ModelPatcher, latent: torch.Tensor) -> torch.Tensor | None:
-    """The middle latent frame of (C, T, h, w) in the colours of the sampler's previews, (h, w, 3)
-    uint8; None where a model has no such colours. It needs no VAE.
+    """The middle latent frame of (C, T, h, w) as a picture (h, w, 3) uint8, without a VAE.
+
+    It has the colours of the sampler's previews; None where a model has no such colours.
     """
     latent_format = model.model.latent_format
     if latent_format.latent_rgb_factors is None:
@@ -18,6 +19,7 @@ def thumbnail(model: ModelPatcher, latent: torch.Tensor) -> torch.Tensor | None:
         latent_format.latent_rgb_factors_bias,
         latent_format.latent_rgb_factors_reshape,
     )
+    # The previewer draws the first frame that it gets.
     middle = latent[None, :, latent.shape[1] // 2 :].float().cpu()
     preview = previewer.decode_latent_to_preview(model.model.process_latent_in(middle))
     return torch.from_numpy(numpy.array(preview))

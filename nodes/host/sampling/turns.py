@@ -1,4 +1,4 @@
-"""A turn from what is connected to a node, and the MODEL, prompts and latent to sample it with."""
+"""A turn from the inputs of a node, and the MODEL, prompts and latent to sample it with."""
 
 import comfy.model_management
 import node_helpers
@@ -37,7 +37,7 @@ def source_latent(source: dict, info: BaseInfo) -> torch.Tensor:
     samples = one_video("source", source, info)
     if not torch.isfinite(samples).all():
         raise ValueError("source got NaN or infinity, wanted finite numbers; encode the clip again")
-    # Its own storage: whoever keeps it does not keep the whole batch alive.
+    # Its own storage, so that it does not keep the whole batch in memory.
     return samples.clone()
 
 
@@ -61,23 +61,30 @@ def one_video(name: str, latent: dict, info: BaseInfo) -> torch.Tensor:
 
 
 def with_memory(model: ModelPatcher, turn: Turn) -> ModelPatcher:
-    """`model` with memory; the very same model where there is nothing to see."""
+    """`model` with memory; the same model where a turn gives it nothing to see."""
     return model if turn.is_bare else MemoryPatch(turn).attach(model)
 
 
 def conditionings(positive: list | None, negative: list | None, turn: Turn) -> tuple[list, list]:
-    """Both prompts, with the source beside the target's channels where the base takes it there."""
+    """Both prompts.
+
+    They also carry the source where the base takes it on the channel axis.
+    """
     prompts = prompt_or_empty(positive, turn.base), prompt_or_empty(negative, turn.base)
     if turn.base.has_source_tokens:
         return prompts
     assert turn.source is not None, "a base that edits its source has one"
+    # The key under which ComfyUI's own nodes pass a source on the channel axis.
     source = {"concat_latent_image": turn.source.unsqueeze(0)}
     first, second = (node_helpers.conditioning_set_values(prompt, source) for prompt in prompts)
     return first, second
 
 
 def negative_or_unread(positive: list | None, negative: list | None, cfg: float) -> list | None:
-    """The negative prompt. Cfg 1 does not read it: there the positive prompt may stand in."""
+    """The negative prompt.
+
+    Cfg 1 does not read it, so there the positive prompt may replace a missing one.
+    """
     return positive if negative is None and cfg == 1 else negative
 
 
@@ -98,5 +105,6 @@ def prompt_or_empty(conditioning: list | None, info: BaseInfo) -> list:
 
 def empty_latent(turn: Turn, batch_size: int = 1) -> torch.Tensor:
     """Zeros (B, C, T, H, W) to sample this turn from."""
+    # Where ComfyUI keeps latents between nodes.
     device = comfy.model_management.intermediate_device()
     return torch.zeros(batch_size, *turn.latent_shape, device=device)
