@@ -2,7 +2,7 @@
 
     python benchmarks/shots.py --worlds 60 [--video CLIP.mp4 ...]
 
-Rendered clips (training/worlds.py) from seeds that nothing else draws; every video file counts as
+Rendered clips (synthetic/worlds.py) from seeds that nothing else draws; every video file counts as
 one shot of its own. A hard cut counts as found at its very frame; a flash, one to three white
 frames, counts as a false cut wherever one is found in its clip.
 """

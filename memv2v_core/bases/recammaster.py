@@ -51,8 +51,9 @@ def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> Adapte
         for name, shape in wanted.items():
             found = shapes.get(f"{prefix}blocks.{i}.{name}")
             if found != shape:
+                state = f"has the size {found}" if found else "is missing"
                 raise ValueError(
-                    f"ReCamMaster's blocks.{i}.{name} got {found or 'nothing'}, wanted {shape}; "
+                    f"ReCamMaster's blocks.{i}.{name} {state}, wanted {shape}; "
                     "download step20000.ckpt of KwaiVGI/ReCamMaster-Wan2.1 again"
                 )
     return AdapterConfig(

@@ -155,7 +155,7 @@ def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
     weights = read_weights(path)
     if VOCABULARY not in weights:
         raise ValueError(
-            f"{path.name} in {path.parent} got nothing for {VOCABULARY!r}; install the pack again"
+            f"{path.name} in {path.parent} has no tensor {VOCABULARY!r}; install the pack again"
         )
     # The vocabulary is stored as a tensor of bytes, so that the encoder is one file.
     vocabulary = weights.pop(VOCABULARY).numpy().tobytes()
@@ -182,10 +182,10 @@ def require_weights(path: Path, found: dict[str, torch.Tensor], module: nn.Modul
     # ComfyUI loads a DiT with missing weights without an error.
     for name, tensor in module.state_dict().items():
         if name not in found or found[name].shape != tensor.shape:
-            got = f"size {tuple(found[name].shape)}" if name in found else "nothing"
+            got = f" of size {tuple(found[name].shape)}" if name in found else ""
             raise ValueError(
-                f"{path.name} in {path.parent} got {got} for {name!r}, wanted size "
-                f"{tuple(tensor.shape)}; install the pack again"
+                f"{path.name} in {path.parent} has {'a' if got else 'no'} tensor {name!r}{got}, "
+                f"wanted one of size {tuple(tensor.shape)}; install the pack again"
             )
 
 

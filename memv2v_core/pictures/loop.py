@@ -13,9 +13,11 @@ _QUALITY = 70  # of WebP, 0 to 100
 def save_loop(
     panels: Sequence[SheetRow], path: Path, frame_rate: float, step: int = 1, scale: int = 2
 ) -> None:
-    """Write an animated WebP that repeats for ever, one panel a video, its label above.
+    """Write an animated WebP that repeats for ever.
 
-    frame_rate: pictures per second. step: shows every so many frames of the videos.
+    Each video has one panel, with its label above.
+
+    frame_rate: pictures per second. step: 2 shows every second frame of the videos.
 
     Raises: ValueError for no panels.
     """

@@ -194,9 +194,9 @@ def checked_turn(
 def _source_of(entry: MemoryEntry) -> torch.Tensor:
     source = entry.source_latent
     if source is None or source.shape != entry.latent.shape:
-        got = "nothing" if source is None else f"a latent of {tuple(source.shape)}"
+        state = "is missing" if source is None else f"has the size {tuple(source.shape)}"
         raise ValueError(
-            f"the source of memory {entry.entry_id[:8]} got {got}, wanted one of "
+            f"the source of memory {entry.entry_id[:8]} {state}, wanted a latent of "
             f"{tuple(entry.latent.shape)}: this base sees every edit beside its source; append the "
             "turn again with its source connected"
         )

@@ -32,7 +32,8 @@ def settings_from(kind: type[Settings], widgets: Mapping[str, Any]) -> Settings:
 
     Raises: KeyError for a field without a widget.
     """
-    return kind(**{field.name: widgets[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # kind is a dataclass
+    return kind(**{name: widgets[name] for name in names})
 
 
 def rate_and_sound_of(frames: str) -> list[io.Input]:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from instruments.blocked_files import blocked_twice
 
 from memv2v_core import atomic_files
 from memv2v_core.atomic_files import is_temp, read_file, remove_file, temp_beside, write_atomically
@@ -66,23 +67,11 @@ def test_a_file_is_read_and_removed_once_another_program_lets_go(tmp_path, monke
     path.write_bytes(b"x")
     monkeypatch.setattr(atomic_files, "RETRY_S", 0.001)
     for name in ("read_bytes", "unlink"):
-        monkeypatch.setattr(Path, name, _blocked_twice(getattr(Path, name)))
+        monkeypatch.setattr(Path, name, blocked_twice(getattr(Path, name)))
     assert read_file(path) == b"x"
     assert remove_file(path)
     assert not path.exists()
     assert remove_file(path)
-
-
-def _blocked_twice(method):
-    calls = []
-
-    def call(*args, **kwargs):
-        calls.append(args)
-        if len(calls) < 3:
-            raise PermissionError("in use")
-        return method(*args, **kwargs)
-
-    return call
 
 
 def test_temporary_names_leave_room_for_long_folders(tmp_path):

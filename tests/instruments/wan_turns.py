@@ -23,7 +23,7 @@ HALF_MERGED = MergeConfig()
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class AppliedTurn:
     """What ApplyMemory hands to a sampler, and what it was given."""
 
     model: "ModelPatcher"
@@ -113,7 +113,7 @@ class TinyWan:
             Retrieval(self.path("pan_left", num_latent), ranked), kernels, merging, **changes
         )
 
-    def turn(self, model: "ModelPatcher", num_latent: int = 3, **changes: Any) -> Turn:
+    def turn(self, model: "ModelPatcher", num_latent: int = 3, **changes: Any) -> AppliedTurn:
         """`model` after ApplyMemory with a source, two memories, cameras and merging; `changes`
         replace inputs.
         """
@@ -130,10 +130,12 @@ class TinyWan:
         }
         if "plan" not in changes:
             inputs["plan"] = self.plan(model, num_latent=num_latent)
-        return Turn(*self.comfy_api.run_node(ApplyMemory, model=model, **inputs).result, inputs)
+        return AppliedTurn(
+            *self.comfy_api.run_node(ApplyMemory, model=model, **inputs).result, inputs
+        )
 
     def sample(
-        self, turn: Turn, model: "ModelPatcher | None" = None, **settings: Any
+        self, turn: AppliedTurn, model: "ModelPatcher | None" = None, **settings: Any
     ) -> torch.Tensor:
         """Latents of the native KSampler in the DiT's space, 2 steps; one step gives the model's
         first prediction.
@@ -158,7 +160,7 @@ class TinyWan:
             return model.model.process_latent_in(result["samples"])
 
     def predict(
-        self, turn: Turn, noise: torch.Tensor, model: "ModelPatcher | None" = None
+        self, turn: AppliedTurn, noise: torch.Tensor, model: "ModelPatcher | None" = None
     ) -> torch.Tensor:
         """The model's first prediction for a given noise."""
         import comfy.sample

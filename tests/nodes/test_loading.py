@@ -102,7 +102,7 @@ def test_missing_tensor_is_named(
     del weights[name]
     metadata = {"config": '{"transformer": {"num_heads": 4, "text_dim": 16, "freq_dim": 32}}'}
     save_file(weights, str(path), metadata=metadata)
-    with pytest.raises(ValueError, match=f"{path.name} in .* got nothing for '{name}'"):
+    with pytest.raises(ValueError, match=f"{path.name} in .* has no tensor '{name}'"):
         comfy_api.run_node(loader, model_name="built-in: tiny")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from instruments.prompts import prompt_node
 
 from memv2v_core.cache.storage import load_session
 
@@ -31,13 +32,7 @@ class Graph:
     object_info: dict
 
     def node(self, kind: str, **inputs) -> dict:
-        required = self.object_info[kind]["input"]["required"]
-        defaults = {
-            name: spec[1]["default"]
-            for name, spec in required.items()
-            if "default" in (spec[1:] or [{}])[0]
-        }
-        return {"class_type": kind, "inputs": {**defaults, **inputs}}
+        return prompt_node(self.object_info, kind, **inputs)
 
     def edit(self, clip: str, **changes) -> Prompt:
         """Edits a clip of the input folder in segments of 5 frames and saves the result."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from instruments.prompts import prompt_node
 
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cache.storage import load_session
@@ -28,13 +29,7 @@ class Graph:
     object_info: dict
 
     def node(self, kind: str, **inputs) -> dict:
-        required = self.object_info[kind]["input"]["required"]
-        defaults = {
-            name: spec[1]["default"]
-            for name, spec in required.items()
-            if "default" in (spec[1:] or [{}])[0]
-        }
-        return {"class_type": kind, "inputs": {**defaults, **inputs}, "_meta": {"title": kind}}
+        return prompt_node(self.object_info, kind, **inputs)
 
     def base(self, session: str) -> Prompt:
         """Model, a source of 3 frames of 64 x 64, and the session."""

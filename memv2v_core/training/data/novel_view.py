@@ -20,9 +20,10 @@ from ...synthetic.panoramas import (
     random_edit_path,
     random_source_path,
 )
-from ...tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig
+from ...tokens.merging import MergeConfig
 from ...vocabulary import Role
 from ..config import DataConfig
+from .draws import Draws
 from .example import Example, base_in_training
 
 
@@ -100,15 +101,10 @@ def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Genera
     Source: Sec. 4.1, arXiv:2601.16296v2.
     """
 
-    def some(count: int) -> tuple[int, ...]:
-        if all_frames or count >= config.num_frames:
-            return tuple(range(config.num_frames))
-        return tuple(
-            sorted(torch.randperm(config.num_frames, generator=generator)[:count].tolist())
-        )
+    draws = Draws(generator)
 
-    def chance(probability: float) -> bool:
-        return torch.rand((), generator=generator).item() < probability
+    def some(count: int) -> tuple[int, ...]:
+        return draws.frames(config.num_frames if all_frames else count, config.num_frames)
 
     # Step 1: how many memories, and the kernel of each.
     weights = torch.tensor(config.memory_counts)
@@ -118,17 +114,15 @@ def draw_structure(config: DataConfig, all_frames: bool, generator: torch.Genera
     choice = torch.multinomial(
         pick, max(num_memories, 1), replacement=True, generator=generator
     ).tolist()
-    if chance(config.single_kernel_share):
+    if draws.chance(config.single_kernel_share):
         choice = [choice[0]] * len(choice)
     kernels = tuple((2, 4, 8)[c] for c in choice[:num_memories])
     # Step 2: merging, at a share from the range of the paper.
-    share = None
-    if chance(config.merge_probability):
-        share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
+    share = draws.merge_share(config.merge_probability)
     # Step 3: frames of each video. Some steps drop the source, so that memories must serve alone
     # (App. D.1).
     memory_frames = tuple(some(config.memory_frames) for _ in kernels)
-    has_source = num_memories == 0 or not chance(config.drop_source)
+    has_source = num_memories == 0 or not draws.chance(config.drop_source)
     return Structure(
         some(config.target_frames),
         some(config.source_frames) if has_source else (),

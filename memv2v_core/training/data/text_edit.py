@@ -18,10 +18,11 @@ from ...synthetic.edits import Edit, draw_edit
 from ...synthetic.outlines import HATS
 from ...synthetic.rendering import render_world, visible_part
 from ...synthetic.worlds import World, make_canvas, make_world
-from ...tokens.merging import MAX_SHARE, MIN_SHARE, MergeConfig
+from ...tokens.merging import MergeConfig
 from ...vocabulary import Role
 from ..config import EditDataConfig
 from ..objective import draw_noise
+from .draws import Draws
 from .example import Example, base_in_training
 from .own_memories import Editor, SegmentLatents, draw_memory
 
@@ -93,6 +94,7 @@ class TextEditExamples:
     ) -> None:
         self.config = config
         self.generator = generator
+        self._draws = Draws(generator)
         self.editor = editor
         self._canvases = [self._new_canvas() for _ in range(config.first_canvases)]
         self._next = 0
@@ -150,7 +152,7 @@ class TextEditExamples:
         memories = []
         for start, frames in zip(starts[1:], structure.memory_frames, strict=True):
             seen, answer = world, edit
-            is_relevant = not self._chance(config.irrelevant_share)
+            is_relevant = not self._draws.chance(config.irrelevant_share)
             if not is_relevant:
                 seen = make_world(
                     config.worlds, generator, like=world.objects[0], canvas=self._canvas()
@@ -161,7 +163,7 @@ class TextEditExamples:
         # Step 3: the segment to edit. An empty prompt leaves it unchanged, whatever memories say.
         of_target = [starts[0] + frame for frame in structure.target_frames]
         named = visible_part(world, of_target, config.size, object_idx=0)
-        if self._chance(config.empty_share):
+        if self._draws.chance(config.empty_share):
             plain = pair(world, None, starts[0], structure.target_frames)
             return EditRow("", plain, tuple(memories), torch.zeros_like(named))
         return EditRow(
@@ -173,7 +175,7 @@ class TextEditExamples:
 
     def _fault(self, edit: Edit) -> Edit | None:
         """Another hat to mix into a faulty memory; None for a true memory."""
-        if edit.kind != "hat" or not self._chance(self.config.fault_share):
+        if edit.kind != "hat" or not self._draws.chance(self.config.fault_share):
             return None
         others = [shape for shape in HATS if shape != edit.shape]
         return replace(
@@ -206,15 +208,12 @@ class TextEditExamples:
         In half of the cases it comes back as the target starts. Then only memories from before its
         absence show it.
         """
-        if not self._chance(self.config.away_share):
+        if not self._draws.chance(self.config.away_share):
             return None
         length = self.config.num_frames
         first = int(torch.randint(length * self.config.num_segments, (), generator=self.generator))
         count = length * (1 + int(torch.randint(4, (), generator=self.generator)))
-        return (start - count, start - 1) if self._chance(0.5) else (first, first + count)
-
-    def _chance(self, probability: float) -> bool:
-        return torch.rand((), generator=self.generator).item() < probability
+        return (start - count, start - 1) if self._draws.chance(0.5) else (first, first + count)
 
     def _renew(self) -> None:
         # One new background per step: the pool grows to its size, then the oldest goes.
@@ -243,36 +242,29 @@ def draw_edit_structure(
     Source: Sec. 4.1, arXiv:2601.16296v2.
     """
 
-    def some(count: int) -> tuple[int, ...]:
-        if all_frames or count >= config.num_frames:
-            return tuple(range(config.num_frames))
-        return tuple(
-            sorted(torch.randperm(config.num_frames, generator=generator)[:count].tolist())
-        )
+    draws = Draws(generator)
 
-    def chance(probability: float) -> bool:
-        return torch.rand((), generator=generator).item() < probability
+    def some(count: int) -> tuple[int, ...]:
+        return draws.frames(config.num_frames if all_frames else count, config.num_frames)
 
     # Step 1: how many memories, and whether one is the previous segment.
     count = int(torch.multinomial(torch.tensor(config.memory_counts), 1, generator=generator))
-    has_previous = count > 0 and chance(config.previous_share)
+    has_previous = count > 0 and draws.chance(config.previous_share)
     # Step 2: kernels, 1x4x4 more often than 1x8x8.
     pick = torch.multinomial(
         torch.tensor([0.6, 0.4]), max(count, 1), replacement=True, generator=generator
     ).tolist()
-    if chance(config.single_kernel_share):
+    if draws.chance(config.single_kernel_share):
         pick = [pick[0]] * len(pick)
     kernels = [(4, 8)[choice] for choice in pick[:count]]
     if has_previous:
         kernels[0] = 2
     # Step 3: merging, at a share from the range of the paper.
-    share = None
-    if chance(config.merge_probability):
-        share = MIN_SHARE + (MAX_SHARE - MIN_SHARE) * torch.rand((), generator=generator).item()
+    share = draws.merge_share(config.merge_probability)
     # Step 4: frames of each video.
     memory_frames = tuple(some(config.memory_frames) for _ in kernels)
     target_frames = some(config.target_frames)
-    is_own = config.own_share > 0 and count > 0 and chance(config.own_share)
+    is_own = config.own_share > 0 and count > 0 and draws.chance(config.own_share)
     return EditStructure(target_frames, memory_frames, tuple(kernels), has_previous, share, is_own)
 
 

@@ -4,21 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
+from instruments.blocked_files import blocked_twice
 
 from memv2v_core import atomic_files
 from memv2v_core.cache.folder_lock import BREAKER_NAME, LOCK_NAME, FolderLock
-
-
-def _blocked_twice(method):
-    calls = []
-
-    def call(*args, **kwargs):
-        calls.append(args)
-        if len(calls) < 3:
-            raise PermissionError("in use")
-        return method(*args, **kwargs)
-
-    return call
 
 
 def test_a_lock_that_cannot_be_removed_does_not_stop_the_work(tmp_path, monkeypatch):
@@ -37,7 +26,7 @@ def test_a_lock_that_cannot_be_removed_does_not_stop_the_work(tmp_path, monkeypa
 @pytest.mark.skipif(os.name == "nt", reason="pretends to be Windows")
 def test_a_lock_that_is_being_deleted_is_waited_for(tmp_path, monkeypatch):
     """Windows refuses to create a file whose old one somebody still has open."""
-    monkeypatch.setattr("builtins.open", _blocked_twice(open))
+    monkeypatch.setattr("builtins.open", blocked_twice(open))
     monkeypatch.setattr(os, "name", "nt")
     lock = FolderLock(tmp_path).__enter__()
     monkeypatch.undo()

@@ -189,7 +189,7 @@ def test_memory_without_the_source_that_the_base_wants_is_named(turn: Turn):
     base = replace(BASE, source_placement="channels")
     made = entry(1, path("pan_left"))
     with pytest.raises(
-        ValueError, match=f"source of memory {made.entry_id[:8]} got nothing, wanted one of"
+        ValueError, match=f"source of memory {made.entry_id[:8]} is missing, wanted a latent of"
     ):
         inputs_of(turn, plan_of(made, kernels=(4,)), base=base)
 

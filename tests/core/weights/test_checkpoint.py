@@ -222,8 +222,8 @@ def test_cameras_without_a_dit_make_the_same_adapter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "weight", "found"),
     [
-        ("blocks.1.projector.bias", None, "nothing"),
-        ("blocks.1.cam_encoder.weight", torch.zeros(96, 16), r"\(96, 16\)"),
+        ("blocks.1.projector.bias", None, "is missing"),
+        ("blocks.1.cam_encoder.weight", torch.zeros(96, 16), r"has the size \(96, 16\)"),
     ],
 )
 def test_a_camera_weight_that_does_not_fit_is_named(
@@ -234,7 +234,7 @@ def test_a_camera_weight_that_does_not_fit_is_named(
         {key: value for key, value in weights.items() if value is not None},
         str(tmp_path / "c.safetensors"),
     )
-    with pytest.raises(ValueError, match=f"{name} got {found}, wanted .*; download step20000.ckpt"):
+    with pytest.raises(ValueError, match=f"{name} {found}, wanted .*; download step20000.ckpt"):
         read_cameras(tmp_path / "c.safetensors")
 
 

@@ -107,7 +107,7 @@ def test_a_source_that_is_not_whole_is_refused(
             "blocks.1.cross_attn.k.bias",
             "without 1 of its weights, the first 'blocks.1.cross_attn.k.bias'",
         ),
-        ("blocks.1.projector.weight", "blocks.1.projector.weight got nothing"),
+        ("blocks.1.projector.weight", "blocks.1.projector.weight is missing"),
     ):
         torch.save(
             {key: value for key, value in recammaster.items() if key != name}, tmp_path / "cut.ckpt"

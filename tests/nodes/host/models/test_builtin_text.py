@@ -99,6 +99,6 @@ def test_a_part_that_is_missing_is_named(
     del weights[name]
     save_file(weights, str(path))
     with pytest.raises(
-        ValueError, match=f"text_edit_text.safetensors in .* got nothing for '{name}'"
+        ValueError, match=f"text_edit_text.safetensors in .* has no tensor '{name}'"
     ):
         builtin_clip("text_edit")
