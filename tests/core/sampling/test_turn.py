@@ -6,12 +6,13 @@ import torch
 from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.builtin.bundle import build_dit
 from memv2v_core.builtin.info import DitConfig
-from memv2v_core.cache.entry import MemoryEntry
+from memv2v_core.cache.entry import MemoryEntry, Segment
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, pose_vectors
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
 from memv2v_core.model.diffusers_view import DiffusersView
+from memv2v_core.retrieval.segments import SegmentQuery
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 from memv2v_core.sampling.denoising import SamplerConfig, sample_latent
 from memv2v_core.sampling.entries import finished_entry
@@ -172,6 +173,18 @@ def test_a_finished_turn_knows_where_it_came_from():
     assert made.parent_id == parent.entry_id
     assert made.created_s >= parent.created_s
     assert torch.equal(made.latent, latent(2))
+
+
+def test_a_result_of_another_length_than_its_segment_is_refused():
+    query = SegmentQuery(Segment(0, 0, 9))
+    made = finished_entry(Turn(BASE), latent(1), MemoryCache(), seed=1, query=query)
+    assert (made.segment, made.num_frames) == (query.segment, 9)
+    with pytest.raises(
+        ValueError, match="a result of 3 latent frames, wanted 4 for the 13 frames of segment 1"
+    ):
+        finished_entry(
+            Turn(BASE), latent(1), MemoryCache(), seed=1, query=SegmentQuery(Segment(0, 0, 13))
+        )
 
 
 def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_source(turn: Turn):
