@@ -1,5 +1,6 @@
-"""A camera path with another number of frames."""
+"""A camera path with another number of frames, or with frames between known ones."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -27,8 +28,35 @@ def resample_trajectory(trajectory: CameraTrajectory, num_frames: int) -> Camera
             f"num_frames got {num_frames}, wanted at least 1; use the frame count of the video"
         )
     last_idx = trajectory.num_frames - 1
-    # New frame i lies between the old frames before[i] and after[i], share[i] of the way.
     positions = torch.arange(num_frames, dtype=torch.float64) * last_idx / max(num_frames - 1, 1)
+    return _sampled(trajectory, positions)
+
+
+def fill_gaps(trajectory: CameraTrajectory, frame_idx: Sequence[int]) -> CameraTrajectory:
+    """The path with a camera for every frame from 0 to the last known one.
+
+    trajectory: the known cameras. frame_idx: their frames, ascending from 0. Known cameras stay
+    bit for bit; rotations turn at constant speed in between.
+
+    Raises: ValueError when there is not one ascending frame a camera.
+    """
+    steps = [after - before for before, after in zip(frame_idx, frame_idx[1:], strict=False)]
+    if len(frame_idx) != trajectory.num_frames or frame_idx[0] != 0 or min(steps, default=1) < 1:
+        raise ValueError(
+            f"frame_idx got {list(frame_idx)[:8]}, wanted {trajectory.num_frames} ascending frames "
+            "from 0; sort the frames"
+        )
+    # Frame i lies between two known ones, so many of the known ones in.
+    positions = [
+        known + share / step for known, step in enumerate(steps) for share in range(step)
+    ] + [float(len(steps))]
+    return _sampled(trajectory, torch.tensor(positions, dtype=torch.float64))
+
+
+def _sampled(trajectory: CameraTrajectory, positions: torch.Tensor) -> CameraTrajectory:
+    """Cameras at positions (F,) on the path, counted in its frames."""
+    last_idx = trajectory.num_frames - 1
+    # New frame i lies between the old frames before[i] and after[i], share[i] of the way.
     before = positions.floor().long()
     after = (before + 1).clamp(max=last_idx)
     share = (positions - before)[:, None]  # (F, 1) in [0, 1)

@@ -12,8 +12,13 @@ import torch
 
 # 24 mm on a 23.76 mm wide sensor cropped to 832 x 480. Our choice: the paper fixes one matrix of
 # its training set.
-DEFAULT_FX = 24 / 23.76
-DEFAULT_FY = DEFAULT_FX * 832 / 480
+SENSOR_WIDTH_MM = 23.76
+DEFAULT_FX = 24 / SENSOR_WIDTH_MM
+DEFAULT_ASPECT = 832 / 480
+DEFAULT_FY = DEFAULT_FX * DEFAULT_ASPECT
+DEFAULT_FOV_DEG = math.degrees(2 * math.atan(0.5 / DEFAULT_FX))
+# Cameras differ by less where a picture was only scaled: sizes are whole numbers.
+_SAME_ASPECT = 0.01
 
 
 def default_intrinsics(num_frames: int) -> torch.Tensor:
@@ -96,6 +101,24 @@ class CameraTrajectory:
             )
         idx = list(indices)
         return replace(self, c2w=self.c2w[idx], intrinsics=self.intrinsics[idx])
+
+    def cropped_to(self, aspect: float) -> "CameraTrajectory":
+        """The same cameras for the middle part of the picture that has the given aspect.
+
+        aspect: width divided by height. Pixels count as square, so the old picture's aspect is
+        fy / fx. The path itself comes back where the aspect is the old one within 1 %.
+        """
+        old = self.intrinsics[:, 1, 1] / self.intrinsics[:, 0, 0]  # (F,)
+        if ((old / aspect - 1).abs() < _SAME_ASPECT).all():
+            return self
+        # The share of the old width and height that is left: one of them is 1.
+        width = (aspect / old).clamp(max=1.0)
+        height = (old / aspect).clamp(max=1.0)
+        intrinsics = self.intrinsics.clone()
+        for axis, share in ((0, width), (1, height)):
+            intrinsics[:, axis, axis] /= share
+            intrinsics[:, axis, 2] = 0.5 + (intrinsics[:, axis, 2] - 0.5) / share
+        return replace(self, intrinsics=intrinsics)
 
     def relative_to(self, reference: "CameraTrajectory") -> "CameraTrajectory":
         """This path seen from the first camera of `reference`.

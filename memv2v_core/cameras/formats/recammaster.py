@@ -1,10 +1,13 @@
-"""ReCamMaster's camera_extrinsics.json to our convention and back.
+"""ReCamMaster's and MultiCamVideo's camera_extrinsics.json to our convention and back.
 
 The file holds one transposed matrix per frame and camera, in Unreal's left-handed axes: X forward,
 Y right, Z up, centimetres. ReCamMaster's loader permutes columns [1, 2, 0, 3], flips the second and
 divides translations by 100. The loader turns the camera's axes but not the world's axes, so its
 absolute matrices have determinant -1 and only relative matrices have +1. We turn the world's axes
 too: relative poses stay the same, every matrix is a rotation, and nothing is re-orthonormalised.
+
+The file holds no lens. MultiCamVideo names it in the folder, as in
+f18_aperture10/scene1/cameras/camera_extrinsics.json: 18, 24, 35 or 50 mm on a sensor of 23.76 mm.
 """
 
 import json
@@ -14,8 +17,16 @@ from typing import Any
 
 import torch
 
-from ..trajectory import CameraTrajectory, default_intrinsics
-from .reading import file_error, pose_matrix, read_json, require_pose
+from ..trajectory import (
+    DEFAULT_ASPECT,
+    SENSOR_WIDTH_MM,
+    CameraTrajectory,
+    intrinsics_matrix,
+)
+from .reading.content import file_error
+from .reading.lenses import lens_of_settings
+from .reading.poses import pose_matrix, require_pose
+from .reading.results import ImportedCameras, ImportSettings
 
 # Columns are our camera axes (right, down, forward) in Unreal's axes. The transpose maps Unreal's
 # world to ours.
@@ -27,20 +38,27 @@ _UNREAL_FROM_OPENCV = (
 )
 _CENTIMETRES_PER_UNIT = 100.0
 _FRAME_KEY = re.compile(r"frame(\d+)")
+_LENS_FOLDER = re.compile(r"(?<![A-Za-z0-9])f(\d+(?:\.\d+)?)_aperture")
 
 
-def is_recammaster(content: dict[str, Any]) -> bool:
+def is_recammaster(content: Any) -> bool:
     """Whether a JSON file's content has ReCamMaster's keys."""
-    return any(_FRAME_KEY.fullmatch(key) for key in content)
+    return isinstance(content, dict) and any(_FRAME_KEY.fullmatch(key) for key in content)
 
 
-def recammaster_cameras(path: str | Path) -> tuple[str, ...]:
-    """Names of the paths in a ReCamMaster file, in file order; empty for any other camera file."""
-    first = read_json(Path(path)).get("frame0")
+def recammaster_cameras(content: Any) -> tuple[str, ...]:
+    """Names of the paths in a ReCamMaster file, in file order; empty for any other content."""
+    first = content.get("frame0") if isinstance(content, dict) else None
     return tuple(first) if isinstance(first, dict) else ()
 
 
-def read_recammaster(content: dict[str, Any], path: Path, camera: str) -> CameraTrajectory:
+def read_recammaster(
+    content: dict[str, Any], path: Path, settings: ImportSettings
+) -> ImportedCameras:
+    """The path named `settings.camera`.
+
+    Raises: ValueError naming the file, the frame, what was found and the remedy.
+    """
     numbers = sorted(int(match[1]) for match in map(_FRAME_KEY.fullmatch, content) if match)
     # A file with holes would shift every later camera to a wrong frame.
     missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
@@ -48,15 +66,34 @@ def read_recammaster(content: dict[str, Any], path: Path, camera: str) -> Camera
         got = f"no frame{missing[0]} before frame{numbers[-1]}"
         raise file_error(path, got, "every frame from frame0 on", "restore the missing frames")
     unreal = torch.stack(
-        [_recammaster_matrix(content, path, frame_idx, camera) for frame_idx in numbers]
+        [_matrix_of_frame(content, path, frame_idx, settings.camera) for frame_idx in numbers]
     )
     # Centimetres become pose units, then both the world and the camera axes turn.
     unreal[:, :3, 3] /= _CENTIMETRES_PER_UNIT
     turn = torch.tensor(_UNREAL_FROM_OPENCV, dtype=torch.float64)
-    return CameraTrajectory(turn.T @ unreal @ turn, default_intrinsics(len(numbers)))
+    lens, note = _lens(path, settings)
+    return ImportedCameras(
+        CameraTrajectory(turn.T @ unreal @ turn, lens.repeat(len(numbers), 1, 1)), (note,)
+    )
 
 
-def _recammaster_matrix(
+def _lens(path: Path, settings: ImportSettings) -> tuple[torch.Tensor, str]:
+    """Normalised intrinsics (3, 3), and the sentence that says where they come from."""
+    named = _LENS_FOLDER.findall(path.absolute().as_posix())
+    if not named:
+        return lens_of_settings(settings)
+    # Nearer folders are more to the point.
+    focal_mm = float(named[-1])
+    aspect = settings.aspect or DEFAULT_ASPECT
+    fx = focal_mm / SENSOR_WIDTH_MM
+    note = (
+        f"The lens is the folder's: {focal_mm:g} mm on {SENSOR_WIDTH_MM} mm, for a picture of "
+        f"width / height {aspect:.2f}."
+    )
+    return intrinsics_matrix(fx, fx * aspect), note
+
+
+def _matrix_of_frame(
     content: dict[str, Any], path: Path, frame_idx: int, camera: str
 ) -> torch.Tensor:
     """Camera-to-world (4, 4) float64 in Unreal's axes and centimetres."""
@@ -77,6 +114,10 @@ def _recammaster_matrix(
         )
     # The text is "[a b c d] [..] [..] [..]", and its rows are columns of the pose.
     words = text.replace("[", " ").replace("]", " ").split()
+    if len(words) != 16:
+        raise file_error(
+            path, f"{len(words)} numbers in {where}", "16, a 4x4 matrix", "export the file again"
+        )
     matrix = pose_matrix(words, path, where).T.contiguous()
     require_pose(matrix, path, where)
     return matrix

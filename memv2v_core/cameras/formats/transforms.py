@@ -1,61 +1,59 @@
 """nerfstudio's and Blender's transforms.json to our convention and back.
 
-The file holds right-handed OpenGL camera-to-world matrices (+X right, +Y up, +Z back) of any world.
+The file holds right-handed OpenGL camera-to-world matrices (+X right, +Y up, +Z back) of any world,
+as 4x4 or 3x4 numbers. The lens stands in the file or in each frame. NeRF-synthetic files of Blender
+hold one angle, `camera_angle_x`, and no picture size.
+
+Source: https://docs.nerf.studio/quickstart/data_conventions.html.
 """
 
 import json
 import math
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..trajectory import CameraTrajectory, intrinsics_matrix
-from .reading import file_error, pose_matrix, require_pose
+from ..trajectory import CameraTrajectory
+from .reading.content import NumberReader, file_error, number_reader, require_objects
+from .reading.frames import PlacedFrame, path_of_frames
+from .reading.lenses import distortion_note, focal_of_angle, pixel_lens
+from .reading.poses import opencv_from_opengl, read_pose
+from .reading.results import ImportedCameras, ImportSettings
 
-# Turns OpenGL camera axes into OpenCV ones, and back.
-_OPENGL_FLIP = (1.0, -1.0, -1.0, 1.0)
 _PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE")
+_DISTORTIONS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 
-def is_transforms(content: dict[str, Any]) -> bool:
+def is_transforms(content: Any) -> bool:
     """Whether a JSON file's content has the list of frames of a transforms.json."""
-    return isinstance(content.get("frames"), list)
+    return isinstance(content, dict) and isinstance(content.get("frames"), list)
 
 
-def read_transforms(content: dict[str, Any], path: Path) -> CameraTrajectory:
-    """The path in the content of a transforms.json.
+def read_transforms(
+    content: dict[str, Any], path: Path, settings: ImportSettings
+) -> ImportedCameras:
+    """The path in the content of a transforms.json, in the order of the picture names.
 
-    Our choice: frames are sorted by the numbers in their file names, since tools list them in any
-    order. Our cameras have no lens distortion, so distortion fields are ignored.
+    Our cameras have no lens distortion; a note says where the file has some.
+
+    Raises: ValueError naming the file, the frame, what was found and the remedy.
     """
-    frames = content["frames"]
-    if not frames or not all(isinstance(frame, dict) for frame in frames):
-        got = "no frames" if not frames else "entries in 'frames' that are no objects"
-        raise file_error(
-            path, got, "one object with a transform_matrix per frame", "export the path again"
+    entries = require_objects(content["frames"], path, "a transform_matrix")
+    frames, bent = [], [0.0]
+    for frame_idx, entry in enumerate(entries):
+        where = f"frame {frame_idx} ({entry.get('file_path', 'unnamed')})"
+        # The frame's fields win over the file's fields.
+        fields = {**content, **entry}
+        _require_pinhole(fields, path)
+        pose = read_pose(entry.get("transform_matrix"), path, where)
+        name = entry.get("file_path")
+        lens = _lens(fields, path, where, settings.aspect)
+        frames.append(
+            PlacedFrame(name if isinstance(name, str) else None, opencv_from_opengl(pose), lens)
         )
-    model = content.get("camera_model", "OPENCV")
-    # Other models bend rays, which intrinsics of 3 x 3 numbers cannot express.
-    if model not in _PINHOLE_MODELS:
-        wanted = f"one of {', '.join(_PINHOLE_MODELS)}"
-        raise file_error(path, f"camera_model {model}", wanted, "undistort the video first")
-    if all(isinstance(frame.get("file_path"), str) for frame in frames):
-        frames = sorted(frames, key=lambda frame: _natural_order(frame["file_path"]))
-    flip = torch.tensor(_OPENGL_FLIP, dtype=torch.float64)
-    poses, lenses = [], []
-    for frame_idx, frame in enumerate(frames):
-        where = f"frame {frame_idx} ({frame.get('file_path', 'unnamed')})"
-        rows = frame.get("transform_matrix")
-        words = [number for row in rows for number in row] if _is_table(rows) else [rows]
-        matrix = pose_matrix(words, path, where)
-        require_pose(matrix, path, where)
-        # The flip turns the camera axes; the world of the file stays, since any world will do.
-        poses.append(matrix * flip)
-        lenses.append(_transforms_lens({**content, **frame}, path, where))
-    return CameraTrajectory(torch.stack(poses), torch.stack(lenses))
+        bent += [float(fields[key]) for key in _DISTORTIONS if _is_number(fields.get(key))]
+    return path_of_frames(frames, path, settings, distortion_note(bent))
 
 
 def save_transforms(
@@ -65,7 +63,7 @@ def save_transforms(
 
     Every frame keeps its own lens.
     """
-    flip = torch.tensor(_OPENGL_FLIP, dtype=torch.float64)
+    poses = opencv_from_opengl(trajectory.c2w).tolist()
     frames = [
         {
             "file_path": f"images/frame_{frame_idx:05d}.png",
@@ -76,17 +74,43 @@ def save_transforms(
             "transform_matrix": matrix,
         }
         for frame_idx, (matrix, lens) in enumerate(
-            zip((trajectory.c2w * flip).tolist(), trajectory.intrinsics.tolist(), strict=True)
+            zip(poses, trajectory.intrinsics.tolist(), strict=True)
         )
     ]
     content = {"camera_model": "PINHOLE", "w": width, "h": height, "frames": frames}
     Path(path).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _transforms_lens(fields: dict[str, Any], path: Path, where: str) -> torch.Tensor:
-    """Normalised intrinsics (3, 3). The frame's fields win over the file's fields."""
-    number = _number_reader(fields, path, where)
+def _require_pinhole(fields: dict[str, Any], path: Path) -> None:
+    model = fields.get("camera_model", "OPENCV")
+    # Other models bend rays, which intrinsics of 3 x 3 numbers cannot express.
+    if model not in _PINHOLE_MODELS:
+        wanted = f"one of {', '.join(_PINHOLE_MODELS)}"
+        raise file_error(path, f"camera_model {model}", wanted, "undistort the video first")
+
+
+def _lens(fields: dict[str, Any], path: Path, where: str, aspect: float | None) -> torch.Tensor:
+    """Normalised intrinsics (3, 3).
+
+    aspect: of the clip; only an angle without a picture size needs it.
+    """
+    number = number_reader(fields, path, where)
     width, height = number("w"), number("h")
+    is_angle_alone = width is None and height is None and number("fl_x") is None
+    if is_angle_alone and number("camera_angle_x") is not None:
+        if aspect is None:
+            raise file_error(
+                path,
+                f"camera_angle_x alone for {where}",
+                "the picture's width / height too",
+                "connect the clip, or enter its aspect",
+            )
+        # Any size will do: the lens is divided by it.
+        width, height = aspect, 1.0
+    for angle in ("camera_angle_x", "camera_angle_y"):
+        if (number(angle) or 0) >= math.pi:
+            got = f"{angle} = {number(angle)} for {where}"
+            raise file_error(path, got, "radians below pi", "divide degrees by 57.3")
     fx = _focal_length(number, "fl_x", "camera_angle_x", width)
     fy = _focal_length(number, "fl_y", "camera_angle_y", height)
     # The vertical focal length may be missing, the horizontal one not.
@@ -95,51 +119,18 @@ def _transforms_lens(fields: dict[str, Any], path: Path, where: str) -> torch.Te
         raise file_error(
             path, got, "w and h in pixels, and fl_x or camera_angle_x", "add them to the file"
         )
-    cx, cy = number("cx"), number("cy")
-    return intrinsics_matrix(
-        fx / width,
-        # Pixels are square where only one focal length is given.
-        (fx if fy is None else fy) / height,
-        0.5 if cx is None else cx / width,
-        0.5 if cy is None else cy / height,
-    )
-
-
-def _number_reader(fields: dict[str, Any], path: Path, where: str) -> Callable[[str], float | None]:
-    def number(name: str) -> float | None:
-        if name not in fields:
-            return None
-        value = fields[name]
-        is_centre = name in ("cx", "cy")
-        if not _is_number(value) or not math.isfinite(value) or (value <= 0 and not is_centre):
-            wanted = "a finite number" if is_centre else "a positive finite number"
-            raise file_error(
-                path, f"{name} = {value!r} for {where}", wanted, "correct it in the file"
-            )
-        return float(value)
-
-    return number
+    return pixel_lens(fx, fy, number("cx"), number("cy"), width_px=width, height_px=height)
 
 
 def _focal_length(
-    number: Callable[[str], float | None], focal: str, angle: str, size: float | None
+    number: NumberReader, focal: str, angle: str, size_px: float | None
 ) -> float | None:
     """Focal length in pixels, from the focal field or from the angle of view in radians."""
     length, angle_rad = number(focal), number(angle)
-    if length is not None or angle_rad is None or size is None:
+    if length is not None or angle_rad is None or size_px is None:
         return length
-    # A pinhole sees half of the size under half of the angle.
-    return size / (2 * math.tan(angle_rad / 2))
-
-
-def _is_table(rows: Any) -> bool:
-    return isinstance(rows, list) and all(isinstance(row, list) for row in rows)
+    return focal_of_angle(angle_rad, size_px)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _natural_order(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts r_2 before r_10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from memv2v_core.cameras.presets import PresetConfig, combine_paths, make_preset
-from memv2v_core.cameras.resampling import resample_trajectory
+from memv2v_core.cameras.resampling import fill_gaps, resample_trajectory
 from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix, pose_vectors
 
 
@@ -52,3 +52,16 @@ def test_a_single_camera_repeats():
 def test_zero_frames_are_refused():
     with pytest.raises(ValueError, match="num_frames got 0, wanted at least 1"):
         resample_trajectory(path(3), 0)
+
+
+def test_gaps_are_filled_at_constant_speed_and_known_frames_stay_bit_for_bit():
+    known = path(9).frames((0, 1, 5, 8))
+    filled = fill_gaps(known, (0, 1, 5, 8))
+    assert torch.allclose(filled.c2w, path(9).c2w, atol=1e-8)
+    assert torch.equal(filled.c2w[[0, 1, 5, 8]], known.c2w)
+
+
+@pytest.mark.parametrize("frame_idx", [(0, 1), (1, 2, 3), (0, 2, 2), (0, 3, 1)])
+def test_frames_must_ascend_from_zero(frame_idx: tuple[int, ...]):
+    with pytest.raises(ValueError, match="frame_idx got .*, wanted 3 ascending frames from 0"):
+        fill_gaps(path(3), frame_idx)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from memv2v_core.cameras.formats.detection import load_trajectory
-from memv2v_core.cameras.formats.recammaster import recammaster_cameras, save_recammaster
+from memv2v_core.cameras.formats.detection import camera_names, load_cameras, load_trajectory
+from memv2v_core.cameras.formats.reading.results import ImportSettings
+from memv2v_core.cameras.formats.recammaster import save_recammaster
 from memv2v_core.cameras.presets import PresetConfig, make_preset
-from memv2v_core.cameras.trajectory import default_intrinsics, pose_vectors
+from memv2v_core.cameras.trajectory import default_intrinsics, intrinsics_matrix, pose_vectors
 
 CAMERAS = tuple(f"cam{number:02d}" for number in range(1, 11))
 
@@ -189,18 +190,46 @@ def test_absolute_matrices_are_rotations_as_rounded_as_the_file(three_frames: Pa
     assert torch.equal(trajectory.intrinsics, default_intrinsics(3))
 
 
+@pytest.mark.parametrize(
+    ("folder", "focal_mm"),
+    [
+        ("f18_aperture10", 18),
+        ("f24_aperture5", 24),
+        ("f35_aperture2.4", 35),
+        ("f50_aperture2.4", 50),
+    ],
+)
+def test_the_lens_is_the_folders(tmp_path: Path, folder: str, focal_mm: float):
+    path = tmp_path / folder / "scene1" / "cameras" / "camera_extrinsics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(THREE_FRAMES))
+    imported = load_cameras(path, ImportSettings(camera="cam01", aspect=1.0))
+    # Square pixels of a square picture.
+    assert imported.trajectory.intrinsics[2, 0, 0] == pytest.approx(focal_mm / 23.76)
+    assert imported.trajectory.intrinsics[2, 1, 1] == pytest.approx(focal_mm / 23.76)
+    assert f"The lens is the folder's: {focal_mm} mm on 23.76 mm" in imported.notes[0]
+
+
+def test_without_such_a_folder_the_lens_is_assumed_and_said(three_frames: Path):
+    (note,) = load_cameras(three_frames, ImportSettings(camera="cam01")).notes
+    assert "no lens: 52.7 degrees across (the default lens, 24 mm on 23.76 mm) are assumed" in note
+    imported = load_cameras(three_frames, ImportSettings("cam01", aspect=1.0, fov_deg=90.0))
+    assert torch.allclose(imported.trajectory.intrinsics[0], intrinsics_matrix(0.5, 0.5))
+    assert "90.0 degrees across (fov_deg)" in imported.notes[0]
+
+
 def test_names_of_the_paths_are_listed(three_frames: Path, tmp_path: Path):
-    assert recammaster_cameras(three_frames) == ("cam01", "cam07", "cam10")
+    assert camera_names(three_frames) == ("cam01", "cam07", "cam10")
     other = tmp_path / "transforms.json"
     other.write_text('{"frames": []}')
-    assert recammaster_cameras(other) == ()
+    assert camera_names(other) == ()
 
 
 def test_export_and_import_give_the_same_cameras(three_frames: Path, tmp_path: Path):
     paths = {camera: load_trajectory(three_frames, camera=camera) for camera in GOLDEN}
     paths["orbit"] = make_preset(PresetConfig("orbit_left", 33.0, 3))
     save_recammaster(paths, tmp_path / "again.json")
-    assert recammaster_cameras(tmp_path / "again.json") == tuple(paths)
+    assert camera_names(tmp_path / "again.json") == tuple(paths)
     for camera, trajectory in paths.items():
         again = load_trajectory(tmp_path / "again.json", camera=camera)
         assert torch.allclose(again.c2w, trajectory.c2w, rtol=0, atol=1e-14)

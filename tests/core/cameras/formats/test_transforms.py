@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from memv2v_core.cameras.formats.detection import load_trajectory
+from memv2v_core.cameras.formats.detection import load_cameras, load_trajectory
+from memv2v_core.cameras.formats.reading.results import ImportSettings
 from memv2v_core.cameras.formats.transforms import save_transforms
 from memv2v_core.cameras.presets import PresetConfig, combine_paths, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix
@@ -66,7 +67,8 @@ def test_frames_follow_the_numbers_in_their_file_names(tmp_path: Path):
         for number in (10, 2, 1)
     ]
     trajectory = load_trajectory(written(tmp_path, {"fl_x": 1, "w": 1, "h": 1, "frames": frames}))
-    assert trajectory.c2w[:, 2, 3].tolist() == [1.0, 2.0, 10.0]
+    assert trajectory.num_frames == 10, "frames 3 to 9 lie between known ones"
+    assert torch.allclose(trajectory.c2w[:, 2, 3], torch.arange(1.0, 11.0, dtype=torch.float64))
 
 
 def test_frames_without_file_names_keep_their_order(tmp_path: Path):
@@ -94,18 +96,18 @@ def test_export_and_import_give_the_same_cameras_and_lenses(tmp_path: Path):
             "{ not json",
             r"transforms\.json got no JSON .*line 1.*, wanted a JSON camera file; export",
         ),
-        ("[1, 2]", "got a JSON list, wanted a JSON object"),
-        ({"poses": []}, "got top-level keys poses, wanted frame0, frame1, .* or a list 'frames'"),
+        ("[1, 2]", "got a JSON list without cameras, wanted one of: transforms.json of nerfstudio"),
+        ({"poses": []}, "got top-level keys poses, wanted one of: .*COLMAP"),
         ({}, "got top-level keys nothing"),
         ({"frames": []}, "got no frames, wanted one object with a transform_matrix per frame"),
-        ({"frames": [3]}, "entries in 'frames' that are no objects"),
+        ({"frames": [3]}, "frames that are no objects, wanted one object"),
         (
             {"camera_model": "OPENCV_FISHEYE", "frames": [{}]},
             "camera_model OPENCV_FISHEYE, wanted one of.*undistort",
         ),
         (
             {"fl_x": 1, "w": 1, "h": 1, "frames": [{"file_path": "a.png"}]},
-            r"frame 0 \(a.png\) with .*wanted 16 numbers",
+            r"frame 0 \(a.png\) with .*NoneType.*wanted numbers",
         ),
     ],
 )
@@ -119,6 +121,7 @@ def test_unreadable_files_say_what_was_found_and_wanted(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"camera_angle_x": 40}, "camera_angle_x = 40.0 for frame 0 .*, wanted radians below pi"),
         ({"w": "wide"}, "w = 'wide' for frame 0 .*, wanted a positive finite number"),
         ({"h": 0}, "h = 0 for frame 0"),
         ({"fl_x": float("nan")}, "fl_x = nan for frame 0"),
@@ -131,11 +134,33 @@ def test_bad_lens_fields_are_named(tmp_path: Path, fields: dict[str, object], me
 
 
 def test_a_lens_needs_the_picture_size(tmp_path: Path):
-    path = written(tmp_path, {"camera_angle_x": 0.7, "frames": [{"transform_matrix": IDENTITY}]})
+    path = written(tmp_path, {"fl_x": 700, "w": 9, "frames": [{"transform_matrix": IDENTITY}]})
     with pytest.raises(
-        ValueError, match="got fields camera_angle_x, transform_matrix for frame 0.*wanted w and h"
+        ValueError, match="got fields fl_x, w, transform_matrix for frame 0.*wanted w and h"
     ):
         load_trajectory(path)
+
+
+def test_an_angle_alone_asks_for_the_aspect_and_takes_the_clips(tmp_path: Path):
+    frames = [{"file_path": "./train/r_0", "transform_matrix": IDENTITY}]
+    path = written(tmp_path, {"camera_angle_x": math.pi / 2, "frames": frames})
+    with pytest.raises(ValueError, match="camera_angle_x alone.*connect the clip, or enter"):
+        load_trajectory(path)
+    imported = load_cameras(path, ImportSettings(aspect=2.0))
+    assert torch.allclose(imported.trajectory.intrinsics[0], intrinsics_matrix(0.5, 1.0))
+
+
+def test_three_rows_are_a_matrix(tmp_path: Path):
+    assert torch.equal(
+        load_trajectory(blender(tmp_path, FROM_ABOVE[:3])).c2w,
+        load_trajectory(blender(tmp_path, FROM_ABOVE)).c2w,
+    )
+
+
+def test_lens_distortion_is_said(tmp_path: Path):
+    assert load_cameras(blender(tmp_path, IDENTITY, k1=0.0)).notes == ()
+    (note,) = load_cameras(blender(tmp_path, IDENTITY, k1=-0.03)).notes
+    assert "distortion (largest coefficient -0.03) is not used" in note
 
 
 @pytest.mark.parametrize(
@@ -145,7 +170,7 @@ def test_a_lens_needs_the_picture_size(tmp_path: Path):
             [[1, 0, 0, float("nan")], *IDENTITY[1:]],
             r"NaN or infinity in frame 1 \(unnamed\), wanted finite numbers",
         ),
-        (IDENTITY[:3], r"12 numbers in frame 1 \(unnamed\), wanted 16"),
+        (IDENTITY[:2], r"8 numbers in frame 1 \(unnamed\), wanted 16 or 12"),
         ([[0.5, 0, 0, 0], *IDENTITY[1:]], "scaled, sheared or mirrored pose in frame 1"),
         ([[-1, 0, 0, 0], *IDENTITY[1:]], "scaled, sheared or mirrored pose in frame 1"),
         ("none", "frame 1 .*could not convert string to float"),
@@ -163,5 +188,5 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 def test_a_binary_file_is_no_camera_file(tmp_path: Path):
     (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ValueError, match=r"x\.json got no JSON"):
+    with pytest.raises(ValueError, match=r"x\.json got no text"):
         load_trajectory(tmp_path / "x.json")

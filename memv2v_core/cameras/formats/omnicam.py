@@ -1,0 +1,223 @@
+"""Motion scenes and camera tracks of Majoor OmniCam to our convention.
+
+A motion scene (version 1) holds `timeline`, `canvas` and `cameras`, each camera with a track
+(schema 1) of keyframes. A keyframe has a place, the point that is looked at, a roll in degrees and
+a vertical angle of view in degrees, in a right-handed world with +Y up. Between keyframes all of
+these are interpolated with the easing of the earlier one.
+
+Source: ComfyUI-Majoor-OmniCam (MIT), schemas/track.v1.schema.json, omnicam/core/motion_scene.py,
+track.py and camera_math.py, read in November 2026.
+"""
+
+import bisect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..trajectory import CameraTrajectory, intrinsics_matrix
+from .reading.content import (
+    file_error,
+    finite_numbers,
+    flat,
+    number_reader,
+    require_objects,
+)
+from .reading.results import ImportedCameras, ImportSettings
+
+_VERSION = 1
+_MAX_FRAMES = 14_400  # of the schema
+# The share of the way, by the share of the time.
+_EASINGS: dict[str, Callable[[float], float]] = {
+    "hold": lambda _: 0.0,
+    "linear": lambda u: u,
+    "ease": lambda u: u * u * (3 - 2 * u),
+    "ease_in": lambda u: u * u,
+    "ease_out": lambda u: 1 - (1 - u) * (1 - u),
+    "smooth": lambda u: u**3 * (u * (u * 6 - 15) + 10),
+}
+
+
+@dataclass(frozen=True)
+class _Key:
+    """One keyframe: place and target (3,) in the file's world, angles in degrees."""
+
+    frame_idx: int
+    easing: str
+    place: tuple[float, ...]
+    target: tuple[float, ...]
+    fov_deg: float
+    roll_deg: float
+
+
+def is_omnicam(content: Any) -> bool:
+    """Whether a JSON file's content is a motion scene or a camera track of OmniCam."""
+    if not isinstance(content, dict):
+        return False
+    return {"timeline", "canvas", "cameras"} <= content.keys() or {
+        "keyframes",
+        "duration_frames",
+    } <= content.keys()
+
+
+def read_omnicam(content: dict[str, Any], path: Path, settings: ImportSettings) -> ImportedCameras:
+    """Every frame of one camera of a scene, or of a track.
+
+    Raises: ValueError for several cameras unless `settings.camera` names one by id or label, for
+    later versions, and for what our cameras cannot follow: orthographic cameras, Bezier curves and
+    look-at constraints.
+    """
+    version = content.get("version", content.get("schema_version", _VERSION))
+    if version != _VERSION:
+        raise file_error(
+            path, f"version {version!r} of OmniCam's format", f"version {_VERSION}", "update us"
+        )
+    track = _chosen_track(content, path, settings.camera) if "cameras" in content else content
+    number = number_reader(track, path, "the track")
+    width, height, num_frames = number("width"), number("height"), number("duration_frames")
+    if width is None or height is None or num_frames is None or num_frames > _MAX_FRAMES:
+        raise file_error(
+            path,
+            f"width {width}, height {height} and duration_frames {num_frames}",
+            f"all three, and at most {_MAX_FRAMES} frames",
+            "export the scene again",
+        )
+    keys = _keys(track, path)
+    states = [_sampled(keys, frame_idx) for frame_idx in range(int(num_frames))]
+    lenses = [_lens(state.fov_deg, width / height) for state in states]
+    trajectory = CameraTrajectory(torch.stack([_c2w(s) for s in states]), torch.stack(lenses))
+    return ImportedCameras(trajectory, _notes(track))
+
+
+def _chosen_track(content: dict[str, Any], path: Path, wanted: str) -> dict[str, Any]:
+    cameras = require_objects(content["cameras"], path, "a track")
+    chosen = [camera for camera in cameras if wanted in (camera.get("id"), camera.get("label"))]
+    if len(cameras) > 1 and len(chosen) != 1:
+        names = ", ".join(str(camera.get("id")) for camera in cameras)
+        raise file_error(
+            path, f"{len(cameras)} cameras: {names}", f"one in camera, not {wanted!r}", "write it"
+        )
+    track = (chosen or cameras)[0].get("track")
+    if not isinstance(track, dict):
+        raise file_error(path, "a camera without a track", "keyframes", "export the scene again")
+    return track
+
+
+def _keys(track: dict[str, Any], path: Path) -> list[_Key]:
+    """Keyframes in order of time.
+
+    Raises: ValueError for what our cameras cannot follow.
+    """
+    constraint = (track.get("constraints") or {}).get("look_at") or {}
+    if constraint.get("status") == "active":
+        raise file_error(
+            path, "an active look-at constraint", "plain keyframes", "bake the camera in OmniCam"
+        )
+    keys = {}
+    for entry in require_objects(track.get("keyframes"), path, "a camera"):
+        key = _key(entry, path)
+        keys[key.frame_idx] = key
+    ordered = [keys[frame_idx] for frame_idx in sorted(keys)]
+    curved = [key for key in ordered if key.easing not in _EASINGS]
+    if curved and len(ordered) > 1:
+        raise file_error(
+            path,
+            f"interpolation {curved[0].easing} at frame {curved[0].frame_idx}",
+            f"one of {', '.join(_EASINGS)}",
+            "choose one of these in OmniCam",
+        )
+    return ordered
+
+
+def _key(entry: dict[str, Any], path: Path) -> _Key:
+    number = number_reader({"frame": entry.get("frame")}, path, "a keyframe")
+    frame_idx = 0 if entry.get("frame") == 0 else number("frame")
+    where = f"keyframe {entry.get('frame')}"
+    camera = entry.get("camera")
+    if frame_idx is None or not isinstance(camera, dict):
+        raise file_error(
+            path, f"{where} without a camera", "frame and camera", "export the scene again"
+        )
+    if camera.get("camera_type", "perspective") != "perspective":
+        raise file_error(
+            path, f"an orthographic camera in {where}", "perspective", "change it in OmniCam"
+        )
+    place = finite_numbers(flat(camera.get("position")), path, f"the position of {where}")
+    target = finite_numbers(flat(camera.get("target")), path, f"the target of {where}")
+    fov_deg, roll_deg = finite_numbers([camera.get("fov"), camera.get("roll", 0.0)], path, where)
+    if len(place) != 3 or len(target) != 3 or not 0 < fov_deg < 180:
+        raise file_error(
+            path,
+            f"position {place}, target {target} and fov {fov_deg} in {where}",
+            "three numbers, three numbers, and an angle between 0 and 180",
+            "export the scene again",
+        )
+    easing = str(entry.get("interpolation", "ease"))
+    return _Key(int(frame_idx), easing, tuple(place), tuple(target), fov_deg, roll_deg)
+
+
+def _sampled(keys: list[_Key], frame_idx: int) -> _Key:
+    """The camera of one frame; before the first key and after the last it stands still."""
+    after = bisect.bisect_right([key.frame_idx for key in keys], frame_idx)
+    if after == 0 or after == len(keys):
+        return keys[min(after, len(keys) - 1)]
+    start, end = keys[after - 1], keys[after]
+    time = (frame_idx - start.frame_idx) / (end.frame_idx - start.frame_idx)
+    share = _EASINGS[start.easing](time)
+    # Rolls take the shorter way round.
+    turn_deg = (end.roll_deg - start.roll_deg + 540) % 360 - 180
+    return _Key(
+        frame_idx,
+        start.easing,
+        _mixed(start.place, end.place, share),
+        _mixed(start.target, end.target, share),
+        start.fov_deg + share * (end.fov_deg - start.fov_deg),
+        start.roll_deg + share * turn_deg,
+    )
+
+
+def _mixed(start: tuple[float, ...], end: tuple[float, ...], share: float) -> tuple[float, ...]:
+    return tuple(a + share * (b - a) for a, b in zip(start, end, strict=True))
+
+
+def _c2w(key: _Key) -> torch.Tensor:
+    """Camera-to-world (4, 4) float64: looks at the target, +Y of the world up, then rolled.
+
+    A camera without a distance to its target looks along -Z; one that looks straight up or down
+    has the world's Z in place of Y, as in OmniCam.
+    """
+    place, target = (torch.tensor(v, dtype=torch.float64) for v in (key.place, key.target))
+    forward = _unit(target - place, (0.0, 0.0, -1.0))
+    up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    if float(torch.linalg.cross(forward, up).norm()) < 1e-6:
+        up = torch.tensor([0.0, 0.0, -1.0 if forward[1] > 0 else 1.0], dtype=torch.float64)
+    right = _unit(torch.linalg.cross(forward, up), (1.0, 0.0, 0.0))
+    down = -torch.linalg.cross(right, forward)
+    # A positive roll turns right towards up.
+    roll = math.radians(key.roll_deg)
+    rolled_right = right * math.cos(roll) - down * math.sin(roll)
+    rolled_down = down * math.cos(roll) + right * math.sin(roll)
+    c2w = torch.eye(4, dtype=torch.float64)
+    c2w[:3] = torch.stack([rolled_right, rolled_down, forward, place], dim=1)
+    return c2w
+
+
+def _unit(vector: torch.Tensor, fallback: tuple[float, ...]) -> torch.Tensor:
+    length = float(vector.norm())
+    return vector / length if length > 1e-9 else torch.tensor(fallback, dtype=torch.float64)
+
+
+def _lens(fov_deg: float, aspect: float) -> torch.Tensor:
+    """Normalised intrinsics (3, 3) of a vertical angle of view."""
+    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
+    return intrinsics_matrix(focal / aspect, focal)
+
+
+def _notes(track: dict[str, Any]) -> tuple[str, ...]:
+    cameras = [entry.get("camera") or {} for entry in track["keyframes"]]
+    if all(camera.get("zoom", 1) == 1 for camera in cameras):
+        return ()
+    return ("OmniCam's zoom is not used; the angle of view is, as in OmniCam's own Wan cameras.",)

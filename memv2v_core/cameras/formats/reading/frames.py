@@ -1,0 +1,153 @@
+"""Single cameras with names become one path: which camera of a rig, which frame, which gaps."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ...resampling import fill_gaps
+from ...trajectory import CameraTrajectory
+from .content import file_error
+from .results import ImportedCameras, ImportSettings
+
+_DIGITS = re.compile(r"\d+")
+# An extension begins with a letter; ".123" is a part of a number.
+_EXTENSION = re.compile(r"\.[A-Za-z]\w*$")
+_MOST_LISTED = 6
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedFrame:
+    """The camera of one frame of a file.
+
+    name: the picture's file name or the frame's number; None where the file gives neither.
+    c2w: (4, 4) float64, OpenCV camera-to-world.
+    intrinsics: (3, 3) float64, normalised by image size.
+    """
+
+    name: str | None
+    c2w: torch.Tensor
+    intrinsics: torch.Tensor
+
+
+def path_of_frames(
+    frames: Sequence[PlacedFrame],
+    path: Path,
+    settings: ImportSettings,
+    notes: Sequence[str] = (),
+) -> ImportedCameras:
+    """One path in the order of the frame numbers, its gaps interpolated.
+
+    Without names the frames keep the file's order.
+
+    Raises: ValueError for several cameras unless `settings.camera` picks one, for a frame with
+    two cameras, for names without numbers, and for gaps above `settings.max_gap`.
+    """
+    if not frames:
+        raise file_error(path, "no cameras", "one camera a frame", "export the path again")
+    names = [frame.name for frame in frames if frame.name is not None]
+    if len(names) < len(frames):
+        return ImportedCameras(_joined(frames), tuple(notes))
+    group = _chosen_camera(_cameras_of_names(names, path), path, settings.camera)
+    numbers = sorted(group)
+    gaps = _gaps(numbers)
+    longest = max(gaps, key=len, default=range(0))
+    if len(longest) > settings.max_gap:
+        raise file_error(
+            path,
+            f"no camera for frames {longest[0]} to {longest[-1]} ({len(longest)} in sequence)",
+            f"gaps of at most {settings.max_gap} frames",
+            "track these frames again, or raise max_gap to interpolate them",
+        )
+    known = _joined([frames[group[number]] for number in numbers])
+    offsets = tuple(number - numbers[0] for number in numbers)
+    said = [*notes, *_frame_notes(numbers, gaps)]
+    return ImportedCameras(fill_gaps(known, offsets), tuple(said), is_numbered=True)
+
+
+def _joined(frames: Sequence[PlacedFrame]) -> CameraTrajectory:
+    return CameraTrajectory(
+        torch.stack([frame.c2w for frame in frames]),
+        torch.stack([frame.intrinsics for frame in frames]),
+    )
+
+
+def _cameras_of_names(names: Sequence[str], path: Path) -> dict[str, dict[int, int]]:
+    """Cameras by the names of their pictures, '#' in place of the frame number.
+
+    Each camera is a dict of positions in `names` by frame number.
+
+    Our choice: pictures whose names differ in more than one number belong to different cameras.
+    The frame number is the number that varies most; of equals, the last.
+    """
+    stems = [_EXTENSION.sub("", name) for name in names]
+    shapes = Counter(_DIGITS.sub("#", stem) for stem in stems)
+    places = {shape: _place_of_number(shape, stems) for shape in shapes}
+    cameras: dict[str, dict[int, int]] = {}
+    for position, stem in enumerate(stems):
+        found = list(_DIGITS.finditer(stem))
+        if not found and len(stems) > 1:
+            raise file_error(
+                path,
+                f"the picture name {names[position]!r}, which has no number",
+                "names with frame numbers",
+                "rename the pictures to frame_0001.png and so on",
+            )
+        digits = found[places[_DIGITS.sub("#", stem)]] if found else None
+        number = int(digits[0]) if digits else 0
+        camera = stem[: digits.start()] + "#" + stem[digits.end() :] if digits else stem
+        held = cameras.setdefault(camera, {})
+        if number in held:
+            raise file_error(
+                path,
+                f"two cameras for frame {number} ({names[held[number]]} and {names[position]})",
+                "one camera a frame",
+                "remove one of them",
+            )
+        held[number] = position
+    return cameras
+
+
+def _place_of_number(shape: str, stems: Sequence[str]) -> int:
+    """Which number of the names of one shape counts the frames."""
+    rows = [_DIGITS.findall(stem) for stem in stems if _DIGITS.sub("#", stem) == shape]
+    varied = [len(set(column)) for column in zip(*rows, strict=True)]
+    return max(range(len(varied)), key=lambda place: (varied[place], place), default=0)
+
+
+def _chosen_camera(cameras: dict[str, dict[int, int]], path: Path, wanted: str) -> dict[int, int]:
+    if len(cameras) == 1:
+        return next(iter(cameras.values()))
+    matching = [name for name in cameras if wanted and wanted in name]
+    if wanted in cameras or len(matching) == 1:
+        return cameras[wanted if wanted in cameras else matching[0]]
+    listed = [f"{name} ({len(frames)} frames)" for name, frames in cameras.items()]
+    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    raise file_error(
+        path,
+        f"{len(listed)} cameras: {', '.join(listed[:_MOST_LISTED])}{more}",
+        f"one of them in camera, not {wanted!r}",
+        "write a part of its name that no other name has",
+    )
+
+
+def _gaps(numbers: Sequence[int]) -> list[range]:
+    pairs = zip(numbers, numbers[1:], strict=False)
+    return [range(before + 1, after) for before, after in pairs if after - before > 1]
+
+
+def _frame_notes(numbers: Sequence[int], gaps: Sequence[range]) -> list[str]:
+    notes = []
+    if numbers[0] > 1:
+        notes.append(f"The path begins at frame {numbers[0]}, the first one with a camera.")
+    if gaps:
+        listed = [f"{gap[0]} to {gap[-1]}" if len(gap) > 1 else f"{gap[0]}" for gap in gaps]
+        more = f" and {len(gaps) - _MOST_LISTED} more gaps" if len(gaps) > _MOST_LISTED else ""
+        notes.append(
+            f"{sum(map(len, gaps))} of {numbers[-1] - numbers[0] + 1} frames have no camera in the "
+            f"file and are interpolated: {', '.join(listed[:_MOST_LISTED])}{more}."
+        )
+    return notes
