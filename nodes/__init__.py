@@ -4,8 +4,6 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import (
     cache,
-    camera_files,
-    cameras,
     clips,
     demo,
     evaluation,
@@ -16,6 +14,7 @@ from . import (
     segments,
     tokens,
 )
+from .cameras import estimating, exporting, importing, paths
 from .host.renamed_ids import install_renaming, register_replacements
 
 # Every file of the menu, in the order of the work.
@@ -23,8 +22,10 @@ MENU = (
     loading,
     clips,
     demo,
-    cameras,
-    camera_files,
+    paths,
+    importing,
+    estimating,
+    exporting,
     cache,
     retrieval,
     tokens,

@@ -27,3 +27,6 @@ SegmentsSocket = io.Custom("MEMV2V_SEGMENTS")
 
 # memv2v_core.retrieval.segments.SegmentQuery
 SegmentSocket = io.Custom("MEMV2V_SEGMENT")
+
+# A dict of tensors; ComfyUI's nodes_depth_anything_3.py lists its keys.
+GeometrySocket = io.Custom("DA3_GEOMETRY")

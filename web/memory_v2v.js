@@ -22,6 +22,8 @@ const TEXT_NODES = new Set([
   "MemV2VEditLongVideo",
   "MemV2VDemoLongVideo",
   "MemV2VExportCameraTrajectory",
+  "MemV2VImportCameraTrajectory",
+  "MemV2VEstimateSourceCamera",
 ]);
 const TEXT_WIDGET = "memory_v2v_text";
 
@@ -69,7 +71,7 @@ async function uploadCamera(node, file) {
 function addUploadButton(node) {
   const picker = document.createElement("input");
   picker.type = "file";
-  picker.accept = ".json,application/json";
+  picker.accept = ".json,.txt,.bin,application/json,text/plain";
   picker.onchange = () => picker.files.length && uploadCamera(node, picker.files[0]);
   const button = node.addWidget("button", "choose camera file to upload", null, () => {
     picker.value = "";

@@ -34,14 +34,18 @@ def intrinsics_matrix(fx: float, fy: float, cx: float = 0.5, cy: float = 0.5) ->
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
-def lens_intrinsics(fov_deg: float, aspect: float) -> torch.Tensor:
+def lens_intrinsics(
+    fov_deg: float, aspect: float, clip_aspect: float | None = None
+) -> torch.Tensor:
     """Normalised intrinsics (3, 3) of a lens with square pixels that sees `fov_deg` across.
 
     fov_deg: horizontal angle of view; 0 means the default lens.
-    aspect: width divided by height of the picture.
+    aspect: width divided by height of the picture; the default lens has its own.
+    clip_aspect: the same of a known clip; wins over both.
     """
     if fov_deg == 0:
-        return default_intrinsics(1)[0]
+        fov_deg, aspect = DEFAULT_FOV_DEG, DEFAULT_ASPECT
+    aspect = clip_aspect or aspect
     focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
     return intrinsics_matrix(focal, focal * aspect)
 

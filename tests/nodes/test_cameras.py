@@ -28,13 +28,13 @@ PRESET = {
 
 
 def made(comfy_api, **changes) -> CameraTrajectory:
-    from memory_v2v.nodes.cameras import CameraTrajectoryNode
+    from memory_v2v.nodes.cameras.paths import CameraTrajectoryNode
 
     return comfy_api.run_node(CameraTrajectoryNode, **{**PRESET, **changes})[0]
 
 
 def imported(comfy_api, file: str, **changes) -> CameraTrajectory:
-    from memory_v2v.nodes.camera_files import ImportCameraTrajectory
+    from memory_v2v.nodes.cameras.importing import ImportCameraTrajectory
 
     inputs = {"file": file, "camera": "cam01", "num_frames": 0, "start_at_source": True, **changes}
     return comfy_api.run_node(ImportCameraTrajectory, **inputs)[0]
@@ -110,7 +110,7 @@ def test_import_refuses_poses_that_are_not_numbers(comfy_api) -> None:
 
 
 def test_import_says_which_files_there_are(comfy_api) -> None:
-    from memory_v2v.nodes.camera_files import ImportCameraTrajectory
+    from memory_v2v.nodes.cameras.importing import ImportCameraTrajectory
 
     input_file(comfy_api, "present.json").write_text("{}", encoding="utf-8")
     message = ImportCameraTrajectory.validate_inputs("absent.json")
@@ -122,7 +122,7 @@ def test_import_says_which_files_there_are(comfy_api) -> None:
 
 
 def test_a_changed_file_is_read_again(comfy_api) -> None:
-    from memory_v2v.nodes.camera_files import ImportCameraTrajectory
+    from memory_v2v.nodes.cameras.importing import ImportCameraTrajectory
 
     file = input_file(comfy_api, "changing.json")
     file.write_text("{}", encoding="utf-8")
@@ -133,7 +133,7 @@ def test_a_changed_file_is_read_again(comfy_api) -> None:
 
 
 def test_preview_is_an_image_with_text(comfy_api) -> None:
-    from memory_v2v.nodes.cameras import PreviewCameraTrajectory
+    from memory_v2v.nodes.cameras.paths import PreviewCameraTrajectory
 
     output = comfy_api.run_node(
         PreviewCameraTrajectory, camera=made(comfy_api), source_camera=static_trajectory(9)
@@ -148,7 +148,7 @@ def test_preview_is_an_image_with_text(comfy_api) -> None:
 
 
 def test_preview_draws_only_cameras_that_reach_the_model(comfy_api) -> None:
-    from memory_v2v.nodes.cameras import latent_cameras
+    from memory_v2v.nodes.cameras.paths import latent_cameras
 
     vae = SimpleNamespace(temporal_compression_decode=lambda: 4)
     path = made(comfy_api)
@@ -156,3 +156,20 @@ def test_preview_draws_only_cameras_that_reach_the_model(comfy_api) -> None:
     assert latent_cameras(path, None) is path
     with pytest.raises(ValueError, match="num_frames got 8, wanted 4 \\* n \\+ 1"):
         latent_cameras(made(comfy_api, num_frames=8), vae)
+
+
+def test_a_path_follows_the_clip_and_the_lens_of_the_source(comfy_api) -> None:
+    clip = torch.zeros(5, 20, 30, 3)
+    followed = made(comfy_api, clip=clip)
+    assert followed.num_frames == 5
+    focal = 0.5 / math.tan(math.radians(30))
+    assert followed.intrinsics[0].diag()[:2].tolist() == pytest.approx([focal, 1.5 * focal])
+    # The default lens at the clip's aspect: 24 mm on 23.76 mm.
+    default = made(comfy_api, clip=clip, fov_deg=0.0).intrinsics[0]
+    assert default.diag()[:2].tolist() == pytest.approx([24 / 23.76, 1.5 * 24 / 23.76])
+    source = static_trajectory(5, torch.diag(torch.tensor([1.2, 1.8, 1.0], dtype=torch.float64)))
+    for inputs in ({"source_camera": source}, {"source_camera": source, "clip": clip}):
+        path = made(comfy_api, **inputs)
+        assert torch.equal(path.intrinsics, source.intrinsics)
+    with pytest.raises(ValueError, match="of the source got 5 frames, wanted 7"):
+        made(comfy_api, source_camera=source, clip=torch.zeros(7, 20, 30, 3))

@@ -97,28 +97,36 @@ def read_colmap(path: Path, settings: ImportSettings) -> ImportedCameras:
     return path_of_frames(frames, images_path, settings, distortion_note(bent))
 
 
+def other_colmap_file(path: Path) -> Path | None:
+    """Where the lenses of COLMAP's pictures lie, or the pictures of its lenses.
+
+    None for a name that COLMAP gives to neither. The file itself may be missing.
+    """
+    for kind, other in ((_IMAGES, _CAMERAS), (_CAMERAS, _IMAGES)):
+        if kind in path.stem and path.suffix in (".txt", ".bin"):
+            return path.with_name(path.name.replace(kind, other))
+    return None
+
+
 def _both_files(path: Path) -> tuple[Path, Path]:
     """Paths of the pictures and of the lenses, whichever of them `path` is."""
-    if _IMAGES in path.stem:
-        images, cameras = path, path.with_name(path.name.replace(_IMAGES, _CAMERAS))
-    elif _CAMERAS in path.stem:
-        images, cameras = path.with_name(path.name.replace(_CAMERAS, _IMAGES)), path
-    else:
+    other = other_colmap_file(path)
+    if other is None:
         raise file_error(
             path,
             "COLMAP's content under another name",
             f"{_IMAGES}{path.suffix} and {_CAMERAS}{path.suffix}",
             "rename both files so, in one folder",
         )
-    for needed in (images, cameras):
+    for needed in (path, other):
         if not needed.is_file():
             raise file_error(
                 path,
                 f"no {needed.name} beside it",
-                f"{images.name} and {cameras.name} in one folder",
+                f"{path.name} and {other.name} in one folder",
                 f"copy {needed.name} there too",
             )
-    return images, cameras
+    return (path, other) if _IMAGES in path.stem else (other, path)
 
 
 def _c2w(image: _Image, path: Path) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..trajectory import CameraTrajectory
 from .camera_path import is_camera_path, read_camera_path
-from .colmap import is_colmap_binary, is_colmap_text, read_colmap
+from .colmap import is_colmap_binary, is_colmap_text, other_colmap_file, read_colmap
 from .ns_export import is_ns_export, read_ns_export
 from .omnicam import is_omnicam, read_omnicam
 from .opencv_list import is_opencv_list, read_opencv_list
@@ -39,8 +39,6 @@ _JSON_FORMATS = (
 _TEXT_FORMATS = ("txt of RealEstate10K or CameraCtrl", "images and cameras of COLMAP (txt, bin)")
 # Messages show the beginning of a file that nobody knows.
 _MOST_KEYS, _MOST_CHARACTERS = 6, 60
-
-CAMERA_FILE_SUFFIXES = (".json", ".txt", ".bin")
 
 
 def load_cameras(path: str | Path, settings: ImportSettings | None = None) -> ImportedCameras:
@@ -76,6 +74,11 @@ def load_trajectory(path: str | Path, *, camera: str = "cam01") -> CameraTraject
     return load_cameras(path, ImportSettings(camera=camera)).trajectory
 
 
+def may_be_camera_file(path: Path) -> bool:
+    """Whether a file's name is that of a camera file; only its content tells for sure."""
+    return path.suffix in (".json", ".txt") or is_colmap_binary(path)
+
+
 def camera_names(path: str | Path) -> tuple[str, ...]:
     """Names of the paths in a file that lists them, in file order; empty for any other file.
 
@@ -83,6 +86,13 @@ def camera_names(path: str | Path) -> tuple[str, ...]:
     """
     path = Path(path)
     return recammaster_cameras(parse_json(read_text(path), path)) if path.suffix == ".json" else ()
+
+
+def parts_of_camera_file(path: str | Path) -> tuple[Path, ...]:
+    """The file, and the other file of the same COLMAP model where there is one."""
+    path = Path(path)
+    other = other_colmap_file(path)
+    return (path,) if other is None or not other.is_file() else (path, other)
 
 
 def _read_json(content: Any, path: Path, settings: ImportSettings) -> ImportedCameras:

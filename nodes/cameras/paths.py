@@ -1,19 +1,28 @@
 """Nodes that make and show camera paths."""
 
+import torch
 from comfy.sd import VAE
 from comfy_api.latest import io
 
-from ..memv2v_core.cameras.presets import EASINGS, MOTIONS, PresetConfig, combine_paths, make_preset
-from ..memv2v_core.cameras.trajectory import (
+from ...memv2v_core.cameras.presets import (
+    EASINGS,
+    MOTIONS,
+    PresetConfig,
+    combine_paths,
+    make_preset,
+)
+from ...memv2v_core.cameras.trajectory import (
     CameraTrajectory,
     lens_intrinsics,
     pose_vectors,
+    require_length,
     static_trajectory,
 )
-from ..memv2v_core.pictures.paths import draw_path, path_summary
-from ..memv2v_core.shapes import latent_frame_indices, num_latent_frames
-from .host.shown import PictureAndText
-from .io_types import CATEGORY, CameraSocket
+from ...memv2v_core.pictures.paths import draw_path, path_summary
+from ...memv2v_core.shapes import latent_frame_indices, num_latent_frames
+from ..host.clip_size import clip_aspect, clip_length
+from ..host.shown import PictureAndText
+from ..io_types import CATEGORY, CameraSocket
 
 NO_MOTION = "none"
 
@@ -52,7 +61,8 @@ class CameraTrajectoryNode(io.ComfyNode):
                     default=9,
                     min=1,
                     max=2000,
-                    tooltip="Frames of the video; the path must have the same number.",
+                    tooltip="Frames of the video; the path must have the same number. Not used if "
+                    "a clip or source_camera is connected.",
                 ),
                 io.Combo.Input(
                     "easing",
@@ -82,7 +92,7 @@ class CameraTrajectoryNode(io.ComfyNode):
                     step=0.5,
                     tooltip="Horizontal field of view in degrees. The built-in model's lens has "
                     "60. 0 uses the default lens of 832x480 video (24 mm, 52.7 degrees) and "
-                    "ignores aspect.",
+                    "ignores aspect. Not used if source_camera is connected.",
                 ),
                 io.Float.Input(
                     "aspect",
@@ -91,7 +101,8 @@ class CameraTrajectoryNode(io.ComfyNode):
                     max=10.0,
                     step=0.01,
                     tooltip="Width divided by height of the video: 1 for the built-in model, 1.73 "
-                    "for 832x480. Not used if fov_deg is 0.",
+                    "for 832x480. Not used if fov_deg is 0, or if a clip or source_camera is "
+                    "connected.",
                 ),
                 io.Combo.Input(
                     "second_motion",
@@ -107,6 +118,17 @@ class CameraTrajectoryNode(io.ComfyNode):
                     max=180.0,
                     step=0.5,
                     tooltip="How far the second motion goes.",
+                ),
+                io.Image.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The clip, as it goes to the model: the path takes its frame count and "
+                    "aspect.",
+                ),
+                CameraSocket.Input(
+                    "source_camera",
+                    optional=True,
+                    tooltip="The source's camera: the path takes its lens and frame count.",
                 ),
             ],
             outputs=[CameraSocket.Output(display_name="camera", tooltip="One camera a frame.")],
@@ -125,8 +147,16 @@ class CameraTrajectoryNode(io.ComfyNode):
         aspect: float,
         second_motion: str,
         second_amplitude: float,
+        clip: torch.Tensor | None = None,
+        source_camera: CameraTrajectory | None = None,
     ) -> io.NodeOutput:
-        lens = lens_intrinsics(fov_deg, aspect)
+        num_frames = clip_length(clip) or num_frames
+        lens = lens_intrinsics(fov_deg, aspect, clip_aspect(clip))
+        if source_camera is not None:
+            if clip is not None:
+                require_length(source_camera, num_frames, "source")
+            num_frames = source_camera.num_frames
+            lens = source_camera.intrinsics[0]
 
         def path_of(motion: str, amplitude: float) -> CameraTrajectory:
             config = PresetConfig(
