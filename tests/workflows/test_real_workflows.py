@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from instruments.depth_anything import small_weights
 from instruments.tiny_wan import DIM, NUM_BLOCKS, wan_weights
 from safetensors.torch import save_file
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT_DIM, SIZE, NUM_FRAMES = 64, 64, 5
 WIDTH_OF_TEXT = {"config": json.dumps({"transformer": {"text_dim": TEXT_DIM}})}
 VAE_FILE = "wan_2.1_vae.safetensors"
+DA3_FILE = "depth_anything_3_base.safetensors"
 
 Prompt = dict[str, dict]
 
@@ -63,6 +65,14 @@ def models(comfy_api, comfy_server) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(state, path, metadata=WIDTH_OF_TEXT)
+    if has_depth_anything(comfy_api):
+        path = folder / "geometry_estimation" / DA3_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(small_weights(), path)
+
+
+def has_depth_anything(comfy_api) -> bool:
+    return (comfy_api.comfyui / "comfy_extras" / "nodes_depth_anything_3.py").is_file()
 
 
 def random_like(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -94,9 +104,9 @@ def small(name: str, object_info: dict, session: str, **names: str) -> Prompt:
             **names,
         }
         inputs |= {key: value for key, value in changes.items() if key in inputs}
-        if node["class_type"] == "MemV2VFitVideo":
+        # Frames that come from another node stay.
+        if node["class_type"] == "MemV2VFitVideo" and inputs.pop("video", None):
             inputs["frames"] = ["scene", 0]
-            del inputs["video"]
         if "positive" in inputs:
             inputs |= {"positive": ["prompt", 1], "negative": ["prompt", 2]}
         if node["class_type"] not in ("CLIPLoader", "CLIPTextEncode", "LoadVideo"):
@@ -181,3 +191,28 @@ def test_any_loader_workflow_remembers_from_run_to_run(comfy_server, object_info
         entry = comfy_server.api.run(with_input(prompt, sampler, "seed", seed))
     assert num_turns(comfy_server, "any") == 2
     assert "memories: turn 1 at 1x4x4" in entry["outputs"][sampler]["text"][0]
+
+
+def test_source_camera_workflow_estimates_it_from_fewer_views(
+    comfy_api, comfy_server, object_info: dict
+) -> None:
+    from devtools.workflow import node_titled, nodes_of_type, with_input
+
+    if not has_depth_anything(comfy_api):
+        pytest.skip("this ComfyUI has no Depth Anything 3")
+    prompt = small("estimated_source_camera", object_info, "estimated", vae_name=VAE_FILE)
+    loader = node_titled(prompt, "ReCamMaster")
+    prompt = with_input(prompt, loader, "model_name", "recammaster.safetensors")
+    # Three of five frames are views.
+    views = node_titled(prompt, "21 views for the estimation")
+    for name, value in {"num_frames": 3, "temporal_ratio": 1}.items():
+        prompt = with_input(prompt, views, name, value)
+    prompt = with_input(prompt, node_titled(prompt, "Cameras of the views"), "resolution", 140)
+    entry = comfy_server.api.run(prompt)
+    (camera,) = nodes_of_type(prompt, "MemV2VEstimateSourceCamera")
+    said = entry["outputs"][camera]["text"][0]
+    assert "3 views estimated, 2 of 5 frames interpolated." in said
+    assert "lens 57.3 degrees across" in said
+    (sampler,) = nodes_of_type(prompt, "MemoryV2VSampler")
+    assert "static" not in entry["outputs"][sampler]["text"][0]
+    assert num_turns(comfy_server, "estimated") == 1

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 QUICK_STEPS = 2
+NEEDS_DEPTH_ANYTHING = ("estimated_source_camera",)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,8 @@ def test_every_workflow_has_a_thumbnail_and_only_native_nodes_or_ours(
     path: Path, object_info: dict
 ) -> None:
     assert path.with_suffix(".jpg").stat().st_size > 1000
+    if path.stem in NEEDS_DEPTH_ANYTHING and "DA3Inference" not in object_info:
+        pytest.skip("this ComfyUI has no Depth Anything 3")
     for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
         if node["type"] in ("Note", "MarkdownNote"):
             continue
