@@ -1,34 +1,26 @@
 """Where a video cuts from one shot to the next.
 
-PySceneDetect looks at frames that are passed as arrays. F frames, C channels, H rows, W columns.
+A frame that changes far more than its neighbours is a suspect. A suspect is a cut unless the old
+picture soon returns. F frames, C channels, H rows, W columns.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from .frame_changes import WINDOW, ChangePeaks, mean_difference, small_pictures
 from .segments import Span
-
-if TYPE_CHECKING:
-    from scenedetect.detectors import AdaptiveDetector
 
 # A cut differs from the frame before this many times more than its neighbours do.
 _ADAPTIVE_THRESHOLD = 3.0
 # The least difference of a cut, of 255.
 _MIN_CONTENT = 10.0
-# Neighbours on either side. The detector reports a cut this many frames late.
-_WINDOW = 2
 # A frame whose difference to the picture before the change is below this share of the change shows
 # that picture again: the change was a flash.
 _FLASH_RATIO = 0.3
-_LONGEST_PX = 256
-_FRAMES_AT_ONCE = 16
-# PySceneDetect needs a rate to count frames; its value changes nothing here.
-_FRAME_RATE = 24.0
 
 
 @dataclass(frozen=True)
@@ -65,25 +57,43 @@ def detect_shots(
     frames: (F, 3, H, W) in 0..1, or chunks of such a video in order, of which only one is held.
     Hard cuts are found. Dissolves and fades are not found: they stay inside one shot.
 
-    Raises: ValueError for a video without frames, and where PySceneDetect is missing.
+    Raises: ValueError for a video without frames.
     """
     config = config or ShotConfig()
-    detector = _detector(config)
+    # 0.5 keeps the thresholds; 0 doubles and 1 halves them.
+    strictness = 4 ** (0.5 - config.sensitivity)
+    peaks = ChangePeaks(_ADAPTIVE_THRESHOLD * strictness, _MIN_CONTENT * strictness)
+    return shots_between(small_pictures(frames), peaks.add, config)
+
+
+def shots_between(
+    pictures: Iterable[np.ndarray],
+    suspects_at: Callable[[np.ndarray], list[int]],
+    config: ShotConfig,
+) -> tuple[Span, ...]:
+    """(start, stop) of every shot of these pictures, flashes left out.
+
+    pictures: of one size, uint8.
+    suspects_at: called with each picture in turn; the first frames of new shots or flashes that
+    this picture shows, each at most `WINDOW` frames before it.
+
+    Raises: ValueError for no pictures.
+    """
     # The frames that a judgement can still need: one before the suspect, and all that follow it.
-    pictures: deque[np.ndarray] = deque(maxlen=config.min_num_frames + _WINDOW + 2)
+    held: deque[np.ndarray] = deque(maxlen=config.min_num_frames + WINDOW + 2)
     suspects: list[int] = []
     cuts: list[int] = []
     num_frames = 0
-    for picture in _pictures(frames):
-        suspects += _suspects(detector, num_frames, picture)
-        pictures.append(picture)
+    for picture in pictures:
+        suspects += suspects_at(picture)
+        held.append(picture)
         num_frames += 1
-        # Judged late enough that the detector has also reported the end of a flash.
-        if suspects and suspects[0] + config.min_num_frames + _WINDOW < num_frames:
-            _judge(suspects, cuts, pictures, num_frames, config)
+        # Judged late enough that the end of a flash is also among the suspects.
+        if suspects and suspects[0] + config.min_num_frames + WINDOW < num_frames:
+            _judge(suspects, cuts, held, num_frames, config)
     # At the end of the video no later frame can come, so the rest is judged now.
     while suspects:
-        _judge(suspects, cuts, pictures, num_frames, config)
+        _judge(suspects, cuts, held, num_frames, config)
     if num_frames == 0:
         raise ValueError(
             "frames got an empty video, wanted 1 frame or more; check the loader before this node"
@@ -91,32 +101,6 @@ def detect_shots(
     # A shot that is too short at the end joins the shot before it.
     edges = [0, *(cut for cut in cuts if num_frames - cut >= config.min_num_frames), num_frames]
     return tuple(zip(edges[:-1], edges[1:], strict=True))
-
-
-def _detector(config: ShotConfig) -> "AdaptiveDetector":
-    try:
-        from scenedetect.detectors import AdaptiveDetector
-    except ImportError as error:
-        raise ValueError(
-            f"shot detection needs PySceneDetect ({error}); install scenedetect-headless into "
-            "ComfyUI's Python, or switch shots off"
-        ) from error
-    # 0.5 keeps the thresholds; 0 doubles and 1 halves them.
-    strictness = 4 ** (0.5 - config.sensitivity)
-    return AdaptiveDetector(
-        adaptive_threshold=_ADAPTIVE_THRESHOLD * strictness,
-        min_scene_len=1,
-        window_width=_WINDOW,
-        min_content_val=_MIN_CONTENT * strictness,
-    )
-
-
-def _suspects(detector: "AdaptiveDetector", frame: int, picture: np.ndarray) -> list[int]:
-    """First frames of new shots or flashes that the detector reports after this frame."""
-    from scenedetect import FrameTimecode
-
-    found = detector.process_frame(FrameTimecode(frame, _FRAME_RATE), picture)
-    return [timecode.frame_num for timecode in found]
 
 
 def _judge(
@@ -133,39 +117,14 @@ def _judge(
     first, oldest = suspects.pop(0), num_frames - len(pictures)
     last = min(first + config.min_num_frames - 1, num_frames - 1)
     before = pictures[first - 1 - oldest]
-    change = _difference(before, pictures[first - oldest])
+    change = mean_difference(before, pictures[first - oldest])
     # Frames of the shortest shot that look like the picture before the change.
     returned = [
         frame
         for frame in range(first + 1, last + 1)
-        if _difference(before, pictures[frame - oldest]) < _FLASH_RATIO * change
+        if mean_difference(before, pictures[frame - oldest]) < _FLASH_RATIO * change
     ]
     if returned:
         suspects[:] = [suspect for suspect in suspects if suspect > returned[-1]]
     elif first - (cuts[-1] if cuts else 0) >= config.min_num_frames:
         cuts.append(first)
-
-
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    # int16: a difference of uint8 would wrap around.
-    return float(np.abs(a.astype(np.int16) - b).mean())
-
-
-def _pictures(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
-    """Each frame as PySceneDetect takes it: (h, w, 3) uint8, blue first, reduced in size."""
-    for chunk in (frames,) if isinstance(frames, torch.Tensor) else frames:
-        for piece in chunk.split(_FRAMES_AT_ONCE):
-            # Cuts also show in small pictures, which are compared much faster.
-            scale = min(1.0, _LONGEST_PX / max(piece.shape[-2:]))
-            size = [max(1, round(side * scale)) for side in piece.shape[-2:]]
-            # flip(1) puts blue first.
-            small = torch.nn.functional.interpolate(piece.float(), size, mode="area").flip(1)
-            yield from (
-                (small.clamp(0, 1) * 255)
-                .round()
-                .byte()
-                .permute(0, 2, 3, 1)
-                .contiguous()
-                .cpu()
-                .numpy()
-            )
