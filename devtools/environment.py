@@ -27,17 +27,7 @@ DISK_NOTE = (
     "about 6 GB on disk with Linux, where PyTorch brings its CUDA libraries; about 2 GB elsewhere"
 )
 
-RUNTIME_MODULES = (
-    "torch",
-    "aiohttp",
-    "kornia",
-    "einops",
-    "safetensors",
-    "av",
-    "PIL",
-    "yaml",
-    "scenedetect",
-)
+RUNTIME_MODULES = ("torch", "aiohttp", "kornia", "safetensors", "av", "PIL", "yaml")
 TEST_MODULES = ("pytest", "xdist", "ruff", "mypy", "diffusers", "transformers", "accelerate")
 
 COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
