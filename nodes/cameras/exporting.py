@@ -114,7 +114,14 @@ class ExportCameraTrajectory(io.ComfyNode):
             save_camera_path(camera, path, height=height, width=width, fps=fps)
         else:
             save_transforms(camera, path, height=height, width=width)
-        return io.NodeOutput(str(path), ui=ui.PreviewText(f"{camera.num_frames} cameras: {path}"))
+        said = f"{camera.num_frames} cameras: {path}"
+        if format == TRANSFORMS and camera.cropped_to(width / height) is not camera:
+            own = float(camera.intrinsics[0, 1, 1] / camera.intrinsics[0, 0, 0])
+            said += (
+                f"\nThe lens is of a picture with width / height {own:.2f}, not {width}x{height}: "
+                "its pixels are not square there. Connect the clip, or set its width and height."
+            )
+        return io.NodeOutput(str(path), ui=ui.PreviewText(said))
 
 
 NODES = [ExportCameraTrajectory]

@@ -34,6 +34,11 @@ def imported(comfy_api, file: str, **changes: Any) -> tuple[CameraTrajectory, st
 
 
 def exported(comfy_api, camera: CameraTrajectory, **changes: Any) -> Path:
+    return Path(export(comfy_api, camera, **changes)[0])
+
+
+def export(comfy_api, camera: CameraTrajectory, **changes: Any) -> Any:
+    """What the node returns."""
     from memory_v2v.nodes.cameras.exporting import ExportCameraTrajectory
 
     inputs = {
@@ -45,7 +50,7 @@ def exported(comfy_api, camera: CameraTrajectory, **changes: Any) -> Path:
         "camera_name": "cam01",
         **changes,
     }
-    return Path(comfy_api.run_node(ExportCameraTrajectory, **inputs)[0])
+    return comfy_api.run_node(ExportCameraTrajectory, **inputs)
 
 
 def input_file(comfy_api, name: str) -> Path:
@@ -140,3 +145,9 @@ def test_an_export_follows_the_clip(comfy_api) -> None:
     content = json.loads(file.read_text(encoding="utf-8"))
     assert (content["render_width"], content["render_height"]) == (64, 32)
     assert content["seconds"] == pytest.approx(0.75)
+
+
+def test_an_export_at_another_aspect_says_so(comfy_api) -> None:
+    assert "\n" not in export(comfy_api, PAN).ui.as_dict()["text"][0]
+    said = export(comfy_api, PAN, width=100).ui.as_dict()["text"][0]
+    assert "picture with width / height 2.00, not 100x100: its pixels are not square" in said

@@ -111,8 +111,9 @@ def _keys(track: dict[str, Any], path: Path) -> list[_Key]:
 
     Raises: ValueError for what our cameras cannot follow.
     """
-    constraint = (track.get("constraints") or {}).get("look_at") or {}
-    if constraint.get("status") == "active":
+    constraints = track.get("constraints")
+    look_at = constraints.get("look_at") if isinstance(constraints, dict) else None
+    if isinstance(look_at, dict) and look_at.get("status") == "active":
         raise file_error(
             path, "an active look-at constraint", "plain keyframes", "bake the camera in OmniCam"
         )

@@ -69,9 +69,15 @@ def finite_numbers(words: list[Any], path: Path, where: str) -> list[float]:
 
 def flat(value: Any) -> list[Any]:
     """The numbers of a nested list, row by row; anything else is a list of one."""
-    if not isinstance(value, list):
-        return [value]
-    return [word for part in value for word in flat(part)]
+    found, left = [], [value]
+    # No recursion: a broken file may be nested deeply.
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += reversed(part)
+        else:
+            found.append(part)
+    return found
 
 
 def number_reader(fields: dict[str, Any], path: Path, where: str) -> NumberReader:

@@ -1,7 +1,6 @@
 """Single cameras with names become one path: which camera of a rig, which frame, which gaps."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,21 @@ class PlacedFrame:
     intrinsics: torch.Tensor
 
 
+@dataclass(frozen=True)
+class _Gap:
+    """Frames from first to last that have no camera."""
+
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return f"{self.first}" if self.length == 1 else f"{self.first} to {self.last}"
+
+
 def path_of_frames(
     frames: Sequence[PlacedFrame],
     path: Path,
@@ -54,11 +68,12 @@ def path_of_frames(
     group = _chosen_camera(_cameras_of_names(names, path), path, settings.camera)
     numbers = sorted(group)
     gaps = _gaps(numbers)
-    longest = max(gaps, key=len, default=range(0))
-    if len(longest) > settings.max_gap:
+    longest = max(gaps, key=lambda gap: gap.length, default=_Gap(0, -1))
+    if longest.length > settings.max_gap:
         raise file_error(
             path,
-            f"no camera for frames {longest[0]} to {longest[-1]} ({len(longest)} in sequence)",
+            f"no camera for frames {longest.first} to {longest.last} ({longest.length} in "
+            "sequence)",
             f"gaps of at most {settings.max_gap} frames",
             "track these frames again, or raise max_gap to interpolate them",
         )
@@ -84,8 +99,10 @@ def _cameras_of_names(names: Sequence[str], path: Path) -> dict[str, dict[int, i
     The frame number is the number that varies most; of equals, the last.
     """
     stems = [_EXTENSION.sub("", name) for name in names]
-    shapes = Counter(_DIGITS.sub("#", stem) for stem in stems)
-    places = {shape: _place_of_number(shape, stems) for shape in shapes}
+    shapes: dict[str, list[str]] = {}
+    for stem in stems:
+        shapes.setdefault(_shape(stem), []).append(stem)
+    places = {shape: _place_of_number(alike) for shape, alike in shapes.items()}
     cameras: dict[str, dict[int, int]] = {}
     for position, stem in enumerate(stems):
         found = list(_DIGITS.finditer(stem))
@@ -96,7 +113,7 @@ def _cameras_of_names(names: Sequence[str], path: Path) -> dict[str, dict[int, i
                 "names with frame numbers",
                 "rename the pictures to frame_0001.png and so on",
             )
-        digits = found[places[_DIGITS.sub("#", stem)]] if found else None
+        digits = found[places[_shape(stem)]] if found else None
         number = int(digits[0]) if digits else 0
         camera = stem[: digits.start()] + "#" + stem[digits.end() :] if digits else stem
         held = cameras.setdefault(camera, {})
@@ -111,9 +128,14 @@ def _cameras_of_names(names: Sequence[str], path: Path) -> dict[str, dict[int, i
     return cameras
 
 
-def _place_of_number(shape: str, stems: Sequence[str]) -> int:
-    """Which number of the names of one shape counts the frames."""
-    rows = [_DIGITS.findall(stem) for stem in stems if _DIGITS.sub("#", stem) == shape]
+def _shape(stem: str) -> str:
+    """A name without its numbers. No file name has a zero character."""
+    return _DIGITS.sub("\0", stem)
+
+
+def _place_of_number(stems: Sequence[str]) -> int:
+    """Which number of names that differ only in their numbers counts the frames."""
+    rows = [_DIGITS.findall(stem) for stem in stems]
     varied = [len(set(column)) for column in zip(*rows, strict=True)]
     return max(range(len(varied)), key=lambda place: (varied[place], place), default=0)
 
@@ -134,20 +156,20 @@ def _chosen_camera(cameras: dict[str, dict[int, int]], path: Path, wanted: str) 
     )
 
 
-def _gaps(numbers: Sequence[int]) -> list[range]:
+def _gaps(numbers: Sequence[int]) -> list[_Gap]:
     pairs = zip(numbers, numbers[1:], strict=False)
-    return [range(before + 1, after) for before, after in pairs if after - before > 1]
+    return [_Gap(before + 1, after - 1) for before, after in pairs if after - before > 1]
 
 
-def _frame_notes(numbers: Sequence[int], gaps: Sequence[range]) -> list[str]:
+def _frame_notes(numbers: Sequence[int], gaps: Sequence[_Gap]) -> list[str]:
     notes = []
     if numbers[0] > 1:
         notes.append(f"The path begins at frame {numbers[0]}, the first one with a camera.")
     if gaps:
-        listed = [f"{gap[0]} to {gap[-1]}" if len(gap) > 1 else f"{gap[0]}" for gap in gaps]
+        listed = [str(gap) for gap in gaps[:_MOST_LISTED]]
         more = f" and {len(gaps) - _MOST_LISTED} more gaps" if len(gaps) > _MOST_LISTED else ""
         notes.append(
-            f"{sum(map(len, gaps))} of {numbers[-1] - numbers[0] + 1} frames have no camera in the "
-            f"file and are interpolated: {', '.join(listed[:_MOST_LISTED])}{more}."
+            f"{sum(gap.length for gap in gaps)} of {numbers[-1] - numbers[0] + 1} frames have no "
+            f"camera in the file and are interpolated: {', '.join(listed)}{more}."
         )
     return notes

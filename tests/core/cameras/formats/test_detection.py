@@ -19,6 +19,7 @@ from memv2v_core.cameras.formats.detection import camera_names, load_cameras
         ("a.json", '[{"x": 3}]', "got a list of objects with keys x, wanted one of"),
         ("a.json", "frame 1", "got no JSON"),
         ("a.json", "[" * 100_000, "got no JSON"),
+        ("a.json", '[{"w2c": ' + "[" * 400 + "]" * 400 + "}]", "0 numbers in w2c of frame 0"),
         ("a.txt", '{"x": 3}', "got top-level keys x"),
         ("a.txt", "hello\nworld", "got a text that begins with 'hello', wanted one of: .*COLMAP"),
         ("a.bin", "x", "got a text that begins with 'x'"),

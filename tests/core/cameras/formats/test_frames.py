@@ -96,6 +96,8 @@ def test_a_camera_is_chosen_by_a_part_of_its_name():
     [
         ((), "transforms.json got no cameras"),
         (("f_1", "f_2", "f_01"), "two cameras for frame 1 .f_1 and f_01"),
+        (("f_1", "f_#"), "the picture name 'f_#', which has no number"),
+        (("f_1", f"f_{10**30}"), r"frames 2 to 9{30} \(9{29}8 in sequence\)"),
         (("left.png", "right.png"), "the picture name 'left.png', which has no number"),
     ],
 )
