@@ -72,7 +72,12 @@ function addUploadButton(node) {
   const picker = document.createElement("input");
   picker.type = "file";
   picker.accept = ".json,.txt,.bin,application/json,text/plain";
-  picker.onchange = () => picker.files.length && uploadCamera(node, picker.files[0]);
+  picker.multiple = true; // COLMAP's pictures and lenses are two files
+  picker.onchange = async () => {
+    for (const file of picker.files) {
+      await uploadCamera(node, file);
+    }
+  };
   const button = node.addWidget("button", "choose camera file to upload", null, () => {
     picker.value = "";
     picker.click();
