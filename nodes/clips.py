@@ -1,18 +1,20 @@
 """Any clip fitted to a model, and restored after the edit."""
 
 import torch
-from comfy_api.latest import Input, InputImpl, Types, io, ui
+from comfy_api.latest import Input, io, ui
 
-from ..memv2v_core.clips.fitting import ASPECTS, Aspect, describe_fitting, fit_frames, plan_fitting
+from ..memv2v_core.clips.fitting import ASPECTS, Aspect, describe_fitting, plan_fitting
 from .host.clips.fitted import (
     EDITED_FRAMES,
     EVERY_FRAME,
     MODEL_SIZE,
     ORIGINAL_SIZE,
     FittedClip,
+    fitted_frames,
 )
-from .host.clips.reading import clip_parts
+from .host.footage.reading import exact_rate, open_clip
 from .host.shared_inputs import rate_and_sound_of
+from .host.shown import teller
 from .io_types import CATEGORY, FittingSocket
 
 PICK_EVENLY, ALL_FRAMES = "pick evenly", "all frames"
@@ -99,9 +101,10 @@ class FitVideo(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="What was done."),
                 FittingSocket.Output(
                     display_name="fitting",
-                    tooltip="For Restore Video: how the clip was fitted, its frame rate and sound.",
+                    tooltip="For Restore Video: how the clip was fitted, its times and sound.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -118,20 +121,15 @@ class FitVideo(io.ComfyNode):
         frame_rate: float = 16.0,
         audio: dict | None = None,
     ) -> io.NodeOutput:
-        images, rate, sound = clip_parts(frames, video, frame_rate, audio)
+        rate, tell = exact_rate(frame_rate), teller(cls.hidden)
+        clip = open_clip(frames, video, rate, audio, tell=tell, name="frames")
         count = None if mode == ALL_FRAMES else num_frames
         plan = plan_fitting(
-            len(images),
-            (images.shape[1], images.shape[2]),
-            (height, width),
-            count,
-            temporal_ratio,
-            aspect,
+            clip.num_frames, clip.size, (height, width), count, temporal_ratio, aspect
         )
-        # Only colours: an alpha channel is dropped.
-        fitted = fit_frames(images[..., :3].movedim(-1, 1), plan).movedim(1, -1).contiguous()
-        report = describe_fitting(plan, aspect, temporal_ratio)
-        fitting = FittedClip(plan, rate, sound)
+        fitted = fitted_frames(clip, plan)
+        report = "\n".join((describe_fitting(plan, aspect, temporal_ratio), *clip.notes))
+        fitting = FittedClip(plan, clip.times, clip.sound)
         return io.NodeOutput(fitted, len(plan.chosen), report, fitting, ui=ui.PreviewText(report))
 
 
@@ -173,6 +171,14 @@ class RestoreVideo(io.ComfyNode):
                 io.Video.Output(display_name="video", tooltip="For Save Video."),
                 io.Image.Output(display_name="frames", tooltip="Its frames."),
                 io.String.Output(display_name="report", tooltip="What was done."),
+                io.Float.Output(
+                    display_name="frame_rate",
+                    tooltip="Frames per second, for nodes of other packs such as Video Combine.",
+                ),
+                io.Audio.Output(
+                    display_name="audio",
+                    tooltip="The sound of the original, for nodes of other packs.",
+                ),
             ],
         )
 
@@ -181,12 +187,15 @@ class RestoreVideo(io.ComfyNode):
         cls, frames: torch.Tensor, fitting: FittedClip, timing: str, size: str
     ) -> io.NodeOutput:
         clip = fitting.restored(frames, timing, size)
-        parts = Types.VideoComponents(
-            images=clip.images, audio=fitting.audio, frame_rate=clip.frame_rate
-        )
         report = clip.describe()
+        video = clip.video()
         return io.NodeOutput(
-            InputImpl.VideoFromComponents(parts), clip.images, report, ui=ui.PreviewText(report)
+            video,
+            clip.images,
+            report,
+            float(clip.frame_rate),
+            video.get_components().audio,
+            ui=ui.PreviewText(report),
         )
 
 

@@ -18,13 +18,14 @@ from ..memv2v_core.long_edit.settings import (
     parse_segments,
 )
 from ..memv2v_core.vocabulary import EditMode, MemoryRange
+from .host.batches import batch_notes
 from .host.clips.segments import SplitSettings, split_video
 from .host.clips.stitching import StitchSettings, write_stitched
 from .host.long_edit import ComfyHost
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.turns import negative_or_unread
-from .host.sessions import open_cache, refused_name
+from .host.sessions import NO_SESSION, open_cache, refused_name
 from .host.shared_inputs import (
     ADAPTER_INPUT,
     MAX_SEED,
@@ -38,13 +39,10 @@ from .host.shared_inputs import (
     sampler_inputs,
     settings_from,
 )
-from .host.shown import VideoAndText
+from .host.shown import VideoAndText, teller
 from .io_types import CATEGORY, CacheSocket
 
 KEEP_STALE, REDO_STALE = "keep and mark", "redo"
-NO_SESSION = (
-    "session is empty, wanted a name; finished segments are saved under it, so that nothing is lost"
-)
 # Optional, so that requests of older versions still run; this is what such a request means.
 TOKEN_DEFAULTS = {"unresponsive": UNRESPONSIVE_DEFAULT, "memory_range": "own"}
 
@@ -203,7 +201,8 @@ class EditLongVideo(io.ComfyNode):
         # Step 1: what can be refused is refused before anything is sampled.
         model = with_adapter(model, adapter)
         info, is_whole = base_info(model), mode == "fifo"
-        split = split_video(info, splitting, video, images, frame_rate, audio, is_whole)
+        tell = teller(cls.hidden)
+        split = split_video(info, splitting, video, images, frame_rate, audio, is_whole, tell)
         SegmentStitcher(split.plan, stitching.config)
         redo = RedoSettings(
             segments=parse_segments(widgets["redo"], len(split.plan.segments)),
@@ -240,6 +239,7 @@ class EditLongVideo(io.ComfyNode):
         # Step 3: one video again.
         path = write_stitched(split, edited.entries, vae, stitching)
         report = [describe_edit(edited.segments), split.summary, stitching.describe(split)]
+        report += (*split.clip.notes, *batch_notes(cls.hidden))
         report += (*describe_leftovers(edited.segments, edited.cache), *notes, *edited.repairs)
         text = "\n".join(report)
         result = InputImpl.VideoFromFile(str(path))

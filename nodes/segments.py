@@ -19,7 +19,7 @@ from .host.shared_inputs import (
     rate_and_sound_of,
     settings_from,
 )
-from .host.shown import VideoAndText
+from .host.shown import VideoAndText, teller
 from .io_types import CATEGORY, CacheSocket, SegmentsSocket
 
 
@@ -55,6 +55,7 @@ class SplitSegments(io.ComfyNode):
                     display_name="info", tooltip="Every segment with its frames and shot."
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -69,7 +70,8 @@ class SplitSegments(io.ComfyNode):
         **widgets: Any,
     ) -> io.NodeOutput:
         settings = settings_from(SplitSettings, widgets)
-        split = split_video(base_info(model), settings, video, images, frame_rate, audio)
+        tell = teller(cls.hidden)
+        split = split_video(base_info(model), settings, video, images, frame_rate, audio, tell=tell)
         text = split.describe()
         return io.NodeOutput(split, len(split.plan.segments), text, ui=ui.PreviewText(text))
 

@@ -4,7 +4,9 @@ One plan serves both ways. F frames, C channels, H rows, W columns.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 import torch
@@ -101,17 +103,36 @@ def plan_fitting(
 
 def fit_frames(frames: torch.Tensor, fitting: FittingPlan) -> torch.Tensor:
     """The fitted clip (num_frames, C, *size) of `frames` (F, C, H, W) in 0..1."""
-    fitted = frames.new_zeros(fitting.num_frames, frames.shape[1], *fitting.size)
+    return fit_chunks(frames.split(_FRAMES_AT_ONCE), range(len(frames)), fitting)
+
+
+def fit_chunks(
+    chunks: Iterable[torch.Tensor], indices: Sequence[int], fitting: FittingPlan
+) -> torch.Tensor:
+    """The fitted clip (num_frames, C, *size) of a clip that comes a few frames at a time.
+
+    chunks: frames (F, 3, H, W) in 0..1, in order. indices: which frame of the source each one is;
+    frames that are not chosen may be missing.
+    """
+    fitted = torch.zeros(fitting.num_frames, 3, *fitting.size)
     # Margins of the content in the fitted frame ("pad"), and of the content in the scaled source
     # ("crop"). At least one pair is zero on each axis.
     top, left = _margins(fitting.size, fitting.content)
     cut_top, cut_left = _margins(fitting.scaled, fitting.content)
     rows, columns = fitting.content
-    for start in range(0, len(fitting.chosen), _FRAMES_AT_ONCE):
-        chosen = list(fitting.chosen[start : start + _FRAMES_AT_ONCE])
-        scaled = _resize(frames[chosen], fitting.scaled, "bilinear")  # (n, C, *scaled)
+    start = num_read = 0
+    for chunk in chunks:
+        places = {indices[num_read + i]: i for i in range(len(chunk))}
+        num_read += len(chunk)
+        # A short clip repeats frames.
+        chosen = list(takewhile(places.__contains__, fitting.chosen[start:]))
+        if not chosen:
+            continue
+        source = chunk[[places[idx] for idx in chosen]]
+        scaled = _resize(source, fitting.scaled, "bilinear")  # (n, 3, *scaled)
         piece = scaled[..., cut_top : cut_top + rows, cut_left : cut_left + columns]
         fitted[start : start + len(chosen), :, top : top + rows, left : left + columns] = piece
+        start += len(chosen)
     # The VAE takes ratio * n + 1 frames: the last frame is held until the count fits.
     fitted[len(fitting.chosen) :] = fitted[len(fitting.chosen) - 1]
     return fitted

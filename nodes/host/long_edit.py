@@ -18,8 +18,8 @@ from ...memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
 from ...memv2v_core.sampling.turn import Turn
 from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ...memv2v_core.vocabulary import EditMode
-from .clips.reading import Reader
 from .clips.segments import SplitVideo, read_segment
+from .footage.reading import Reader
 from .models.files import descriptor_folders
 from .sampling.fifo import sample_fifo_video
 from .sampling.fingerprints import model_parts, vae_parts

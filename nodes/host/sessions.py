@@ -12,6 +12,10 @@ from ...memv2v_core.cache.memory_cache import MemoryCache
 from ...memv2v_core.cache.storage import load_session, save_session, session_folder
 from ...memv2v_core.sampling.turn import Turn
 
+NO_SESSION = (
+    "session is empty, wanted a name; finished segments are saved under it, so that nothing is lost"
+)
+
 
 def sessions_root() -> Path:
     """The folder that holds every named session."""

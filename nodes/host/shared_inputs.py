@@ -17,7 +17,7 @@ from ...memv2v_core.retrieval.descriptors import DESCRIPTOR_NAMES, LIGHT
 from ...memv2v_core.vocabulary import UnresponsiveChoice
 from ..io_types import AdapterSocket, CameraSocket, PlanSocket
 from .clips.fitted import MODEL_SIZE, ORIGINAL_SIZE
-from .clips.writing import DEFAULT_CRF
+from .footage.writing import DEFAULT_CRF
 
 # The largest seed of ComfyUI, 64 bits.
 MAX_SEED = 0xFFFFFFFFFFFFFFFF

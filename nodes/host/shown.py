@@ -1,5 +1,8 @@
-"""A picture or a video together with a text, shown on a node."""
+"""A picture or a video together with a text, shown on a node; and a text while the node runs."""
 
+import logging
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -32,3 +35,20 @@ class VideoAndText(ui.PreviewVideo):
 
     def as_dict(self) -> dict:
         return {**super().as_dict(), "text": (self.text,)}
+
+
+def teller(hidden: io.HiddenHolder | None) -> Callable[[tuple[str, ...]], None]:
+    """A function that shows lines of text on the running node at once, and logs them.
+
+    hidden: of a node whose schema asks for `UNIQUE_ID`.
+    """
+
+    def tell(lines: tuple[str, ...]) -> None:
+        for line in lines:
+            logging.info("Memory-V2V: %s", line)
+        # A node that is run without ComfyUI's server only logs.
+        server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+        if lines and server is not None and hidden is not None and hidden.unique_id is not None:
+            server.send_progress_text("\n".join(lines), hidden.unique_id)
+
+    return tell

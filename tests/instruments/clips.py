@@ -14,7 +14,7 @@ M_PERTURB = -6  # of glibc's mallopt
 def opened(file: str, **window: float):
     from comfy_api.latest import InputImpl
 
-    from memory_v2v.nodes.host.clips.reading import open_clip
+    from memory_v2v.nodes.host.footage.reading import open_clip
 
     video = InputImpl.VideoFromFile(file, **window)
     return video.get_components(), open_clip(None, video, RATE, None)
@@ -42,7 +42,7 @@ def written(clip, path: Path):
     """What ComfyUI reads in the file that the clip's frames are written to."""
     from comfy_api.latest import InputImpl
 
-    from memory_v2v.nodes.host.clips.writing import VideoWriter
+    from memory_v2v.nodes.host.footage.writing import VideoWriter
 
     with VideoWriter(path, clip.size, clip) as writer:
         for piece in frames_of(clip).split(7):

@@ -36,7 +36,7 @@ def restore(
 
     return comfy_api.run_node(
         RestoreVideo, frames=frames, fitting=fitting, timing=timing, size=size
-    ).args
+    ).args[:3]
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_report_names_what_the_crop_lost_and_odd_sides(comfy_api) -> None:
     _, frames, report = restore(comfy_api, fitted, fitting, size="original")
     assert frames.shape == (5, 33, 33, 3)
     assert "shows 33x33 of the original's 75x33" in report
-    assert "MP4 files need even sides" in report
+    assert "odd sides need 4:4:4" in report
 
 
 def test_the_clip_comes_from_exactly_one_input(comfy_api) -> None:

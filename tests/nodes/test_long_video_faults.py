@@ -57,8 +57,8 @@ def test_a_pin_that_changes_what_a_segment_would_see_is_named_as_that(run) -> No
     [
         ({"match_colours": True}, "overlap got 0, wanted 1 or more frames to match colours on"),
         (
-            {"audio": {"waveform": torch.zeros(1, 3, 100), "sample_rate": 44100}},
-            "audio got 3 channels, wanted 1, 2, 6",
+            {"audio": {"waveform": torch.zeros(1, 2, 88200), "sample_rate": 44100}},
+            "which last 1.06 s at a frame_rate of 16.000, and audio of 2.00 s, wanted equal",
         ),
         (
             {"aspect": "stretch", "height": 84},
@@ -78,7 +78,7 @@ def test_what_the_result_cannot_have_is_told_before_anything_is_sampled(
 def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(
     run, comfy_api, monkeypatch
 ) -> None:
-    from memory_v2v.nodes.host.clips.writing import VideoWriter
+    from memory_v2v.nodes.host.footage.writing import VideoWriter
 
     def full(writer: VideoWriter, frames: torch.Tensor) -> None:
         raise OSError(28, "No space left on device")

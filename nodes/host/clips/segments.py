@@ -25,8 +25,7 @@ from ....memv2v_core.clips.segments import (
 from ....memv2v_core.clips.shots import ShotConfig, detect_shots
 from ....memv2v_core.long_edit.host import SegmentSource
 from ....memv2v_core.shapes import padded_num_frames
-from .reading import Clip, Reader, exact_rate, open_clip
-from .writing import require_sound
+from ..footage.reading import Clip, Reader, Tell, exact_rate, open_clip
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,9 @@ class SplitVideo:
         )
 
     def describe(self) -> str:
-        """The plan in words: the summary, then one line per segment."""
-        return "\n".join((self.summary, *(segment.describe() for segment in self.plan.segments)))
+        """The plan in words: the summary, what the clip loses, then one line per segment."""
+        segments = (segment.describe() for segment in self.plan.segments)
+        return "\n".join((self.summary, *self.clip.notes, *segments))
 
 
 def split_video(
@@ -108,10 +108,11 @@ def split_video(
     frame_rate: float,
     audio: dict | None,
     is_whole: bool = False,
+    tell: Tell | None = None,
 ) -> SplitVideo:
     """The connected clip, split for a model.
 
-    is_whole: makes one segment of the whole clip.
+    is_whole: makes one segment of the whole clip. tell: see `open_clip`.
 
     Raises: ValueError for a clip, sound, size, length or overlap that is not possible; see
     `open_clip` and `plan_segments`.
@@ -130,8 +131,7 @@ def split_video(
         shots.extend(detect_shots(chunks, ShotConfig(sensitivity=settings.sensitivity)))
 
     watch = find_shots if settings.shots and not is_whole else None
-    clip = open_clip(images, video, exact_rate(frame_rate), audio, watch)
-    require_sound(clip)
+    clip = open_clip(images, video, exact_rate(frame_rate), audio, watch, tell)
 
     # Step 3: the segments.
     ratio = info.ratios.temporal

@@ -14,14 +14,10 @@ from comfy.sd import VAE
 from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.clips.blending import StitchConfig, StitchMode, stitch
 from ....memv2v_core.clips.fitting import Size, restore_frames
+from ..footage.writing import VideoWriter
 from .decoding import decode_latent
-from .fitted import ORIGINAL_SIZE
-from .reading import FileClip
+from .fitted import ODD_SIDES, ORIGINAL_SIZE
 from .segments import SplitVideo
-from .writing import VideoWriter
-
-# A smaller shift between pictures and sound is not worth a note.
-_NOTED_DRIFT_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,19 +43,11 @@ class StitchSettings:
         """The written video, in words."""
         clip, (rows, columns) = split.clip, self.result_size(split)
         rate = f"{float(clip.frame_rate):.3f} a second"
+        if not clip.times.is_steady:
+            rate += " on average, at the times of the original"
         text = f"{clip.num_frames} frames of {columns}x{rows} at {rate}"
         if rows % 2 or columns % 2:
-            text += "; odd sides need 4:4:4 colours, which some players cannot show"
-        # A shift of less than a frame cannot be seen.
-        if (
-            isinstance(clip, FileClip)
-            and clip.drift_s > _NOTED_DRIFT_S
-            and clip.drift_s > 1 / clip.frame_rate
-        ):
-            text += (
-                f"; the clip's frame rate varies, so pictures and sound are up to "
-                f"{clip.drift_s:.1f} s apart: convert the clip to a constant frame rate first"
-            )
+            text += f"; {ODD_SIDES}"
         return text
 
 

@@ -1,10 +1,14 @@
 """A clip with sound, as frames and as a file."""
 
 import math
+import os
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
+from instruments.footage import Film, Passed, by_fitting, by_segments, make_film
 
 RATE = Fraction(24000, 1001)
 SOUND_HZ = 44100
@@ -46,3 +50,30 @@ def file(
     parts = Types.VideoComponents(images=images, audio=sound, frame_rate=Fraction(24))
     InputImpl.VideoFromComponents(parts).save_to(str(path))
     return str(path)
+
+
+@pytest.fixture(params=[by_fitting, by_segments], ids=["fit", "segments"])
+def passed(request: pytest.FixtureRequest, comfy_api, tmp_path: Path) -> Callable[..., Passed]:
+    """A film, or a file, after one of the two ways through the nodes; `window` trims it."""
+    from comfy_api.latest import InputImpl
+
+    def run(film: Film | Path, name: str = "film.mkv", **window: float) -> Passed:
+        path = film if isinstance(film, Path) else make_film(tmp_path / name, film)
+        video = InputImpl.VideoFromFile(str(path), **window)
+        return request.param(comfy_api, video, tmp_path / "result.mp4")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def case() -> Callable[[str], Path]:
+    """A small file that broke the pack, where the folder of such files is at hand."""
+    folder = os.environ.get("MEMV2V_TEST_DATA")
+
+    def find(name: str) -> Path:
+        path = Path(folder or "", "cases", "clips", name)
+        if folder is None or not path.exists():
+            pytest.skip(f"set MEMV2V_TEST_DATA to the folder with cases/clips/{name}")
+        return path
+
+    return find
