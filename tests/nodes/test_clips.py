@@ -203,6 +203,54 @@ def test_rate_and_sound_of_frames_pass_by_widgets(comfy_api) -> None:
     assert parts.audio is sound
 
 
+def test_rate_and_sound_leave_restore_video_for_other_packs(comfy_api) -> None:
+    from memory_v2v.nodes.clips import RestoreVideo
+
+    source = file_of(comfy_api, 18, Fraction(30000, 1001))
+    fitted, _, _, fitting = fit(comfy_api, None, video=source, mode="all frames")
+    *_, rate, audio = comfy_api.run_node(
+        RestoreVideo, frames=fitted, fitting=fitting, timing="every frame", size="model"
+    ).args
+    parts = source.get_components()
+    assert rate == float(parts.frame_rate)
+    assert torch.equal(audio["waveform"], parts.audio["waveform"])
+    silent = file_of(comfy_api, 3, Fraction(24), with_audio=False)
+    fitted, _, _, fitting = fit(comfy_api, None, video=silent, mode="all frames")
+    outputs = comfy_api.run_node(
+        RestoreVideo, frames=fitted, fitting=fitting, timing="every frame", size="model"
+    ).args
+    assert outputs[4] is None
+
+
+def test_a_rate_that_the_sound_contradicts_is_refused(comfy_api) -> None:
+    frames = torch.rand(102, 16, 16, 3)
+    sound = {"waveform": torch.zeros(1, 2, round(3.413 * 44100)), "sample_rate": 44100}
+    with pytest.raises(
+        ValueError,
+        match=r"frames got 102 frames, which last 6.38 s at a frame_rate of 16.000, and audio of "
+        r"3.41 s, wanted equal lengths; set frame_rate to the clip's own \(29.886 would fit",
+    ):
+        fit(comfy_api, frames, audio=sound)
+    # The sound of a film need not end with its picture to the sample.
+    assert fit(comfy_api, frames, audio=sound, frame_rate=30.0)[1] == 5
+
+
+def test_a_saved_video_carries_its_workflow_and_can_be_another_format(comfy_api, tmp_path) -> None:
+    import av
+
+    fitted, _, _, fitting = fit(comfy_api, torch.rand(5, 32, 32, 3), frame_rate=24.0)
+    video = restore(comfy_api, fitted, fitting)[0]
+    video.save_to(str(tmp_path / "a.mp4"), metadata={"prompt": {"1": 2}, "note": "text"}, crf=30)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.metadata["prompt"] == '{"1": 2}'
+        assert container.metadata["note"] == "text"
+    video.save_to(str(tmp_path / "b.mp4"))
+    assert (tmp_path / "b.mp4").stat().st_size > (tmp_path / "a.mp4").stat().st_size
+    # What is not H.264 is ComfyUI's business, which says that it cannot.
+    with pytest.raises(ValueError, match="Only H264"):
+        video.save_to(str(tmp_path / "c.mp4"), codec="vp9")
+
+
 def test_report_names_what_the_crop_lost_and_odd_sides(comfy_api) -> None:
     fitted, _, _, fitting = fit(comfy_api, torch.rand(5, 33, 75, 3))
     _, frames, report = restore(comfy_api, fitted, fitting, size="original")
