@@ -169,6 +169,7 @@ class RecallTurn(io.ComfyNode):
                     display_name="info", tooltip="Which turn it is and how it was made."
                 ),
             ],
+            **shows_result(),
         )
 
     @classmethod

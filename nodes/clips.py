@@ -12,6 +12,7 @@ from .host.clips.fitted import (
     FittedClip,
     fitted_frames,
 )
+from .host.compat import shows_result
 from .host.footage.reading import exact_rate, open_clip
 from .host.shared_inputs import rate_and_sound_of
 from .host.shown import teller
@@ -105,6 +106,7 @@ class FitVideo(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            **shows_result(),
         )
 
     @classmethod
@@ -180,6 +182,7 @@ class RestoreVideo(io.ComfyNode):
                     tooltip="The sound of the original, for nodes of other packs.",
                 ),
             ],
+            **shows_result(),
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from ..memv2v_core.synthetic.panoramas import (
     render_panorama,
     require_inside,
 )
+from .host.compat import shows_result
 from .io_types import CATEGORY, CameraSocket
 
 
@@ -149,6 +150,7 @@ class DemoLongVideo(io.ComfyNode):
                     "look from first to last frame. A model may choose another answer.",
                 ),
             ],
+            **shows_result(),
         )
 
     @classmethod

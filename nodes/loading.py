@@ -7,6 +7,7 @@ from comfy_api.latest import io, ui
 from ..memv2v_core.bases.base_info import BaseInfo
 from ..memv2v_core.builtin import bundle
 from ..memv2v_core.builtin.info import BUILTIN_PREFIX
+from .host.compat import shows_result
 from .host.models.adapters import describe_adapter, load_adapter
 from .host.models.attachment import base_info, with_adapter
 from .host.models.builtin import USES, builtin_fingerprint, load_builtin_model
@@ -69,6 +70,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
                     "Wan2.2 5B and LucyEdit.",
                 ),
             ],
+            **shows_result(),
         )
 
     @classmethod
@@ -128,6 +130,7 @@ class LoadMemoryAdapter(io.ComfyNode):
                     tooltip="For the adapter input of Apply Memory or Memory-V2V Sampler.",
                 ),
             ],
+            **shows_result(),
         )
 
     @classmethod

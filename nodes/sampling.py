@@ -10,6 +10,7 @@ from ..memv2v_core.retrieval.segments import SegmentQuery
 from ..memv2v_core.sampling.entries import finished_entry
 from ..memv2v_core.sampling.sample import sample_turn
 from ..memv2v_core.tokens.budget import TokenPlan
+from .host.compat import shows_result
 from .host.models.attachment import LoadedAdapter, with_adapter
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.sampler import ComfySampler
@@ -61,6 +62,7 @@ class ApplyMemory(io.ComfyNode):
                     tooltip="An empty latent of the size and length to sample.",
                 ),
             ],
+            **shows_result(),
         )
 
     @classmethod
@@ -133,6 +135,7 @@ class MemoryV2VSampler(io.ComfyNode):
                 CacheSocket.Output(display_name="cache", tooltip="The cache with this turn in it."),
             ],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
+            **shows_result(),
         )
 
     @classmethod

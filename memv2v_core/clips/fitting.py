@@ -183,14 +183,17 @@ def describe_fitting(fitting: FittingPlan, aspect: Aspect, temporal_ratio: int) 
     scale_y, scale_x = fitting.scaled[0] / rows, fitting.scaled[1] / columns
     # "crop" fills the frame, so the larger scale counts; "pad" fits inside, so the smaller one.
     scale = f"{max(scale_y, scale_x) if aspect == 'crop' else min(scale_y, scale_x):.3f}"
-    how = {
-        "crop": f"scaled by {scale} and cropped to {width}x{height}",
-        "pad": f"scaled by {scale} and padded with black to {width}x{height}",
-        "stretch": (
-            f"stretched to {width}x{height}, {scale_x / scale_y:.3f} times wider than it was"
-        ),
-        "keep": f"scaled to {width}x{height}, {scale_x / scale_y:.3f} times wider than it was",
-    }[aspect]
+    if fitting.source_size == fitting.scaled == fitting.size:
+        how = "at its own size"
+    elif aspect == "crop":
+        how = f"scaled by {scale} and cropped to {width}x{height}"
+    elif aspect == "pad":
+        how = f"scaled by {scale} and padded with black to {width}x{height}"
+    else:
+        verb = "stretched" if aspect == "stretch" else "scaled"
+        wider = f"{scale_x / scale_y:.3f}"
+        how = f"{verb} to {width}x{height}"
+        how += f", {wider} times wider than it was" if wider != "1.000" else ""
     text = f"{fitting.num_source} frames of {columns}x{rows}: {picked}, {how}"
     if fitting.enlargement > 1:
         text += (

@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ...memv2v_core.cameras.trajectory import CameraTrajectory
 from ...memv2v_core.cameras.views import trajectory_of_views
 from ...memv2v_core.pictures.paths import path_summary
+from ..host.compat import shows_result
 from ..host.depth_anything import median_depth, views_of_geometry
 from ..io_types import CATEGORY, CameraSocket, GeometrySocket
 
@@ -62,6 +63,7 @@ class EstimateSourceCamera(io.ComfyNode):
                     tooltip="One camera a frame, relative to the first one: the source_camera.",
                 )
             ],
+            **shows_result(),
         )
 
     @classmethod

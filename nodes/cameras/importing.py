@@ -16,6 +16,7 @@ from ...memv2v_core.cameras.formats.detection import (
 from ...memv2v_core.cameras.formats.reading.results import DEFAULT_MAX_GAP, ImportSettings
 from ...memv2v_core.cameras.trajectory import CameraTrajectory
 from ..host.clip_size import clip_aspect, clip_length
+from ..host.compat import shows_result
 from ..io_types import CATEGORY, CameraSocket
 
 NO_FILE = "no camera file in the input folder"
@@ -104,6 +105,7 @@ class ImportCameraTrajectory(io.ComfyNode):
                 ),
             ],
             outputs=[CameraSocket.Output(display_name="camera", tooltip="One camera a frame.")],
+            **shows_result(),
         )
 
     @classmethod

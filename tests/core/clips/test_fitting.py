@@ -147,6 +147,6 @@ def test_report_says_what_was_enlarged_repeated_and_held() -> None:
         "n + 1 frames"
     )
     kept = plan_fitting(5, (480, 832), (480, 832), None, 4, "keep")
-    assert describe_fitting(kept, "keep", 4) == (
-        "5 frames of 832x480: all kept, scaled to 832x480, 1.000 times wider than it was"
-    )
+    assert describe_fitting(kept, "keep", 4) == "5 frames of 832x480: all kept, at its own size"
+    flat = plan_fitting(5, (480, 832), (480, 480), None, 4, "stretch")
+    assert "stretched to 480x480, 0.577 times wider" in describe_fitting(flat, "stretch", 4)
