@@ -211,9 +211,10 @@ def test_rate_and_sound_leave_restore_video_for_other_packs(comfy_api) -> None:
     *_, rate, audio = comfy_api.run_node(
         RestoreVideo, frames=fitted, fitting=fitting, timing="every frame", size="model"
     ).args
-    parts = source.get_components()
-    assert rate == float(parts.frame_rate)
-    assert torch.equal(audio["waveform"], parts.audio["waveform"])
+    assert rate == float(source.get_components().frame_rate)
+    # The file's sound is a tone of 18 frames; AAC codes 1024 samples at once.
+    assert abs(audio["waveform"].shape[-1] - round(44100 * 18 * 1001 / 30000)) <= 1024
+    assert audio["waveform"].abs().max() > 0.9
     silent = file_of(comfy_api, 3, Fraction(24), with_audio=False)
     fitted, _, _, fitting = fit(comfy_api, None, video=silent, mode="all frames")
     outputs = comfy_api.run_node(
