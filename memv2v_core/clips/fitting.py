@@ -19,6 +19,8 @@ ASPECTS: tuple[Aspect, ...] = ("crop", "pad", "stretch", "keep")
 GRID_PX = 16
 # In pieces, so that a long clip is never held twice at its own size.
 _FRAMES_AT_ONCE = 16
+# Bytes of a restored clip that are worth a word.
+_MUCH_MEMORY = 4e9
 
 Size = tuple[int, int]
 
@@ -61,6 +63,12 @@ class FittingPlan:
     def is_every_frame(self) -> bool:
         """Whether each source frame was chosen once."""
         return self.chosen == tuple(range(self.num_source))
+
+    @property
+    def restored_bytes(self) -> int:
+        """Memory of the restored clip as float32, with every frame at the source's size."""
+        rows, columns = self.kept_size
+        return self.num_source * rows * columns * 3 * 4
 
     @property
     def enlargement(self) -> float:
@@ -199,6 +207,11 @@ def describe_fitting(fitting: FittingPlan, aspect: Aspect, temporal_ratio: int) 
         text += (
             f"; enlarged {fitting.enlargement:.2f} times, which adds no detail: a smaller size "
             "would keep it all"
+        )
+    if fitting.restored_bytes > _MUCH_MEMORY and not fitting.is_every_frame:
+        text += (
+            f"; Restore Video needs {fitting.restored_bytes / 1e9:.0f} GB of memory for every "
+            "frame at the original size: 'edited frames' or the size 'model' need less"
         )
     repeated = len(fitting.chosen) - len(set(fitting.chosen))
     if repeated:

@@ -19,16 +19,21 @@ def at_their_times(
     pieces: Iterator[tuple[Fraction | None, torch.Tensor]],
     rate: int,
     start_s: Fraction,
+    picture_s: Fraction,
     duration_s: Fraction | None = None,
 ) -> Iterator[torch.Tensor]:
     """The samples (C, n) from `start_s` on, without holes.
 
     Silence fills the time before a late first piece and every hole. Sound that comes twice is cut.
+    A hole that goes on behind the pictures ends the sound: one wrong time must not make hours of
+    silence.
 
     pieces: seconds of the first sample, or None where the file does not say; and samples (C, n).
-    rate: samples per second. duration_s: what is given at most; None for everything.
+    rate: samples per second. picture_s: seconds of picture.
+    duration_s: what is given at most; None for everything.
     """
     place, stop = 0, None if duration_s is None else round(duration_s * rate)
+    most = round((picture_s + _PIECE_S) * rate)
     is_first = True
     for time_s, samples in pieces:
         if time_s is not None:
@@ -36,10 +41,10 @@ def at_their_times(
             # The first piece sets the place exactly; later ones only where they jump.
             if is_first or abs(begin - place) > _JITTER_S * rate:
                 if begin > place:
-                    gap = begin - place if stop is None else min(begin, stop) - place
-                    yield from samples.new_zeros(len(samples), max(gap, 0)).split(
-                        _PIECE_S * rate, 1
-                    )
+                    until = begin if stop is None else min(begin, stop)
+                    if until > most:
+                        return
+                    yield from _silence(len(samples), max(until - place, 0), rate)
                     place = begin
                 else:
                     samples = samples[:, place - begin :]
@@ -51,6 +56,11 @@ def at_their_times(
             yield samples
         if stop is not None and place >= stop:
             return
+
+
+def _silence(channels: int, count: int, rate: int) -> Iterator[torch.Tensor]:
+    for done in range(0, count, _PIECE_S * rate):
+        yield torch.zeros(channels, min(_PIECE_S * rate, count - done))
 
 
 def mixed_to_stereo(samples: torch.Tensor) -> torch.Tensor:

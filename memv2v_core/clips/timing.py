@@ -12,6 +12,10 @@ from fractions import Fraction
 MAX_RATE_DENOMINATOR = 1001
 # Matroska rounds times to milliseconds, so a steady rate may be off by one.
 _ROUNDING_S = Fraction(3, 2000)
+# Times that step back by less are repaired.
+_MOST_BACK_S = 1
+# The share of times that may be guessed.
+_MOST_GUESSED = 0.25
 
 
 @dataclass(frozen=True)
@@ -64,32 +68,71 @@ def steady_times(num_frames: int, rate: Fraction) -> FrameTimes:
 
 def measured_times(
     shown: Sequence[Fraction | None], last: Fraction | None, rates: Sequence[Fraction]
-) -> FrameTimes:
-    """The times of a decoded file.
+) -> tuple[FrameTimes, int]:
+    """The times of a decoded file, and how many of them had to be guessed.
 
     shown: seconds of each frame, at least one; None where the file does not say.
     last: seconds that the last frame is shown, where the file says so.
     rates: what the file says of its rate, the likeliest first. The first one that agrees with the
     times is taken. Without one, the mean rate is tried, and then the times themselves are kept.
+
+    Raises: ValueError where times jump back by more than a second.
     """
     count = len(shown)
-    known = [time for time in shown if time is not None]
-    if len(known) < count:
-        # Bare streams have no times at all.
-        return steady_times(count, rates[0])
-    starts = [time - known[0] for time in known]
-    is_rising = all(a < b for a, b in zip(starts[:-1], starts[1:], strict=True))
-    if not is_rising:
-        return steady_times(count, rates[0])
+    # Bare streams have no times at all.
+    if all(time is None for time in shown):
+        return steady_times(count, rates[0]), 0
+    starts, num_repaired = _repaired(shown, 1 / rates[0])
+    # AVI files give the order of coding as times: such times say nothing.
+    if num_repaired > _MOST_GUESSED * count:
+        return steady_times(count, rates[0]), num_repaired
     candidates = [*rates]
     if count > 1:
-        mean = (count - 1) / starts[-1]
-        candidates.append(mean.limit_denominator(MAX_RATE_DENOMINATOR))
+        candidates.append(((count - 1) / starts[-1]).limit_denominator(MAX_RATE_DENOMINATOR))
     for rate in candidates:
         if all(abs(time - i / rate) <= _ROUNDING_S for i, time in enumerate(starts)):
-            is_held = last is not None and abs(last - 1 / rate) > 2 * _ROUNDING_S and count > 1
+            # A last frame that is shown for longer is meant so; a shorter one is a fault.
+            is_held = last is not None and count > 1 and last - 1 / rate > 2 * _ROUNDING_S
             if not is_held:
-                return steady_times(count, rate)
-    step = last if last else (starts[-1] - starts[-2] if count > 1 else 1 / rates[0])
+                return steady_times(count, rate), num_repaired
+    step = starts[-1] - starts[-2] if count > 1 else 1 / rates[0]
+    if last is not None and last > step / 4:
+        step = last
     duration = starts[-1] + step
-    return FrameTimes(count, count / duration, duration, tuple(starts))
+    return FrameTimes(count, count / duration, duration, tuple(starts)), num_repaired
+
+
+def _repaired(shown: Sequence[Fraction | None], step: Fraction) -> tuple[list[Fraction], int]:
+    """Rising times from 0 on, and how many were guessed: missing ones, doubled ones, small steps
+    back.
+    """
+    known = next(time for time in shown if time is not None)
+    starts: list[Fraction] = []
+    num_repaired = 0
+    for i, time in enumerate(shown):
+        if time is not None and starts and time - known < starts[-1] - _MOST_BACK_S:
+            raise ValueError(
+                f"video got frame times that jump back by {float(starts[-1] - time + known):.1f} s "
+                f"at frame {i + 1}, wanted rising times; the file was joined of several: convert "
+                "it with a video program"
+            )
+        if time is None or (starts and time - known <= starts[-1]):
+            starts.append(_between(shown, i, starts, known, step))
+            num_repaired += 1
+        else:
+            starts.append(time - known)
+    return starts, num_repaired
+
+
+def _between(
+    shown: Sequence[Fraction | None],
+    idx: int,
+    starts: list[Fraction],
+    known: Fraction,
+    step: Fraction,
+) -> Fraction:
+    """A time after the frame before, and halfway to the next known one where that is near."""
+    before = starts[-1] if starts else -step
+    later = (shown[i] for i in range(idx + 1, len(shown)))
+    after = next((t - known for t in later if t is not None and t - known > before), None)
+    return before + step if after is None else before + min(step, (after - before) / 2)

@@ -1,6 +1,6 @@
 """Files as cameras, editors and screen recorders make them; and what a player shows of a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -204,7 +204,7 @@ def _heard(path: Path, start_s: float) -> tuple[numpy.ndarray | None, int]:
         if not container.streams.audio:
             return None, 0
         pieces = []
-        for frame in container.decode(container.streams.audio[0]):
+        for frame in _passable(container, container.streams.audio[0]):
             # Planes, as PyAV's arrays fail for eight channels.
             count = frame.layout.nb_channels
             planes = [numpy.frombuffer(plane, numpy.float32) for plane in frame.planes[:count]]
@@ -222,6 +222,15 @@ def _heard(path: Path, start_s: float) -> tuple[numpy.ndarray | None, int]:
         if cut < piece.shape[1]:
             sound[:, max(begin, 0) : begin + piece.shape[1]] = piece[:, cut:]
     return sound, hertz
+
+
+def _passable(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames, without those of damaged packets, as players do."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            continue
 
 
 def psnr_db(one: numpy.ndarray, other: numpy.ndarray) -> float:

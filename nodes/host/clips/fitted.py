@@ -11,7 +11,7 @@ from comfy_api.latest import InputImpl, Types
 
 from ....memv2v_core.clips.fitting import FittingPlan, fit_chunks, restore_frames
 from ....memv2v_core.clips.timing import FrameTimes
-from ..footage.reading import Clip
+from ..footage.reading import FRAMES_AT_ONCE, Clip
 from ..footage.sound import Sound
 from ..footage.writing import DEFAULT_CRF, VideoWriter
 
@@ -149,6 +149,7 @@ def fitted_frames(clip: Clip, plan: FittingPlan) -> torch.Tensor:
     read = clip.reader()
     # Only chosen frames are converted. The plan may repeat frames of a short clip.
     wanted = sorted(set(plan.chosen))
+    # In short runs: the reader holds what it gave last.
     chunks = (chunk for first, stop in _runs(wanted) for chunk in read(first, stop))
     return fit_chunks(chunks, wanted, plan).movedim(1, -1).contiguous()
 
@@ -157,7 +158,7 @@ def _runs(indices: list[int]) -> list[tuple[int, int]]:
     """Ascending indices as ranges first..stop-1."""
     runs: list[tuple[int, int]] = []
     for idx in indices:
-        if runs and runs[-1][1] == idx:
+        if runs and runs[-1][1] == idx and idx - runs[-1][0] < FRAMES_AT_ONCE:
             runs[-1] = runs[-1][0], idx + 1
         else:
             runs.append((idx, idx + 1))

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import av
 
 VideoSource = str | BinaryIO
+Stamp = tuple[int, int] | None
 
 _INDEX_AT_END = "moov"
 
@@ -22,7 +23,8 @@ def opened_file(source: VideoSource) -> Iterator[av.container.InputContainer]:
     """
     rewind(source)
     try:
-        container = av.open(source, mode="r")
+        # Old files have titles in other alphabets than UTF-8.
+        container = av.open(source, mode="r", metadata_errors="replace")
     except FileNotFoundError as error:
         raise ValueError(
             f"video {file_name(source)} is no longer there, wanted the file that was loaded; put "
@@ -37,6 +39,26 @@ def opened_file(source: VideoSource) -> Iterator[av.container.InputContainer]:
 def file_name(source: VideoSource) -> str:
     """The name of the file, for messages."""
     return Path(source).name if isinstance(source, str) else "in memory"
+
+
+def stamp_of(source: VideoSource) -> Stamp:
+    """When a file was written and its length; None for a file in memory."""
+    if not isinstance(source, str):
+        return None
+    state = Path(source).stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def require_unchanged(source: VideoSource, stamp: Stamp) -> None:
+    """Raise ValueError where a file is gone, or another one than was opened."""
+    if stamp is None:
+        return
+    assert isinstance(source, str), "files in memory have no stamp"
+    if not Path(source).exists() or stamp_of(source) != stamp:
+        raise ValueError(
+            f"video {file_name(source)} changed since it was opened, wanted the same file; put it "
+            "back, or load it again, and let no other program write it meanwhile"
+        )
 
 
 def rewind(source: VideoSource) -> None:
@@ -62,11 +84,13 @@ def _unreadable(source: VideoSource, error: Exception) -> str:
 def _lacks_index(source: VideoSource) -> bool:
     """Whether an MP4 or QuickTime file has boxes, but no index among them."""
     rewind(source)
-    if isinstance(source, str):
+    if not isinstance(source, str):
+        names = _box_names(source)
+    elif Path(source).is_file():
         with Path(source).open("rb") as file:
             names = _box_names(file)
     else:
-        names = _box_names(source)
+        return False
     return "ftyp" in names and _INDEX_AT_END not in names
 
 

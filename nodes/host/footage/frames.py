@@ -7,15 +7,15 @@ from fractions import Fraction
 
 import av
 
-from .files import VideoSource, opened_file
+from .files import VideoSource, file_name, opened_file
 from .tracks import Track
 
 _NO_TIMES = (
-    "video got a trimmed file whose frames have no times, wanted a file with times to trim by; "
-    "load it untrimmed, or save it as MP4 and trim that"
+    "video {name} got a trimmed file whose frames have no times, wanted a file with times to trim "
+    "by; load it untrimmed, or save it as MP4 and trim that"
 )
 # Audio pieces may follow each other this much too early or too late.
-_HOLE_S = Fraction(3, 100)
+_HOLE_S, _UNKNOWN_S = Fraction(3, 100), Fraction(1, 2)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Look:
     shown: seconds of each frame of the window, in the file's time; None where it has no time.
     last: seconds that the last frame is shown.
     damaged: packets that could not be decoded. corrupt: frames that were decoded with faults.
-    resized: frames of another size than the first one.
+    resized: frames of another size than the first one. interlaced: frames that hold two moments.
+    packets: of the picture, damaged and empty ones too. repaired: times that were guessed.
     sound: begin and end of the pieces of sound, joined where they follow each other.
     """
 
@@ -47,6 +48,9 @@ class Look:
     damaged: int = 0
     corrupt: int = 0
     resized: int = 0
+    interlaced: int = 0
+    packets: int = 0
+    repaired: int = 0
     sound: list[tuple[Fraction, Fraction]] = field(default_factory=list)
 
     def hear(self, packet: av.Packet) -> None:
@@ -56,7 +60,9 @@ class Look:
         assert packet.time_base is not None, "packets of a file have one"
         begin = Fraction(packet.pts * packet.time_base)
         end = begin + Fraction((packet.duration or 0) * packet.time_base)
-        if self.sound and abs(begin - self.sound[-1][1]) <= _HOLE_S:
+        # Some files do not say how long a packet lasts.
+        hole = _HOLE_S if packet.duration else _UNKNOWN_S
+        if self.sound and abs(begin - self.sound[-1][1]) <= hole:
             self.sound[-1] = self.sound[-1][0], end
         else:
             self.sound.append((begin, end))
@@ -84,8 +90,10 @@ def decoded_frames(
     return _deinterlaced(frames) if is_interlaced else frames
 
 
-def video_stream_of(container: av.container.InputContainer) -> av.VideoStream:
+def video_stream_of(container: av.container.InputContainer, name: str) -> av.VideoStream:
     """The first video stream that is no cover picture.
+
+    name: of the file, for messages.
 
     Raises: ValueError for a file without one.
     """
@@ -93,7 +101,7 @@ def video_stream_of(container: av.container.InputContainer) -> av.VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams or streams[0].codec_context is None:
         lack = "video stream that can be decoded here" if streams else "video stream"
-        raise ValueError(f"video got a file without a {lack}, wanted a clip; load another file")
+        raise ValueError(f"video {name} is a file without a {lack}, wanted a clip; load another")
     return streams[0]
 
 
@@ -111,7 +119,8 @@ def _in_window(
     source: VideoSource, window: Window, look: Look, track: Track | None
 ) -> Iterator[av.VideoFrame]:
     with opened_file(source) as container:
-        stream = video_stream_of(container)
+        name = file_name(source)
+        stream = video_stream_of(container, name)
         stream.thread_type = "AUTO"
         assert stream.time_base is not None, "every stream of a file has one"
         origin = stream.start_time or 0
@@ -119,28 +128,40 @@ def _in_window(
         stop = None
         if window.duration:
             stop = origin + int((window.start + window.duration) / stream.time_base)
-        # Seeking lands on a key frame at or before the start; earlier frames are dropped below.
         if start is not None:
-            try:
-                container.seek(start, stream=stream)
-            except av.error.FFmpegError as error:
-                raise ValueError(_NO_TIMES) from error
+            _seek(container, stream, start, name)
         streams = [stream] if track is None else [stream, container.streams[track.index]]
         size: tuple[int, int] | None = None
         for packet in container.demux(*streams):
             if packet.stream.type == "audio":
                 look.hear(packet)
                 continue
+            look.packets += packet.dts is not None or bool(packet.size)
             for frame in _decoded(packet, look):
-                if start is not None and _pts_of(frame) < start:
+                if start is not None and _pts_of(frame, name) < start:
                     continue
-                if stop is not None and _pts_of(frame) >= stop:
+                if stop is not None and _pts_of(frame, name) >= stop:
                     return
+                look.interlaced += frame.interlaced_frame
                 size = size or (frame.height, frame.width)
                 look.resized += size != (frame.height, frame.width)
                 look.corrupt += frame.is_corrupt
                 _note_time(look, frame, stream)
                 yield frame
+
+
+def _seek(
+    container: av.container.InputContainer, stream: av.VideoStream, start: int, name: str
+) -> None:
+    """Go to a key frame at or before `start`, in the clock of the stream."""
+    try:
+        container.seek(start, stream=stream)
+        frame = first_frame(container, stream)
+        # Broadcast streams have no index: their seeks may land behind the start.
+        is_late = frame is None or frame.pts is None or frame.pts > start
+        container.seek(stream.start_time or 0 if is_late else start, stream=stream)
+    except av.error.FFmpegError as error:
+        raise ValueError(_NO_TIMES.format(name=name)) from error
 
 
 def _note_time(look: Look, frame: av.VideoFrame, stream: av.VideoStream) -> None:
@@ -155,9 +176,9 @@ def _note_time(look: Look, frame: av.VideoFrame, stream: av.VideoStream) -> None
     look.last = Fraction(duration * base) if duration else None
 
 
-def _pts_of(frame: av.VideoFrame) -> int:
+def _pts_of(frame: av.VideoFrame, name: str) -> int:
     if frame.pts is None:
-        raise ValueError(_NO_TIMES)
+        raise ValueError(_NO_TIMES.format(name=name))
     return frame.pts
 
 

@@ -17,6 +17,7 @@ from ....memv2v_core.clips.fitting import Size
 # Numbers of ITU-T H.273.
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 _PRIMARIES: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
+_MOST_ASPECT = Fraction(16)
 _MATRIX_FORMAT = "<9i"
 _FLAGS = "flags=bilinear+full_chroma_int+accurate_rnd"
 
@@ -228,5 +229,6 @@ def _on_black(picture: numpy.ndarray) -> numpy.ndarray:
 
 
 def _pixel_aspect(stream: av.VideoStream) -> Fraction:
-    aspect = stream.sample_aspect_ratio
-    return Fraction(aspect) if aspect else Fraction(1)
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    # Anything else is a fault of the file, as players find too.
+    return aspect if 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT else Fraction(1)

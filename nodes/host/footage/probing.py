@@ -11,10 +11,10 @@ import av
 from .files import VideoSource, file_name, opened_file
 from .frames import Look, Window, first_frame, video_stream_of
 from .pictures import PictureKind, kind_of
-from .tracks import Track, chosen_track
+from .tracks import Track, check_tracks, chosen_track
 
-# Sound that begins this close to the picture is in time.
-_TOGETHER_S = Fraction(3, 100)
+# Sound that begins this close to the picture is in time. Coders put up to 2112 samples in front.
+_TOGETHER_S, _PRIMING_S = Fraction(3, 100), Fraction(6, 100)
 _KEPT_STREAMS = ("video", "audio")
 
 
@@ -41,7 +41,10 @@ def probe_file(source: VideoSource) -> Probe:
     Raises: ValueError naming a file that cannot be opened or has no frame.
     """
     with opened_file(source) as container:
-        stream = video_stream_of(container)
+        has_sound = bool(container.streams.audio)
+    checked = check_tracks(source) if has_sound else {}
+    with opened_file(source) as container:
+        stream = video_stream_of(container, file_name(source))
         rates = tuple(
             Fraction(rate)
             for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate)
@@ -49,7 +52,7 @@ def probe_file(source: VideoSource) -> Probe:
         )
         said_frames = stream.frames
         notes = _unused(container, stream)
-        track, sound_notes = chosen_track(source, container)
+        track, sound_notes = chosen_track(container, checked)
         frame = first_frame(container, stream)
         if frame is None:
             raise ValueError(
@@ -65,7 +68,7 @@ def probe_file(source: VideoSource) -> Probe:
 def notes_of_look(probe: Probe, look: Look, window: Window) -> tuple[str, ...]:
     """What the decoding of all frames told, in words."""
     notes, count = [], len(look.shown)
-    if window.is_whole and probe.said_frames > count:
+    if window.is_whole and probe.said_frames > look.packets:
         notes.append(
             f"{probe.name} says that it has {probe.said_frames} frames, but only {count} could be "
             "read: it is cut or damaged, and the result has these frames alone"
@@ -77,6 +80,12 @@ def notes_of_look(probe: Probe, look: Look, window: Window) -> tuple[str, ...]:
         )
     if look.corrupt:
         notes.append(f"{look.corrupt} frames are damaged, and were decoded as well as possible")
+    if look.interlaced and not probe.kind.is_interlaced:
+        notes.append(f"{look.interlaced} frames are interlaced: they are deinterlaced")
+    if look.repaired:
+        notes.append(
+            f"the times of {look.repaired} frames are missing or out of order, and were repaired"
+        )
     if look.resized:
         rows, columns = probe.kind.shown_size
         notes.append(
@@ -94,7 +103,7 @@ def begins_late(look: Look) -> Fraction:
 
 def is_sound_whole(look: Look) -> bool:
     """Whether the sound begins with the picture and has no hole."""
-    return len(look.sound) == 1 and abs(begins_late(look)) <= _TOGETHER_S
+    return len(look.sound) == 1 and -_PRIMING_S <= begins_late(look) <= _TOGETHER_S
 
 
 def _sound_notes(probe: Probe, look: Look, window: Window) -> tuple[str, ...]:
@@ -103,7 +112,7 @@ def _sound_notes(probe: Probe, look: Look, window: Window) -> tuple[str, ...]:
     notes, late = [], begins_late(look)
     if late > _TOGETHER_S:
         notes.append(f"the sound begins {float(late):.2f} s after the picture: silence fills it")
-    elif late < -_TOGETHER_S:
+    elif late < -_PRIMING_S:
         notes.append(f"the sound begins {-float(late):.2f} s before the picture: that part is cut")
     holes = len(look.sound) - 1
     if holes:
@@ -119,6 +128,10 @@ def _unused(container: av.container.InputContainer, stream: av.VideoStream) -> t
     """Streams that no edited video keeps."""
     others = sorted({other.type for other in container.streams} - set(_KEPT_STREAMS))
     notes = [f"streams of {' and '.join(others)} are not kept"] if others else []
+    # FFmpeg's own decoders of VP8 and VP9 do not read the second picture that holds it.
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    if tags.get("alpha_mode") == "1":
+        notes.append("its transparency (VP8, VP9) is not read: hidden colours are shown")
     cover = av.stream.Disposition.attached_pic
     views = [s for s in container.streams.video if s is not stream and not s.disposition & cover]
     if views:

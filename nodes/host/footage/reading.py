@@ -3,9 +3,11 @@
 F frames, C channels, H rows, W columns.
 """
 
+import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -22,11 +24,11 @@ from ....memv2v_core.clips.timing import (
     steady_times,
 )
 from ..compat import trim_window
-from .files import VideoSource, file_name
+from .files import Stamp, VideoSource, file_name, require_unchanged, stamp_of
 from .frames import Look, Window, decoded_frames
 from .pictures import PictureConverter, PictureKind, RoughConverter
 from .probing import is_sound_whole, notes_of_look, probe_file
-from .sound import FileSound, MemorySound, Sound
+from .sound import FileSound, MemorySound, Sound, require_audio
 
 FRAMES_AT_ONCE = 8
 _RGB, _RGBA = 3, 4
@@ -43,12 +45,16 @@ Tell = Callable[[tuple[str, ...]], None]
 
 @dataclass(frozen=True, eq=False)
 class ImageClip:
-    """Frames (F, H, W, C) in memory, with their times and sound."""
+    """Frames (F, H, W, C) in memory, with their times and sound.
+
+    name: of the input that took them, for messages.
+    """
 
     images: torch.Tensor
     times: FrameTimes
     sound: Sound | None
     notes: tuple[str, ...] = ()
+    name: str = "images"
 
     @property
     def num_frames(self) -> int:
@@ -74,7 +80,7 @@ class ImageClip:
                 # Transparent parts are shown on black, as those of a file are.
                 if chunk.shape[1] == _RGBA:
                     chunk = chunk[:, :_RGB] * chunk[:, _RGB:].clamp(0, 1)
-                yield _require_finite(chunk[:, :_RGB], first)
+                yield _require_finite(chunk[:, :_RGB], first, self.name)
 
         return read
 
@@ -85,7 +91,7 @@ class FileClip:
 
     source: a path, or a file in memory. window: its used part.
     kind: how its frames become pictures.
-    notes: what is changed or lost, in words.
+    notes: what is changed or lost, in words. stamp: of the file when it was opened.
     """
 
     source: VideoSource
@@ -94,6 +100,7 @@ class FileClip:
     times: FrameTimes
     sound: Sound | None = None
     notes: tuple[str, ...] = ()
+    stamp: Stamp = None
 
     @property
     def num_frames(self) -> int:
@@ -114,6 +121,7 @@ class FileClip:
 
         It keeps the frames of the last call and no others.
         """
+        require_unchanged(self.source, self.stamp)
         return _FileReader(self).read
 
 
@@ -121,7 +129,14 @@ Clip = ImageClip | FileClip
 
 
 def exact_rate(frame_rate: float) -> Fraction:
-    """The frames per second that a widget gives as a float, such as 30000 / 1001."""
+    """The frames per second that a widget gives as a float, such as 30000 / 1001.
+
+    Raises: ValueError for a rate that no clip has.
+    """
+    if not math.isfinite(frame_rate) or frame_rate <= 0:
+        raise ValueError(
+            f"frame_rate got {frame_rate}, wanted a number above 0; connect the clip's own rate"
+        )
     return Fraction(frame_rate).limit_denominator(MAX_RATE_DENOMINATOR)
 
 
@@ -166,17 +181,15 @@ def _in_memory(
         parts = video.get_components()
         images, frame_rate, audio = parts.images, Fraction(parts.frame_rate), parts.audio
     elif audio is not None:
+        require_audio(audio)
         _require_same_length(len(images), frame_rate, audio, name)
-    if images.shape[-1] < _RGB:
-        raise ValueError(
-            f"{name} got {images.shape[-1]} channels, wanted 3; convert a mask with Mask To Image"
-        )
+    _require_pictures(images, name)
     times = getattr(video, "times", None) or steady_times(len(images), frame_rate)
     notes: tuple[str, ...] = ()
     if images.shape[-1] == _RGBA:
         notes = ("transparent parts are shown on black: the result has no transparency",)
     sound = None if audio is None else MemorySound(audio, times.duration)
-    return ImageClip(images, times, sound, notes)
+    return ImageClip(images, times, sound, notes, name)
 
 
 def _require_one_clip(
@@ -215,37 +228,49 @@ def _require_same_length(num_frames: int, rate: Fraction, audio: dict, name: str
 
 def _open_file(video: Input.Video, watch: Watch | None, tell: Tell | None) -> FileClip:
     source = video.get_stream_source()
+    # First of all, because a file that cannot be opened is named here.
+    probe = probe_file(source)
+    stamp = stamp_of(source)
     start, duration = (Fraction(part).limit_denominator(10**6) for part in trim_window(video))
     window = Window(start, duration)
-    probe = probe_file(source)
     if tell is not None:
         tell(probe.notes)
     # Decoded once: many files have no frame count, or a wrong one.
     look = Look()
     frames = decoded_frames(source, window, look=look, track=probe.track)
+    first = next(frames, None)
+    if first is None:
+        end = f"and {float(start + duration):g}" if duration else "s and the end; it is in"
+        raise ValueError(
+            f"video {probe.name} has no frames between {float(start):g} {end} s, wanted some; set "
+            "another trim"
+        )
+    frames = itertools.chain((first,), frames)
     if watch is not None:
         watch(_chunks(frames, RoughConverter(probe.kind)))
     # Without a watcher the frames still have to be counted.
     for _ in frames:
         comfy.model_management.throw_exception_if_processing_interrupted()
-    if not look.shown:
-        raise ValueError(
-            f"video {probe.name} has no frames between {float(start):g} and "
-            f"{float(start + duration):g} s, wanted some; set another trim"
-            if not window.is_whole
-            else f"video {probe.name} has no frames that can be decoded, wanted a clip; load "
-            "another file"
-        )
-    times = measured_times(look.shown, look.last, probe.rates)
+    times, look.repaired = measured_times(look.shown, look.last, probe.rates)
     sound = None
     if probe.track is not None:
         first_s = look.shown[0] or Fraction(0)
         length = None if window.is_whole else times.duration
-        sound = FileSound(source, probe.track, first_s, length, is_sound_whole(look))
+        sound = FileSound(
+            source,
+            probe.track,
+            first_s,
+            length,
+            is_sound_whole(look),
+            times.duration,
+            stamp,
+        )
     notes = (*probe.notes, *notes_of_look(probe, look, window), *_time_notes(times))
     if tell is not None:
         tell(notes)
-    return FileClip(source, window, probe.kind, times, sound, notes)
+    # Fields may begin in mid-file.
+    kind = replace(probe.kind, is_interlaced=look.interlaced > 0)
+    return FileClip(source, window, kind, times, sound, notes, stamp)
 
 
 def _time_notes(times: FrameTimes) -> tuple[str, ...]:
@@ -304,12 +329,24 @@ class _FileReader:
         return frame
 
 
-def _require_finite(chunk: torch.Tensor, first: int) -> torch.Tensor:
+def _require_pictures(images: torch.Tensor, name: str) -> None:
+    if images.ndim != 4 or not images.is_floating_point() or not images.numel():
+        raise ValueError(
+            f"{name} got {images.dtype} of shape {tuple(images.shape)}, wanted floats of shape "
+            "(frames, rows, columns, 3), none of them 0; connect an IMAGE"
+        )
+    if images.shape[-1] not in (_RGB, _RGBA):
+        raise ValueError(
+            f"{name} got {images.shape[-1]} channels, wanted 3; convert a mask with Mask To Image"
+        )
+
+
+def _require_finite(chunk: torch.Tensor, first: int, name: str) -> torch.Tensor:
     bad = (~torch.isfinite(chunk)).flatten(1).any(dim=1).nonzero().flatten().tolist()
     if bad:
         names = ", ".join(str(first + idx + 1) for idx in bad)
         raise ValueError(
-            f"images got NaN or infinity in frames {names}, wanted finite numbers; make these "
+            f"{name} got NaN or infinity in frames {names}, wanted finite numbers; make these "
             "frames again, as with a VAE in fp32"
         )
     return chunk

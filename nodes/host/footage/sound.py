@@ -4,9 +4,10 @@ C channels, n samples.
 """
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from typing import Any, Protocol, cast
 
 import av
@@ -14,11 +15,11 @@ import numpy
 import torch
 
 from ....memv2v_core.clips.sound import at_their_times, mixed_to_stereo
-from .files import VideoSource, opened_file
+from .files import Stamp, VideoSource, opened_file, require_unchanged
 from .tracks import LAYOUTS, Track
 
-# Sound that MP4 can hold unchanged.
-_COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
+# Sound whose packets the MP4 writer looks into, and may refuse.
+_INSPECTED = ("ac3", "eac3")
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _OTHER_RATE = 48000
 # Seconds of sound that are coded at once.
@@ -77,6 +78,8 @@ class FileSound:
     start_s: the time of the first picture, in the file's time.
     duration_s: of the pictures, where the file is trimmed; None keeps all sound that follows.
     is_whole: the sound begins with the pictures and has no hole, so it may be copied.
+    picture_s: seconds of picture. No silence is put in behind them.
+    stamp: of the file when it was opened.
     """
 
     source: VideoSource
@@ -84,6 +87,8 @@ class FileSound:
     start_s: Fraction
     duration_s: Fraction | None
     is_whole: bool
+    picture_s: Fraction
+    stamp: Stamp = None
 
     def waveform(self) -> dict:
         """All samples; a file without any in the window gives none."""
@@ -93,15 +98,19 @@ class FileSound:
 
     def packets(self, output: av.container.OutputContainer) -> Packets:
         """The track's own packets where MP4 can hold them and they need no change, else AAC."""
-        if self.is_whole and self.duration_s is None and self.track.codec in _COPIED_CODECS:
+        can_be_copied = self.is_whole and self.track.can_be_copied
+        if can_be_copied and self.duration_s is None and self._is_taken():
             return self._copied(output)
         return _coded(output, self.track.rate, self.track.channels, self._samples())
 
     def _samples(self) -> Iterator[torch.Tensor]:
         pieces = self._decoded()
-        return at_their_times(pieces, self.track.rate, self.start_s, self.duration_s)
+        return at_their_times(
+            pieces, self.track.rate, self.start_s, self.picture_s, self.duration_s
+        )
 
     def _decoded(self) -> Iterator[tuple[Fraction | None, torch.Tensor]]:
+        require_unchanged(self.source, self.stamp)
         with opened_file(self.source) as container:
             stream = _stream_of(container, self.track)
             begin = self.start_s - _SEEK_BACK_S
@@ -110,7 +119,22 @@ class FileSound:
                 container.seek(int(begin * av.time_base))
             for packet in container.demux(stream):
                 for frame in _decoded(packet):
-                    yield _seconds(frame), samples_of(frame, self.track.channels)
+                    yield _seconds(frame), _like(samples_of(frame), frame, self.track)
+
+    def _is_taken(self) -> bool:
+        """Whether MP4 takes the packets. Those of some codecs are tried on a file in memory."""
+        require_unchanged(self.source, self.stamp)
+        with opened_file(self.source) as container:
+            has_header = bool(_stream_of(container, self.track).codec_context.extradata)
+        if self.track.codec not in _INSPECTED and (self.track.codec != "aac" or has_header):
+            return True
+        try:
+            with av.open(BytesIO(), "w", format="mp4") as output:
+                for packet in self._copied(output):
+                    output.mux(packet)
+        except av.error.FFmpegError:
+            return False
+        return True
 
     def _copied(self, output: av.container.OutputContainer) -> Packets:
         """The packets unchanged, but the first picture is now shown at 0."""
@@ -134,18 +158,43 @@ class FileSound:
                 yield packet
 
 
+def require_audio(audio: Mapping[str, Any]) -> None:
+    """Raise ValueError unless this is ComfyUI's AUDIO of one clip.
+
+    Other packs read the sound when it is asked for, so that is tried here.
+    """
+    try:
+        waveform, rate = audio["waveform"], int(audio["sample_rate"])
+    except Exception as error:
+        raise ValueError(
+            f"audio could not be read ({error}); disconnect audio if the clip has no sound"
+        ) from error
+    is_sound = isinstance(waveform, torch.Tensor) and waveform.ndim == 3
+    if not is_sound or waveform.shape[0] != 1 or not waveform.shape[1] or rate <= 0:
+        found = tuple(waveform.shape) if isinstance(waveform, torch.Tensor) else type(waveform)
+        raise ValueError(
+            f"audio got a waveform of shape {found} at {rate} samples a second, wanted (1, "
+            "channels, samples) above 0; connect the AUDIO of one clip"
+        )
+    if not waveform.is_floating_point() or not torch.isfinite(waveform).all():
+        raise ValueError(
+            f"audio got {waveform.dtype} samples with other values than finite numbers in -1..1, "
+            "wanted floats; load the sound again"
+        )
+
+
 def silence() -> Packets:
     """No packets, and no stream."""
     yield from ()
 
 
-def samples_of(frame: av.AudioFrame, channels: int) -> torch.Tensor:
+def samples_of(frame: av.AudioFrame) -> torch.Tensor:
     """Samples (C, n) in -1..1 of a decoded frame.
 
     Not through PyAV's resampler and arrays: they fail for 8 and more channels in planes, and for
     channels without places.
     """
-    name = frame.format.name.removesuffix("p")
+    name, channels = frame.format.name.removesuffix("p"), frame.layout.nb_channels
     dtype = _TYPES[name]
     if frame.format.is_planar:
         planes = [
@@ -160,7 +209,21 @@ def samples_of(frame: av.AudioFrame, channels: int) -> torch.Tensor:
         full = 2.0 ** (8 * dtype.itemsize - 1)
         # Unsigned samples have their zero in the middle.
         samples = samples.astype(numpy.float64) / full - (dtype.kind == "u")
-    return torch.from_numpy(numpy.ascontiguousarray(samples, numpy.float32))
+    # Floats of a file may be no numbers.
+    whole = numpy.nan_to_num(numpy.ascontiguousarray(samples, numpy.float32), posinf=0, neginf=0)
+    return torch.from_numpy(whole)
+
+
+def _like(samples: torch.Tensor, frame: av.AudioFrame, track: Track) -> torch.Tensor:
+    """Samples with the channels and the rate of the track; broadcasts change both in mid-stream."""
+    if len(samples) != track.channels:
+        stereo = samples.expand(2, -1) if len(samples) == 1 else mixed_to_stereo(samples)
+        mono = stereo.mean(dim=0, keepdim=True)
+        samples = stereo if track.channels == 2 else mono.expand(track.channels, -1)
+    if frame.sample_rate != track.rate and samples.shape[1]:
+        count = round(samples.shape[1] * track.rate / frame.sample_rate)
+        samples = torch.nn.functional.interpolate(samples[None], count, mode="linear")[0]
+    return samples
 
 
 def _stream_of(container: av.container.InputContainer, track: Track) -> av.AudioStream:

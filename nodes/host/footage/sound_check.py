@@ -16,13 +16,14 @@ import sys
 
 import av
 
+MOST_FAULTS = 50
 HELD: "list[av.AudioLayout]" = []
 
 
 def main(path: str, after: int) -> None:
     """Check the tracks behind a stream, each in a container of its own."""
     source = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
-    with av.open(source, mode="r") as container:
+    with av.open(source, mode="r", metadata_errors="replace") as container:
         indices = [stream.index for stream in container.streams.audio if stream.index > after]
     for index in indices:
         if not isinstance(source, str):
@@ -34,7 +35,7 @@ def main(path: str, after: int) -> None:
 
 def check(source: "str | io.BytesIO", index: int) -> None:
     """Say what the track is, and decode its first second."""
-    with av.open(source, mode="r") as container:
+    with av.open(source, mode="r", metadata_errors="replace") as container:
         stream = container.streams[index]
         context = stream.codec_context
         if context is None:
@@ -48,19 +49,21 @@ def check(source: "str | io.BytesIO", index: int) -> None:
         if "(" in layout.partition(" ")[2] or not layout:
             say(index, problem=f"has {channels} channels in an order that PyAV cannot hold")
             return
-        heard = 0
-        try:
-            for frame in container.decode(stream):
+        heard = faults = 0
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                # Players pass over a damaged packet too.
+                faults += 1
+                frames = []
+            for frame in frames:
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
                 heard += frame.samples
-                if heard >= rate:
-                    break
-        except av.error.FFmpegError as error:
-            if not heard:
-                say(index, problem=f"could not be decoded ({error})")
-                return
+            if heard >= rate or faults > MOST_FAULTS:
+                break
         if not heard:
-            say(index, problem="holds no samples")
+            say(index, problem="could not be decoded" if faults else "holds no samples")
             return
         say(index, codec=context.name, rate=rate, channels=channels, layout=layout)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import av
 
-from .files import VideoSource, rewind
+from .files import VideoSource, rewind, stamp_of
 
 _CHECK = Path(__file__).with_name("sound_check.py")
 _PATIENCE_S = 60
@@ -28,31 +29,43 @@ LAYOUTS = {
 }
 
 
+# Sound that MP4 can hold unchanged.
+_COPIED_CODECS = ("aac", "mp3", "mp3float", "ac3", "eac3", "opus", "flac", "alac")
+
+
 @dataclass(frozen=True)
 class Track:
     """A sound track that one second of was decoded.
 
     index: of the stream in its file. rate: samples per second.
+    layout: FFmpeg's name of the places of the channels, such as 5.1; "" where nothing says them.
     """
 
     index: int
     codec: str
     rate: int
     channels: int
+    layout: str = ""
+
+    @property
+    def can_be_copied(self) -> bool:
+        """Whether MP4 can hold the packets as they are."""
+        return self.codec in _COPIED_CODECS
 
 
 def chosen_track(
-    source: VideoSource, container: av.container.InputContainer
+    container: av.container.InputContainer, checked: Mapping[int, dict[str, Any]]
 ) -> tuple[Track | None, tuple[str, ...]]:
     """The track to keep, and what the user should know; None where no sound can be kept.
 
     The default track is taken, else the first one that can be decoded.
+
+    checked: from `check_tracks`.
     """
     # Only the index and the disposition are asked here: PyAV may not survive more.
     streams = list(container.streams.audio)
     if not streams:
         return None, ()
-    checked = _checked(source)
     good = [stream for stream in streams if "codec" in checked.get(stream.index, {})]
     notes = [
         f"sound track {place} {checked.get(stream.index, _UNKNOWN)['problem']}: it is left out"
@@ -70,10 +83,14 @@ def chosen_track(
             f"the file has {len(streams)} sound tracks: track {streams.index(stream) + 1}, {kind}, "
             "is kept"
         )
-    track = Track(stream.index, facts["codec"], facts["rate"], facts["channels"])
+    track = Track(stream.index, facts["codec"], facts["rate"], facts["channels"], facts["layout"])
     if track.channels not in LAYOUTS:
         notes.append(
             f"{track.channels} channels of sound are mixed down to stereo in a written file"
+        )
+    elif not track.can_be_copied and track.layout not in ("", LAYOUTS[track.channels]):
+        notes.append(
+            f"the channels of the sound ({track.layout}) are written as {LAYOUTS[track.channels]}"
         )
     return track, tuple(notes)
 
@@ -81,10 +98,14 @@ def chosen_track(
 _UNKNOWN = {"problem": "could not be checked"}
 
 
-def _checked(source: VideoSource) -> dict[int, dict[str, Any]]:
+def check_tracks(source: VideoSource) -> dict[int, dict[str, Any]]:
+    """What a process of its own finds out about the sound streams of a file, by their index.
+
+    A stream has a `problem` where its sound cannot be used. No container may be open on a file in
+    memory: this reads it to its end.
+    """
     if isinstance(source, str):
-        state = Path(source).stat()
-        return _checked_file(source, state.st_mtime_ns, state.st_size)
+        return _checked_file(source, *(stamp_of(source) or (0, 0)))
     rewind(source)
     return _judged("-", source.read())
 

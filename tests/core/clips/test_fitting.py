@@ -148,5 +148,7 @@ def test_report_says_what_was_enlarged_repeated_and_held() -> None:
     )
     kept = plan_fitting(5, (480, 832), (480, 832), None, 4, "keep")
     assert describe_fitting(kept, "keep", 4) == "5 frames of 832x480: all kept, at its own size"
+    long = plan_fitting(2000, (720, 1280), (96, 160), 9, 1, "crop")
+    assert "Restore Video needs 21 GB of memory" in describe_fitting(long, "crop", 1)
     flat = plan_fitting(5, (480, 832), (480, 480), None, 4, "stretch")
     assert "stretched to 480x480, 0.577 times wider" in describe_fitting(flat, "stretch", 4)

@@ -12,9 +12,12 @@ def piece(value: float, count: int) -> torch.Tensor:
     return torch.full((2, count), value)
 
 
-def joined(pieces: list, start_s: str = "0", duration_s: str | None = None) -> list[float]:
+def joined(
+    pieces: list, start_s: str = "0", duration_s: str | None = None, picture_s: str = "10"
+) -> list[float]:
     duration = None if duration_s is None else Fraction(duration_s)
-    found = list(at_their_times(iter(pieces), RATE, Fraction(start_s), duration))
+    picture = Fraction(picture_s)
+    found = list(at_their_times(iter(pieces), RATE, Fraction(start_s), picture, duration))
     samples = torch.cat(found, dim=1) if found else torch.zeros(2, 0)
     assert torch.equal(samples[0], samples[1])
     return samples[0].tolist()
@@ -59,6 +62,14 @@ def test_what_came_before_the_picture_is_cut_exactly() -> None:
 def test_what_comes_twice_is_heard_once() -> None:
     pieces = [(Fraction(0), piece(1, 100)), (Fraction(5, 100), piece(2, 100))]
     assert joined(pieces) == [1] * 100 + [2] * 50
+
+
+def test_a_hole_that_goes_on_behind_the_pictures_ends_the_sound() -> None:
+    pieces = [(Fraction(0), piece(1, 100)), (Fraction(100000), piece(2, 100))]
+    assert joined(pieces, picture_s="0.8") == [1] * 100
+    # Sound that is merely longer than the pictures stays.
+    pieces = [(Fraction(i, 10), piece(i, 100)) for i in range(30)]
+    assert len(joined(pieces, picture_s="0.8")) == 3000
 
 
 def test_a_hole_that_reaches_beyond_the_end_is_cut() -> None:

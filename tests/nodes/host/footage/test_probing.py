@@ -132,3 +132,24 @@ def test_a_real_clip_is_equal_in_both_ways(comfy_api, real_clip: Path, tmp_path:
     assert (one.sound is None) == (other.sound is None)
     if one.sound is not None:
         assert numpy.array_equal(one.sound, other.sound)
+
+
+def test_transparency_of_vp9_is_said_to_be_lost(comfy_api, tmp_path: Path) -> None:
+    import av
+    from comfy_api.latest import InputImpl
+
+    from memory_v2v.nodes.host.footage.reading import open_clip
+
+    path = tmp_path / "film.webm"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libvpx-vp9", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuva420p"
+        stream.metadata["alpha_mode"] = "1"
+        for picture in moving_pictures(3):
+            opaque = numpy.full((48, 64, 1), 255, numpy.uint8)
+            rgba = numpy.concatenate((picture, opaque), axis=-1)
+            frame = av.VideoFrame.from_ndarray(rgba, format="rgba")
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    clip = open_clip(None, InputImpl.VideoFromFile(str(path)), FPS, None)
+    assert any("transparency (VP8, VP9) is not read" in note for note in clip.notes)
