@@ -54,7 +54,8 @@ def rate_and_sound_of(frames: str) -> list[io.Input]:
         io.Audio.Input(
             "audio",
             optional=True,
-            tooltip=f"The sound of `{frames}`. Not used with a video, which has its own.",
+            tooltip=f"The sound of `{frames}`, as long as they are. A video has its own sound: the "
+            "node refuses both.",
         ),
     ]
 
