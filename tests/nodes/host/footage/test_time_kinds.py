@@ -131,3 +131,15 @@ def test_a_size_that_changes_is_brought_to_the_first(passed, tmp_path: Path) -> 
     assert result.shown.pictures.shape[1:] == (48, 64, 3)
     assert "10 frames have another size than the first: they are scaled to its 64x48" in result.said
     assert psnr_db(result.shown.pictures[-1], moving_pictures(10)[-1]) > 25
+
+
+def test_the_last_picture_of_a_gif_is_shown_as_long_as_it_says(passed, tmp_path: Path) -> None:
+    from PIL import Image
+
+    delays = [50] * 10 + [110]
+    first, *others = (Image.fromarray(picture) for picture in moving_pictures(11))
+    path = tmp_path / "film.gif"
+    first.save(path, save_all=True, append_images=others, duration=delays, loop=0)
+    result = passed(path)
+    assert result.shown.times_s == pytest.approx([i * 0.05 for i in range(11)], abs=0.001)
+    assert result.shown.length_s == pytest.approx(0.61, abs=0.002)
