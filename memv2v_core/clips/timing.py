@@ -14,6 +14,8 @@ MAX_RATE_DENOMINATOR = 1001
 _ROUNDING_S = Fraction(3, 2000)
 # Times that step back by less are repaired.
 _MOST_BACK_S = 1
+# A frame may be held for this long. Beyond it the clock is wrong.
+_MOST_PAUSE_S = 6 * 3600
 # The share of times that may be guessed.
 _MOST_GUESSED = 0.25
 
@@ -76,7 +78,7 @@ def measured_times(
     rates: what the file says of its rate, the likeliest first. The first one that agrees with the
     times is taken. Without one, the mean rate is tried, and then the times themselves are kept.
 
-    Raises: ValueError where times jump back by more than a second.
+    Raises: ValueError where times jump back by more than a second, or on by more than six hours.
     """
     count = len(shown)
     # Bare streams have no times at all.
@@ -88,7 +90,9 @@ def measured_times(
         return steady_times(count, rates[0]), num_repaired
     candidates = [*rates]
     if count > 1:
-        candidates.append(((count - 1) / starts[-1]).limit_denominator(MAX_RATE_DENOMINATOR))
+        mean = ((count - 1) / starts[-1]).limit_denominator(MAX_RATE_DENOMINATOR)
+        # Of very slow clips it is 0.
+        candidates += [mean] if mean else []
     for rate in candidates:
         if all(abs(time - i / rate) <= _ROUNDING_S for i, time in enumerate(starts)):
             # A last frame that is shown for longer is meant so; a shorter one is a fault.
@@ -110,11 +114,13 @@ def _repaired(shown: Sequence[Fraction | None], step: Fraction) -> tuple[list[Fr
     starts: list[Fraction] = []
     num_repaired = 0
     for i, time in enumerate(shown):
-        if time is not None and starts and time - known < starts[-1] - _MOST_BACK_S:
+        step_s = time - known - starts[-1] if time is not None and starts else Fraction(0)
+        if not -_MOST_BACK_S <= step_s <= _MOST_PAUSE_S:
+            way = "back" if step_s < 0 else "on"
             raise ValueError(
-                f"video got frame times that jump back by {float(starts[-1] - time + known):.1f} s "
-                f"at frame {i + 1}, wanted rising times; the file was joined of several: convert "
-                "it with a video program"
+                f"video got frame times that jump {way} by {abs(float(step_s)):.1f} s at frame "
+                f"{i + 1}, wanted rising times; the file was joined of several: convert it with a "
+                "video program"
             )
         if time is None or (starts and time - known <= starts[-1]):
             starts.append(_between(shown, i, starts, known, step))

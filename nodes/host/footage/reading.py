@@ -240,10 +240,10 @@ def _open_file(video: Input.Video, watch: Watch | None, tell: Tell | None) -> Fi
     frames = decoded_frames(source, window, look=look, track=probe.track)
     first = next(frames, None)
     if first is None:
-        end = f"and {float(start + duration):g}" if duration else "s and the end; it is in"
+        end = f"{float(start + duration):g} s" if duration else "its end"
         raise ValueError(
-            f"video {probe.name} has no frames between {float(start):g} {end} s, wanted some; set "
-            "another trim"
+            f"video {probe.name} has no frames between {float(start):g} s and {end}, wanted some; "
+            "set another trim"
         )
     frames = itertools.chain((first,), frames)
     if watch is not None:

@@ -79,6 +79,14 @@ def test_a_file_whose_clock_starts_anew_is_refused() -> None:
         measured_times(shown, None, [Fraction(25)])
 
 
+def test_a_pause_is_kept_and_a_clock_that_leaps_is_refused() -> None:
+    shown = [Fraction(0), Fraction(1, 25), Fraction(3600)]
+    times, _ = measured_times(shown, None, [Fraction(25)])
+    assert times.start(2) == 3600
+    with pytest.raises(ValueError, match="jump on by 90000.0 s at frame 2"):
+        measured_times([Fraction(0), Fraction(90000)], None, [Fraction(25)])
+
+
 def test_a_last_frame_of_a_moment_is_a_fault() -> None:
     shown = [Fraction(i, 25) for i in range(10)]
     times, _ = measured_times(shown, Fraction(1, 12800), [Fraction(25)])

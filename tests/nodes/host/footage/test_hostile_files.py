@@ -158,9 +158,9 @@ def test_what_is_no_file_is_named(comfy_api, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gone.mp4 is no longer there"):
         opened(tmp_path / "gone.mp4")
     film = make_film(tmp_path / "film.mkv", Film(moving_pictures()))
-    with pytest.raises(ValueError, match="film.mkv has no frames between 5 s and the end"):
+    with pytest.raises(ValueError, match="film.mkv has no frames between 5 s and its end"):
         opened(film, start_time=5.0)
-    with pytest.raises(ValueError, match="film.mkv has no frames between 5 and 6 s"):
+    with pytest.raises(ValueError, match="film.mkv has no frames between 5 s and 6 s"):
         opened(film, start_time=5.0, duration=1.0)
 
 
