@@ -133,7 +133,7 @@ def exact_rate(frame_rate: float) -> Fraction:
 
     Raises: ValueError for a rate that no clip has.
     """
-    if not math.isfinite(frame_rate) or frame_rate <= 0:
+    if not math.isfinite(frame_rate) or frame_rate < 1 / MAX_RATE_DENOMINATOR:
         raise ValueError(
             f"frame_rate got {frame_rate}, wanted a number above 0; connect the clip's own rate"
         )
@@ -179,6 +179,8 @@ def _in_memory(
     if images is None:
         assert video is not None, "one of the two is connected"
         parts = video.get_components()
+        # The rate is checked, and kept as it is.
+        exact_rate(float(parts.frame_rate))
         images, frame_rate, audio = parts.images, Fraction(parts.frame_rate), parts.audio
     elif audio is not None:
         require_audio(audio)

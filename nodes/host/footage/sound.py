@@ -18,8 +18,6 @@ from ....memv2v_core.clips.sound import at_their_times, mixed_to_stereo
 from .files import Stamp, VideoSource, opened_file, require_unchanged
 from .tracks import LAYOUTS, Track
 
-# Sound whose packets the MP4 writer looks into, and may refuse.
-_INSPECTED = ("ac3", "eac3")
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _OTHER_RATE = 48000
 # Seconds of sound that are coded at once.
@@ -65,7 +63,8 @@ class MemorySound:
     def packets(self, output: av.container.OutputContainer) -> Packets:
         """AAC packets, no longer than the pictures."""
         rate = int(self.audio["sample_rate"])
-        samples = self.audio["waveform"][0, :, : math.ceil(self.duration_s * rate)].float().cpu()
+        samples = self.audio["waveform"][0, :, : math.ceil(self.duration_s * rate)]
+        samples = samples.detach().float().cpu()
         if not samples.shape[1]:
             return silence()
         return _coded(output, rate, len(samples), iter(samples.split(rate * _SOUND_S, dim=1)))
@@ -122,12 +121,11 @@ class FileSound:
                     yield _seconds(frame), _like(samples_of(frame), frame, self.track)
 
     def _is_taken(self) -> bool:
-        """Whether MP4 takes the packets. Those of some codecs are tried on a file in memory."""
+        """Whether MP4 takes every packet, tried on a file in memory.
+
+        Its writer looks into the packets of some codecs, and damaged ones would end the result.
+        """
         require_unchanged(self.source, self.stamp)
-        with opened_file(self.source) as container:
-            has_header = bool(_stream_of(container, self.track).codec_context.extradata)
-        if self.track.codec not in _INSPECTED and (self.track.codec != "aac" or has_header):
-            return True
         try:
             with av.open(BytesIO(), "w", format="mp4") as output:
                 for packet in self._copied(output):
