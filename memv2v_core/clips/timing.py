@@ -15,7 +15,7 @@ _ROUNDING_S = Fraction(3, 2000)
 # Times that step back by less are repaired.
 _MOST_BACK_S = 1
 # A frame may be held for this long. Beyond it the clock is wrong.
-_MOST_PAUSE_S = 6 * 3600
+_MOST_PAUSE_S = 3600
 # The share of times that may be guessed.
 _MOST_GUESSED = 0.25
 
@@ -78,7 +78,7 @@ def measured_times(
     rates: what the file says of its rate, the likeliest first. The first one that agrees with the
     times is taken. Without one, the mean rate is tried, and then the times themselves are kept.
 
-    Raises: ValueError where times jump back by more than a second, or on by more than six hours.
+    Raises: ValueError where times jump back by more than a second, or on by more than an hour.
     """
     count = len(shown)
     # Bare streams have no times at all.
