@@ -8,7 +8,6 @@ import torch
 RATE = Fraction(24000, 1001)
 SOUND_HZ = 44100
 NUM_FRAMES, HEIGHT, WIDTH = 20, 48, 70
-M_PERTURB = -6  # of glibc's mallopt
 
 
 def opened(file: str, **window: float):

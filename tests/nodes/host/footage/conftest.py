@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from instruments.clips import HEIGHT, NUM_FRAMES, SOUND_HZ, WIDTH
 from instruments.footage import Film, Passed, by_fitting, by_segments, make_film
-
-RATE = Fraction(24000, 1001)
-SOUND_HZ = 44100
-NUM_FRAMES, HEIGHT, WIDTH = 20, 48, 70
-M_PERTURB = -6  # of glibc's mallopt
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,19 @@ import numpy
 import pytest
 import torch
 import torch.nn.functional as F
-from instruments.clips import frames_of, likeness, opened, sound_of, written
+from instruments.clips import (
+    HEIGHT,
+    NUM_FRAMES,
+    RATE,
+    SOUND_HZ,
+    WIDTH,
+    frames_of,
+    likeness,
+    opened,
+    sound_of,
+    written,
+)
 
-RATE = Fraction(24000, 1001)
-SOUND_HZ = 44100
-NUM_FRAMES, HEIGHT, WIDTH = 20, 48, 70
 M_PERTURB = -6  # of glibc's mallopt
 
 

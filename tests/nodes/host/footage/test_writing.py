@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from instruments.clips import frames_of, likeness, opened, sound_of, written
-
-RATE = Fraction(24000, 1001)
-SOUND_HZ = 44100
-NUM_FRAMES, HEIGHT, WIDTH = 20, 48, 70
-M_PERTURB = -6  # of glibc's mallopt
+from instruments.clips import (
+    HEIGHT,
+    NUM_FRAMES,
+    RATE,
+    SOUND_HZ,
+    WIDTH,
+    frames_of,
+    likeness,
+    opened,
+    sound_of,
+    written,
+)
 
 
 def test_a_copied_sound_is_the_very_same(comfy_api, file: str, tmp_path: Path) -> None:
