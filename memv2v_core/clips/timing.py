@@ -45,6 +45,11 @@ class FrameTimes:
             return self.duration
         return idx / self.rate if self.starts is None else self.starts[idx]
 
+    def describe(self) -> str:
+        """The rate in words, and whether it is a mean."""
+        text = f"{float(self.rate):.3f} a second"
+        return text if self.is_steady else f"{text} on average, at the times of the original"
+
     def slowest_and_fastest(self) -> tuple[Fraction, Fraction]:
         """The lowest and the highest rate between two frames, in frames per second."""
         steps = [self.start(i + 1) - self.start(i) for i in range(self.num_frames)]

@@ -33,11 +33,6 @@ class FittedClip:
     times: FrameTimes
     sound: Sound | None
 
-    @property
-    def frame_rate(self) -> Fraction:
-        """Frames per second of the source."""
-        return self.times.rate
-
     def restored(self, frames: torch.Tensor, timing: str, size: str) -> "RestoredClip":
         """The edited frames (F, H, W, 3) as a clip like the original.
 
@@ -78,10 +73,8 @@ class RestoredClip:
         """The clip in words, and which part of the original it shows."""
         plan, times = self.fitted.plan, self.times
         num_frames, rows, columns = self.images.shape[:3]
-        rate = f"{float(times.rate):.3f} a second"
-        if not times.is_steady:
-            rate += " on average, at the times of the original"
-        text = f"{num_frames} frames of {columns}x{rows} at {rate}, {float(times.duration):.2f} s"
+        text = f"{num_frames} frames of {columns}x{rows} at {times.describe()}"
+        text += f", {float(times.duration):.2f} s"
         text += ", with its sound" if self.sound is not None else ", without sound"
         if not plan.is_every_frame:
             is_held = num_frames == plan.num_source

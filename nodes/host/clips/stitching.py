@@ -42,10 +42,7 @@ class StitchSettings:
     def describe(self, split: SplitVideo) -> str:
         """The written video, in words."""
         clip, (rows, columns) = split.clip, self.result_size(split)
-        rate = f"{float(clip.frame_rate):.3f} a second"
-        if not clip.times.is_steady:
-            rate += " on average, at the times of the original"
-        text = f"{clip.num_frames} frames of {columns}x{rows} at {rate}"
+        text = f"{clip.num_frames} frames of {columns}x{rows} at {clip.times.describe()}"
         if rows % 2 or columns % 2:
             text += f"; {ODD_SIDES}"
         return text

@@ -39,7 +39,7 @@ class Look:
     last: seconds that the last frame is shown.
     damaged: packets that could not be decoded. corrupt: frames that were decoded with faults.
     resized: frames of another size than the first one. interlaced: frames that hold two moments.
-    packets: of the picture, damaged and empty ones too. repaired: times that were guessed.
+    packets: of the picture, damaged and empty ones too.
     sound: begin and end of the pieces of sound, joined where they follow each other.
     """
 
@@ -50,7 +50,6 @@ class Look:
     resized: int = 0
     interlaced: int = 0
     packets: int = 0
-    repaired: int = 0
     sound: list[tuple[Fraction, Fraction]] = field(default_factory=list)
 
     def hear(self, packet: av.Packet) -> None:
@@ -90,6 +89,12 @@ def decoded_frames(
     return _deinterlaced(frames) if is_interlaced else frames
 
 
+def moving_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams that are no cover pictures."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
+
+
 def video_stream_of(container: av.container.InputContainer, name: str) -> av.VideoStream:
     """The first video stream that is no cover picture.
 
@@ -97,8 +102,7 @@ def video_stream_of(container: av.container.InputContainer, name: str) -> av.Vid
 
     Raises: ValueError for a file without one.
     """
-    cover = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover]
+    streams = moving_streams(container)
     if not streams or streams[0].codec_context is None:
         lack = "video stream that can be decoded here" if streams else "video stream"
         raise ValueError(f"video {name} is a file without a {lack}, wanted a clip; load another")

@@ -4,7 +4,7 @@ H rows, W columns.
 """
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +17,8 @@ from ....memv2v_core.clips.fitting import Size
 # Numbers of ITU-T H.273.
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 _PRIMARIES: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
+# What is said of transparent pictures, from a file or from memory.
+ON_BLACK = "transparent parts are shown on black: the result has no transparency"
 _MOST_ASPECT = Fraction(16)
 _MATRIX_FORMAT = "<9i"
 _FLAGS = "flags=bilinear+full_chroma_int+accurate_rnd"
@@ -73,6 +75,11 @@ class PictureKind:
     is_interlaced: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the pixels can be shown as they are, once they are turned."""
+        return self.pixel_aspect == 1 and self.colours.is_plain and not self.has_alpha
+
+    @property
     def square_size(self) -> Size:
         """Rows and columns with square pixels, before the picture is turned."""
         rows, columns = self.coded_size
@@ -106,7 +113,7 @@ class PictureKind:
         if self.bits > 8:
             notes.append(f"{self.bits} bits per colour become 8")
         if self.has_alpha:
-            notes.append("transparent parts are shown on black: the result has no transparency")
+            notes.append(ON_BLACK)
         return tuple(notes)
 
 
@@ -116,17 +123,23 @@ def kind_of(frame: av.VideoFrame, stream: av.VideoStream) -> PictureKind:
     parts = frame.format.components
     has_alpha = frame.format.name == "pal8" or any(part.is_alpha for part in parts)
     primaries = _PRIMARIES.get(int(context.color_primaries or 0), "bt709")
+    said = said_aspect(stream)
     transfer = _TRANSFERS.get(int(context.color_trc or 0), "sdr")
     return PictureKind(
         coded_size=(frame.height, frame.width),
         pixel_format=frame.format.name,
-        pixel_aspect=_pixel_aspect(stream),
+        pixel_aspect=said if has_possible_pixels(stream) else Fraction(1),
         orientation=orientation_of(frame),
         colours=ColourSpace(transfer, primaries),
         bits=max((part.bits for part in parts), default=8),
         has_alpha=has_alpha,
         is_interlaced=frame.interlaced_frame,
     )
+
+
+def has_possible_pixels(stream: av.VideoStream) -> bool:
+    """Whether the shape of its pixels can be meant; other ones are a fault, and count as square."""
+    return 1 / _MOST_ASPECT <= said_aspect(stream) <= _MOST_ASPECT
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
@@ -213,10 +226,7 @@ class RoughConverter(PictureConverter):
 
     def __call__(self, frame: av.VideoFrame) -> numpy.ndarray:
         kind = self._kind
-        is_simple = replace(kind, orientation=Orientation(), bits=8, is_interlaced=False) == (
-            PictureKind(kind.coded_size, kind.pixel_format)
-        )
-        if not is_simple or (frame.height, frame.width) != kind.coded_size:
+        if not kind.is_plain or (frame.height, frame.width) != kind.coded_size:
             return super().__call__(frame)
         return kind.orientation.of(frame.to_ndarray(format="rgb24"))
 
@@ -228,7 +238,6 @@ def _on_black(picture: numpy.ndarray) -> numpy.ndarray:
     return numpy.rint(picture[..., :3] * alpha).astype(kind)
 
 
-def _pixel_aspect(stream: av.VideoStream) -> Fraction:
-    aspect = Fraction(stream.sample_aspect_ratio or 1)
-    # Anything else is a fault of the file, as players find too.
-    return aspect if 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT else Fraction(1)
+def said_aspect(stream: av.VideoStream) -> Fraction:
+    """Width over height of a pixel, as the file says; 1 where it does not."""
+    return Fraction(stream.sample_aspect_ratio or 1)

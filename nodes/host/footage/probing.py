@@ -9,8 +9,8 @@ from fractions import Fraction
 import av
 
 from .files import VideoSource, file_name, opened_file
-from .frames import Look, Window, first_frame, video_stream_of
-from .pictures import PictureKind, kind_of
+from .frames import Look, Window, first_frame, moving_streams, video_stream_of
+from .pictures import PictureKind, has_possible_pixels, kind_of, said_aspect
 from .tracks import Track, check_tracks, chosen_track
 
 # Sound that begins this close to the picture is in time. Coders put up to 2112 samples in front.
@@ -82,10 +82,6 @@ def notes_of_look(probe: Probe, look: Look, window: Window) -> tuple[str, ...]:
         notes.append(f"{look.corrupt} frames are damaged, and were decoded as well as possible")
     if look.interlaced and not probe.kind.is_interlaced:
         notes.append(f"{look.interlaced} frames are interlaced: they are deinterlaced")
-    if look.repaired:
-        notes.append(
-            f"the times of {look.repaired} frames are missing or out of order, and were repaired"
-        )
     if look.resized:
         rows, columns = probe.kind.shown_size
         notes.append(
@@ -132,8 +128,11 @@ def _unused(container: av.container.InputContainer, stream: av.VideoStream) -> t
     tags = {name.lower(): value for name, value in stream.metadata.items()}
     if tags.get("alpha_mode") == "1":
         notes.append("its transparency (VP8, VP9) is not read: hidden colours are shown")
-    cover = av.stream.Disposition.attached_pic
-    views = [s for s in container.streams.video if s is not stream and not s.disposition & cover]
-    if views:
-        notes.append(f"the file has {len(views) + 1} video streams: the first is edited")
+    count = len(moving_streams(container))
+    if count > 1:
+        notes.append(f"the file has {count} video streams: the first is edited")
+    if not has_possible_pixels(stream):
+        aspect = said_aspect(stream)
+        said = f"{aspect.numerator}:{aspect.denominator}"
+        notes.append(f"it says that its pixels are {said} wide: ignored")
     return tuple(notes)

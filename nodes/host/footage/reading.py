@@ -26,7 +26,7 @@ from ....memv2v_core.clips.timing import (
 from ..compat import trim_window
 from .files import Stamp, VideoSource, file_name, require_unchanged, stamp_of
 from .frames import Look, Window, decoded_frames
-from .pictures import PictureConverter, PictureKind, RoughConverter
+from .pictures import ON_BLACK, PictureConverter, PictureKind, RoughConverter
 from .probing import is_sound_whole, notes_of_look, probe_file
 from .sound import FileSound, MemorySound, Sound, require_audio
 
@@ -133,10 +133,7 @@ def exact_rate(frame_rate: float) -> Fraction:
 
     Raises: ValueError for a rate that no clip has.
     """
-    if not math.isfinite(frame_rate) or frame_rate < 1 / MAX_RATE_DENOMINATOR:
-        raise ValueError(
-            f"frame_rate got {frame_rate}, wanted a number above 0; connect the clip's own rate"
-        )
+    _require_rate(frame_rate)
     return Fraction(frame_rate).limit_denominator(MAX_RATE_DENOMINATOR)
 
 
@@ -179,8 +176,7 @@ def _in_memory(
     if images is None:
         assert video is not None, "one of the two is connected"
         parts = video.get_components()
-        # The rate is checked, and kept as it is.
-        exact_rate(float(parts.frame_rate))
+        _require_rate(float(parts.frame_rate))
         images, frame_rate, audio = parts.images, Fraction(parts.frame_rate), parts.audio
     elif audio is not None:
         require_audio(audio)
@@ -189,7 +185,7 @@ def _in_memory(
     times = getattr(video, "times", None) or steady_times(len(images), frame_rate)
     notes: tuple[str, ...] = ()
     if images.shape[-1] == _RGBA:
-        notes = ("transparent parts are shown on black: the result has no transparency",)
+        notes = (ON_BLACK,)
     sound = None if audio is None else MemorySound(audio, times.duration)
     return ImageClip(images, times, sound, notes, name)
 
@@ -253,21 +249,20 @@ def _open_file(video: Input.Video, watch: Watch | None, tell: Tell | None) -> Fi
     # Without a watcher the frames still have to be counted.
     for _ in frames:
         comfy.model_management.throw_exception_if_processing_interrupted()
-    times, look.repaired = measured_times(look.shown, look.last, probe.rates)
+    times, num_repaired = measured_times(look.shown, look.last, probe.rates)
     sound = None
     if probe.track is not None:
-        first_s = look.shown[0] or Fraction(0)
-        length = None if window.is_whole else times.duration
         sound = FileSound(
-            source,
-            probe.track,
-            first_s,
-            length,
-            is_sound_whole(look),
-            times.duration,
-            stamp,
+            source=source,
+            track=probe.track,
+            start_s=look.shown[0] or Fraction(0),
+            picture_s=times.duration,
+            is_trimmed=not window.is_whole,
+            is_whole=is_sound_whole(look),
+            stamp=stamp,
         )
-    notes = (*probe.notes, *notes_of_look(probe, look, window), *_time_notes(times))
+    seen = notes_of_look(probe, look, window)
+    notes = (*probe.notes, *seen, *_time_notes(times, num_repaired))
     if tell is not None:
         tell(notes)
     # Fields may begin in mid-file.
@@ -275,14 +270,19 @@ def _open_file(video: Input.Video, watch: Watch | None, tell: Tell | None) -> Fi
     return FileClip(source, window, kind, times, sound, notes, stamp)
 
 
-def _time_notes(times: FrameTimes) -> tuple[str, ...]:
-    if times.is_steady:
-        return ()
-    slow, fast = (float(rate) for rate in times.slowest_and_fastest())
-    return (
-        f"the frame rate varies from {slow:.2f} to {fast:.2f} a second: a written file keeps the "
-        "times, and models see the frames as if they were even",
-    )
+def _time_notes(times: FrameTimes, num_repaired: int) -> tuple[str, ...]:
+    notes = []
+    if num_repaired:
+        notes.append(
+            f"the times of {num_repaired} frames are missing or out of order, and were repaired"
+        )
+    if not times.is_steady:
+        slow, fast = (float(rate) for rate in times.slowest_and_fastest())
+        notes.append(
+            f"the frame rate varies from {slow:.2f} to {fast:.2f} a second: a written file keeps "
+            "the times, and models see the frames as if they were even"
+        )
+    return tuple(notes)
 
 
 class _FileReader:
@@ -329,6 +329,13 @@ class _FileReader:
                 "was opened; load it again, and let no other program write it meanwhile"
             )
         return frame
+
+
+def _require_rate(frame_rate: float) -> None:
+    if not math.isfinite(frame_rate) or frame_rate < 1 / MAX_RATE_DENOMINATOR:
+        raise ValueError(
+            f"frame_rate got {frame_rate}, wanted a number above 0; connect the clip's own rate"
+        )
 
 
 def _require_pictures(images: torch.Tensor, name: str) -> None:

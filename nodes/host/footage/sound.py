@@ -74,19 +74,19 @@ class MemorySound:
 class FileSound:
     """A track of a file.
 
-    start_s: the time of the first picture, in the file's time.
-    duration_s: of the pictures, where the file is trimmed; None keeps all sound that follows.
+    start_s: the time of the first picture, in the file's time. picture_s: seconds of picture. No
+    silence is put in behind them.
+    is_trimmed: sound behind the pictures is cut; else all sound that follows is kept.
     is_whole: the sound begins with the pictures and has no hole, so it may be copied.
-    picture_s: seconds of picture. No silence is put in behind them.
     stamp: of the file when it was opened.
     """
 
     source: VideoSource
     track: Track
     start_s: Fraction
-    duration_s: Fraction | None
-    is_whole: bool
     picture_s: Fraction
+    is_trimmed: bool
+    is_whole: bool
     stamp: Stamp = None
 
     def waveform(self) -> dict:
@@ -97,16 +97,15 @@ class FileSound:
 
     def packets(self, output: av.container.OutputContainer) -> Packets:
         """The track's own packets where MP4 can hold them and they need no change, else AAC."""
-        can_be_copied = self.is_whole and self.track.can_be_copied
-        if can_be_copied and self.duration_s is None and self._is_taken():
+        needs_no_change = self.is_whole and not self.is_trimmed
+        if needs_no_change and self.track.can_be_copied and self._is_taken():
             return self._copied(output)
         return _coded(output, self.track.rate, self.track.channels, self._samples())
 
     def _samples(self) -> Iterator[torch.Tensor]:
+        length = self.picture_s if self.is_trimmed else None
         pieces = self._decoded()
-        return at_their_times(
-            pieces, self.track.rate, self.start_s, self.picture_s, self.duration_s
-        )
+        return at_their_times(pieces, self.track.rate, self.start_s, self.picture_s, length)
 
     def _decoded(self) -> Iterator[tuple[Fraction | None, torch.Tensor]]:
         require_unchanged(self.source, self.stamp)

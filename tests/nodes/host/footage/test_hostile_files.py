@@ -98,9 +98,16 @@ def test_titles_in_another_alphabet_do_not_matter(passed, tmp_path: Path) -> Non
     assert len(passed(path).shown.pictures) == NUM_FRAMES
 
 
-def test_a_pixel_aspect_that_cannot_be_is_ignored(passed) -> None:
-    result = passed(Film(moving_pictures(), pixel_aspect=Fraction(1000)))
+def test_a_pixel_aspect_that_cannot_be_is_ignored(passed, tmp_path: Path) -> None:
+    film = Film(moving_pictures(), "png", "rgb24", options={}, pixel_aspect=Fraction(3, 2))
+    path = make_film(tmp_path / "film.mov", film)
+    data = path.read_bytes()
+    place = data.index(b"pasp") + 4
+    assert data[place : place + 8] == bytes((0, 0, 0, 3, 0, 0, 0, 2))
+    path.write_bytes(data[:place] + bytes((0, 0, 3, 232, 0, 0, 0, 1)) + data[place + 8 :])
+    result = passed(path)
     assert result.shown.pictures.shape[1:3] == (48, 64)
+    assert "it says that its pixels are 1000:1 wide: ignored" in result.said
 
 
 @pytest.mark.parametrize("codec", ["ac3", "mp3", "aac", "flac"])
