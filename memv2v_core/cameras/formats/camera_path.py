@@ -9,19 +9,26 @@ Source: nerfstudio, cameras/camera_paths.py (get_path_from_json) and viewer/rend
 
 import json
 import math
+from collections import ChainMap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..trajectory import CameraTrajectory, intrinsics_matrix
+from ..trajectory import CameraTrajectory
 from .reading.content import file_error, number_reader, require_objects
+from .reading.found import kind_of, known_or_kind
 from .reading.frames import PlacedFrame, path_of_frames
+from .reading.lenses import lens_matrix
 from .reading.poses import opencv_from_opengl, read_pose
 from .reading.results import ImportedCameras, ImportSettings
 
 # Sizes are whole pixels: a lens of square pixels is this exact.
 _TOLERANCE = 0.01
+_LEAST_FOV_DEG = 1 / 3600
+# What nerfstudio renders.
+_CAMERA_TYPES = ("perspective", "fisheye", "equirectangular")
 
 
 def is_camera_path(content: Any) -> bool:
@@ -36,17 +43,21 @@ def read_camera_path(
 
     Raises: ValueError naming the file, the frame, what was found and the remedy.
     """
-    kind = str(content.get("camera_type", "perspective")).lower()
+    kind = content.get("camera_type", "perspective")
+    kind = kind.lower() if isinstance(kind, str) else kind
     if kind != "perspective":
         raise file_error(
-            path, f"camera_type {kind}", "perspective", "render a perspective path in the viewer"
+            path,
+            f"camera_type {known_or_kind(kind, _CAMERA_TYPES)}",
+            "perspective",
+            "render a perspective path in the viewer",
         )
     entries = require_objects(content["camera_path"], path, "a camera_to_world")
     frames = []
     for frame_idx, entry in enumerate(entries):
         where = f"frame {frame_idx} of camera_path"
         pose = read_pose(entry.get("camera_to_world"), path, where)
-        lens = _lens({**content, **entry}, path, where)
+        lens = _lens(ChainMap(entry, content), path, where)
         frames.append(PlacedFrame(None, opencv_from_opengl(pose), lens))
     return path_of_frames(frames, path, settings)
 
@@ -87,21 +98,22 @@ def save_camera_path(
     Path(path).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _lens(fields: dict[str, Any], path: Path, where: str) -> torch.Tensor:
+def _lens(fields: Mapping[str, Any], path: Path, where: str) -> torch.Tensor:
     """Normalised intrinsics (3, 3). The size of the rendered picture wins over a frame's aspect."""
     number = number_reader(fields, path, where)
     fov_deg = number("fov")
     width, height = number("render_width"), number("render_height")
     aspect = width / height if width and height else number("aspect")
-    if fov_deg is None or fov_deg >= 180 or aspect is None:
+    # Angles below a second would divide by zero.
+    if fov_deg is None or not _LEAST_FOV_DEG <= fov_deg < 180 or not aspect:
         raise file_error(
             path,
-            f"fov {fov_deg} and aspect {aspect} for {where}",
+            f"fov {kind_of(fov_deg)} and aspect {kind_of(aspect)} for {where}",
             "a vertical angle below 180 degrees, and render_width and render_height",
             "write the path in nerfstudio's viewer again",
         )
     focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
-    return intrinsics_matrix(focal / aspect, focal)
+    return lens_matrix(focal / aspect, focal, path, where)
 
 
 def _require_plain_lens(trajectory: CameraTrajectory, aspect: float) -> None:

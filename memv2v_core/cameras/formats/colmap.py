@@ -10,18 +10,32 @@ fixed: little endian, counts of 64 bits.
 Source: https://colmap.github.io/format.html; https://colmap.github.io/cameras.html.
 """
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from kornia.geometry import quaternion_to_rotation_matrix
 
-from .reading.content import data_lines, file_error, finite_numbers, read_text
+from .reading.content import (
+    data_lines,
+    file_error,
+    finite_numbers,
+    read_text,
+    require_count,
+    require_file,
+    unreadable,
+)
+from .reading.found import known_or_kind
 from .reading.frames import PlacedFrame, path_of_frames
 from .reading.lenses import distortion_note, pixel_lens
-from .reading.poses import inverse_pose, pose_from_parts
+from .reading.limits import MAX_NAME
+from .reading.poses import inverse_pose, pose_from_parts, require_place
 from .reading.results import ImportedCameras, ImportSettings
 
 _IMAGES, _CAMERAS = "images", "cameras"
@@ -37,13 +51,16 @@ _NUM_FOCALS = {
     **dict.fromkeys(("PINHOLE", "OPENCV", "FULL_OPENCV"), 2),
 }
 _UNIT_TOLERANCE = 1e-2
+# Of a line of a lens: number, model, size and parameters.
+_MOST_WORDS = 4 + max(num_parameters for _, num_parameters in _MODELS)
 
 
 @dataclass(frozen=True)
 class _Image:
-    """quaternion: w, x, y, z and translation: of the world-to-camera pose."""
+    """quaternion: w, x, y, z and translation: of the world-to-camera pose. where: in the file."""
 
     name: str
+    where: str
     camera_id: int
     quaternion: tuple[float, ...]
     translation: tuple[float, ...]
@@ -62,32 +79,32 @@ def is_colmap_binary(path: Path) -> bool:
     return path.suffix == ".bin" and any(kind in path.stem for kind in (_IMAGES, _CAMERAS))
 
 
-def is_colmap_text(text: str) -> bool:
+def is_colmap_text(text: str, path: Path) -> bool:
     """Whether a text begins with a picture or a lens as COLMAP writes them."""
-    rows = [line.split() for _, line in data_lines(text) if line]
-    if not rows:
-        return False
-    is_lens = len(rows[0]) >= 5 and rows[0][1] in dict(_MODELS)
-    return is_lens or (len(rows[0]) >= 10 and _are_numbers(rows[0][:9]))
+    first = next((line for _, line in data_lines(text, path) if line), "")
+    words = first.split(maxsplit=9)
+    is_lens = len(words) >= 5 and words[1] in dict(_MODELS)
+    return is_lens or (len(words) == 10 and _are_numbers(words[:9]))
 
 
 def read_colmap(path: Path, settings: ImportSettings) -> ImportedCameras:
     """The path of a model, in the order of the picture names, from either of its two files.
 
     Raises: ValueError naming the file, what was found and the remedy; also where the other file is
-    not beside it. FileNotFoundError.
+    not beside it.
     """
     images_path, cameras_path = _both_files(path)
     is_binary = path.suffix == ".bin"
     images = list(_binary_images(images_path) if is_binary else _text_images(images_path))
+    require_count(len(images), images_path)
     lenses = _binary_lenses(cameras_path) if is_binary else _text_lenses(cameras_path)
     frames, bent = [], [0.0]
     for image in images:
         if image.camera_id not in lenses:
             raise file_error(
                 images_path,
-                f"camera {image.camera_id} of {image.name}",
-                f"a camera of {cameras_path.name}: {', '.join(map(str, lenses))}",
+                f"camera {image.camera_id:g} in {image.where}",
+                f"one of the {len(lenses)} cameras of {cameras_path.name}",
                 "copy both files of one model",
             )
         lens = lenses[image.camera_id]
@@ -118,26 +135,27 @@ def _both_files(path: Path) -> tuple[Path, Path]:
             f"{_IMAGES}{path.suffix} and {_CAMERAS}{path.suffix}",
             "rename both files so, in one folder",
         )
-    for needed in (path, other):
-        if not needed.is_file():
-            raise file_error(
-                path,
-                f"no {needed.name} beside it",
-                f"{path.name} and {other.name} in one folder",
-                f"copy {needed.name} there too",
-            )
+    require_file(path)
+    if not other.is_file():
+        raise file_error(
+            path,
+            f"no {other.name} beside it",
+            f"{path.name} and {other.name} in one folder",
+            f"copy {other.name} there too",
+        )
     return (path, other) if _IMAGES in path.stem else (other, path)
 
 
 def _c2w(image: _Image, path: Path) -> torch.Tensor:
     """Camera-to-world (4, 4) float64."""
     numbers = (*image.quaternion, *image.translation)
-    finite_numbers(list(numbers), path, f"the pose of {image.name}")
+    finite_numbers(list(numbers), path, image.where)
+    require_place(image.translation, path, image.where)
     quaternion = torch.tensor(image.quaternion, dtype=torch.float64)
-    if abs(float(quaternion.norm()) - 1) > _UNIT_TOLERANCE:
+    if not abs(float(quaternion.norm()) - 1) <= _UNIT_TOLERANCE:
         raise file_error(
             path,
-            f"a quaternion of length {float(quaternion.norm()):.3g} for {image.name}",
+            f"a quaternion of length {float(quaternion.norm()):.3g} in {image.where}",
             "length 1, as w x y z",
             "write the model with COLMAP again",
         )
@@ -152,7 +170,7 @@ def _intrinsics(lens: _Lens, path: Path, bent: list[float]) -> torch.Tensor:
     if num_focals is None:
         raise file_error(
             path,
-            f"camera model {lens.model}",
+            f"camera model {known_or_kind(lens.model, dict(_MODELS))}",
             f"one of {', '.join(_NUM_FOCALS)}",
             "undistort with `colmap image_undistorter`",
         )
@@ -163,19 +181,20 @@ def _intrinsics(lens: _Lens, path: Path, bent: list[float]) -> torch.Tensor:
     ):
         raise file_error(
             path,
-            f"{lens.model} with parameters {values} for {lens.width_px}x{lens.height_px}",
+            f"{lens.model} with {len(values)} parameters for {lens.width_px:g}x{lens.height_px:g}",
             "sizes and focal lengths above 0",
             "write the model with COLMAP again",
         )
     focals, (cx, cy) = values[:num_focals], values[num_focals : num_focals + 2]
     bent += values[num_focals + 2 :]
     size = {"width_px": lens.width_px, "height_px": lens.height_px}
-    return pixel_lens(focals[0], focals[-1], cx, cy, **size)
+    where = f"the {lens.model} lens"
+    return pixel_lens(focals[0], focals[-1], cx, cy, **size, path=path, where=where)
 
 
 def _text_images(path: Path) -> Iterator[_Image]:
     # Every picture has two lines; the second lists its points and may be empty.
-    for number, line in data_lines(read_text(path))[::2]:
+    for number, line in islice(data_lines(read_text(path), path), 0, None, 2):
         if not line:
             continue
         words = line.split(maxsplit=9)
@@ -187,15 +206,17 @@ def _text_images(path: Path) -> Iterator[_Image]:
                 "keep the line of points after each picture, even if it is empty",
             )
         values = finite_numbers(words[:9], path, f"line {number}")
-        yield _Image(words[9], int(values[8]), tuple(values[1:5]), tuple(values[5:8]))
+        pose = tuple(values[1:5]), tuple(values[5:8])
+        yield _Image(words[9], f"line {number}", int(values[8]), *pose)
 
 
 def _text_lenses(path: Path) -> dict[int, _Lens]:
     lenses = {}
-    for number, line in data_lines(read_text(path)):
+    for number, line in data_lines(read_text(path), path):
         if not line:
             continue
-        words = line.split()
+        # One word more than any model has, so that too many are seen.
+        words = line.split(maxsplit=_MOST_WORDS)
         if len(words) < 5:
             raise file_error(
                 path,
@@ -209,57 +230,87 @@ def _text_lenses(path: Path) -> dict[int, _Lens]:
 
 
 def _binary_images(path: Path) -> Iterator[_Image]:
-    reader = _BinaryReader(path)
-    for _ in range(reader.values("Q")[0]):
-        _, *pose, camera_id = reader.values("I7dI")
-        name = reader.name()
-        # The points of the picture: two coordinates and the number of a point.
-        reader.skip(reader.values("Q")[0] * struct.calcsize("<2dq"))
-        yield _Image(name, camera_id, tuple(pose[:4]), tuple(pose[4:]))
+    with _opened(path) as reader:
+        for place in range(reader.count("pictures")):
+            _, *pose, camera_id = reader.values("I7dI")
+            name = reader.name(place)
+            # The points of the picture: two coordinates and the number of a point.
+            reader.skip(reader.values("Q")[0] * struct.calcsize("<2dq"))
+            where = f"picture {place}"
+            yield _Image(name, where, camera_id, tuple(pose[:4]), tuple(pose[4:]))
 
 
 def _binary_lenses(path: Path) -> dict[int, _Lens]:
-    reader = _BinaryReader(path)
     lenses = {}
-    for _ in range(reader.values("Q")[0]):
-        camera_id, model_idx, width, height = reader.values("IiQQ")
-        if not 0 <= model_idx < len(_MODELS):
-            raise file_error(
-                path,
-                f"camera model number {model_idx}",
-                f"0 to {len(_MODELS) - 1}",
-                "convert the model to text with `colmap model_converter`",
-            )
-        model, num_parameters = _MODELS[model_idx]
-        lenses[camera_id] = _Lens(model, width, height, reader.values(f"{num_parameters}d"))
+    with _opened(path) as reader:
+        for _ in range(reader.count("cameras")):
+            camera_id, model_idx, width, height = reader.values("IiQQ")
+            if not 0 <= model_idx < len(_MODELS):
+                raise file_error(
+                    path,
+                    f"camera model number {model_idx}",
+                    f"0 to {len(_MODELS) - 1}",
+                    "convert the model to text with `colmap model_converter`",
+                )
+            model, num_parameters = _MODELS[model_idx]
+            parameters = reader.values(f"{num_parameters}d")
+            lenses[camera_id] = _Lens(model, width, height, parameters)
     return lenses
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator["_BinaryReader"]:
+    try:
+        with path.open("rb") as file:
+            yield _BinaryReader(path, file)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 class _BinaryReader:
-    """Little-endian values of a file, one after the other.
+    """Little-endian values of a file, one after the other; the points between them are not read.
 
     Raises: ValueError where the file ends too early.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._bytes, self._place = path, path.read_bytes(), 0
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path, self._file, self._place = path, file, 0
+        self._size = os.fstat(file.fileno()).st_size
+
+    def count(self, what: str) -> int:
+        """The number of entries that follow."""
+        (count,) = self.values("Q")
+        require_count(count, self._path, what)
+        return count
 
     def values(self, layout: str) -> tuple[int, ...]:
-        start = self._place
-        self.skip(struct.calcsize(f"<{layout}"))
-        return struct.unpack_from(f"<{layout}", self._bytes, start)
+        """Numbers of a layout of `struct`."""
+        num_bytes = struct.calcsize(f"<{layout}")
+        self.skip(num_bytes)
+        self._file.seek(self._place - num_bytes)
+        return struct.unpack(f"<{layout}", self._file.read(num_bytes))
 
-    def name(self) -> str:
-        start, end = self._place, self._bytes.find(b"\0", self._place)
-        self.skip((end if end >= 0 else len(self._bytes)) + 1 - start)
-        return self._bytes[start:end].decode("utf-8", errors="replace")
-
-    def skip(self, num_bytes: int) -> None:
-        self._place += num_bytes
-        if self._place > len(self._bytes):
+    def name(self, place: int) -> str:
+        """A text that ends with a zero byte; of picture `place`."""
+        self._file.seek(self._place)
+        found, zero, _ = self._file.read(MAX_NAME + 1).partition(b"\0")
+        if not zero and len(found) > MAX_NAME:
             raise file_error(
                 self._path,
-                f"{len(self._bytes)} bytes, which end inside an entry",
+                f"a name of more than {MAX_NAME} bytes for picture {place}",
+                f"at most {MAX_NAME}",
+                "copy the file again",
+            )
+        self.skip(len(found) + 1)
+        return found.decode("utf-8", errors="replace")
+
+    def skip(self, num_bytes: int) -> None:
+        """Go over bytes without reading them."""
+        self._place += num_bytes
+        if self._place > self._size:
+            raise file_error(
+                self._path,
+                f"{self._size} bytes, which end inside an entry",
                 "a whole binary file of COLMAP",
                 "copy the file again",
             )

@@ -11,7 +11,8 @@ from .colmap import is_colmap_binary, is_colmap_text, other_colmap_file, read_co
 from .ns_export import is_ns_export, read_ns_export
 from .omnicam import is_omnicam, read_omnicam
 from .opencv_list import is_opencv_list, read_opencv_list
-from .reading.content import file_error, parse_json, read_text
+from .reading.content import data_lines, file_error, parse_json, read_text
+from .reading.found import kind_of, known_keys
 from .reading.results import ImportedCameras, ImportSettings
 from .realestate10k import is_realestate10k, read_realestate10k
 from .recammaster import is_recammaster, read_recammaster, recammaster_cameras
@@ -37,8 +38,11 @@ _JSON_FORMATS = (
     _JsonFormat("list of OpenCV cameras (c2w, w2c, R and t)", is_opencv_list, read_opencv_list),
 )
 _TEXT_FORMATS = ("txt of RealEstate10K or CameraCtrl", "images and cameras of COLMAP (txt, bin)")
-# Messages show the beginning of a file that nobody knows.
-_MOST_KEYS, _MOST_CHARACTERS = 6, 60
+# The keys that tell these formats apart; a message says which of them a file has.
+_KEYS = (
+    *("frames", "camera_path", "cameras", "keyframes", "timeline", "canvas", "duration_frames"),
+    *("file_path", "transform", "transform_matrix", "c2w", "w2c", "R", "t", "rotation", "position"),
+)
 
 
 def load_cameras(path: str | Path, settings: ImportSettings | None = None) -> ImportedCameras:
@@ -46,8 +50,8 @@ def load_cameras(path: str | Path, settings: ImportSettings | None = None) -> Im
 
     settings: what the file may leave open; None knows nothing.
 
-    Raises: ValueError naming the file, the content found, the content wanted and the remedy.
-    FileNotFoundError.
+    Raises: ValueError naming the file, the kind of content found, what was wanted and the remedy;
+    it repeats no text of the file.
     """
     path, settings = Path(path), settings or ImportSettings()
     if is_colmap_binary(path):
@@ -56,12 +60,11 @@ def load_cameras(path: str | Path, settings: ImportSettings | None = None) -> Im
     # A file that says it is JSON gets JSON's error message.
     if path.suffix == ".json" or text.lstrip()[0] in "{[":
         return _read_json(parse_json(text, path), path, settings)
-    if is_realestate10k(text):
+    if is_realestate10k(text, path):
         return read_realestate10k(text, path, settings)
-    if is_colmap_text(text):
+    if is_colmap_text(text, path):
         return read_colmap(path, settings)
-    line = next(line for line in text.splitlines() if line.strip()).strip()
-    raise _unknown(path, f"a text that begins with {line[:_MOST_CHARACTERS]!r}")
+    raise _unknown(path, f"a text{_first_line(text, path)}")
 
 
 def load_trajectory(path: str | Path, *, camera: str = "cam01") -> CameraTrajectory:
@@ -82,7 +85,7 @@ def may_be_camera_file(path: Path) -> bool:
 def camera_names(path: str | Path) -> tuple[str, ...]:
     """Names of the paths in a file that lists them, in file order; empty for any other file.
 
-    Raises: ValueError for a file that cannot be read. FileNotFoundError.
+    Raises: ValueError for a file that cannot be read.
     """
     path = Path(path)
     return recammaster_cameras(parse_json(read_text(path), path)) if path.suffix == ".json" else ()
@@ -100,14 +103,21 @@ def _read_json(content: Any, path: Path, settings: ImportSettings) -> ImportedCa
         if known.matches(content):
             return known.read(content, path, settings)
     if isinstance(content, dict):
-        got = f"top-level keys {', '.join(list(content)[:_MOST_KEYS]) or 'nothing'}"
+        got = f"an object with {known_keys(content, _KEYS)}"
     elif isinstance(content, list) and content and isinstance(content[0], dict):
-        got = f"a list of objects with keys {', '.join(list(content[0])[:_MOST_KEYS])}"
+        got = f"a list of objects with {known_keys(content[0], _KEYS)}"
     elif isinstance(content, list) and content and isinstance(content[0], list):
         got = "a list of bare matrices, which does not say if they are c2w or w2c"
     else:
-        got = f"a JSON {type(content).__name__} without cameras"
+        got = f"JSON of {kind_of(content)} without cameras"
     raise _unknown(path, got)
+
+
+def _first_line(text: str, path: Path) -> str:
+    for number, line in data_lines(text, path):
+        if line:
+            return f" whose first line ({number}) has {len(line)} characters"
+    return " of comments alone"
 
 
 def _unknown(path: Path, got: str) -> ValueError:

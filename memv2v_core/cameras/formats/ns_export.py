@@ -9,7 +9,8 @@ Source: nerfstudio, exporter/exporter_utils.py (collect_camera_poses).
 from pathlib import Path
 from typing import Any
 
-from .reading.content import require_objects
+from .reading.content import file_error, require_objects
+from .reading.found import kind_of
 from .reading.frames import PlacedFrame, path_of_frames
 from .reading.lenses import lens_of_settings
 from .reading.poses import opencv_from_opengl, read_pose
@@ -36,10 +37,12 @@ def read_ns_export(content: list[Any], path: Path, settings: ImportSettings) -> 
     lens, note = lens_of_settings(settings)
     frames = []
     for frame_idx, entry in enumerate(require_objects(content, path, "a transform")):
-        where = f"frame {frame_idx} ({entry.get('file_path', 'unnamed')})"
+        where = f"frame {frame_idx}"
         pose = read_pose(entry.get("transform"), path, where)
         name = entry.get("file_path")
-        frames.append(
-            PlacedFrame(str(name) if name is not None else None, opencv_from_opengl(pose), lens)
-        )
+        if not isinstance(name, str | None):
+            raise file_error(
+                path, f"{kind_of(name)} as file_path of {where}", "a text", "export the file again"
+            )
+        frames.append(PlacedFrame(name, opencv_from_opengl(pose), lens))
     return path_of_frames(frames, path, settings, (note,))

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ..trajectory import CameraTrajectory, intrinsics_matrix
+from ..trajectory import CameraTrajectory
 from .reading.content import (
     file_error,
     finite_numbers,
@@ -26,10 +26,15 @@ from .reading.content import (
     number_reader,
     require_objects,
 )
-from .reading.results import ImportedCameras, ImportSettings
+from .reading.found import kind_of, known_or_kind
+from .reading.lenses import lens_matrix
+from .reading.poses import require_place
+from .reading.results import ImportedCameras, ImportSettings, shown_setting
 
 _VERSION = 1
 _MAX_FRAMES = 14_400  # of the schema
+_CURVES = ("bezier",)  # known to OmniCam; our cameras cannot follow them
+_LEAST_FOV_DEG = 1 / 3600
 # The share of the way, by the share of the time.
 _EASINGS: dict[str, Callable[[float], float]] = {
     "hold": lambda _: 0.0,
@@ -73,21 +78,26 @@ def read_omnicam(content: dict[str, Any], path: Path, settings: ImportSettings) 
     version = content.get("version", content.get("schema_version", _VERSION))
     if version != _VERSION:
         raise file_error(
-            path, f"version {version!r} of OmniCam's format", f"version {_VERSION}", "update us"
+            path,
+            f"version {kind_of(version)} of OmniCam's format",
+            f"version {_VERSION}",
+            "update us",
         )
     track = _chosen_track(content, path, settings.camera) if "cameras" in content else content
     number = number_reader(track, path, "the track")
     width, height, num_frames = number("width"), number("height"), number("duration_frames")
-    if width is None or height is None or num_frames is None or num_frames > _MAX_FRAMES:
+    if not width or not height or not num_frames or not 1 <= num_frames <= _MAX_FRAMES:
+        found = (kind_of(value) for value in (width, height, num_frames))
         raise file_error(
             path,
-            f"width {width}, height {height} and duration_frames {num_frames}",
-            f"all three, and at most {_MAX_FRAMES} frames",
+            "width {}, height {} and duration_frames {}".format(*found),
+            f"all three, and 1 to {_MAX_FRAMES} frames",
             "export the scene again",
         )
     keys = _keys(track, path)
-    states = [_sampled(keys, frame_idx) for frame_idx in range(int(num_frames))]
-    lenses = [_lens(state.fov_deg, width / height) for state in states]
+    times = [key.frame_idx for key in keys]
+    states = [_sampled(keys, times, frame_idx) for frame_idx in range(int(num_frames))]
+    lenses = [_lens(state, width / height, path) for state in states]
     trajectory = CameraTrajectory(torch.stack([_c2w(s) for s in states]), torch.stack(lenses))
     return ImportedCameras(trajectory, _notes(track))
 
@@ -96,9 +106,11 @@ def _chosen_track(content: dict[str, Any], path: Path, wanted: str) -> dict[str,
     cameras = require_objects(content["cameras"], path, "a track")
     chosen = [camera for camera in cameras if wanted in (camera.get("id"), camera.get("label"))]
     if len(cameras) > 1 and len(chosen) != 1:
-        names = ", ".join(str(camera.get("id")) for camera in cameras)
         raise file_error(
-            path, f"{len(cameras)} cameras: {names}", f"one in camera, not {wanted!r}", "write it"
+            path,
+            f"{len(cameras)} cameras, {len(chosen)} of them with this id or label",
+            f"one in camera, not {shown_setting(wanted)}",
+            "write the id that the camera has in OmniCam",
         )
     track = (chosen or cameras)[0].get("track")
     if not isinstance(track, dict):
@@ -126,7 +138,8 @@ def _keys(track: dict[str, Any], path: Path) -> list[_Key]:
     if curved and len(ordered) > 1:
         raise file_error(
             path,
-            f"interpolation {curved[0].easing} at frame {curved[0].frame_idx}",
+            f"interpolation {known_or_kind(curved[0].easing, _CURVES)} at frame "
+            f"{curved[0].frame_idx}",
             f"one of {', '.join(_EASINGS)}",
             "choose one of these in OmniCam",
         )
@@ -136,33 +149,43 @@ def _keys(track: dict[str, Any], path: Path) -> list[_Key]:
 def _key(entry: dict[str, Any], path: Path) -> _Key:
     number = number_reader({"frame": entry.get("frame")}, path, "a keyframe")
     frame_idx = 0 if entry.get("frame") == 0 else number("frame")
-    where = f"keyframe {entry.get('frame')}"
     camera = entry.get("camera")
-    if frame_idx is None or not isinstance(camera, dict):
-        raise file_error(
-            path, f"{where} without a camera", "frame and camera", "export the scene again"
-        )
+    if frame_idx is None or frame_idx > _MAX_FRAMES or not isinstance(camera, dict):
+        got = f"a keyframe at frame {kind_of(frame_idx)} with {kind_of(camera)} as its camera"
+        wanted = f"a frame up to {_MAX_FRAMES} and a camera"
+        raise file_error(path, got, wanted, "export the scene again")
+    where = f"keyframe {frame_idx:g}"
     if camera.get("camera_type", "perspective") != "perspective":
         raise file_error(
             path, f"an orthographic camera in {where}", "perspective", "change it in OmniCam"
         )
-    place = finite_numbers(flat(camera.get("position")), path, f"the position of {where}")
-    target = finite_numbers(flat(camera.get("target")), path, f"the target of {where}")
+    place, target = (
+        finite_numbers(flat(camera.get(key), path, what), path, what)
+        for key, what in ((key, f"the {key} of {where}") for key in ("position", "target"))
+    )
     fov_deg, roll_deg = finite_numbers([camera.get("fov"), camera.get("roll", 0.0)], path, where)
-    if len(place) != 3 or len(target) != 3 or not 0 < fov_deg < 180:
+    if len(place) != 3 or len(target) != 3 or not _LEAST_FOV_DEG <= fov_deg < 180:
         raise file_error(
             path,
-            f"position {place}, target {target} and fov {fov_deg} in {where}",
+            f"{len(place)} numbers of position, {len(target)} of target and fov {fov_deg:g} in "
+            f"{where}",
             "three numbers, three numbers, and an angle between 0 and 180",
             "export the scene again",
         )
-    easing = str(entry.get("interpolation", "ease"))
+    require_place((*place, *target), path, where)
+    easing = entry.get("interpolation", "ease")
+    if not isinstance(easing, str):
+        got = f"{kind_of(easing)} as interpolation of {where}"
+        raise file_error(path, got, f"one of {', '.join(_EASINGS)}", "export the scene again")
     return _Key(int(frame_idx), easing, tuple(place), tuple(target), fov_deg, roll_deg)
 
 
-def _sampled(keys: list[_Key], frame_idx: int) -> _Key:
-    """The camera of one frame; before the first key and after the last it stands still."""
-    after = bisect.bisect_right([key.frame_idx for key in keys], frame_idx)
+def _sampled(keys: list[_Key], times: list[int], frame_idx: int) -> _Key:
+    """The camera of one frame; before the first key and after the last it stands still.
+
+    times: frames of the keys.
+    """
+    after = bisect.bisect_right(times, frame_idx)
     if after == 0 or after == len(keys):
         return keys[min(after, len(keys) - 1)]
     start, end = keys[after - 1], keys[after]
@@ -211,10 +234,12 @@ def _unit(vector: torch.Tensor, fallback: tuple[float, ...]) -> torch.Tensor:
     return vector / length if length > 1e-9 else torch.tensor(fallback, dtype=torch.float64)
 
 
-def _lens(fov_deg: float, aspect: float) -> torch.Tensor:
+def _lens(state: _Key, aspect: float, path: Path) -> torch.Tensor:
     """Normalised intrinsics (3, 3) of a vertical angle of view."""
-    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
-    return intrinsics_matrix(focal / aspect, focal)
+    focal = 0.5 / math.tan(math.radians(state.fov_deg) / 2)
+    if not aspect:
+        raise file_error(path, "a width of 0", "pixels", "export the scene again")
+    return lens_matrix(focal / aspect, focal, path, f"frame {state.frame_idx}")
 
 
 def _notes(track: dict[str, Any]) -> tuple[str, ...]:

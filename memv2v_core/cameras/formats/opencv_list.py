@@ -15,6 +15,7 @@ Source: https://docs.opencv.org/4.x/d9/d0c/group__calib3d.html; gaussian-splatti
 utils/camera_utils.py (camera_to_JSON).
 """
 
+from collections import ChainMap
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .reading.content import (
     number_reader,
     require_objects,
 )
+from .reading.found import known_keys
 from .reading.frames import PlacedFrame, path_of_frames
 from .reading.lenses import distortion_note, lens_from_matrix, lens_of_settings, pixel_lens
 from .reading.poses import inverse_pose, pose_from_parts, read_pose, require_pose
@@ -44,6 +46,15 @@ _NAME_KEYS = ("file_path", "img_name", "image_name", "image", "name")
 _NUMBER_KEYS = ("frame", "frame_idx", "frame_id", "id")
 _SIZE_KEYS = {"width": ("width", "w", "image_width"), "height": ("height", "h", "image_height")}
 _DISTORTION_KEYS = ("dist", "distortion", "dist_coeffs")
+_POSE_KEYS = tuple(
+    dict.fromkeys(
+        (
+            *_C2W_KEYS,
+            *_W2C_KEYS,
+            *(key for a, b, _ in (*_PART_KEYS, *_PLACE_KEYS) for key in (a, b)),
+        )
+    )
+)
 
 
 def is_opencv_list(content: Any) -> bool:
@@ -62,15 +73,16 @@ def read_opencv_list(content: Any, path: Path, settings: ImportSettings) -> Impo
     frames, notes, bent = [], [], [0.0]
     for frame_idx, entry in enumerate(require_objects(_entries(content), path, "c2w or w2c")):
         name = _name(entry)
-        where = f"frame {frame_idx} ({'unnamed' if name is None else name})"
-        fields = {**shared, **entry}
+        where = f"frame {frame_idx}"
+        fields = ChainMap(entry, shared)
         lens = _lens(fields, path, where)
         if lens is None:
             lens, note = lens_of_settings(settings)
             notes = [note]
         frames.append(PlacedFrame(name, _c2w(entry, path, where), lens))
         for key in _DISTORTION_KEYS:
-            bent += finite_numbers(flat(fields.get(key, [])), path, f"{key} of {where}")
+            what = f"{key} of {where}"
+            bent += finite_numbers(flat(fields.get(key, []), path, what), path, what)
     return path_of_frames(frames, path, settings, (*notes, *distortion_note(bent)))
 
 
@@ -105,16 +117,17 @@ def _c2w(entry: dict[str, Any], path: Path, where: str) -> torch.Tensor:
     for rotation_key, place_key, leads_to_camera in (*_PART_KEYS, *_PLACE_KEYS):
         if rotation_key in entry and place_key in entry:
             rotation = _rotation(entry[rotation_key], path, f"{rotation_key} of {where}")
-            place = finite_numbers(flat(entry[place_key]), path, f"{place_key} of {where}")
+            what = f"{place_key} of {where}"
+            place = finite_numbers(flat(entry[place_key], path, what), path, what)
             if len(place) != 3:
-                got = f"{len(place)} numbers in {place_key} of {where}"
+                got = f"{len(place)} numbers in {what}"
                 raise file_error(path, got, "3", "export the file again")
             pose = pose_from_parts(rotation, torch.tensor(place, dtype=torch.float64))
             require_pose(pose, path, where)
             return inverse_pose(pose) if leads_to_camera else pose
     raise file_error(
         path,
-        f"keys {', '.join(entry)} for {where}",
+        f"keys {known_keys(entry, _POSE_KEYS)} for {where}",
         f"one of {', '.join((*_C2W_KEYS, *_W2C_KEYS))}, or R and t, or rotation and position",
         "name the matrix by its convention",
     )
@@ -122,7 +135,8 @@ def _c2w(entry: dict[str, Any], path: Path, where: str) -> torch.Tensor:
 
 def _rotation(value: Any, path: Path, where: str) -> torch.Tensor:
     """(3, 3) float64 of nine numbers, row by row, or of OpenCV's rotation vector in radians."""
-    numbers = torch.tensor(finite_numbers(flat(value), path, where), dtype=torch.float64)
+    given = finite_numbers(flat(value, path, where), path, where)
+    numbers = torch.tensor(given, dtype=torch.float64)
     if len(numbers) == 3:
         return axis_angle_to_rotation_matrix(numbers[None])[0]
     if len(numbers) != 9:
@@ -131,13 +145,13 @@ def _rotation(value: Any, path: Path, where: str) -> torch.Tensor:
     return numbers.reshape(3, 3)
 
 
-def _lens(fields: dict[str, Any], path: Path, where: str) -> torch.Tensor | None:
+def _lens(fields: ChainMap[str, Any], path: Path, where: str) -> torch.Tensor | None:
     """Normalised intrinsics (3, 3); None where the file has none."""
     sizes = {
         size: next((fields[key] for key in keys if key in fields), None)
         for size, keys in _SIZE_KEYS.items()
     }
-    number: NumberReader = number_reader({**fields, **sizes}, path, where)
+    number: NumberReader = number_reader(fields.new_child(sizes), path, where)
     for key in _MATRIX_KEYS:
         if key in fields:
             return lens_from_matrix(fields[key], number, path, where)
@@ -151,6 +165,5 @@ def _lens(fields: dict[str, Any], path: Path, where: str) -> torch.Tensor | None
             "width and height",
             "add them to the file",
         )
-    return pixel_lens(
-        fx, number("fy"), number("cx"), number("cy"), width_px=width, height_px=height
-    )
+    size = {"width_px": width, "height_px": height}
+    return pixel_lens(fx, number("fy"), number("cx"), number("cy"), **size, path=path, where=where)

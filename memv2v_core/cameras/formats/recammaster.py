@@ -12,6 +12,7 @@ f18_aperture10/scene1/cameras/camera_extrinsics.json: 18, 24, 35 or 50 mm on a s
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from ..trajectory import (
     DEFAULT_ASPECT,
     SENSOR_WIDTH_MM,
     CameraTrajectory,
-    intrinsics_matrix,
 )
-from .reading.content import file_error
-from .reading.lenses import lens_of_settings
+from .reading.content import file_error, require_count
+from .reading.found import kind_of, listed
+from .reading.lenses import lens_matrix, lens_of_settings
 from .reading.poses import pose_matrix, require_pose
-from .reading.results import ImportedCameras, ImportSettings
+from .reading.results import ImportedCameras, ImportSettings, shown_setting
 
 # Columns are our camera axes (right, down, forward) in Unreal's axes. The transpose maps Unreal's
 # world to ours.
@@ -37,7 +38,9 @@ _UNREAL_FROM_OPENCV = (
     (0.0, 0.0, 0.0, 1.0),
 )
 _CENTIMETRES_PER_UNIT = 100.0
-_FRAME_KEY = re.compile(r"frame(\d+)")
+_FRAME_KEY = re.compile(r"frame([0-9]+)")
+# The names of MultiCamVideo's paths; other names are not repeated.
+_KNOWN_CAMERA = re.compile(r"cam[0-9]{2}")
 _LENS_FOLDER = re.compile(r"(?<![A-Za-z0-9])f(\d+(?:\.\d+)?)_aperture")
 
 
@@ -59,22 +62,42 @@ def read_recammaster(
 
     Raises: ValueError naming the file, the frame, what was found and the remedy.
     """
-    numbers = sorted(int(match[1]) for match in map(_FRAME_KEY.fullmatch, content) if match)
-    # A file with holes would shift every later camera to a wrong frame.
-    missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
-    if missing:
-        got = f"no frame{missing[0]} before frame{numbers[-1]}"
-        raise file_error(path, got, "every frame from frame0 on", "restore the missing frames")
+    num_frames = _num_frames(content, path)
     unreal = torch.stack(
-        [_matrix_of_frame(content, path, frame_idx, settings.camera) for frame_idx in numbers]
+        [
+            _matrix_of_frame(content, path, frame_idx, settings.camera)
+            for frame_idx in range(num_frames)
+        ]
     )
     # Centimetres become pose units, then both the world and the camera axes turn.
     unreal[:, :3, 3] /= _CENTIMETRES_PER_UNIT
     turn = torch.tensor(_UNREAL_FROM_OPENCV, dtype=torch.float64)
     lens, note = _lens(path, settings)
     return ImportedCameras(
-        CameraTrajectory(turn.T @ unreal @ turn, lens.repeat(len(numbers), 1, 1)), (note,)
+        CameraTrajectory(turn.T @ unreal @ turn, lens.repeat(num_frames, 1, 1)), (note,)
     )
+
+
+def known_cameras(names: Collection[str]) -> str:
+    """The names of MultiCamVideo among the paths of a file, and how many others there are."""
+    known = sorted(name for name in names if _KNOWN_CAMERA.fullmatch(name))
+    others = f"{len(names) - len(known)} of other names"
+    return listed(known) if len(known) == len(names) > 0 else ", ".join((*known[:10], others))
+
+
+def _num_frames(content: dict[str, Any], path: Path) -> int:
+    """How many frames the file has.
+
+    Raises: ValueError for holes, which would shift every later camera to a wrong frame.
+    """
+    wanted, remedy = "every frame from frame0 on", "restore the missing frames"
+    num_frames = sum(_FRAME_KEY.fullmatch(key) is not None for key in content)
+    require_count(num_frames, path)
+    for frame_idx in range(num_frames):
+        if f"frame{frame_idx}" not in content:
+            got = f"no frame{frame_idx} among its {num_frames} frames"
+            raise file_error(path, got, wanted, remedy)
+    return num_frames
 
 
 def _lens(path: Path, settings: ImportSettings) -> tuple[torch.Tensor, str]:
@@ -90,7 +113,7 @@ def _lens(path: Path, settings: ImportSettings) -> tuple[torch.Tensor, str]:
         f"The lens is the folder's: {focal_mm:g} mm on {SENSOR_WIDTH_MM} mm, for a picture of "
         f"width / height {aspect:.2f}."
     )
-    return intrinsics_matrix(fx, fx * aspect), note
+    return lens_matrix(fx, fx * aspect, path, "the folder's name"), note
 
 
 def _matrix_of_frame(
@@ -99,25 +122,23 @@ def _matrix_of_frame(
     """Camera-to-world (4, 4) float64 in Unreal's axes and centimetres."""
     frame = content[f"frame{frame_idx}"]
     if not isinstance(frame, dict) or camera not in frame:
-        got = f"in frame{frame_idx} " + (
-            f"cameras {', '.join(frame)}" if isinstance(frame, dict) else repr(frame)[:60]
-        )
-        raise file_error(path, got, f"camera {camera!r}", "choose a camera of the file")
-    where = f"frame{frame_idx}, {camera}"
+        what = f"cameras {known_cameras(frame)}" if isinstance(frame, dict) else kind_of(frame)
+        wanted = f"camera {shown_setting(camera)}"
+        raise file_error(path, f"in frame{frame_idx} {what}", wanted, "choose a camera of the file")
+    where = f"frame{frame_idx}, {shown_setting(camera)}"
     text = frame[camera]
     if not isinstance(text, str):
         raise file_error(
             path,
-            f"{where} = {text!r}"[:80],
+            f"{where} = {kind_of(text)}",
             "a text '[..] [..] [..] [..]'",
             "export the file again",
         )
     # The text is "[a b c d] [..] [..] [..]", and its rows are columns of the pose.
-    words = text.replace("[", " ").replace("]", " ").split()
+    words = text.replace("[", " ").replace("]", " ").split(maxsplit=16)
     if len(words) != 16:
-        raise file_error(
-            path, f"{len(words)} numbers in {where}", "16, a 4x4 matrix", "export the file again"
-        )
+        got = f"{len(words)} numbers in {where}" if len(words) < 16 else f"over 16 in {where}"
+        raise file_error(path, got, "16 numbers, a 4x4 matrix", "export the file again")
     matrix = pose_matrix(words, path, where).T.contiguous()
     require_pose(matrix, path, where)
     return matrix

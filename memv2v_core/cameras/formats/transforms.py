@@ -9,20 +9,35 @@ Source: https://docs.nerf.studio/quickstart/data_conventions.html.
 
 import json
 import math
+from collections import ChainMap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..trajectory import CameraTrajectory
-from .reading.content import NumberReader, file_error, number_reader, require_objects
+from .reading.content import (
+    NumberReader,
+    file_error,
+    finite_numbers,
+    number_reader,
+    require_objects,
+)
+from .reading.found import known_keys, known_or_kind
 from .reading.frames import PlacedFrame, path_of_frames
 from .reading.lenses import distortion_note, focal_of_angle, pixel_lens
 from .reading.poses import opencv_from_opengl, read_pose
 from .reading.results import ImportedCameras, ImportSettings
 
 _PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE")
+# What nerfstudio knows and our cameras cannot follow.
+_OTHER_MODELS = ("OPENCV_FISHEYE", "EQUIRECTANGULAR", "FISHEYE", "SIMPLE_RADIAL", "RADIAL")
 _DISTORTIONS = ("k1", "k2", "k3", "k4", "p1", "p2")
+# A smaller angle would divide by zero.
+_LEAST_ANGLE_RAD = 1e-6
+_LENS_KEYS = ("w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "camera_angle_y")
+_KNOWN_KEYS = (*_LENS_KEYS, "camera_model", "file_path", "transform_matrix", "frames")
 
 
 def is_transforms(content: Any) -> bool:
@@ -42,9 +57,9 @@ def read_transforms(
     entries = require_objects(content["frames"], path, "a transform_matrix")
     frames, bent = [], [0.0]
     for frame_idx, entry in enumerate(entries):
-        where = f"frame {frame_idx} ({entry.get('file_path', 'unnamed')})"
+        where = f"frame {frame_idx}"
         # The frame's fields win over the file's fields.
-        fields = {**content, **entry}
+        fields = ChainMap(entry, content)
         _require_pinhole(fields, path)
         pose = read_pose(entry.get("transform_matrix"), path, where)
         name = entry.get("file_path")
@@ -52,7 +67,8 @@ def read_transforms(
         frames.append(
             PlacedFrame(name if isinstance(name, str) else None, opencv_from_opengl(pose), lens)
         )
-        bent += [float(fields[key]) for key in _DISTORTIONS if _is_number(fields.get(key))]
+        given = [fields[key] for key in _DISTORTIONS if _is_number(fields.get(key))]
+        bent += finite_numbers(given, path, f"the distortion of {where}")
     return path_of_frames(frames, path, settings, distortion_note(bent))
 
 
@@ -81,15 +97,16 @@ def save_transforms(
     Path(path).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _require_pinhole(fields: dict[str, Any], path: Path) -> None:
+def _require_pinhole(fields: Mapping[str, Any], path: Path) -> None:
     model = fields.get("camera_model", "OPENCV")
     # Other models bend rays, which intrinsics of 3 x 3 numbers cannot express.
     if model not in _PINHOLE_MODELS:
         wanted = f"one of {', '.join(_PINHOLE_MODELS)}"
-        raise file_error(path, f"camera_model {model}", wanted, "undistort the video first")
+        got = f"camera_model {known_or_kind(model, _OTHER_MODELS)}"
+        raise file_error(path, got, wanted, "undistort the video first")
 
 
-def _lens(fields: dict[str, Any], path: Path, where: str, aspect: float | None) -> torch.Tensor:
+def _lens(fields: Mapping[str, Any], path: Path, where: str, aspect: float | None) -> torch.Tensor:
     """Normalised intrinsics (3, 3).
 
     aspect: of the clip; only an angle without a picture size needs it.
@@ -108,18 +125,20 @@ def _lens(fields: dict[str, Any], path: Path, where: str, aspect: float | None) 
         # Any size will do: the lens is divided by it.
         width, height = aspect, 1.0
     for angle in ("camera_angle_x", "camera_angle_y"):
-        if (number(angle) or 0) >= math.pi:
-            got = f"{angle} = {number(angle)} for {where}"
-            raise file_error(path, got, "radians below pi", "divide degrees by 57.3")
+        angle_rad = number(angle)
+        if angle_rad is not None and not _LEAST_ANGLE_RAD <= angle_rad < math.pi:
+            got = f"{angle} = {angle_rad:g} for {where}"
+            raise file_error(path, got, "radians from 0 to below pi", "divide degrees by 57.3")
     fx = _focal_length(number, "fl_x", "camera_angle_x", width)
     fy = _focal_length(number, "fl_y", "camera_angle_y", height)
     # The vertical focal length may be missing, the horizontal one not.
     if fx is None or width is None or height is None:
-        got = f"fields {', '.join(name for name in fields if name != 'frames')} for {where}"
+        got = f"fields {known_keys(fields, _KNOWN_KEYS)} for {where}"
         raise file_error(
             path, got, "w and h in pixels, and fl_x or camera_angle_x", "add them to the file"
         )
-    return pixel_lens(fx, fy, number("cx"), number("cy"), width_px=width, height_px=height)
+    size = {"width_px": width, "height_px": height}
+    return pixel_lens(fx, fy, number("cx"), number("cy"), **size, path=path, where=where)
 
 
 def _focal_length(

@@ -9,13 +9,14 @@ import torch
 
 from ...resampling import fill_gaps
 from ...trajectory import CameraTrajectory
-from .content import file_error
-from .results import ImportedCameras, ImportSettings
+from .content import file_error, require_count
+from .found import listed
+from .limits import MAX_DIGITS, MAX_NAME
+from .results import ImportedCameras, ImportSettings, shown_setting
 
 _DIGITS = re.compile(r"\d+")
 # An extension begins with a letter; ".123" is a part of a number.
 _EXTENSION = re.compile(r"\.[A-Za-z]\w*$")
-_MOST_LISTED = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,7 @@ def path_of_frames(
     """
     if not frames:
         raise file_error(path, "no cameras", "one camera a frame", "export the path again")
+    require_count(len(frames), path)
     names = [frame.name for frame in frames if frame.name is not None]
     if len(names) < len(frames):
         return ImportedCameras(_joined(frames), tuple(notes))
@@ -77,6 +79,7 @@ def path_of_frames(
             f"gaps of at most {settings.max_gap} frames",
             "track these frames again, or raise max_gap to interpolate them",
         )
+    require_count(numbers[-1] - numbers[0] + 1, path, "frames from its first to its last camera")
     known = _joined([frames[group[number]] for number in numbers])
     offsets = tuple(number - numbers[0] for number in numbers)
     said = [*notes, *_frame_notes(numbers, gaps)]
@@ -98,6 +101,14 @@ def _cameras_of_names(names: Sequence[str], path: Path) -> dict[str, dict[int, i
     Our choice: pictures whose names differ in more than one number belong to different cameras.
     The frame number is the number that varies most; of equals, the last.
     """
+    for position, name in enumerate(names):
+        if len(name) > MAX_NAME:
+            raise file_error(
+                path,
+                f"a picture name of {len(name)} characters for entry {position}",
+                f"at most {MAX_NAME}",
+                "rename the pictures to frame_0001.png and so on",
+            )
     stems = [_EXTENSION.sub("", name) for name in names]
     shapes: dict[str, list[str]] = {}
     for stem in stems:
@@ -109,23 +120,34 @@ def _cameras_of_names(names: Sequence[str], path: Path) -> dict[str, dict[int, i
         if not found and len(stems) > 1:
             raise file_error(
                 path,
-                f"the picture name {names[position]!r}, which has no number",
+                f"a picture name without a number for entry {position}",
                 "names with frame numbers",
                 "rename the pictures to frame_0001.png and so on",
             )
         digits = found[places[_shape(stem)]] if found else None
-        number = int(digits[0]) if digits else 0
+        number = _frame_number(digits[0], path, position) if digits else 0
         camera = stem[: digits.start()] + "#" + stem[digits.end() :] if digits else stem
         held = cameras.setdefault(camera, {})
         if number in held:
             raise file_error(
                 path,
-                f"two cameras for frame {number} ({names[held[number]]} and {names[position]})",
+                f"two cameras for frame {number} (entries {held[number]} and {position})",
                 "one camera a frame",
                 "remove one of them",
             )
         held[number] = position
     return cameras
+
+
+def _frame_number(digits: str, path: Path, position: int) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise file_error(
+            path,
+            f"a frame number of {len(digits)} digits in the picture name of entry {position}",
+            f"at most {MAX_DIGITS} digits",
+            "rename the pictures to frame_0001.png and so on",
+        )
+    return int(digits)
 
 
 def _shape(stem: str) -> str:
@@ -146,13 +168,13 @@ def _chosen_camera(cameras: dict[str, dict[int, int]], path: Path, wanted: str) 
     matching = [name for name in cameras if wanted and wanted in name]
     if wanted in cameras or len(matching) == 1:
         return cameras[wanted if wanted in cameras else matching[0]]
-    listed = [f"{name} ({len(frames)} frames)" for name, frames in cameras.items()]
-    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    # Names of a foreign file are not repeated; their places are.
+    firsts = [str(next(iter(frames.values()))) for frames in cameras.values()]
     raise file_error(
         path,
-        f"{len(listed)} cameras: {', '.join(listed[:_MOST_LISTED])}{more}",
-        f"one of them in camera, not {wanted!r}",
-        "write a part of its name that no other name has",
+        f"{len(cameras)} cameras (their first pictures are entries {listed(firsts)})",
+        f"one of them in camera, not {shown_setting(wanted)}",
+        "write a part of its picture names that no other camera has",
     )
 
 
@@ -166,10 +188,8 @@ def _frame_notes(numbers: Sequence[int], gaps: Sequence[_Gap]) -> list[str]:
     if numbers[0] > 1:
         notes.append(f"The path begins at frame {numbers[0]}, the first one with a camera.")
     if gaps:
-        listed = [str(gap) for gap in gaps[:_MOST_LISTED]]
-        more = f" and {len(gaps) - _MOST_LISTED} more gaps" if len(gaps) > _MOST_LISTED else ""
         notes.append(
             f"{sum(gap.length for gap in gaps)} of {numbers[-1] - numbers[0] + 1} frames have no "
-            f"camera in the file and are interpolated: {', '.join(listed)}{more}."
+            f"camera in the file and are interpolated: {listed([str(gap) for gap in gaps])}."
         )
     return notes

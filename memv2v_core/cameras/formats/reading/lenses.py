@@ -13,7 +13,26 @@ from ...trajectory import (
     lens_intrinsics,
 )
 from .content import NumberReader, file_error, finite_numbers, flat
+from .limits import MAX_CENTRE, MAX_FOCAL, MIN_FOCAL
 from .results import ImportSettings
+
+
+def lens_matrix(
+    fx: float, fy: float, path: Path, where: str, cx: float = 0.5, cy: float = 0.5
+) -> torch.Tensor:
+    """Normalised intrinsics (3, 3) of focal lengths and a centre in picture sizes.
+
+    Raises: ValueError for a lens that nothing can be seen through.
+    """
+    is_lens = all(MIN_FOCAL <= focal <= MAX_FOCAL for focal in (fx, fy))
+    if not is_lens or not all(abs(centre) <= MAX_CENTRE for centre in (cx, cy)):
+        raise file_error(
+            path,
+            f"a lens of fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g} picture sizes for {where}",
+            f"focal lengths of {MIN_FOCAL:g} to {MAX_FOCAL:g} and centres within {MAX_CENTRE:g}",
+            "correct the lens and the picture's size in the file",
+        )
+    return intrinsics_matrix(fx, fy, cx, cy)
 
 
 def pixel_lens(
@@ -24,14 +43,18 @@ def pixel_lens(
     *,
     width_px: float,
     height_px: float,
+    path: Path,
+    where: str,
 ) -> torch.Tensor:
     """Normalised intrinsics (3, 3) of a lens in pixels.
 
     Pixels are square where fy is missing; the centre is the picture's where cx or cy is missing.
     """
-    return intrinsics_matrix(
+    return lens_matrix(
         fx_px / width_px,
         (fx_px if fy_px is None else fy_px) / height_px,
+        path,
+        where,
         0.5 if cx_px is None else cx_px / width_px,
         0.5 if cy_px is None else cy_px / height_px,
     )
@@ -44,11 +67,12 @@ def lens_from_matrix(value: Any, number: NumberReader, path: Path, where: str) -
 
     Raises: ValueError for other counts, and where the size is missing.
     """
-    numbers = finite_numbers(flat(value), path, f"the intrinsics of {where}")
+    what = f"the intrinsics of {where}"
+    numbers = finite_numbers(flat(value, path, what), path, what)
     if len(numbers) != 9 or min(numbers[0], numbers[4]) <= 0:
         raise file_error(
             path,
-            f"intrinsics {numbers} for {where}",
+            f"intrinsics of {len(numbers)} numbers, or without a focal length, for {where}",
             "nine numbers, fx and fy above 0",
             "write K = [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels",
         )
@@ -61,7 +85,8 @@ def lens_from_matrix(value: Any, number: NumberReader, path: Path, where: str) -
             "width and height",
             "add them to the file",
         )
-    return pixel_lens(fx, fy, cx, cy, width_px=width, height_px=height)
+    size = {"width_px": width, "height_px": height}
+    return pixel_lens(fx, fy, cx, cy, **size, path=path, where=where)
 
 
 def focal_of_angle(angle_rad: float, size_px: float) -> float:

@@ -1,11 +1,13 @@
 """Camera poses of foreign files: matrices, their axes, and what no camera can be."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .content import file_error, finite_numbers, flat
+from .limits import MAX_DISTANCE
 
 # Files round to about six digits. A scale that was left on a camera is far larger than this.
 _ROTATION_TOLERANCE = 1e-3
@@ -28,7 +30,7 @@ def read_pose(value: Any, path: Path, where: str) -> torch.Tensor:
 
 def pose_matrix(value: Any, path: Path, where: str) -> torch.Tensor:
     """A finite matrix (4, 4) float64 from 16 or 12 numbers, row by row."""
-    numbers = finite_numbers(flat(value), path, where)
+    numbers = finite_numbers(flat(value, path, where), path, where)
     if len(numbers) == 12:
         numbers = numbers + _BOTTOM_ROW
     if len(numbers) != 16:
@@ -44,19 +46,33 @@ def require_pose(matrix: torch.Tensor, path: Path, where: str) -> None:
     """
     bottom = matrix[3].tolist()
     if bottom != _BOTTOM_ROW:
-        got = f"a last row {bottom} of the pose in {where}"
+        got = f"a last row [{', '.join(f'{number:g}' for number in bottom)}] of the pose in {where}"
         raise file_error(
             path, got, "[0, 0, 0, 1]", "transpose the matrices if the translation stands there"
         )
     # R^T R is the identity for rotations and mirrors; the determinant tells them apart.
     rotation = matrix[:3, :3]
     error = float((rotation.T @ rotation - torch.eye(3, dtype=torch.float64)).abs().max())
-    if error > _ROTATION_TOLERANCE or torch.linalg.det(rotation) < 0:
+    # Not "error > tolerance": products of huge numbers are NaN.
+    if not error <= _ROTATION_TOLERANCE or torch.linalg.det(rotation) < 0:
         raise file_error(
             path,
             f"a scaled, sheared or mirrored pose in {where}",
             "a rotation and a translation",
             "remove the scale of the camera and export again",
+        )
+    require_place(matrix[:3, 3].tolist(), path, where)
+
+
+def require_place(place: Sequence[float], path: Path, where: str) -> None:
+    """Raise ValueError for a place so far away that its distances are no numbers any more."""
+    furthest = max(map(abs, place))
+    if furthest > MAX_DISTANCE:
+        raise file_error(
+            path,
+            f"a place at {furthest:g} in {where}",
+            f"at most {MAX_DISTANCE:g}",
+            "repair or track that frame again",
         )
 
 

@@ -7,6 +7,7 @@ import torch
 from ...trajectory import CameraTrajectory
 
 DEFAULT_MAX_GAP = 10
+_MOST_SHOWN = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +55,9 @@ class ImportedCameras:
     trajectory: CameraTrajectory
     notes: tuple[str, ...] = ()
     is_numbered: bool = False
+
+
+def shown_setting(text: str) -> str:
+    """A typed text as an error repeats it: on one line, and not longer than a name."""
+    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return repr(shown)

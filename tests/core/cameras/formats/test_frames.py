@@ -68,17 +68,19 @@ def test_gaps_up_to_the_limit_are_interpolated_and_said():
 
 
 @pytest.mark.parametrize(
-    ("names", "cameras"),
+    ("names", "firsts"),
     [
-        (("left/0001.png", "left/0002.png", "right/0001.png"), "left/#.*right/#"),
-        (("cam0/1", "cam0/2", "cam0/3", "cam1/1", "cam1/2"), "cam0/#.*cam1/#"),
-        (("0001_a", "0002_a", "0003_a", "0001_b"), "#_a.*#_b"),
-        (("1_cam1", "2_cam1", "3_cam1", "1_cam2"), "#_cam1.*#_cam2"),
-        (("train/r_0", "train/r_1", "test/r_0"), "train/r_#.*test/r_#"),
+        (("left/0001.png", "left/0002.png", "right/0001.png"), "0, 2"),
+        (("cam0/1", "cam0/2", "cam0/3", "cam1/1", "cam1/2"), "0, 3"),
+        (("0001_a", "0002_a", "0003_a", "0001_b"), "0, 3"),
+        (("1_cam1", "2_cam1", "3_cam1", "1_cam2"), "0, 3"),
+        (("train/r_0", "train/r_1", "test/r_0"), "0, 2"),
     ],
 )
-def test_cameras_of_a_rig_are_never_joined(names: tuple[str, ...], cameras: str):
-    with pytest.raises(ValueError, match=f"2 cameras: {cameras}.*wanted one of them in camera"):
+def test_cameras_of_a_rig_are_never_joined(names: tuple[str, ...], firsts: str):
+    with pytest.raises(
+        ValueError, match=f"2 cameras .*entries {firsts}.*wanted one of them in camera"
+    ):
         placed(*names)
 
 
@@ -95,10 +97,12 @@ def test_a_camera_is_chosen_by_a_part_of_its_name():
     ("names", "message"),
     [
         ((), "transforms.json got no cameras"),
-        (("f_1", "f_2", "f_01"), "two cameras for frame 1 .f_1 and f_01"),
-        (("f_1", "f_#"), "the picture name 'f_#', which has no number"),
-        (("f_1", f"f_{10**30}"), r"frames 2 to 9{30} \(9{29}8 in sequence\)"),
-        (("left.png", "right.png"), "the picture name 'left.png', which has no number"),
+        (("f_1", "f_2", "f_01"), "two cameras for frame 1 .entries 0 and 2"),
+        (("f_1", "f_#"), "a picture name without a number for entry 1"),
+        (("f_1", f"f_{10**17}"), r"frames 2 to 9{17} \(9{16}8 in sequence\)"),
+        (("f_1", f"f_{10**18}"), "a frame number of 19 digits in the picture name of entry 1"),
+        (("f_1", "f" * 513), "a picture name of 513 characters for entry 1, wanted at most 512"),
+        (("left.png", "right.png"), "a picture name without a number for entry 0"),
     ],
 )
 def test_names_that_give_no_path_are_named(names: tuple[str, ...], message: str):

@@ -45,7 +45,7 @@ def test_the_lens_comes_from_outside_and_is_said(tmp_path: Path):
 
 
 def test_broken_files_are_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"9 numbers in frame 0 \(/data/images/frame_00001.png\)"):
+    with pytest.raises(ValueError, match="9 numbers in frame 0, wanted 16 or 12"):
         load_trajectory(written(tmp_path, 1, transform=[[1, 0, 0], [0, 1, 0], [0, 0, 1]]))
     path = tmp_path / "list.json"
     path.write_text('[{"file_path": "a1.png", "transform": [[1]]}, 3]')

@@ -106,7 +106,10 @@ def test_straight_down_is_a_camera_too(tmp_path: Path):
 
 def test_several_cameras_are_asked_for_by_id_or_label(tmp_path: Path):
     path = written(tmp_path, scene(wide=track(key(0)), close=track(key(0, position=[0, 0, 1]))))
-    with pytest.raises(ValueError, match="2 cameras: wide, close, wanted one in camera, not 'x'"):
+    with pytest.raises(
+        ValueError,
+        match="2 cameras, 0 of them with this id or label, wanted one in camera, not 'x'",
+    ):
         load_trajectory(path, camera="x")
     for name in ("close", "Close"):
         assert load_trajectory(path, camera=name).c2w[0, 2, 3] == 1.0
@@ -123,14 +126,14 @@ def test_zoom_is_said(tmp_path: Path):
         ({**track(key(0)), "schema_version": 2}, "version 2 of OmniCam's format, wanted version 1"),
         (track(), "got no frames, wanted one object with a camera"),
         (track(key(0), duration_frames=0), "duration_frames = 0 for the track"),
-        (track(key(0), duration_frames=10**9), "at most 14400 frames"),
+        (track(key(0), duration_frames=10**9), "all three, and 1 to 14400 frames"),
         (track(key(0, "bezier"), key(4)), "interpolation bezier at frame 0, wanted one of hold"),
         (track(key(0, camera_type="orthographic")), "orthographic camera in keyframe 0"),
-        (track(key(0, fov=180)), "fov 180.0 in keyframe 0"),
-        (track(key(0, position=[1, 2])), r"position \[1.0, 2.0\]"),
+        (track(key(0, fov=180)), "fov 180 in keyframe 0"),
+        (track(key(0, position=[1, 2])), "2 numbers of position, 3 of target and fov"),
         (track(key(0, target=[1, 2, math.nan])), "NaN or infinity in the target of keyframe 0"),
-        (track({"frame": 0}), "keyframe 0 without a camera"),
-        (scene(a={}), "width None"),
+        (track({"frame": 0}), "a keyframe at frame 0 with nothing as its camera"),
+        (scene(a={}), "width nothing, height nothing and"),
         (
             track(key(0), constraints={"look_at": {"status": "active"}}),
             "an active look-at constraint.*bake",

@@ -82,13 +82,13 @@ def test_names_order_the_frames_and_then_numbers(tmp_path: Path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"R": ROTATION, "t": [1, 2]}, r"2 numbers in t of frame 0 \(unnamed\), wanted 3"),
+        ({"R": ROTATION, "t": [1, 2]}, "2 numbers in t of frame 0, wanted 3"),
         ({"R": [1, 2], "t": [1, 2, 3]}, "2 numbers in R of frame 0"),
         ({"R": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]], "t": [0, 0, 0]}, "mirrored pose in frame 0"),
         ({"c2w": [[2, 0, 0, 0], *C2W[1:]]}, "scaled, sheared or mirrored"),
-        ({"w2c": "none"}, "could not convert string to float"),
+        ({"w2c": "none"}, "a text of 4 characters as value 1 of w2c of frame 0"),
         ({**FORMS["c2w"], "K": [1, 2, 3]}, "intrinsics .* for frame 0"),
-        ({**FORMS["c2w"], "fx": 3}, "fx in pixels for frame 0 .* without the picture's size"),
+        ({**FORMS["c2w"], "fx": 3}, "fx in pixels for frame 0 without the picture's size"),
         ({**FORMS["c2w"], "K": [1, 0, 1, 0, 1, 1, 0, 0, 1]}, "without the picture's size"),
     ],
 )
@@ -98,7 +98,7 @@ def test_broken_entries_are_named(tmp_path: Path, entry: dict, message: str):
 
 
 def test_a_later_entry_without_a_pose_is_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"keys id for frame 1 \(7\), wanted one of c2w"):
+    with pytest.raises(ValueError, match="keys 1 unknown key for frame 1, wanted one of c2w"):
         load_trajectory(written(tmp_path, [FORMS["c2w"], {"id": 7}]))
 
 

@@ -96,18 +96,21 @@ def test_export_and_import_give_the_same_cameras_and_lenses(tmp_path: Path):
             "{ not json",
             r"transforms\.json got no JSON .*line 1.*, wanted a JSON camera file; export",
         ),
-        ("[1, 2]", "got a JSON list without cameras, wanted one of: transforms.json of nerfstudio"),
-        ({"poses": []}, "got top-level keys poses, wanted one of: .*COLMAP"),
-        ({}, "got top-level keys nothing"),
+        (
+            "[1, 2]",
+            "got JSON of a list of 2 without cameras, wanted one of: transforms.json of nerfstudio",
+        ),
+        ({"poses": []}, "got an object with 1 unknown key, wanted one of: .*COLMAP"),
+        ({}, "got an object with 0 unknown keys"),
         ({"frames": []}, "got no frames, wanted one object with a transform_matrix per frame"),
-        ({"frames": [3]}, "frames that are no objects, wanted one object"),
+        ({"frames": [3]}, "frames that are no objects .3 as 0., wanted one object"),
         (
             {"camera_model": "OPENCV_FISHEYE", "frames": [{}]},
             "camera_model OPENCV_FISHEYE, wanted one of.*undistort",
         ),
         (
             {"fl_x": 1, "w": 1, "h": 1, "frames": [{"file_path": "a.png"}]},
-            r"frame 0 \(a.png\) with .*NoneType.*wanted numbers",
+            "nothing as value 1 of frame 0, wanted numbers",
         ),
     ],
 )
@@ -121,11 +124,14 @@ def test_unreadable_files_say_what_was_found_and_wanted(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"camera_angle_x": 40}, "camera_angle_x = 40.0 for frame 0 .*, wanted radians below pi"),
-        ({"w": "wide"}, "w = 'wide' for frame 0 .*, wanted a positive finite number"),
+        (
+            {"camera_angle_x": 40},
+            "camera_angle_x = 40 for frame 0, wanted radians from 0 to below pi",
+        ),
+        ({"w": "wide"}, "w = a text of 4 characters for frame 0, wanted a positive finite number"),
         ({"h": 0}, "h = 0 for frame 0"),
-        ({"fl_x": float("nan")}, "fl_x = nan for frame 0"),
-        ({"cx": float("inf")}, "cx = inf for frame 0 .*, wanted a finite number"),
+        ({"fl_x": float("nan")}, "fl_x = NaN or infinity for frame 0"),
+        ({"cx": float("inf")}, "cx = NaN or infinity for frame 0, wanted a finite number"),
     ],
 )
 def test_bad_lens_fields_are_named(tmp_path: Path, fields: dict[str, object], message: str):
@@ -136,7 +142,7 @@ def test_bad_lens_fields_are_named(tmp_path: Path, fields: dict[str, object], me
 def test_a_lens_needs_the_picture_size(tmp_path: Path):
     path = written(tmp_path, {"fl_x": 700, "w": 9, "frames": [{"transform_matrix": IDENTITY}]})
     with pytest.raises(
-        ValueError, match="got fields fl_x, w, transform_matrix for frame 0.*wanted w and h"
+        ValueError, match="got fields w, fl_x, transform_matrix, frames for frame 0, wanted w and h"
     ):
         load_trajectory(path)
 
@@ -168,12 +174,12 @@ def test_lens_distortion_is_said(tmp_path: Path):
     [
         (
             [[1, 0, 0, float("nan")], *IDENTITY[1:]],
-            r"NaN or infinity in frame 1 \(unnamed\), wanted finite numbers",
+            "NaN or infinity in frame 1, wanted finite numbers",
         ),
-        (IDENTITY[:2], r"8 numbers in frame 1 \(unnamed\), wanted 16 or 12"),
+        (IDENTITY[:2], "8 numbers in frame 1, wanted 16 or 12"),
         ([[0.5, 0, 0, 0], *IDENTITY[1:]], "scaled, sheared or mirrored pose in frame 1"),
         ([[-1, 0, 0, 0], *IDENTITY[1:]], "scaled, sheared or mirrored pose in frame 1"),
-        ("none", "frame 1 .*could not convert string to float"),
+        ("none", "a text of 4 characters as value 1 of frame 1"),
     ],
 )
 def test_broken_matrices_are_named(tmp_path: Path, matrix: object, message: str):
@@ -182,7 +188,7 @@ def test_broken_matrices_are_named(tmp_path: Path, matrix: object, message: str)
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
+    with pytest.raises(ValueError, match=r"nowhere\.json got no file of this name"):
         load_trajectory(tmp_path / "nowhere.json")
 
 
