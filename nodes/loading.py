@@ -15,6 +15,7 @@ from .host.models.builtin_text import builtin_clip
 from .host.models.builtin_vae import BuiltinVAE
 from .host.models.files import FOLDER, file_fingerprint, file_path, weight_files
 from .host.models.published import load_base
+from .host.named_files import require_choice
 from .io_types import CATEGORY, AdapterSocket
 
 FOLDER_PREFIX = f"{FOLDER}: "
@@ -83,7 +84,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
         # A file that was replaced under its old name must be loaded again.
         own = "" if adapter == OWN_ADAPTER else file_fingerprint(FOLDER, adapter)
         if model_name.startswith(BUILTIN_PREFIX):
-            return builtin_fingerprint(model_name.removeprefix(BUILTIN_PREFIX)) + own
+            return builtin_fingerprint(_builtin_name(model_name)) + own
         return file_fingerprint(*_folder_and_name(model_name)) + own
 
     @classmethod
@@ -91,7 +92,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
         chosen = None if adapter == OWN_ADAPTER else load_adapter(adapter)
         clip, use = None, None
         if model_name.startswith(BUILTIN_PREFIX):
-            name = model_name.removeprefix(BUILTIN_PREFIX)
+            name = _builtin_name(model_name)
             codec = bundle.load_codec(name)
             # A built-in model keeps its own adapter unless the user chose another.
             model = load_builtin_model(name, chosen is None, codec)
@@ -150,6 +151,12 @@ def model_names() -> list[str]:
         *weight_files(BASE_FOLDER),
         *(FOLDER_PREFIX + name for name in weight_files(FOLDER)),
     ]
+
+
+def _builtin_name(model_name: str) -> str:
+    return require_choice(
+        "model_name", model_name.removeprefix(BUILTIN_PREFIX), bundle.builtin_names()
+    )
 
 
 def _folder_and_name(model_name: str) -> tuple[str, str]:

@@ -1,8 +1,5 @@
 """Camera paths to files."""
 
-from pathlib import Path
-
-import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
@@ -10,6 +7,7 @@ from ...memv2v_core.cameras.formats.camera_path import save_camera_path
 from ...memv2v_core.cameras.formats.recammaster import save_recammaster
 from ...memv2v_core.cameras.formats.transforms import save_transforms
 from ...memv2v_core.cameras.trajectory import CameraTrajectory
+from ..host.named_files import contained, new_output_file
 from ..io_types import CATEGORY, CameraSocket
 
 TRANSFORMS, RECAMMASTER, CAMERA_PATH = "transforms.json", "ReCamMaster", "nerfstudio camera_path"
@@ -84,7 +82,15 @@ class ExportCameraTrajectory(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, camera_name: str | None) -> bool | str:
+    def validate_inputs(
+        cls, camera_name: str | None, filename_prefix: str | None = None
+    ) -> bool | str:
+        # A linked value is not known yet.
+        if filename_prefix is not None:
+            try:
+                contained("filename_prefix", filename_prefix)
+            except ValueError as error:
+                return str(error)
         if camera_name is not None and not camera_name.strip():
             return "camera_name is empty, wanted a name such as cam01; type one"
         return True
@@ -103,11 +109,7 @@ class ExportCameraTrajectory(io.ComfyNode):
     ) -> io.NodeOutput:
         if clip is not None:
             height, width = clip.shape[1:3]
-        # ComfyUI finds the next free number.
-        folder, name, number, _, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory()
-        )
-        path = Path(folder) / f"{name}_{number:05}_.json"
+        path = new_output_file("filename_prefix", filename_prefix, ".json")
         if format == RECAMMASTER:
             save_recammaster({camera_name: camera}, path)
         elif format == CAMERA_PATH:

@@ -14,9 +14,11 @@ from ...memv2v_core.cameras.formats.detection import (
     parts_of_camera_file,
 )
 from ...memv2v_core.cameras.formats.reading.results import DEFAULT_MAX_GAP, ImportSettings
+from ...memv2v_core.cameras.formats.recammaster import known_cameras
 from ...memv2v_core.cameras.trajectory import CameraTrajectory
 from ..host.clip_size import clip_aspect, clip_length
 from ..host.compat import shows_result
+from ..host.named_files import input_file, shown_name
 from ..io_types import CATEGORY, CameraSocket
 
 NO_FILE = "no camera file in the input folder"
@@ -113,18 +115,17 @@ class ImportCameraTrajectory(io.ComfyNode):
         # A linked value is not known yet.
         if file is None:
             return True
-        if not file or file == NO_FILE or not folder_paths.exists_annotated_filepath(file):
-            found = ", ".join(_camera_files()[:8]) or "none"
-            folder = folder_paths.get_input_directory()
-            return (
-                f"file got {file!r}, wanted a camera file in {folder}, which has {found}; upload "
-                "one or copy it there"
-            )
-        return _refused_camera(file, camera) or True
+        try:
+            path = _path_of(file)
+        except ValueError as error:
+            return str(error)
+        return _refused_camera(path, camera) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_others: object) -> str:
-        parts = parts_of_camera_file(folder_paths.get_annotated_filepath(file))
+    def fingerprint_inputs(cls, file: str | None = None, **_others: object) -> str:
+        if file is None:
+            return ""
+        parts = parts_of_camera_file(_path_of(file))
         return " ".join(f"{part.stat().st_mtime_ns}-{part.stat().st_size}" for part in parts)
 
     @classmethod
@@ -144,7 +145,7 @@ class ImportCameraTrajectory(io.ComfyNode):
         lens = source_camera.intrinsics[0] if source_camera is not None else None
         settings = ImportSettings(camera, aspect_of_clip, lens, fov_deg, max_gap)
         imported = fit_to_clip(
-            load_cameras(folder_paths.get_annotated_filepath(file), settings),
+            load_cameras(_path_of(file), settings),
             num_frames=num_frames,
             clip_frames=clip_length(clip),
             aspect=aspect_of_clip,
@@ -157,18 +158,34 @@ class ImportCameraTrajectory(io.ComfyNode):
         return io.NodeOutput(path, ui=ui.PreviewText(report))
 
 
-def _refused_camera(file: str, camera: str | None) -> str | None:
+def _path_of(file: object) -> Path:
+    """Path of a listed file.
+
+    Raises: ValueError for a name that is not in the list, with the first names that are.
+    """
+    path = input_file("file", file, may_be_camera_file)
+    if path is None:
+        found = ", ".join(_camera_files()[:8]) or "none"
+        folder = folder_paths.get_input_directory()
+        raise ValueError(
+            f"file got {shown_name(file)}, wanted a camera file in {folder}, which has {found}; "
+            "upload one or copy it there"
+        )
+    return path
+
+
+def _refused_camera(path: Path, camera: str | None) -> str | None:
     """Why a file has no such path; None where it has one, or where only loading can tell."""
     try:
-        names = camera_names(folder_paths.get_annotated_filepath(file))
-    except (OSError, ValueError):
+        names = camera_names(path)
+    except ValueError:
         # Loading the file reports the problem.
         return None
     if camera is None or not names or camera in names:
         return None
     return (
-        f"camera got {camera!r}, wanted one of the paths in {file}: {', '.join(names)}; choose one "
-        "of them"
+        f"camera got {shown_name(camera)}, wanted one of the paths in {path.name}: "
+        f"{known_cameras(names)}; choose one of them"
     )
 
 

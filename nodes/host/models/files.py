@@ -5,6 +5,7 @@ from pathlib import Path
 import folder_paths
 
 from ....memv2v_core.weights.weight_files import WEIGHT_SUFFIXES, is_first_of_its_file, shards_of
+from ..named_files import contained
 
 FOLDER = "memv2v"
 DESCRIPTOR_FOLDER = "dinov2"
@@ -31,9 +32,11 @@ def weight_files(folder: str) -> list[str]:
 def file_path(folder: str, name: str) -> Path:
     """Path of a file that `weight_files` listed.
 
-    Raises: FileNotFoundError naming the folder, when the file is gone.
+    Raises: ValueError for a name that leaves the folder. FileNotFoundError naming the folder, when
+    the file is gone.
     """
-    return Path(folder_paths.get_full_path_or_raise(folder, name))
+    inside = contained(f"the file of models/{folder}", name)
+    return Path(folder_paths.get_full_path_or_raise(folder, inside))
 
 
 def descriptor_folders() -> list[Path]:
@@ -47,8 +50,12 @@ def fingerprint(*paths: Path) -> str:
 
 
 def file_fingerprint(folder: str, name: str) -> str:
-    """A text that changes when a file of `weight_files`, or one of its shards, changes."""
-    path = folder_paths.get_full_path(folder, name)
+    """A text that changes when a file of `weight_files`, or one of its shards, changes.
+
+    Raises: ValueError for a name that leaves the folder.
+    """
+    inside = contained(f"the file of models/{folder}", name)
+    path = folder_paths.get_full_path(folder, inside)
     # Any shard may have been replaced.
     return fingerprint(*shards_of(Path(path))) if path else "missing"
 
