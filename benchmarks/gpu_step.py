@@ -105,7 +105,7 @@ def turn_of(size: Size, base: BaseInfo, count: int, device: torch.device) -> Tur
 
     path = static_trajectory(size.num_frames)
     entries = [
-        MemoryEntry(video().cpu(), path, base.model_name, size.num_frames, i + 1, float(i))
+        MemoryEntry.of(video().cpu(), path, base.model_name, size.num_frames, i + 1, float(i))
         for i in range(count)
     ]
     ranked = tuple(RankedEntry(entry, 1.0 - i / 100) for i, entry in enumerate(entries))

@@ -4,6 +4,7 @@ Windows refuses to replace, delete or open a file while another program (a reade
 scanner) has it open, usually for a moment. Such calls are therefore tried again for two seconds.
 """
 
+import errno
 import os
 import re
 import time
@@ -14,6 +15,9 @@ from typing import TypeVar
 
 # Seconds between two tries.
 RETRY_S = 0.05
+# The ending of what stood in our way, see `set_aside`.
+ASIDE_SUFFIX = ".broken"
+_ASIDE_DIGITS = 8
 _TEMP_NAME = re.compile(r"(.+\.)?[0-9a-f]{32}\.tmp")
 _NUM_TRIES = 40
 
@@ -31,7 +35,7 @@ def is_temp(name: str) -> bool:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` as a whole file.
+    """Put `data` at `path` as a whole file that outlives a power cut.
 
     Raises: PermissionError naming the file when another program keeps it open, or when its folder
     takes no files.
@@ -50,7 +54,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def replace_file(temp: Path, path: Path) -> None:
-    """Rename `temp` over `path`.
+    """Rename `temp` over `path`, for good.
 
     Raises: PermissionError naming the file when another program keeps it open.
     """
@@ -61,6 +65,44 @@ def replace_file(temp: Path, path: Path) -> None:
             f"{path} could not be replaced for {_NUM_TRIES * RETRY_S:g} s ({error}); close the "
             "program that has it open, or give yourself the right to write there, then run again"
         ) from error
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new, renamed and removed names in the folder outlive a power cut.
+
+    Windows offers no such call; it writes names in order by itself.
+    """
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some shares know no fsync of a folder. The file itself is safe.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and the folders above it, for good."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """The new name of a file, folder or link that stood where a file of ours belongs.
+
+    Nothing is deleted: the user may want to look at it.
+    """
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:_ASIDE_DIGITS]}{ASIDE_SUFFIX}")
+    path.rename(aside)
+    return aside
 
 
 def read_file(path: Path) -> bytes:
@@ -69,11 +111,14 @@ def read_file(path: Path) -> bytes:
 
 
 def remove_file(path: Path) -> bool:
-    """Whether the file is gone now. False when another program keeps it open."""
+    """Whether the file is gone now.
+
+    False when another program keeps it open, and for a folder.
+    """
     # A file that is already gone is as good as removed.
     try:
         patiently(lambda: path.unlink(missing_ok=True))
-    except PermissionError:
+    except (PermissionError, IsADirectoryError):
         return False
     return True
 

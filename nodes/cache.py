@@ -12,14 +12,8 @@ from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from .host.compat import shows_result
 from .host.models.attachment import base_info
 from .host.sampling.turns import one_video
-from .host.sessions import (
-    open_cache,
-    refused_name,
-    renamed,
-    saved,
-    session_state,
-    was_forgotten,
-)
+from .host.sessions.folders import refused_name, session_state, was_forgotten
+from .host.sessions.saving import open_cache, renamed, saved
 from .io_types import CATEGORY, CacheSocket, CameraSocket
 
 KEEP, PIN, UNPIN, FORGET, BRANCH = "none", "pin", "unpin", "forget", "branch"
@@ -123,7 +117,8 @@ class MemoryCacheNode(io.ComfyNode):
         cache, remarks = edit_cache(cache, action, entry.strip())
         # Only a change is saved.
         if cache is not opened:
-            remarks += saved(cache)
+            written = saved(cache)
+            cache, remarks = written.cache, (*remarks, *written.notices)
         contents = cache.describe((*notes, *remarks))
         return io.NodeOutput(cache, contents, ui=ui.PreviewText(contents))
 

@@ -25,7 +25,8 @@ from .host.long_edit import ComfyHost
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.turns import negative_or_unread
-from .host.sessions import NO_SESSION, open_cache, refused_name
+from .host.sessions.folders import NO_SESSION, refused_name
+from .host.sessions.saving import open_cache
 from .host.shared_inputs import (
     ADAPTER_INPUT,
     MAX_SEED,

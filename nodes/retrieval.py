@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.long_edit.settings import MemorySettings
-from ..memv2v_core.pictures.retrievals import draw_retrieval
+from ..memv2v_core.pictures.retrievals import draw_retrieval, drawn_candidates
 from ..memv2v_core.pictures.segments import draw_segments
 from ..memv2v_core.retrieval.segments import SegmentQuery, describe_ranking
 from ..memv2v_core.retrieval.selection import retrieve_by_fov, retrieve_recent
@@ -94,9 +94,13 @@ class VideoFOVRetrieve(io.ComfyNode):
     ) -> io.NodeOutput:
         config = VideoFovConfig(radius=radius, balance=balance)
         retrieval = retrieve_by_fov(cache, camera, k, config)
-        # Pictures are for the eye; the choice needs no VAE.
-        entries = cache.entries if vae is not None else ()
-        thumbnails = {entry.entry_id: last_frame(vae, entry.latent) for entry in entries}
+        # Pictures are for the eye; the choice needs no VAE. Only rows that are drawn are decoded.
+        drawn = [found.entry for found in drawn_candidates(retrieval)] if vae is not None else []
+        thumbnails = {
+            entry.entry_id: last_frame(vae, entry.latent)
+            for entry in drawn
+            if entry.problem() is None
+        }
         picture = draw_retrieval(retrieval, config, thumbnails)[None]
         shown = PictureAndText(picture, retrieval.describe(), cls)
         return io.NodeOutput(retrieval, picture, ui=shown)

@@ -22,7 +22,7 @@ from .host.sampling.turns import (
     negative_or_unread,
     with_memory,
 )
-from .host.sessions import remember, require_room
+from .host.sessions.saving import remember, require_room
 from .host.shared_inputs import ADAPTER_INPUT, MAX_SEED, TURN_INPUTS, sampler_inputs
 from .io_types import CATEGORY, CacheSocket, SegmentSocket
 
@@ -177,11 +177,12 @@ class MemoryV2VSampler(io.ComfyNode):
             thumbnail=thumbnail(model, latent),
             query=segment,
         )
-        cache, notes = remember(cache, entry)
-        text = "\n".join((turn.describe(), f"turn {entry.turn} is {entry.entry_id[:8]}", *notes))
+        remembered = remember(cache, entry)
+        name = f"turn {entry.turn} is {entry.entry_id[:8]}"
+        text = "\n".join((turn.describe(), name, *remembered.notices))
         # Cloned: a node that changes the output in place must not change the memory.
         finished = {"samples": latent.unsqueeze(0).clone()}
-        return io.NodeOutput(finished, cache, ui=ui.PreviewText(text))
+        return io.NodeOutput(finished, remembered.cache, ui=ui.PreviewText(text))
 
 
 NODES = [ApplyMemory, MemoryV2VSampler]

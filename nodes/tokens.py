@@ -153,8 +153,8 @@ def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) 
     if source is None and not entries:
         return "\n".join([*lines, "connect source to see how many tokens run"])
     # All latents of a session have one size, so a memory can stand for the source.
-    latent = entries[0].latent if source is None else _first_video(source)
-    num_frames, height, width = latent.shape[1:]
+    size = entries[0].content.latent_size if source is None else _first_video(source).shape
+    _, num_frames, height, width = size
     # Only merging makes tokens depend on the number of blocks, and it lies at thirds of any depth.
     shape = DitShape(1, 1, 3) if model is None else dit_shape(model)
     cost, plain = plan_costs(

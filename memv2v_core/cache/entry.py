@@ -1,6 +1,5 @@
 """One stored video: what the memory keeps of a finished turn."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,11 +7,9 @@ from functools import cached_property
 import torch
 
 from ..cameras.trajectory import CameraTrajectory
+from .content import ID_LENGTH, Content, HeldContent
 
 MODES = ("trained", "training-free", "imported")
-# Hex digits: 128 bits, and short enough for Windows paths.
-_ID_LENGTH = 32
-_FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -56,39 +53,28 @@ class Segment:
 class MemoryEntry:
     """The sampler's latent of one turn, its camera, and how it was made.
 
-    latent: (C, T, H, W) float, in the VAE's unnormalised space, as ComfyUI's LATENT carries it.
-    camera: of all pixel frames; it has more than `num_frames` where the video was padded.
-    source_latent: (C, T, H, W) of the edited video, in the same space.
-    source_descriptor: float features of the source, of any shape.
-    descriptor_name: the extractor that made the features.
+    content: the tensors, in memory (`MemoryEntry.of`) or in the entry's file.
     model_name: the model that made the latent.
-    mode: how the latent was made: trained, training-free or imported.
+    num_frames: true pixel frames, before padding; the camera has more where the video was padded.
     turn: counts from 1. created_s: seconds since 1970.
-    thumbnail: (h, w, 3) uint8.
-    num_frames: true pixel frames, before padding.
+    mode: how the latent was made: trained, training-free or imported.
     segment: place in a long video; None for a turn on a whole clip.
     memory_ids: entries that the model saw when it made this one.
     recipe: hash of everything else that decides the result.
+    descriptor_name: the extractor that made the source's features.
 
-    Tensors that are slices of larger tensors are copied, so that an entry never keeps a whole batch
-    in memory.
-
-    Raises: ValueError for wrong shapes, types and counts.
+    Raises: ValueError for wrong counts and modes.
     """
 
-    latent: torch.Tensor
-    camera: CameraTrajectory
+    content: Content
     model_name: str
     num_frames: int
     turn: int
     created_s: float
-    source_latent: torch.Tensor | None = None
-    source_descriptor: torch.Tensor | None = None
     prompt: str = ""
     seed: int = 0
     mode: str = "training-free"
     parent_id: str | None = None
-    thumbnail: torch.Tensor | None = None
     is_pinned: bool = False
     segment: Segment | None = None
     memory_ids: tuple[str, ...] = ()
@@ -96,26 +82,42 @@ class MemoryEntry:
     descriptor_name: str = ""
 
     def __post_init__(self) -> None:
-        # The class is frozen, so the copies go past its __setattr__.
-        for name in ("latent", "source_latent", "source_descriptor", "thumbnail"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, _owned(value))
-        for name in ("latent", "source_latent"):
-            _require_latent(name, getattr(self, name))
-        _require_float("source_descriptor", self.source_descriptor)
-        _require_thumbnail(self.thumbnail)
         if self.mode not in MODES:
             raise ValueError(f"mode got {self.mode!r}, wanted one of {', '.join(MODES)}")
         if self.turn < 1:
             raise ValueError(
                 f"turn got {self.turn}, wanted 1 or more; the first edit of a video is turn 1"
             )
-        if not 1 <= self.num_frames <= self.camera.num_frames:
+        if not 1 <= self.num_frames <= self.content.num_cameras:
             raise ValueError(
-                f"num_frames got {self.num_frames}, wanted 1 to {self.camera.num_frames}, the "
+                f"num_frames got {self.num_frames}, wanted 1 to {self.content.num_cameras}, the "
                 "cameras of this video; make the camera path as long as the video"
             )
+
+    @classmethod
+    def of(
+        cls,
+        latent: torch.Tensor,
+        camera: CameraTrajectory,
+        model_name: str,
+        num_frames: int,
+        turn: int,
+        created_s: float,
+        *,
+        source_latent: torch.Tensor | None = None,
+        source_descriptor: torch.Tensor | None = None,
+        thumbnail: torch.Tensor | None = None,
+        **facts: object,
+    ) -> "MemoryEntry":
+        """An entry whose tensors are in memory.
+
+        latent, source_latent: (C, T, H, W). source_descriptor: float, of any shape. thumbnail: (h,
+        w, 3) uint8. facts: the other fields of the class.
+
+        Raises: ValueError for wrong shapes, types, counts and modes.
+        """
+        content = HeldContent(latent, camera, source_latent, source_descriptor, thumbnail)
+        return cls(content, model_name, num_frames, turn, created_s, **facts)  # type: ignore[arg-type]
 
     @cached_property
     def entry_id(self) -> str:
@@ -124,26 +126,62 @@ class MemoryEntry:
         For a segment the hash also covers its place and how it was made: a still video gives equal
         latents at two places.
         """
-        digest = hashlib.sha256()
-        for tensor in (self.latent, self.camera.c2w, self.camera.intrinsics):
-            # Type and shape count too: equal bytes of another shape are another video.
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        if self.segment is not None:
-            place = (
-                self.segment.idx,
-                self.segment.start,
-                self.segment.num_frames,
-                self.segment.shot,
-            )
-            digest.update(f"{place} {self.recipe} {' '.join(self.memory_ids)};".encode())
-        return digest.hexdigest()[:_ID_LENGTH]
+        return self.content.content_id(made_text(self.segment, self.recipe, self.memory_ids))
+
+    @property
+    def latent(self) -> torch.Tensor:
+        """(C, T, H, W) float, in the VAE's unnormalised space, as ComfyUI's LATENT carries it.
+
+        Raises: ValueError naming the entry's file when it cannot be read any more.
+        """
+        return self.content.latent
+
+    @property
+    def camera(self) -> CameraTrajectory:
+        """The camera of all pixel frames; raises as `latent` does."""
+        return self.content.camera
+
+    @property
+    def source_latent(self) -> torch.Tensor | None:
+        """(C, T, H, W) of the edited video, in the same space; raises as `latent` does."""
+        return self.content.source_latent
+
+    @property
+    def source_descriptor(self) -> torch.Tensor | None:
+        """Float features of the source, of any shape; raises as `latent` does."""
+        return self.content.source_descriptor
+
+    @property
+    def thumbnail(self) -> torch.Tensor | None:
+        """(h, w, 3) uint8; raises as `latent` does."""
+        return self.content.thumbnail
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the latent: what all entries of a cache share."""
-        channels, _, height, width = self.latent.shape
+        channels, _, height, width = self.content.latent_size
         return channels, height, width
+
+    @property
+    def num_latent_frames(self) -> int:
+        """T of the latent."""
+        return self.content.latent_size[1]
+
+    @property
+    def label(self) -> str:
+        """The entry in few words, for a message."""
+        return f"turn {self.turn}"
+
+    def problem(self) -> str | None:
+        """Why a tensor of this entry cannot be used; None where all are sound.
+
+        Tensors in a file are read for the answer.
+        """
+        try:
+            self.content.require_sound(self.label)
+        except ValueError as error:
+            return str(error)
+        return None
 
     def describe(self) -> str:
         """One line that says which turn this is and how it was made."""
@@ -154,59 +192,14 @@ class MemoryEntry:
         return f"turn {self.turn}{place}  {self.entry_id[:8]}  {how}{pin}{prompt}"
 
 
+def made_text(segment: Segment | None, recipe: str, memory_ids: tuple[str, ...]) -> str:
+    """What the id of a segment's entry covers besides latent and camera; "" for a whole clip."""
+    if segment is None:
+        return ""
+    place = (segment.idx, segment.start, segment.num_frames, segment.shot)
+    return f"{place} {recipe} {' '.join(memory_ids)};"
+
+
 def is_entry_id(text: object) -> bool:
     """Whether the text has the form of an entry id, which makes it safe as a file name."""
-    return isinstance(text, str) and re.fullmatch(rf"[0-9a-f]{{{_ID_LENGTH}}}", text) is not None
-
-
-def require_finite(entry: MemoryEntry) -> None:
-    """Raise ValueError where a float tensor of the entry holds NaN or infinity."""
-    for name in ("latent", "source_latent", "source_descriptor"):
-        value = getattr(entry, name)
-        if value is None:
-            continue
-        # One bad number spreads through attention to every later turn.
-        num_bad = int((~torch.isfinite(value)).sum())
-        if num_bad:
-            raise ValueError(
-                f"{name} of turn {entry.turn} got NaN or infinity in {num_bad} of {value.numel()} "
-                "numbers, wanted finite numbers; sample the turn again with another dtype (fp32 "
-                "or bf16) or a lower CFG"
-            )
-
-
-def _owned(tensor: torch.Tensor) -> torch.Tensor:
-    tensor = tensor.detach()
-    # A slice keeps the storage of the whole tensor alive.
-    is_slice = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
-    return tensor.clone(memory_format=torch.contiguous_format) if is_slice else tensor.contiguous()
-
-
-def _require_latent(name: str, latent: torch.Tensor | None) -> None:
-    if latent is None:
-        return
-    if latent.ndim != 4 or latent.numel() == 0:
-        raise ValueError(
-            f"{name} got shape {tuple(latent.shape)}, wanted (C, T, H, W); pass one video of the "
-            "batch, not the batch"
-        )
-    _require_float(name, latent)
-
-
-def _require_float(name: str, tensor: torch.Tensor | None) -> None:
-    if tensor is not None and tensor.dtype not in _FLOAT_DTYPES:
-        wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _FLOAT_DTYPES)
-        raise ValueError(
-            f"{name} got dtype {tensor.dtype}, wanted {wanted}; convert it before it enters the "
-            "memory"
-        )
-
-
-def _require_thumbnail(thumbnail: torch.Tensor | None) -> None:
-    if thumbnail is None:
-        return
-    if thumbnail.ndim != 3 or thumbnail.shape[-1] != 3 or thumbnail.dtype != torch.uint8:
-        raise ValueError(
-            f"thumbnail got {thumbnail.dtype} of shape {tuple(thumbnail.shape)}, wanted uint8 (h, "
-            "w, 3); scale the picture to 0..255 and convert it"
-        )
+    return isinstance(text, str) and re.fullmatch(rf"[0-9a-f]{{{ID_LENGTH}}}", text) is not None

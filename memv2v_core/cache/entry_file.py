@@ -3,43 +3,23 @@
 Reading a file never executes anything from it.
 """
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
 
-from ..atomic_files import read_file, write_atomically
-from ..cameras.trajectory import CameraTrajectory
-from .entry import MemoryEntry, Segment, is_entry_id, require_finite
-
-Kind = type | tuple[type, ...]
+from ..atomic_files import write_atomically
+from .boundary import attempt, make_way
+from .entry import MemoryEntry, made_text
+from .entry_header import header_texts, parsed_header
+from .stored_content import StoredContent, checked_shapes, tensor_hash
 
 ENTRY_SUFFIX = ".safetensors"
-_FORMAT_VERSION = 1
-_METADATA_KEY = "memory_v2v_entry"
-# A separate header entry, which older versions of the pack ignore.
-_SEGMENT_KEY = "memory_v2v_segment"
-_NUM_AXES = {"latent": 4, "c2w": 3, "intrinsics": 3}
-_OPTIONAL_TENSORS = ("source_latent", "source_descriptor", "thumbnail")
-_PLAIN_FIELDS = {
-    "model_name": str,
-    "num_frames": int,
-    "turn": int,
-    "created_s": float,
-    "prompt": str,
-    "seed": int,
-    "mode": str,
-    "is_pinned": bool,
-}
-_PLACE_FIELDS = ("idx", "start", "num_frames", "shot")
-_SEGMENT_FIELDS: dict[str, Kind] = {
-    "segment": (dict, type(None)),
-    "memory_ids": list,
-    "recipe": str,
-    "descriptor_name": str,
-}
+# A prompt of a whole book fits; a header that was made to fill the memory does not.
+_MAX_HEADER_BYTES = 4 * 2**20
+_SIZE_BYTES = 8
 
 
 def entry_path(folder: Path, entry_id: str) -> Path:
@@ -47,168 +27,72 @@ def entry_path(folder: Path, entry_id: str) -> Path:
     return folder / f"{entry_id}{ENTRY_SUFFIX}"
 
 
-def write_entry(folder: Path, entry: MemoryEntry) -> None:
-    """Write the entry, unless its whole file already exists.
+def write_entry(folder: Path, entry: MemoryEntry) -> MemoryEntry:
+    """The entry as it is in its file now, with tensors that are read when they are needed.
 
-    Tensors keep their dtype, so they come back bit-equal.
+    A sound file of this entry is not written again. Tensors keep their dtype, so they come back
+    bit-equal.
+
+    Raises: OSError when nothing can be written. ValueError when the entry lies in another file that
+    cannot be read any more.
     """
     path = entry_path(folder, entry.entry_id)
-    # The name is the hash of the content, so a whole file of this name is this entry.
-    if is_whole(path):
-        return
-    tensors = {
-        "latent": entry.latent,
-        "c2w": entry.camera.c2w,
-        "intrinsics": entry.camera.intrinsics,
-    }
-    for name in _OPTIONAL_TENSORS:
-        value = getattr(entry, name)
-        if value is not None:
-            tensors[name] = value
+    # The name is the hash of the content, so a sound file of this name is this entry.
+    stored, _ = attempt(read_entry, path)
+    if stored is not None and stored.problem() is None and has_hashes(stored):
+        return _with_facts_of(entry, stored)
     # Cloned: safetensors refuses tensors that share memory, and a latent and its source may.
     tensors = {
         name: value.cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in tensors.items()
+        for name, value in entry.content.tensors().items()
     }
-    metadata = {_METADATA_KEY: json.dumps(_metadata(entry)), **_segment_metadata(entry)}
-    write_atomically(path, safetensors.torch.save(tensors, metadata))
+    hashes = {name: tensor_hash(value) for name, value in tensors.items()}
+    make_way(path)
+    write_atomically(path, safetensors.torch.save(tensors, header_texts(entry, hashes)))
+    return _with_facts_of(entry, read_entry(path))
 
 
 def read_entry(path: Path) -> MemoryEntry:
-    """The entry in this file.
+    """The entry in this file. Only the header is read: tensors follow when they are needed.
 
-    Raises: ValueError with the reason when the file is broken or foreign, or when its content is
-    not the content that its name says.
+    Raises: ValueError with the reason when the file is broken or foreign, or when its header is not
+    the header that was written.
     """
-    # Step 1: the header, then the tensors. The header names the format before any tensor loads.
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        fields = {**_fields(header), **_segment_fields(header)}
-        # Copied, not mapped: a mapped file cannot be deleted on Windows, and breaks its readers
-        # when it shrinks.
-        tensors = safetensors.torch.load(read_file(path))
-    except safetensors.SafetensorError as error:
+    # Step 1: the size of the header, before anything reads it.
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(_SIZE_BYTES), "little")
+    if size > _MAX_HEADER_BYTES:
         raise ValueError(
-            f"not a whole safetensors file ({error}); delete it and make its turn again"
-        ) from error
-    # Step 2: the parts that every entry has.
-    wrong = [
-        name for name, num in _NUM_AXES.items() if name not in tensors or tensors[name].ndim != num
-    ]
-    if wrong:
-        raise ValueError(
-            f"lacks the tensors {', '.join(wrong)}, or their axes; delete it and make its turn "
-            "again"
+            f"its header states {size} bytes, wanted at most {_MAX_HEADER_BYTES}: not an entry; "
+            "move it out of the session's folder"
         )
-    # Step 3: the value, which checks its fields when it is made.
-    camera = CameraTrajectory(tensors["c2w"], tensors["intrinsics"], fields.pop("is_assumed"))
-    optional = {name: tensors.get(name) for name in _OPTIONAL_TENSORS}
-    entry = MemoryEntry(latent=tensors["latent"], camera=camera, **optional, **fields)
-    # Step 4: the content against the name. This finds flipped bits and renamed files.
-    if entry.entry_id != path.stem:
-        raise ValueError(
-            f"holds content {entry.entry_id}, wanted {path.stem}: it was renamed or its bytes "
-            "changed; restore it from a backup, or delete it and make its turn again"
-        )
-    require_finite(entry)
-    return entry
+    # Step 2: the facts, then the tensors that must be there.
+    with safetensors.safe_open(path, framework="pt") as opened:
+        header = parsed_header(opened.metadata() or {}, path.stem)
+        shapes = checked_shapes(opened)
+    if header.tensor_hashes is not None and header.tensor_hashes.keys() != shapes.keys():
+        raise ValueError("its tensors are not the ones that were written; make its turn again")
+    # Step 3: the value, which checks its counts when it is made.
+    facts = header.facts
+    made = made_text(facts.get("segment"), facts.get("recipe", ""), facts.get("memory_ids", ()))
+    content = StoredContent(path, shapes, header.is_assumed, header.tensor_hashes, made)
+    return MemoryEntry(content, **facts)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether the file exists with exactly the bytes that its safetensors header announces."""
-    try:
-        with safetensors.safe_open(path, framework="pt"):
-            return True
-    except (FileNotFoundError, safetensors.SafetensorError):
-        return False
+def has_hashes(entry: MemoryEntry) -> bool:
+    """Whether a stored entry's file covers every tensor with a hash.
 
-
-def _metadata(entry: MemoryEntry) -> dict[str, object]:
-    plain = {name: kind(getattr(entry, name)) for name, kind in _PLAIN_FIELDS.items()}
-    return {
-        "version": _FORMAT_VERSION,
-        "parent_id": entry.parent_id,
-        "is_assumed": bool(entry.camera.is_assumed),
-        **plain,
-    }
-
-
-def _fields(header_metadata: dict[str, str]) -> dict:
-    """Keyword arguments of MemoryEntry, and is_assumed, from a file's metadata.
-
-    Every type is checked.
+    Files from before this version do not: only latent and camera are covered, by the id.
     """
-    if _METADATA_KEY not in header_metadata:
-        raise ValueError(
-            "not a Memory-V2V entry: its header has no such metadata; move it out of the session's "
-            "folder"
-        )
-    fields = json.loads(header_metadata[_METADATA_KEY])
-    # The version comes first: the fields of another version mean nothing here.
-    version = fields.pop("version", None) if isinstance(fields, dict) else None
-    if version != _FORMAT_VERSION:
-        raise ValueError(
-            f"has entry format {version!r}, wanted {_FORMAT_VERSION}; update the node pack"
-        )
-    kinds: dict[str, Kind] = {**_PLAIN_FIELDS, "is_assumed": bool, "parent_id": (str, type(None))}
-    # Exactly the known fields: a file with others comes from another program.
-    wrong = [name for name, kind in kinds.items() if not isinstance(fields.get(name), kind)]
-    unknown = sorted(fields.keys() - kinds.keys())
-    if wrong or unknown:
-        raise ValueError(
-            f"has metadata with wrong or missing [{', '.join(wrong)}] and unknown "
-            f"[{', '.join(unknown)}]; delete it and make its turn again"
-        )
-    return fields
+    return isinstance(entry.content, StoredContent) and entry.content.hashes is not None
 
 
-def _segment_metadata(entry: MemoryEntry) -> dict[str, str]:
-    """The header entry with the fields that only long videos use.
-
-    Empty when the entry has no such field.
-    """
-    if entry.segment is None and not (entry.memory_ids or entry.recipe or entry.descriptor_name):
-        return {}
-    place = (
-        None
-        if entry.segment is None
-        else {name: int(getattr(entry.segment, name)) for name in _PLACE_FIELDS}
-    )
-    fields = {
-        "segment": place,
-        "memory_ids": list(entry.memory_ids),
-        "recipe": entry.recipe,
-        "descriptor_name": entry.descriptor_name,
-    }
-    return {_SEGMENT_KEY: json.dumps(fields)}
+def is_in(folder: Path, entry: MemoryEntry) -> bool:
+    """Whether the entry's tensors are read from its file in this folder."""
+    content = entry.content
+    return isinstance(content, StoredContent) and content.path.parent == folder
 
 
-def _segment_fields(header_metadata: dict[str, str]) -> dict:
-    """Keyword arguments of MemoryEntry for an entry of a long video; empty for other files.
-
-    Every type is checked.
-    """
-    if _SEGMENT_KEY not in header_metadata:
-        return {}
-    fields = json.loads(header_metadata[_SEGMENT_KEY])
-    if not isinstance(fields, dict) or fields.keys() != _SEGMENT_FIELDS.keys():
-        raise ValueError(
-            f"has segment metadata {fields!r}, wanted {', '.join(_SEGMENT_FIELDS)}; update the "
-            "node pack"
-        )
-    wrong = [name for name, kind in _SEGMENT_FIELDS.items() if not isinstance(fields[name], kind)]
-    place, memory_ids = fields["segment"], fields["memory_ids"]
-    # The segment has its own fields; bool counts as int, so the exact type is compared.
-    is_place = isinstance(place, dict) and place.keys() == set(_PLACE_FIELDS)
-    if place is not None and not (is_place and all(type(value) is int for value in place.values())):
-        wrong.append("segment")
-    if isinstance(memory_ids, list) and not all(is_entry_id(text) for text in memory_ids):
-        wrong.append("memory_ids")
-    if wrong:
-        raise ValueError(
-            f"has segment metadata with wrong [{', '.join(wrong)}]; delete it and make its turn "
-            "again"
-        )
-    segment = None if place is None else Segment(**place)
-    return {**fields, "segment": segment, "memory_ids": tuple(memory_ids)}
+def _with_facts_of(entry: MemoryEntry, stored: MemoryEntry) -> MemoryEntry:
+    # Pins and the rest of this graph count, not what the file said when it was written.
+    return replace(entry, content=stored.content)

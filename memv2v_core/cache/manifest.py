@@ -1,21 +1,18 @@
-"""The small JSON file of a session.
+"""What a session knows of itself: the order of its entries, their pins, and what was forgotten."""
 
-It lists the entries in order, which entries are pinned, and which were forgotten.
-"""
-
-import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from ..atomic_files import read_file, write_atomically
-from .entry import MemoryEntry, is_entry_id
+from .entry import MemoryEntry
 from .memory_cache import MemoryCache, require_same_latent, require_same_model
 
-MANIFEST_NAME = "session.json"
-_FORMAT = "memory_v2v_session"
-_FORMAT_VERSION = 1
+# What was forgotten before the last thousand forgotten entries is not remembered: the files are
+# long gone, and a list that only grows would slow down every save.
+MAX_FORGOTTEN = 1000
+
+LatentShape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -36,31 +33,60 @@ class EntryRecord:
 class Manifest:
     """A session on disk.
 
-    records: oldest first. forgotten: for each forgotten id, the newest `created_s` that it covers.
+    records: oldest first. forgotten: for each forgotten id, the newest `created_s` that it covers,
+    in the order of forgetting.
     """
 
     model_name: str | None
-    latent_shape: tuple[int, int, int] | None
+    latent_shape: LatentShape | None
     records: tuple[EntryRecord, ...]
     forgotten: tuple[tuple[str, float], ...] = ()
-
-    def covers(self, entry_id: str, created_s: float) -> bool:
-        """Whether this entry was forgotten and not made again since."""
-        return created_s <= dict(self.forgotten).get(entry_id, -math.inf)
 
 
 EMPTY = Manifest(None, None, ())
 
 
-def rebuilt(entries: Iterable[MemoryEntry]) -> Manifest:
-    """The manifest that the entry files imply: sorted by turn, then by time."""
+def covers(forgotten: Mapping[str, float], entry_id: str, created_s: float) -> bool:
+    """Whether this entry was forgotten and not made again since."""
+    return created_s <= forgotten.get(entry_id, -math.inf)
+
+
+def repaired(damaged: Manifest | None, entries: Iterable[MemoryEntry]) -> Manifest:
+    """The manifest that the entry files imply, with the pins and the order of a damaged one.
+
+    Without its order, entries are sorted by turn, then by time. What a damaged manifest calls
+    forgotten does not count: a changed time would delete an entry.
+    """
     # The time decides where two branches have the same turn number.
     ordered = sorted(entries, key=lambda entry: (entry.turn, entry.created_s))
     if not ordered:
         return EMPTY
-    return Manifest(
-        ordered[0].model_name, ordered[0].latent_shape, tuple(_record(entry) for entry in ordered)
+    known = {} if damaged is None else {old.entry_id: old for old in damaged.records}
+    if all(entry.entry_id in known for entry in ordered):
+        places = {entry_id: place for place, entry_id in enumerate(known)}
+        ordered.sort(key=lambda entry: places[entry.entry_id])
+    records = tuple(
+        replace(record_of(entry), is_pinned=known.get(entry.entry_id, entry).is_pinned)
+        for entry in ordered
     )
+    return Manifest(*kind_of(damaged, ordered), records)
+
+
+def kind_of(
+    manifest: Manifest | None, entries: Sequence[MemoryEntry]
+) -> tuple[str | None, LatentShape | None]:
+    """Model and latent size (C, H, W) of a session: what the manifest says, else the majority's.
+
+    Only a kind that an entry has counts. Of equally many the older one counts.
+    """
+    kinds = Counter((entry.model_name, entry.latent_shape) for entry in entries)
+    if not kinds:
+        return None, None
+    if manifest is not None and manifest.model_name is not None and manifest.latent_shape:
+        stated = manifest.model_name, manifest.latent_shape
+        if stated in kinds:
+            return stated
+    return kinds.most_common(1)[0][0]
 
 
 def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
@@ -71,112 +97,47 @@ def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
 
     Raises: ValueError when model or latent size differ.
     """
-    # Step 1: what either side forgot. The newer time of an id wins.
+    # Step 1: what either side forgot. The newer time of an id wins, and the id moves to the end.
     forgotten = dict(disk.forgotten)
     for old in cache.forgotten:
-        forgotten[old.entry_id] = max(old.created_s, forgotten.get(old.entry_id, -math.inf))
-    union = Manifest(None, None, (), tuple(forgotten.items()))
+        newest_s = max(old.created_s, forgotten.pop(old.entry_id, -math.inf))
+        forgotten[old.entry_id] = newest_s
     # Step 2: the entries on disk that neither side forgot. They come first and keep their order.
     held = {entry.entry_id: entry for entry in cache.entries}
-    on_disk = [
-        record for record in disk.records if not union.covers(record.entry_id, record.created_s)
-    ]
+    on_disk = [old for old in disk.records if not covers(forgotten, old.entry_id, old.created_s)]
     # A disk that holds nothing any more accepts any model.
     if on_disk and cache.entries:
-        label = f"session {session!r} on disk"
-        require_same_model(label, disk.model_name, cache.entries[0].model_name)
-        require_same_latent(label, disk.latent_shape, cache.entries[0].latent_shape)
+        require_kind(disk, cache.entries[0].model_name, cache.entries[0].latent_shape, session)
     # Step 3: pins. Another writer may have pinned since, so only our own changes are written.
     records = [
-        _record(held[old.entry_id]) if old.entry_id in cache.changed_pins else old
+        record_of(held[old.entry_id])
+        if old.entry_id in cache.changed_pins and old.entry_id in held
+        else old
         for old in on_disk
     ]
     # Step 4: our entries that the disk does not know yet.
     known = {record.entry_id for record in records}
     for entry in cache.entries:
-        if entry.entry_id not in known and not union.covers(entry.entry_id, entry.created_s):
-            records.append(_record(entry))
+        if entry.entry_id not in known and not covers(forgotten, entry.entry_id, entry.created_s):
+            records.append(record_of(entry))
     # Step 5: an empty session is open to any model again.
     model_name = cache.model_name if cache.entries else disk.model_name
     latent_shape = cache.latent_shape if cache.entries else disk.latent_shape
     if not records:
         model_name, latent_shape = None, None
-    return Manifest(model_name, latent_shape, tuple(records), union.forgotten)
+    return Manifest(model_name, latent_shape, tuple(records), tuple(forgotten.items()))
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the folder's manifest, whole or not at all."""
-    content = {
-        "format": _FORMAT,
-        "version": _FORMAT_VERSION,
-        "session": folder.name,
-        "model_name": manifest.model_name,
-        "latent_shape": manifest.latent_shape,
-        "entries": [vars(record) for record in manifest.records],
-        "forgotten": [
-            {"entry_id": entry_id, "created_s": created_s}
-            for entry_id, created_s in manifest.forgotten
-        ],
-    }
-    write_atomically(folder / MANIFEST_NAME, (json.dumps(content, indent=1) + "\n").encode())
+def require_kind(disk: Manifest, model_name: str, latent_shape: LatentShape, session: str) -> None:
+    """Raise ValueError unless latents (C, H, W) of this model fit into the session on disk."""
+    if disk.records:
+        label = f"session {session!r} on disk"
+        require_same_model(label, disk.model_name, model_name)
+        require_same_latent(label, disk.latent_shape, latent_shape)
 
 
-def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
-    """The folder's manifest, or None and the reason why it cannot be used.
-
-    Raises: ValueError when a newer version of the pack wrote it.
-    """
-    path = folder / MANIFEST_NAME
-    try:
-        content = json.loads(read_file(path))
-    except FileNotFoundError:
-        return None, f"{MANIFEST_NAME} is missing"
-    except ValueError as error:
-        return None, f"{MANIFEST_NAME} is broken ({error})"
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        return None, f"{MANIFEST_NAME} is not a Memory-V2V manifest"
-    version = content.get("version")
-    # A newer format must not be treated as broken: a rebuild would lose what it holds.
-    if isinstance(version, int) and version > _FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format {version}, wanted at most {_FORMAT_VERSION}; update the node pack"
-        )
-    try:
-        return _parsed(content), None
-    except (KeyError, TypeError, ValueError) as error:
-        return None, f"{MANIFEST_NAME} is broken ({type(error).__name__}: {error})"
-
-
-def _parsed(content: dict) -> Manifest:
-    shape = content["latent_shape"]
-    if not isinstance(content["model_name"], str | None):
-        raise ValueError(f"model_name got {content['model_name']!r}")
-    latent_shape = None if shape is None else (int(shape[0]), int(shape[1]), int(shape[2]))
-    return Manifest(
-        model_name=content["model_name"],
-        latent_shape=latent_shape,
-        records=tuple(_parsed_record(record) for record in content["entries"]),
-        forgotten=tuple((_parsed_id(old), float(old["created_s"])) for old in content["forgotten"]),
-    )
-
-
-def _parsed_record(raw: dict) -> EntryRecord:
-    return EntryRecord(
-        entry_id=_parsed_id(raw),
-        turn=int(raw["turn"]),
-        created_s=float(raw["created_s"]),
-        is_pinned=bool(raw["is_pinned"]),
-        parent_id=raw["parent_id"],
-    )
-
-
-def _parsed_id(raw: dict) -> str:
-    if not is_entry_id(raw["entry_id"]):
-        raise ValueError(f"entry_id got {raw['entry_id']!r}")
-    return raw["entry_id"]
-
-
-def _record(entry: MemoryEntry) -> EntryRecord:
+def record_of(entry: MemoryEntry) -> EntryRecord:
+    """What the manifest says about this entry."""
     return EntryRecord(
         entry.entry_id, entry.turn, entry.created_s, entry.is_pinned, entry.parent_id
     )

@@ -6,7 +6,7 @@ Every method that changes something returns a new cache.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .entry import MemoryEntry, require_finite
+from .entry import MemoryEntry
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,11 @@ class MemoryCache:
     def append(self, entry: MemoryEntry) -> "MemoryCache":
         """This cache with the entry after all others; the same cache if it holds this content.
 
-        Raises: ValueError for another model, another latent size, and latents that are not finite.
+        Raises: ValueError for another model, another latent size, latents that are not finite, and
+        files that cannot be read.
         """
         self.require_fit(entry.model_name, entry.latent_shape)
-        require_finite(entry)
+        entry.content.require_sound(entry.label)
         if any(held.entry_id == entry.entry_id for held in self.entries):
             return self
         # An entry that was forgotten and made again is wanted again.

@@ -4,40 +4,32 @@ Every file is written beside its place and then renamed, so that a crash at any 
 old or the new state. A broken or foreign file is named and skipped; all other files stay usable.
 """
 
-import re
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..atomic_files import is_temp, remove_file
+from ..atomic_files import ASIDE_SUFFIX, is_temp, make_folder, remove_file, sync_folder
+from .boundary import attempt, is_full_disk, why_unwritable
 from .entry import MemoryEntry
-from .entry_file import ENTRY_SUFFIX, entry_path, read_entry, write_entry
-from .folder_lock import BREAKER_NAME, LOCK_NAME, FolderLock
-from .manifest import EMPTY, MANIFEST_NAME, Manifest, merged, read_manifest, rebuilt, write_manifest
-from .memory_cache import MemoryCache
+from .entry_file import ENTRY_SUFFIX, has_hashes, is_in, read_entry, write_entry
+from .folder_lock import LOCK_NAME, FolderLock, OnWait
+from .manifest import EMPTY, MAX_FORGOTTEN, Manifest, covers, kind_of, merged, repaired
+from .manifest_file import MANIFEST_NAME, ReadManifest, read_manifest, write_manifest
+from .memory_cache import MemoryCache, require_same_latent, require_same_model
 
-_SESSION_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-# Names that are no files on Windows.
-_WINDOWS_DEVICES = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{port}{i}" for port in ("com", "lpt") for i in range(10)),
-}
+# A guard of the versions before this one; nothing reads it now.
+_OLD_BREAKER_NAME = "session.lock.stale"
 # Our files, then files that operating systems leave in folders.
-_EXPECTED_NAMES = {
-    MANIFEST_NAME,
-    LOCK_NAME,
-    BREAKER_NAME,
-    "thumbs.db",
-    "desktop.ini",
-    ".ds_store",
-}
+_EXPECTED_NAMES = {MANIFEST_NAME, LOCK_NAME, "thumbs.db", "desktop.ini", ".ds_store"}
+# Files from before this version that one save rewrites: all at once would take minutes.
+_MAX_REHASHED = 4
+# A reader waits for a writer no longer than this; then it reports what it sees.
+_READER_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedSession:
-    """A session from disk.
+    """A session from disk. Its entries read their tensors when they are needed.
 
     skipped: each file that was left out, and why. notices: what was repaired.
     """
@@ -47,194 +39,285 @@ class LoadedSession:
     notices: tuple[str, ...] = ()
 
 
-def session_folder(root: Path, name: str) -> Path:
-    """The folder of a session under `root`.
+@dataclass(frozen=True, eq=False)
+class SavedSession:
+    """A cache after its save. Its entries read their tensors when they are needed.
 
-    Raises: ValueError for a name that is not a plain folder name on every system.
+    cache: without the entries that another writer forgot. notices: what was repaired or left out.
     """
-    # Windows opens a device under these names, whatever follows the dot.
-    is_device = name.split(".")[0].lower() in _WINDOWS_DEVICES
-    if not _SESSION_NAME.fullmatch(name) or name.endswith(".") or is_device:
-        raise ValueError(
-            f"session name got {name!r}, wanted 1 to 64 of the letters A-Z a-z, digits, '-', '_' "
-            "and '.', with no '.' at either end, and no Windows device such as 'con'; choose a "
-            "name like 'kitchen_01'"
-        )
-    return root / name
+
+    cache: MemoryCache
+    notices: tuple[str, ...] = ()
 
 
-def list_sessions(root: Path) -> tuple[str, ...]:
-    """Names of the sessions under `root`, sorted.
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What lies in a folder.
 
-    A session is a folder with a manifest or an entry.
+    found: entries by id. broken: every entry file that cannot be read, and why. names: all names.
     """
-    if not root.is_dir():
-        return ()
-    folders = [
-        folder
-        for folder in root.iterdir()
-        if folder.is_dir() and _SESSION_NAME.fullmatch(folder.name)
-    ]
-    return tuple(
-        sorted(
-            path.name for path in folders if (path / MANIFEST_NAME).exists() or _entry_files(path)
-        )
-    )
+
+    manifest: ReadManifest
+    found: dict[str, MemoryEntry]
+    broken: dict[str, str]
+    names: frozenset[str]
+
+    @property
+    def orphans(self) -> list[MemoryEntry]:
+        """Whole entries that a writer finished but did not list in time, oldest first."""
+        manifest = self.manifest.manifest
+        if manifest is None:
+            return []
+        listed = {record.entry_id for record in manifest.records}
+        forgotten = dict(manifest.forgotten)
+        orphans = [
+            entry
+            for entry_id, entry in self.found.items()
+            if entry_id not in listed and not covers(forgotten, entry_id, entry.created_s)
+        ]
+        return sorted(orphans, key=lambda entry: entry.created_s)
+
+    @property
+    def missing(self) -> list[str]:
+        """A line for every entry that is listed and has no file."""
+        manifest = self.manifest.manifest
+        return [
+            f"{record.entry_id}{ENTRY_SUFFIX}: the file of turn {record.turn} is missing; restore "
+            "it or make the turn again"
+            for record in (() if manifest is None else manifest.records)
+            if f"{record.entry_id}{ENTRY_SUFFIX}" not in self.names
+        ]
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether a writer may have been at work: the files and the list do not agree."""
+        return bool(self.manifest.problem or self.broken or self.missing or self.orphans)
 
 
-def save_session(cache: MemoryCache, folder: Path) -> tuple[str, ...]:
-    """Merge the cache into its session on disk; returns what was repaired or left out.
+def save_session(cache: MemoryCache, folder: Path, on_wait: OnWait | None = None) -> SavedSession:
+    """Merge the cache into its session on disk.
 
-    The answer is normally empty. Entries that are already on disk are not written again, entries of
-    other writers stay, and entries that any writer forgot are removed.
+    Entries that are already on disk are not written again, entries of other writers stay, and
+    entries that any writer forgot are removed for good.
+
+    on_wait: see `FolderLock`.
 
     Raises: ValueError for a session of another model or latent size. TimeoutError when another
-    writer hangs.
+    writer hangs. OSError naming the folder and the remedy when nothing can be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # Read, merge and write under one lock: another writer in between would be overwritten.
-    with FolderLock(folder) as lock:
-        disk, notices = _manifest_to_merge(folder)
-        # Step 1: a broken manifest lost its pins, so the pins of this cache are the best ones left.
-        if notices:
-            cache = replace(
-                cache, changed_pins=frozenset(entry.entry_id for entry in cache.entries)
-            )
-        # Step 2: the entry files, before the manifest names them. A crash in between leaves whole
-        # orphans, which load_session finds.
-        manifest = merged(disk, cache, folder.name)
-        live = {record.entry_id for record in manifest.records}
-        for entry in cache.entries:
-            if entry.entry_id in live:
-                write_entry(folder, entry)
-                # Large entries on a slow disk take longer than the lock lives.
-                lock.refresh()
-            else:
-                notices.append(
-                    f"turn {entry.turn} ({entry.entry_id[:8]}) was forgotten in session "
-                    f"{folder.name!r} and is not saved; make it again to have it back"
-                )
-        # Step 3: the manifest, then the files that it no longer names.
-        write_manifest(folder, manifest)
-        _remove_dead_files(folder, manifest)
-    return tuple(notices)
+    try:
+        make_folder(folder)
+        # Read, merge and write under one lock: another writer in between would be overwritten.
+        with FolderLock(folder, on_wait=on_wait):
+            return _saved(cache, folder)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        # The kind of error stays; its text says what to do.
+        raise type(error)(
+            f"session {folder.name!r} was not saved: {why_unwritable(error, folder)}"
+        ) from error
 
 
-def load_session(folder: Path) -> LoadedSession:
+def load_session(folder: Path, on_wait: OnWait | None = None) -> LoadedSession:
     """The session in this folder; an absent folder is a session that starts empty.
 
-    `notices` says so for an absent folder.
+    `notices` says so for an absent folder. Only names and headers are read.
 
-    Raises: ValueError when a newer version of the pack wrote it.
+    Raises: ValueError when a newer version of the pack wrote it. OSError naming a folder that
+    cannot be read.
     """
     if not folder.is_dir():
         notice = f"session {folder.name!r} has nothing on disk yet and starts empty"
         return LoadedSession(MemoryCache(session=folder.name), notices=(notice,))
-    # Step 1: read every file. A broken entry is skipped, and the rest stays usable.
-    manifest, problem = read_manifest(folder)
-    found, skipped = _read_entries(folder)
-    skipped += _strangers(folder)
+    seen = _seen(folder)
+    if seen.is_torn:
+        # A writer between its files looks like damage, so the look is repeated when none writes.
+        try:
+            with FolderLock(folder, _READER_WAIT_S, on_wait):
+                seen = _seen(folder)
+        except OSError:
+            # A folder that takes no files has no writer.
+            logging.info("Memory-V2V: session %s is read without a lock", folder)
+    return _loaded(folder, seen)
+
+
+def stored_kind(folder: Path) -> Manifest:
+    """The manifest on disk, to compare a turn with before it is made; empty where there is none.
+
+    Raises: ValueError when a newer version of the pack wrote it.
+    """
+    if not folder.is_dir():
+        return EMPTY
+    return read_manifest(folder).manifest or EMPTY
+
+
+def _loaded(folder: Path, seen: _Seen) -> LoadedSession:
+    skipped = [f"{name}: {reason}" for name, reason in seen.broken.items()]
+    skipped += [*_strangers(seen.names), *seen.missing]
     notices = []
-    # Step 2: without a manifest, the entry files say the order and the pins.
-    if manifest is None:
-        manifest = rebuilt(found.values())
+    # Step 1: without an intact manifest, the entry files say what is there.
+    manifest, orphans = seen.manifest.manifest, seen.orphans
+    if seen.manifest.problem:
+        manifest, orphans = repaired(manifest, seen.found.values()), []
         notices.append(
-            f"{problem}; order and pins of {len(found)} entries were rebuilt from their own files"
+            f"{seen.manifest.problem}; order and pins of {len(seen.found)} entries were rebuilt "
+            "from their own files"
         )
-    # Step 3: compare list and files, in both directions.
-    skipped += [
-        f"{record.entry_id}{ENTRY_SUFFIX}: the file of turn {record.turn} is missing; restore it "
-        "or make the turn again"
-        for record in manifest.records
-        if not entry_path(folder, record.entry_id).exists()
-    ]
-    orphans = _orphans(manifest, found)
+    assert manifest is not None, "a manifest without a problem was read"
     notices += [
         f"turn {orphan.turn} ({orphan.entry_id[:8]}) was not in {MANIFEST_NAME}; added"
         for orphan in orphans
     ]
-    # Step 4: build the cache in the order of the manifest, orphans last.
-    pins = {record.entry_id: record.is_pinned for record in manifest.records}
+    # Step 2: the entries in the order of the manifest, orphans last.
     listed = [
-        replace(found[entry_id], is_pinned=pin)
-        for entry_id, pin in pins.items()
-        if entry_id in found
+        replace(seen.found[record.entry_id], is_pinned=record.is_pinned)
+        for record in manifest.records
+        if record.entry_id in seen.found
     ]
-    cache, refused = _appended(MemoryCache(session=folder.name), [*listed, *orphans])
+    # Step 3: one model and one latent size.
+    entries = [*listed, *orphans]
+    cache, refused = _of_one_kind(entries, manifest, folder.name)
     return LoadedSession(cache, (*skipped, *refused), tuple(notices))
 
 
-def _manifest_to_merge(folder: Path) -> tuple[Manifest, list[str]]:
-    """The manifest on disk, and a notice when it had to be rebuilt.
-
-    It is rebuilt from the entry files when it cannot be read.
-    """
-    manifest, problem = read_manifest(folder)
-    if manifest is not None:
-        return manifest, []
-    found, _ = _read_entries(folder)
-    # A new session: nothing to repair, so no notice.
-    if not found and not (folder / MANIFEST_NAME).exists():
-        return EMPTY, []
-    return rebuilt(found.values()), [f"{problem}; rebuilt from {len(found)} entry files"]
-
-
-def _read_entries(folder: Path) -> tuple[dict[str, MemoryEntry], list[str]]:
-    found, skipped = {}, []
-    for path in _entry_files(folder):
-        try:
-            found[path.stem] = read_entry(path)
-        except (ValueError, OSError) as error:
-            skipped.append(f"{path.name}: {error}")
-    return found, skipped
-
-
-def _orphans(manifest: Manifest, found: dict[str, MemoryEntry]) -> list[MemoryEntry]:
-    """Whole entries that a writer finished but did not list in time, oldest first."""
-    listed = {record.entry_id for record in manifest.records}
-    orphans = [
-        entry
-        for entry_id, entry in found.items()
-        if entry_id not in listed and not manifest.covers(entry_id, entry.created_s)
-    ]
-    return sorted(orphans, key=lambda entry: entry.created_s)
-
-
-def _appended(cache: MemoryCache, entries: list[MemoryEntry]) -> tuple[MemoryCache, list[str]]:
-    refused = []
+def _of_one_kind(
+    entries: list[MemoryEntry], manifest: Manifest, session: str
+) -> tuple[MemoryCache, list[str]]:
+    """The entries that belong together, and a line for each of the others."""
+    model_name, latent_shape = kind_of(manifest, entries)
+    if model_name is None or latent_shape is None:
+        return MemoryCache(session=session), []
+    label = f"session {session!r}"
+    fitting, refused = [], []
     for entry in entries:
-        # The cache refuses entries of another model or size, for example copied files.
+        # For example copied files, or a changed byte in a file from before hashes.
         try:
-            cache = cache.append(entry)
+            require_same_model(label, model_name, entry.model_name)
+            require_same_latent(label, latent_shape, entry.latent_shape)
+            fitting.append(entry)
         except ValueError as error:
             refused.append(f"{entry.entry_id}{ENTRY_SUFFIX}: {error}")
-    return cache, refused
+    return MemoryCache(model_name, tuple(fitting), session), refused
 
 
-def _strangers(folder: Path) -> list[str]:
+def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
+    """`save_session` for the holder of the lock."""
+    names = _names(folder)
+    disk, notices = _manifest_to_merge(folder, names)
+    # Step 1: a broken manifest lost its pins, so the pins of this cache are the best ones left.
+    if notices:
+        pins = frozenset(entry.entry_id for entry in cache.entries)
+        cache = replace(cache, changed_pins=cache.changed_pins | pins)
+    # Step 2: the entry files, before the manifest names them. A crash in between leaves whole
+    # orphans, which load_session finds.
+    manifest = _trimmed(merged(disk, cache, folder.name), names)
+    live = {record.entry_id for record in manifest.records}
+    entries, num_rehashed = [], 0
+    for entry in cache.entries:
+        if entry.entry_id not in live:
+            notices.append(
+                f"turn {entry.turn} ({entry.entry_id[:8]}) was forgotten in session "
+                f"{folder.name!r} and is not saved; make it again to have it back"
+            )
+            continue
+        is_old = is_in(folder, entry) and not has_hashes(entry)
+        if is_old and num_rehashed < _MAX_REHASHED and entry.problem() is None:
+            entry, num_rehashed = write_entry(folder, entry), num_rehashed + 1
+        elif not is_in(folder, entry):
+            entry = write_entry(folder, entry)
+        entries.append(entry)
+    # Step 3: the manifest, then the files that it no longer names.
+    _write_manifest_and_remove(folder, manifest, names)
+    saved = replace(cache, entries=tuple(entries), forgotten=(), changed_pins=frozenset())
+    if not entries:
+        saved = replace(saved, model_name=None)
+    return SavedSession(saved, tuple(notices))
+
+
+def _write_manifest_and_remove(folder: Path, manifest: Manifest, names: frozenset[str]) -> None:
+    try:
+        write_manifest(folder, manifest)
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        # The forgotten files make room for the list without them.
+        _remove_dead_files(folder, manifest, names)
+        write_manifest(folder, manifest)
+    _remove_dead_files(folder, manifest, names)
+
+
+def _manifest_to_merge(folder: Path, names: frozenset[str]) -> tuple[Manifest, list[str]]:
+    """The manifest on disk, and a notice when it had to be repaired from the entry files."""
+    read = read_manifest(folder)
+    if not read.problem and read.manifest is not None:
+        return read.manifest, []
+    found, _ = _read_entries(folder, names)
+    # A new session: nothing to repair, so no notice.
+    if not found and MANIFEST_NAME not in names:
+        return EMPTY, []
+    manifest = repaired(read.manifest, found.values())
+    return manifest, [f"{read.problem}; rebuilt from {len(found)} entry files"]
+
+
+def _trimmed(manifest: Manifest, names: frozenset[str]) -> Manifest:
+    """The manifest without the oldest forgotten ids, except of files that are still there."""
+    old, new = manifest.forgotten[:-MAX_FORGOTTEN], manifest.forgotten[-MAX_FORGOTTEN:]
+    kept = tuple(item for item in old if f"{item[0]}{ENTRY_SUFFIX}" in names)
+    return replace(manifest, forgotten=(*kept, *new))
+
+
+def _seen(folder: Path) -> _Seen:
+    # The list is read before the names: an entry is on disk before the list names it.
+    manifest = read_manifest(folder)
+    names = _names(folder)
+    found, broken = _read_entries(folder, names)
+    return _Seen(manifest, found, broken, names)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(path.name for path in folder.iterdir())
+
+
+def _read_entries(
+    folder: Path, names: frozenset[str]
+) -> tuple[dict[str, MemoryEntry], dict[str, str]]:
+    found, broken = {}, {}
+    for name in sorted(names):
+        path = folder / name
+        if path.suffix != ENTRY_SUFFIX:
+            continue
+        entry, reason = attempt(read_entry, path)
+        if entry is None:
+            broken[name] = reason
+        else:
+            found[path.stem] = entry
+    return found, broken
+
+
+def _strangers(names: frozenset[str]) -> list[str]:
     reasons = []
-    for path in sorted(folder.iterdir()):
-        if is_temp(path.name):
-            reasons.append(f"{path.name}: an unfinished write; the next save removes it")
-        elif path.name.lower() not in _EXPECTED_NAMES and path.suffix != ENTRY_SUFFIX:
-            reasons.append(f"{path.name}: not a file of a session; move it elsewhere")
+    for name in sorted(names):
+        if is_temp(name) or name == _OLD_BREAKER_NAME:
+            reasons.append(f"{name}: an unfinished write; the next save removes it")
+        elif name.endswith(ASIDE_SUFFIX):
+            reasons.append(f"{name}: stood where a file of the session belongs; delete it")
+        elif name.lower() not in _EXPECTED_NAMES and not name.endswith(ENTRY_SUFFIX):
+            reasons.append(f"{name}: not a file of a session; move it elsewhere")
     return reasons
 
 
-def _remove_dead_files(folder: Path, manifest: Manifest) -> None:
+def _remove_dead_files(folder: Path, manifest: Manifest, names: frozenset[str]) -> None:
     """Delete forgotten entries and the files of killed writers. Only the lock holder may call this.
 
     A file that another program has open stays until a later save; the manifest remembers that it
     was forgotten.
     """
     live = {record.entry_id for record in manifest.records}
-    for entry_id, _ in manifest.forgotten:
-        if entry_id not in live:
-            remove_file(entry_path(folder, entry_id))
-    for path in folder.iterdir():
-        if is_temp(path.name):
-            remove_file(path)
-
-
-def _entry_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix == ENTRY_SUFFIX)
+    forgotten = (entry_id for entry_id, _ in manifest.forgotten if entry_id not in live)
+    dead = {f"{entry_id}{ENTRY_SUFFIX}" for entry_id in forgotten}
+    dead |= {name for name in names if is_temp(name) or name == _OLD_BREAKER_NAME}
+    for name in dead & names:
+        remove_file(folder / name)
+    if dead & names:
+        sync_folder(folder)

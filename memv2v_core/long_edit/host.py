@@ -10,6 +10,7 @@ import torch
 
 from ..cache.entry import Segment
 from ..cache.memory_cache import MemoryCache
+from ..cache.storage import SavedSession
 from ..retrieval.descriptors import Descriptor
 from ..sampling.turn import Turn
 
@@ -65,9 +66,17 @@ class Host(Protocol):
         """A small picture (h, w, 3) uint8 of a latent (C, T, H, W); None where there is none."""
         ...
 
-    def save(self, cache: MemoryCache) -> tuple[str, ...]:
+    def require_room(self, cache: MemoryCache, turn: Turn) -> None:
+        """Raise ValueError where `cache` could not take or save the finished turn.
+
+        The loop asks before anything is sampled.
+        """
+        ...
+
+    def save(self, cache: MemoryCache) -> SavedSession:
         """Write the cache to disk, where it has a session.
 
-        Returns what had to be repaired.
+        A save that fails raises nothing: its notices say so, and the cache keeps its entries in
+        memory until a later save.
         """
         ...

@@ -112,7 +112,7 @@ class _Run:
         # Step 1: the recipe of this segment now, and the entry that an earlier run made by it.
         source = self.host.read(segment)
         recipe = self._recipe(source)
-        entry = entry_made_by(self.cache, segment, recipe)
+        entry = self._sound(entry_made_by(self.cache, segment, recipe))
         query = self._query(source, entry)
         plan = self._plan(query)
 
@@ -136,6 +136,14 @@ class _Run:
         stale_for = self._why_stale(entry, plan) if entry.entry_id in self.stale else ""
         self.finished[segment.idx] = entry
         return entry, outcome, memories, stale_for
+
+    def _sound(self, entry: MemoryEntry | None) -> MemoryEntry | None:
+        """The entry, or None where its file cannot be read: then the segment is made again."""
+        problem = None if entry is None else entry.problem()
+        if problem is None:
+            return entry
+        self.repairs.append(f"made again: {problem}")
+        return None
 
     def _recipe(self, source: SegmentSource) -> Recipe:
         redo = self.edit.redo
@@ -179,9 +187,8 @@ class _Run:
 
         # Step 1: inputs that do not fit are refused before anything is sampled.
         turn = self._turn(source, plan)
-        channels, _, height, width = turn.latent_shape
         try:
-            self.cache.require_fit(turn.base.model_name, (channels, height, width))
+            self.host.require_room(self.cache, turn)
         except ValueError as error:
             raise ValueError(f"{error}; here: give this model and size another session") from error
 
@@ -202,9 +209,12 @@ class _Run:
             recipe=text,
             is_pinned=any(old.is_pinned for old in entries_of(self.cache, segment.idx)),
         )
-        self.cache = without_segment(self.cache, segment.idx).append(entry)
-        self.repairs += self.host.save(self.cache)
-        return entry
+        saved = self.host.save(without_segment(self.cache, segment.idx).append(entry))
+        self.cache = saved.cache
+        self.repairs += saved.notices
+        # As it is on disk now: a long video must not fill the memory.
+        on_disk = {held.entry_id: held for held in saved.cache.entries}
+        return on_disk.get(entry.entry_id, entry)
 
     def _turn(self, source: SegmentSource, plan: TokenPlan | None) -> Turn:
         """The segment as the model takes it.

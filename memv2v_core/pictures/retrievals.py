@@ -47,7 +47,7 @@ def draw_retrieval(
     # The picture stays readable for large caches: the header counts all, rows show the best.
     pictures = [_header(retrieval), _chosen_sphere(retrieval, config)]
     candidates = [*retrieval.ranked, *retrieval.rejected]
-    for rank, candidate in enumerate(candidates[:_MAX_ROWS]):
+    for rank, candidate in enumerate(drawn_candidates(retrieval)):
         is_chosen = rank < len(retrieval.ranked)
         thumbnail = entry_thumbnail(candidate, thumbnails or {})
         pictures.append(_row(rank, candidate, is_chosen, thumbnail, retrieval, config))
@@ -61,6 +61,11 @@ def draw_retrieval(
         )
         pictures.append(more.picture())
     return stack_pictures(pictures, gap=6)
+
+
+def drawn_candidates(retrieval: Retrieval) -> list[RankedEntry]:
+    """The candidates that have a row in the picture: the best ones."""
+    return [*retrieval.ranked, *retrieval.rejected][:_MAX_ROWS]
 
 
 def _header(retrieval: Retrieval) -> torch.Tensor:
@@ -162,11 +167,18 @@ def _describe(
 def entry_thumbnail(
     candidate: RankedEntry, thumbnails: Mapping[str, torch.Tensor]
 ) -> torch.Tensor | None:
-    """The picture (h, w, 3) in [0, 1] that is given for an entry, else the stored thumbnail."""
+    """The picture (h, w, 3) in [0, 1] that is given for an entry, else the stored thumbnail.
+
+    None where neither can be read: a picture is for the eye, and must not stop a turn.
+    """
     entry = candidate.entry
     if entry.entry_id in thumbnails:
         return thumbnails[entry.entry_id]
-    return None if entry.thumbnail is None else entry.thumbnail.float() / 255
+    try:
+        thumbnail = entry.thumbnail
+    except ValueError:
+        return None
+    return None if thumbnail is None else thumbnail.float() / 255
 
 
 def rank_colour(rank: int) -> tuple[int, int, int]:

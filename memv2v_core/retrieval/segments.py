@@ -11,7 +11,7 @@ import torch
 from ..cache.entry import MemoryEntry, Segment
 from ..cache.memory_cache import MemoryCache, preferred
 from .descriptors import default_min_similarity
-from .selection import RankedEntry, Retrieval, take
+from .selection import RankedEntry, Retrieval, of_sound_entries, readable_parts, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,10 @@ def retrieve_by_similarity(
         threshold = default_min_similarity(descriptor_name)
 
     # Step 1: rank by similarity, the later segment first where two are equally alike.
-    entries = _earlier(cache, segment)
-    scores = _similarities(entries, descriptor, descriptor_name)
+    entries, held, unreadable = readable_parts(
+        _earlier(cache, segment), lambda entry: entry.source_descriptor
+    )
+    scores = _similarities(entries, held, descriptor, descriptor_name)
     candidates = [
         RankedEntry(entry, score, is_previous=_is_previous(entry, segment, config))
         for entry, score in zip(entries, scores, strict=True)
@@ -86,19 +88,16 @@ def retrieve_by_similarity(
         order.sort(key=lambda found: not found.is_previous)
 
     # Step 2: another shot counts only where it looks alike, or where the user pinned it.
-    counts = [
-        not config.shot_aware
-        or _place(found.entry).shot == segment.shot
-        or found.score >= threshold
-        or found.entry.is_pinned
-        for found in order
-    ]
-    counting = [found for found, does in zip(order, counts, strict=True) if does]
-    others = [found for found, does in zip(order, counts, strict=True) if not does]
+    def does_count(found: RankedEntry) -> bool:
+        is_same_shot = not config.shot_aware or _place(found.entry).shot == segment.shot
+        return is_same_shot or found.score >= threshold or found.entry.is_pinned
+
+    counting = [found for found in order if does_count(found)]
+    others = [found for found in order if not does_count(found)]
 
     # Step 3: take k. Segments that do not count are listed last.
-    ranked, rejected = take(counting, k)
-    retrieval = Retrieval(None, ranked, (*rejected, *others))
+    ranked, rejected, broken = of_sound_entries(counting, lambda sound: take(sound, k))
+    retrieval = Retrieval(None, ranked, (*rejected, *others), (*unreadable, *broken))
     return retrieval if config.has_previous_range else _without_previous(retrieval)
 
 
@@ -111,6 +110,7 @@ def describe_ranking(segment: Segment, retrieval: Retrieval) -> str:
             f"{retrieval.verdict(rank)}: segment {_place(found.entry).idx + 1}  "
             f"{found.entry.entry_id[:8]}  similarity {found.score:.3f}{previous}"
         )
+    lines += retrieval.unreadable
     if len(lines) == 1:
         lines.append("no earlier segment: edited without memory")
     return "\n".join(lines)
@@ -122,7 +122,7 @@ def _without_previous(retrieval: Retrieval) -> Retrieval:
         tuple(replace(found, is_previous=False) for found in part)
         for part in (retrieval.ranked, retrieval.rejected)
     )
-    return Retrieval(retrieval.query, ranked, rejected)
+    return replace(retrieval, ranked=ranked, rejected=rejected)
 
 
 def _place(entry: MemoryEntry) -> Segment:
@@ -151,13 +151,15 @@ def _is_previous(entry: MemoryEntry, segment: Segment, config: SegmentRetrievalC
 
 
 def _similarities(
-    entries: Sequence[MemoryEntry], descriptor: torch.Tensor, descriptor_name: str
+    entries: Sequence[MemoryEntry],
+    held_by_entry: Sequence[torch.Tensor | None],
+    descriptor: torch.Tensor,
+    descriptor_name: str,
 ) -> list[float]:
-    """Cosine of every entry's source descriptor with `descriptor`."""
+    """Cosine of every entry's source descriptor, which it holds, with `descriptor`."""
     query = descriptor.detach().double().cpu().flatten()
     scores = []
-    for entry in entries:
-        held = entry.source_descriptor
+    for entry, held in zip(entries, held_by_entry, strict=True):
         # Vectors of two extractors have no common axes, so their cosine means nothing.
         if (
             held is None

@@ -1,12 +1,15 @@
 """From scores to the ranked choice of entries. Rank 0 is best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..cache.entry import MemoryEntry
 from ..cache.memory_cache import MemoryCache
 from ..cameras.trajectory import CameraTrajectory
 from .video_fov import VideoFovConfig, video_fov_scores
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +28,21 @@ class RankedEntry:
     is_previous: bool = False
 
 
+Choice = Callable[[Sequence[RankedEntry]], tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...]]]
+
+
 @dataclass(frozen=True, eq=False)
 class Retrieval:
     """The entries chosen for a query, and the entries that were not chosen, each best first.
 
     query: the camera path that they were chosen for; None where no camera chose them.
+    unreadable: a line for every entry that was left out because its file cannot be read any more.
     """
 
     query: CameraTrajectory | None
     ranked: tuple[RankedEntry, ...]
     rejected: tuple[RankedEntry, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def entries(self) -> tuple[MemoryEntry, ...]:
@@ -52,6 +60,7 @@ class Retrieval:
             if found.overlap is not None:
                 line += f"  overlap {found.overlap:.3f}  containment {found.contain:.3f}"
             lines.append(line)
+        lines += self.unreadable
         return "\n".join(lines) or "the cache is empty: this turn has no memory"
 
     def verdict(self, rank: int) -> str:
@@ -70,14 +79,16 @@ def retrieve_by_fov(
     Raises: ValueError when k is negative or the query sees nothing.
     """
     # The padding of a video repeats cameras that the video does not have.
-    paths = [entry.camera.frames(tuple(range(entry.num_frames))) for entry in cache.entries]
+    entries, paths, unreadable = readable_parts(
+        cache.entries, lambda entry: entry.camera.frames(tuple(range(entry.num_frames)))
+    )
     scores = video_fov_scores(query, paths, config) if paths else ()
     candidates = [
         RankedEntry(entry, fov.score, fov.overlap, fov.contain)
-        for entry, fov in zip(cache.entries, scores, strict=True)
+        for entry, fov in zip(entries, scores, strict=True)
     ]
-    ranked, rejected = choose(candidates, k)
-    return Retrieval(query, ranked, rejected)
+    ranked, rejected, broken = of_sound_entries(candidates, lambda sound: choose(sound, k))
+    return Retrieval(query, ranked, rejected, (*unreadable, *broken))
 
 
 def retrieve_recent(cache: MemoryCache, k: int) -> Retrieval:
@@ -89,7 +100,45 @@ def retrieve_recent(cache: MemoryCache, k: int) -> Retrieval:
     """
     count = len(cache)
     candidates = [RankedEntry(entry, (i + 1) / count) for i, entry in enumerate(cache.entries)]
-    return Retrieval(None, *choose(candidates, k))
+    return Retrieval(None, *of_sound_entries(candidates, lambda sound: choose(sound, k)))
+
+
+def readable_parts(
+    entries: Sequence[MemoryEntry], read: Callable[[MemoryEntry], Part]
+) -> tuple[list[MemoryEntry], list[Part], tuple[str, ...]]:
+    """The entries whose part can be read, that part of each, and a line for each of the others."""
+    sound, parts, unreadable = [], [], []
+    for entry in entries:
+        try:
+            part = read(entry)
+        except ValueError as error:
+            unreadable.append(_left_out(entry, str(error)))
+            continue
+        sound.append(entry)
+        parts.append(part)
+    return sound, parts, tuple(unreadable)
+
+
+def of_sound_entries(
+    candidates: Sequence[RankedEntry], choice: Choice
+) -> tuple[tuple[RankedEntry, ...], tuple[RankedEntry, ...], tuple[str, ...]]:
+    """`choice(candidates)` of those whose tensors can be read, and a line for each of the others.
+
+    Only the tensors of chosen entries are read: a broken file makes room for the next best entry.
+    """
+    unreadable: dict[str, str] = {}
+    while True:
+        sound = [found for found in candidates if found.entry.entry_id not in unreadable]
+        ranked, rejected = choice(sound)
+        problems = {found.entry.entry_id: found.entry.problem() for found in ranked}
+        broken = {entry_id: problem for entry_id, problem in problems.items() if problem}
+        if not broken:
+            return ranked, rejected, tuple(unreadable.values())
+        unreadable |= {
+            found.entry.entry_id: _left_out(found.entry, broken[found.entry.entry_id])
+            for found in ranked
+            if found.entry.entry_id in broken
+        }
 
 
 def choose(
@@ -124,3 +173,7 @@ def take(
     ranked = tuple(candidate for idx, candidate in enumerate(order) if idx in chosen)
     rejected = tuple(candidate for idx, candidate in enumerate(order) if idx not in chosen)
     return ranked, rejected
+
+
+def _left_out(entry: MemoryEntry, reason: str) -> str:
+    return f"left out: turn {entry.turn}  {entry.entry_id[:8]}  {reason}"

@@ -46,7 +46,7 @@ def finished_entry(
         _require_segment_length(query, latent.shape[1], ratio)
     # The turn before this one is its parent.
     newest = cache.newest
-    return MemoryEntry(
+    return MemoryEntry.of(
         latent=latent.detach().cpu(),
         camera=camera,
         model_name=turn.base.model_name,

@@ -65,12 +65,12 @@ class Turn:
             channels, num_latent, height, width = self.source.shape
             return channels, num_latent, height, width
         # Without a path, memories also decide the length.
-        num_latent = self.memories[0].latent.shape[1] if self.memories else 1
+        num_latent = self.memories[0].num_latent_frames if self.memories else 1
         if self.target_path is not None:
             num_latent = num_latent_frames(self.target_path.num_frames, self.base.ratios.temporal)
         height, width = self.base.latent_size
         if self.memories:
-            _, _, height, width = self.memories[0].latent.shape
+            _, height, width = self.memories[0].latent_shape
         return self.base.ratios.channels, num_latent, height, width
 
     def inputs(self, normalise: Normalise) -> MemoryInputs:
@@ -98,7 +98,7 @@ class Turn:
                 source = None
                 if not self.base.has_source_tokens:
                     source = normalise(_source_of(entry).unsqueeze(0))
-                cameras = self._cameras(entry.camera, entry.latent.shape[1])
+                cameras = self._cameras(entry.camera, entry.num_latent_frames)
                 latent = normalise(entry.latent.unsqueeze(0))
                 videos.append(CleanVideo(role, kernel, latent, source, cameras))
         # Step 3: temporal indices, cameras and merging.
@@ -193,11 +193,11 @@ def checked_turn(
 
 def _source_of(entry: MemoryEntry) -> torch.Tensor:
     source = entry.source_latent
-    if source is None or source.shape != entry.latent.shape:
+    if source is None or tuple(source.shape) != entry.content.latent_size:
         state = "is missing" if source is None else f"has the size {tuple(source.shape)}"
         raise ValueError(
             f"the source of memory {entry.entry_id[:8]} {state}, wanted a latent of "
-            f"{tuple(entry.latent.shape)}: this base sees every edit beside its source; append the "
+            f"{entry.content.latent_size}: this base sees every edit beside its source; append the "
             "turn again with its source connected"
         )
     return source

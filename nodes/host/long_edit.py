@@ -11,6 +11,7 @@ from comfy.sd import VAE
 
 from ...memv2v_core.cache.entry import Segment
 from ...memv2v_core.cache.memory_cache import MemoryCache
+from ...memv2v_core.cache.storage import SavedSession
 from ...memv2v_core.long_edit.host import SegmentSource
 from ...memv2v_core.long_edit.recipe import hash_settings
 from ...memv2v_core.long_edit.settings import MemorySettings, SamplerSettings
@@ -26,7 +27,7 @@ from .sampling.fingerprints import model_parts, vae_parts
 from .sampling.sampler import ComfySampler, Progress
 from .sampling.thumbnail import thumbnail
 from .sampling.turns import prompt_or_empty, source_latent
-from .sessions import saved
+from .sessions.saving import require_room, saved_or_kept
 
 
 def comfy_descriptor(name: str, may_download: bool) -> Descriptor:
@@ -107,9 +108,13 @@ class ComfyHost:
         """A small picture of a latent in the colours of the sampler's previews."""
         return thumbnail(self.model, latent)
 
-    def save(self, cache: MemoryCache) -> tuple[str, ...]:
-        """Write the cache to its session's folder; returns what had to be repaired."""
-        return saved(cache)
+    def require_room(self, cache: MemoryCache, turn: Turn) -> None:
+        """Raise ValueError where the finished turn could not be saved."""
+        require_room(cache, turn)
+
+    def save(self, cache: MemoryCache) -> SavedSession:
+        """Write the cache to its session's folder; what cannot be written is kept beside."""
+        return saved_or_kept(cache)
 
     def _sampled_by_fifo(self, turn: Turn, seed: int) -> torch.Tensor:
         settings = self.sampler

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
@@ -46,9 +47,21 @@ def teller(hidden: io.HiddenHolder | None) -> Callable[[tuple[str, ...]], None]:
     def tell(lines: tuple[str, ...]) -> None:
         for line in lines:
             logging.info("Memory-V2V: %s", line)
-        # A node that is run without ComfyUI's server only logs.
-        server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+        server = _server()
         if lines and server is not None and hidden is not None and hidden.unique_id is not None:
             server.send_progress_text("\n".join(lines), hidden.unique_id)
 
     return tell
+
+
+def show_on_running_node(text: str) -> None:
+    """Show a line on the node that ComfyUI runs now, whichever it is."""
+    server = _server()
+    node_id = getattr(server, "last_node_id", None)
+    if server is not None and node_id is not None:
+        server.send_progress_text(text, node_id)
+
+
+def _server() -> Any:
+    """ComfyUI's server; None where a node is run without it."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

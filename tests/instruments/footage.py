@@ -315,7 +315,7 @@ def by_segments(comfy_api: Any, video: Any, target: Path) -> Passed:
             latent = vae.latent(read_segment(split, read, segment).frames)
             camera = static_trajectory(latent.shape[1], is_assumed=True)
             entries.append(
-                MemoryEntry(latent, camera, "exact", segment.num_frames, 1, 0.0, segment=segment)
+                MemoryEntry.of(latent, camera, "exact", segment.num_frames, 1, 0.0, segment=segment)
             )
         stitching = StitchSettings("cut", False, "original", 4)
         path = write_stitched(split, entries, vae, stitching)

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cache.storage import load_session, session_folder
+from memv2v_core.cache.session_names import session_folder
+from memv2v_core.cache.storage import load_session
 
 LENGTH, SIDE, STEPS = 5, 32, 2
 NUM_FRAMES = 3 * LENGTH + 2  # four segments, the last one moved back
@@ -71,7 +72,7 @@ class Result:
 
 
 def on_disk(name: str = "long") -> MemoryCache:
-    from memory_v2v.nodes.host.sessions import sessions_root
+    from memory_v2v.nodes.host.sessions.folders import sessions_root
 
     loaded = load_session(session_folder(sessions_root(), name))
     assert loaded.skipped == ()

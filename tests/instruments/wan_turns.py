@@ -106,7 +106,9 @@ class TinyWan:
             camera = self.path(motion, num_latent)
             latent = self.video(10 + i, num_latent)
             entries.append(
-                MemoryEntry(latent, camera, name, camera.num_frames, turn=i + 1, created_s=float(i))
+                MemoryEntry.of(
+                    latent, camera, name, camera.num_frames, turn=i + 1, created_s=float(i)
+                )
             )
         ranked = tuple(RankedEntry(entry, 1.0 - i / 10) for i, entry in enumerate(entries))
         return TokenPlan(

@@ -58,7 +58,7 @@ class Examples:
     def entry(self, seed: int, side: int = SIDE) -> MemoryEntry:
         camera = self.path(("pan_left", "pan_right", "tilt_up", "tilt_down")[seed % 4])
         latent = self.latent(seed, side)[0]
-        return MemoryEntry(
+        return MemoryEntry.of(
             latent, camera, self.model_name, NUM_FRAMES, turn=seed, created_s=float(seed)
         )
 

@@ -45,7 +45,7 @@ def turn(
 ) -> MemoryEntry:
     with torch.inference_mode():
         latent = vae.encode(images(seed, camera))[0].clone()
-    return MemoryEntry(latent, camera, "m", num_frames, number, float(number))
+    return MemoryEntry.of(latent, camera, "m", num_frames, number, float(number))
 
 
 def cache_of(*entries: MemoryEntry) -> MemoryCache:

@@ -20,7 +20,8 @@ from instruments.long_video import (
 
 from memv2v_core.builtin import bundle
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cache.storage import save_session, session_folder
+from memv2v_core.cache.session_names import session_folder
+from memv2v_core.cache.storage import save_session
 
 
 @pytest.fixture
@@ -281,7 +282,7 @@ def test_a_lora_starts_all_segments_anew(run, edit_loaded) -> None:
 
 
 def test_a_pinned_segment_stays_pinned_when_it_is_made_anew(run) -> None:
-    from memory_v2v.nodes.host.sessions import sessions_root
+    from memory_v2v.nodes.host.sessions.folders import sessions_root
 
     first = run()
     save_session(on_disk().pin(first.ids[0]), session_folder(sessions_root(), "long"))

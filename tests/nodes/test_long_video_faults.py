@@ -10,7 +10,8 @@ import torch
 from instruments.long_video import ALL, on_disk
 
 from memv2v_core.builtin import bundle
-from memv2v_core.cache.storage import save_session, session_folder
+from memv2v_core.cache.session_names import session_folder
+from memv2v_core.cache.storage import save_session
 
 
 def test_a_lora_that_is_loaded_does_not_make_the_model_another(run, edit_loaded) -> None:
@@ -41,7 +42,7 @@ def test_other_weights_under_the_same_name_start_all_segments_anew(
 
 
 def test_a_pin_that_changes_what_a_segment_would_see_is_named_as_that(run) -> None:
-    from memory_v2v.nodes.host.sessions import sessions_root
+    from memory_v2v.nodes.host.sessions.folders import sessions_root
 
     first = run(k=1)
     save_session(on_disk().pin(first.ids[0]), session_folder(sessions_root(), "long"))

@@ -44,7 +44,7 @@ def path(motion: str, amplitude: float = 30.0) -> CameraTrajectory:
 
 def entry(motion: str, seed: int) -> MemoryEntry:
     latent = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
-    return MemoryEntry(latent, path(motion), "built-in: novel_view", 3, seed + 1, float(seed))
+    return MemoryEntry.of(latent, path(motion), "built-in: novel_view", 3, seed + 1, float(seed))
 
 
 def cache_of(*motions: str) -> MemoryCache:

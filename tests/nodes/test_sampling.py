@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cache.storage import load_session, session_folder
+from memv2v_core.cache.session_names import session_folder
+from memv2v_core.cache.storage import load_session
 from memv2v_core.retrieval.selection import retrieve_by_fov
 from memv2v_core.retrieval.video_fov import VideoFovConfig
 from memv2v_core.tokens.budget import TokenPlan
@@ -97,7 +98,7 @@ def test_entry_has_a_thumbnail_in_preview_colours(turn, tiny_model) -> None:
 
 
 def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
-    from memory_v2v.nodes.host.sessions import sessions_root
+    from memory_v2v.nodes.host.sessions.folders import sessions_root
 
     folder = session_folder(sessions_root(), "kitchen")
     assert Path(comfy_api.folder_paths.get_output_directory()) in folder.parents
@@ -110,7 +111,7 @@ def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
 
 
 def test_an_interrupted_turn_keeps_all_finished_ones(turn, request) -> None:
-    from memory_v2v.nodes.host.sessions import sessions_root
+    from memory_v2v.nodes.host.sessions.folders import sessions_root
 
     _, first = turn(seed=1, cache=MemoryCache(session="stopped"))
     stopped = request.getfixturevalue("interrupt")
@@ -125,7 +126,7 @@ def test_an_interrupted_turn_keeps_all_finished_ones(turn, request) -> None:
 def test_a_turn_that_came_out_as_nan_is_not_remembered(comfy_api, turn, monkeypatch) -> None:
     import comfy.sample
 
-    from memory_v2v.nodes.host.sessions import sessions_root
+    from memory_v2v.nodes.host.sessions.folders import sessions_root
 
     broken = torch.full((1, 16, 3, 16, 16), math.nan)
     monkeypatch.setattr(comfy.sample, "sample", lambda *args, **kwargs: broken)

@@ -83,7 +83,7 @@ def entry(segment, latent: torch.Tensor, **changes: Any) -> MemoryEntry:
         "segment": segment,
         **changes,
     }
-    return MemoryEntry(latent, camera, NAME, segment.num_frames, **fields)
+    return MemoryEntry.of(latent, camera, NAME, segment.num_frames, **fields)
 
 
 def edited(segments) -> MemoryCache:

@@ -17,6 +17,7 @@ from ...builtin.bundle import Bundle
 from ...builtin.sampler import BundleSampler, sample_video_by_fifo
 from ...cache.entry import Segment
 from ...cache.memory_cache import MemoryCache
+from ...cache.storage import SavedSession
 from ...clips.segments import SegmentPlan, plan_segments
 from ...long_edit.host import SegmentSource
 from ...long_edit.loop import FinishedEdit, edit_segments
@@ -96,8 +97,12 @@ class ClipHost:
     def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
         return None
 
-    def save(self, cache: MemoryCache) -> tuple[str, ...]:
-        return ()
+    def require_room(self, cache: MemoryCache, turn: Turn) -> None:
+        channels, _, height, width = turn.latent_shape
+        cache.require_fit(turn.base.model_name, (channels, height, width))
+
+    def save(self, cache: MemoryCache) -> SavedSession:
+        return SavedSession(cache)
 
 
 @dataclass(eq=False)

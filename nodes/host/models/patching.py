@@ -119,7 +119,7 @@ class MemoryPatch:
         num_frames: latent frames of the target.
         """
         turn = self.turn
-        frames = tuple(entry.latent.shape[1] for entry in turn.memories)
+        frames = tuple(entry.num_latent_frames for entry in turn.memories)
         has_source = turn.source is not None and turn.base.has_source_tokens
         height, width = turn.latent_shape[2:]
         # The layout of the first blocks, before anything is merged.

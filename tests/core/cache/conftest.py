@@ -27,7 +27,7 @@ def _make_entry(
         "prompt": f"turn {number}",
         "seed": number,
     }
-    return MemoryEntry(**{**defaults, **fields})
+    return MemoryEntry.of(**{**defaults, **fields})
 
 
 @pytest.fixture
@@ -44,5 +44,5 @@ def saved(make_entry: Callable[..., MemoryEntry], tmp_path: Path) -> tuple[Path,
     cache = MemoryCache()
     for turn in (1, 2, 3):
         cache = cache.append(make_entry(turn))
-    assert save_session(cache, tmp_path / "room") == ()
+    assert save_session(cache, tmp_path / "room").notices == ()
     return tmp_path / "room", cache

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from instruments.entry_files import rewrite
 from safetensors import safe_open
-from safetensors.torch import load, save_file
 
 from memv2v_core.cache.entry import MemoryEntry, Segment
 from memv2v_core.cache.entry_file import read_entry, write_entry
@@ -55,7 +55,7 @@ def test_entry_of_a_turn_is_written_as_before(make_entry, tmp_path):
     entry = make_entry(1)
     write_entry(tmp_path, entry)
     with safe_open(file_of(tmp_path, entry), framework="pt") as file:
-        assert file.metadata().keys() == {"memory_v2v_entry"}
+        assert file.metadata().keys() == {"memory_v2v_entry", "memory_v2v_hashes"}
     read = read_entry(file_of(tmp_path, entry))
     assert (read.segment, read.memory_ids, read.recipe, read.descriptor_name) == (None, (), "", "")
 
@@ -75,18 +75,18 @@ FIELDS = {"segment": PLACE, "memory_ids": [], "recipe": "", "descriptor_name": "
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({**FIELDS, "segment": [0, 0, 5, 0]}, r"wrong \[segment"),
-        ({**FIELDS, "segment": {**PLACE, "idx": True}}, r"wrong \[segment\]"),
-        ({**FIELDS, "segment": {**PLACE, "start": 1.0}}, r"wrong \[segment\]"),
-        ({**FIELDS, "segment": {**PLACE, "hook": 1}}, r"wrong \[segment\]"),
+        ({**FIELDS, "segment": [0, 0, 5, 0]}, r"wrong or missing \[segment"),
+        ({**FIELDS, "segment": {**PLACE, "idx": True}}, r"wrong or missing \[segment\]"),
+        ({**FIELDS, "segment": {**PLACE, "start": 1.0}}, r"wrong or missing \[segment\]"),
+        ({**FIELDS, "segment": {**PLACE, "hook": 1}}, r"wrong or missing \[segment\]"),
         (
             {**FIELDS, "segment": {**PLACE, "start": -1}},
             "start of a segment got -1, wanted 0 or more",
         ),
-        ({**FIELDS, "memory_ids": ["../../etc"]}, r"wrong \[memory_ids\]"),
-        ({**FIELDS, "memory_ids": "1"}, r"wrong \[memory_ids\]"),
-        ({**FIELDS, "recipe": None}, r"wrong \[recipe\]"),
-        ({**FIELDS, "new": 1}, "update the node pack"),
+        ({**FIELDS, "memory_ids": ["../../etc"]}, r"wrong or missing \[memory_ids\]"),
+        ({**FIELDS, "memory_ids": "1"}, r"wrong or missing \[memory_ids\]"),
+        ({**FIELDS, "recipe": None}, r"wrong or missing \[recipe\]"),
+        ({**FIELDS, "new": 1}, r"wrong or missing \[unknown names\]; update the node pack"),
         ([], "update the node pack"),
     ],
 )
@@ -94,9 +94,7 @@ def test_wrong_fields_on_disk_are_named(make_entry, tmp_path, fields, reason):
     entry = make_entry(1)
     write_entry(tmp_path, entry)
     path = file_of(tmp_path, entry)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    save_file(load(path.read_bytes()), path, {**metadata, KEY: json.dumps(fields)})
+    rewrite(path, texts={KEY: json.dumps(fields)})
     with pytest.raises(ValueError, match=reason):
         read_entry(path)
 

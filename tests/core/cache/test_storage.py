@@ -7,9 +7,11 @@ import torch
 
 from memv2v_core import atomic_files
 from memv2v_core.cache.entry import MemoryEntry
-from memv2v_core.cache.manifest import MANIFEST_NAME
+from memv2v_core.cache.folder_lock import LOCK_NAME
+from memv2v_core.cache.manifest_file import MANIFEST_NAME
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cache.storage import list_sessions, load_session, save_session, session_folder
+from memv2v_core.cache.session_names import list_sessions, session_folder
+from memv2v_core.cache.storage import load_session, save_session
 from memv2v_core.cameras.trajectory import CameraTrajectory
 
 
@@ -71,6 +73,7 @@ def test_folder_holds_one_file_an_entry_and_the_manifest(saved):
     folder, cache = saved
     assert {path.name for path in folder.iterdir()} == {
         MANIFEST_NAME,
+        LOCK_NAME,
         *(file_of(folder, e).name for e in cache.entries),
     }
     manifest = json.loads((folder / MANIFEST_NAME).read_text())
@@ -176,7 +179,7 @@ def test_a_forgotten_entry_that_another_program_has_open_stays_forgotten(saved, 
     monkeypatch.setattr(atomic_files, "RETRY_S", 0.001)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", held)
-        assert save_session(cache.forget(second.entry_id), folder) == ()
+        assert save_session(cache.forget(second.entry_id), folder).notices == ()
     loaded = load_session(folder)
     assert (turns(loaded.cache), loaded.skipped, loaded.notices) == ([1, 3], (), ())
     assert file_of(folder, second).exists()
@@ -239,7 +242,9 @@ def test_forgotten_entry_is_deleted_and_a_stale_writer_does_not_bring_it_back(sa
     second = stale.entries[1]
     save_session(load_session(folder).cache.forget(second.entry_id), folder)
     assert not file_of(folder, second).exists()
-    (notice,) = save_session(stale.append(make_entry(4)), folder)
+    saved = save_session(stale.append(make_entry(4)), folder)
+    (notice,) = saved.notices
+    assert turns(saved.cache) == [1, 3, 4]
     assert notice.startswith(
         f"turn 2 ({second.entry_id[:8]}) was forgotten in session 'room' and is not saved"
     )
@@ -252,7 +257,7 @@ def test_forgotten_content_made_again_is_a_new_entry(saved, make_entry):
     folder, cache = saved
     save_session(cache.forget(cache.entries[2].entry_id), folder)
     again = load_session(folder).cache.append(make_entry(3, created_s=5000.0))
-    assert save_session(again, folder) == ()
+    assert save_session(again, folder).notices == ()
     loaded = load_session(folder)
     assert [(entry.turn, entry.created_s) for entry in loaded.cache.entries] == [
         (1, 1001.0),

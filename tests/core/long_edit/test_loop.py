@@ -9,6 +9,7 @@ import torch
 from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.cache.entry import Segment
 from memv2v_core.cache.memory_cache import MemoryCache
+from memv2v_core.cache.storage import SavedSession
 from memv2v_core.clips.segments import plan_segments
 from memv2v_core.long_edit.host import SegmentSource
 from memv2v_core.long_edit.loop import FinishedEdit, edit_segments
@@ -84,9 +85,13 @@ class QuickHost:
     def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
         return None
 
-    def save(self, cache: MemoryCache) -> tuple[str, ...]:
+    def require_room(self, cache: MemoryCache, turn: Turn) -> None:
+        channels, _, height, width = turn.latent_shape
+        cache.require_fit(turn.base.model_name, (channels, height, width))
+
+    def save(self, cache: MemoryCache) -> SavedSession:
         self.saved.append(len(cache))
-        return ("the manifest was rebuilt",)
+        return SavedSession(cache, ("the manifest was rebuilt",))
 
 
 RED, BLUE = (0.9, 0.1, 0.1), (0.1, 0.1, 0.9)
@@ -135,10 +140,10 @@ def test_a_stopped_run_resumes_where_it_stopped(host: QuickHost, stop_at: int) -
     host.stop_at = stop_at
     kept = MemoryCache()
 
-    def keep(cache: MemoryCache) -> tuple[str, ...]:
+    def keep(cache: MemoryCache) -> SavedSession:
         nonlocal kept
         kept = cache
-        return ()
+        return SavedSession(cache)
 
     host.save = keep
     with pytest.raises(Stopped):

@@ -27,7 +27,7 @@ def edit(
     idx: int, memories: tuple[MemoryEntry, ...] = (), recipe: str = "a", seed: int = 0
 ) -> MemoryEntry:
     latent = torch.full((2, 3, 2, 2), float(100 * seed + idx))
-    return MemoryEntry(
+    return MemoryEntry.of(
         latent,
         static_trajectory(3, is_assumed=True),
         "model",

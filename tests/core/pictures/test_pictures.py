@@ -33,7 +33,7 @@ def cache_of(*motions: str) -> MemoryCache:
     cache = MemoryCache()
     for i, motion in enumerate(motions):
         latent = torch.randn(16, 5, 4, 4, generator=torch.Generator().manual_seed(i))
-        cache = cache.append(MemoryEntry(latent, path(motion), "m", 5, i + 1, float(i)))
+        cache = cache.append(MemoryEntry.of(latent, path(motion), "m", 5, i + 1, float(i)))
     return cache
 
 

@@ -11,8 +11,10 @@ from memv2v_core.pictures.segments import draw_segments
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 
 
-def candidate(idx: int, score: float, **changes: object) -> RankedEntry:
-    entry = MemoryEntry(
+def candidate(
+    idx: int, score: float, thumbnail: torch.Tensor | None = None, **changes: object
+) -> RankedEntry:
+    entry = MemoryEntry.of(
         torch.full((2, 3, 2, 2), float(idx)),
         static_trajectory(3, is_assumed=True),
         "model",
@@ -20,6 +22,7 @@ def candidate(idx: int, score: float, **changes: object) -> RankedEntry:
         turn=idx + 1,
         created_s=float(idx),
         segment=Segment(idx, 3 * idx, 3),
+        thumbnail=thumbnail,
     )
     return RankedEntry(replace(entry, **changes), score)
 

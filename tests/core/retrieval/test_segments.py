@@ -23,7 +23,7 @@ def entry(
         "segment": Segment(idx, 5 * idx, 5, shot),
     }
     latent = torch.full((4, 2, 4, 4), float(turn))
-    return MemoryEntry(
+    return MemoryEntry.of(
         latent, static_trajectory(5), "m", 5, turn, float(turn), **{**defaults, **fields}
     )
 

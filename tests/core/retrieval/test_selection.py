@@ -14,7 +14,7 @@ def entry(
     turn: int, camera: CameraTrajectory, is_pinned: bool = False, num_frames: int = 5
 ) -> MemoryEntry:
     latent = torch.full((4, 5, 8, 8), float(turn))
-    return MemoryEntry(
+    return MemoryEntry.of(
         latent,
         camera,
         model_name="m",

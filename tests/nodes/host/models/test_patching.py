@@ -45,7 +45,7 @@ def latent(seed: int, batch: int = 1) -> torch.Tensor:
 def entry(
     seed: int, camera: CameraTrajectory, model_name: str = "built-in: novel_view"
 ) -> MemoryEntry:
-    return MemoryEntry(
+    return MemoryEntry.of(
         latent=latent(seed)[0],
         camera=camera,
         model_name=model_name,
@@ -285,7 +285,7 @@ def test_sampler_refuses_a_cache_of_another_model(comfy_api, model) -> None:
 def test_latent_size_that_no_kernel_divides_is_sampled_whole(comfy_api, model) -> None:
     source = {"samples": torch.randn(1, 16, NUM_FRAMES, 18, 22)}
     small = entry(1, path("pan_left"))
-    odd = MemoryEntry(
+    odd = MemoryEntry.of(
         latent=torch.randn(16, NUM_FRAMES, 18, 22),
         camera=small.camera,
         model_name=small.model_name,

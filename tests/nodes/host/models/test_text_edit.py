@@ -59,7 +59,7 @@ def plan_of(model, merging: MergeConfig | None = ALL_MERGED) -> TokenPlan:
     camera = static_trajectory(NUM_FRAMES, is_assumed=True)
     ranked = []
     for i in range(3):
-        entry = MemoryEntry(
+        entry = MemoryEntry.of(
             video(model, 10 + i),
             camera,
             NAME,

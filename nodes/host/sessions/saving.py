@@ -1,0 +1,137 @@
+"""Opening and saving named sessions. A finished turn is never lost by a save that fails."""
+
+import logging
+from dataclasses import replace
+
+import comfy.model_management
+
+from ....memv2v_core.cache.entry import MemoryEntry
+from ....memv2v_core.cache.entry_file import is_in
+from ....memv2v_core.cache.memory_cache import MemoryCache
+from ....memv2v_core.cache.room import require_savable
+from ....memv2v_core.cache.storage import SavedSession, load_session, save_session
+from ....memv2v_core.sampling.turn import Turn
+from ..shown import show_on_running_node
+from .folders import folder_of
+from .kept import drop_kept, keep, kept_entries
+
+_FLOAT_BYTES = 4
+
+
+def open_cache(session: str) -> tuple[MemoryCache, tuple[str, ...]]:
+    """The cache of a named session, or an empty one, with notes on repaired and skipped files.
+
+    Turns that were kept beside the session are put back.
+
+    Raises: ValueError for a name that cannot be a folder name.
+    """
+    if not session:
+        return MemoryCache(), ()
+    loaded = load_session(folder_of(session), on_wait=_wait)
+    notes = (*loaded.notices, *(f"skipped {reason}" for reason in loaded.skipped))
+    cache, remarks = _with_kept(loaded.cache, session)
+    return cache, (*notes, *remarks)
+
+
+def renamed(cache: MemoryCache, session: str) -> MemoryCache:
+    """`cache` under this session name; unchanged where the name is empty."""
+    return replace(cache, session=session) if session and session != cache.session else cache
+
+
+def saved(cache: MemoryCache) -> SavedSession:
+    """The cache after it was written to disk, where it has a session.
+
+    Raises: ValueError, OSError and TimeoutError as `save_session` does.
+    """
+    if cache.session is None:
+        return SavedSession(cache)
+    forgotten = {old.entry_id for old in cache.forgotten}
+    written = save_session(cache, folder_of(cache.session), on_wait=_wait)
+    # What the session holds or forgot needs no copy any more.
+    held = {entry.entry_id for entry in written.cache.entries}
+    drop_kept(cache.session, forgotten | held)
+    return written
+
+
+def saved_or_kept(cache: MemoryCache) -> SavedSession:
+    """`saved`, or the cache as it is with a note that says why it was not saved.
+
+    What is not on disk stays in the cache, which a later save writes, and is kept beside.
+    """
+    try:
+        return saved(cache)
+    except (OSError, ValueError) as error:
+        notes = _kept_notes(cache, error)
+    for note in notes:
+        logging.warning("Memory-V2V: %s", note)
+    return SavedSession(cache, notes)
+
+
+def remember(cache: MemoryCache, entry: MemoryEntry) -> SavedSession:
+    """`cache` with `entry`; on disk at once where it has a session.
+
+    A save that fails is a note, see `saved_or_kept`.
+    """
+    return saved_or_kept(cache.append(entry))
+
+
+def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
+    """The cache to append to, checked before the sampler spends its time.
+
+    Raises: ValueError when a base with cameras has no path (no retrieval could find the result),
+    for a cache or a session on disk of another model or latent size, and for a session that cannot
+    be written.
+    """
+    if turn.target_path is None and turn.base.has_cameras:
+        raise ValueError(
+            "target_camera is not connected, wanted the path of this turn; the cache finds results "
+            "by their cameras"
+        )
+    cache = cache if cache is not None else MemoryCache()
+    channels, num_latent, height, width = turn.latent_shape
+    shape = (channels, height, width)
+    cache.require_fit(turn.base.model_name, shape)
+    if cache.session is not None:
+        # The result, and its source beside it.
+        num_values = 2 * channels * num_latent * height * width
+        folder = folder_of(cache.session)
+        require_savable(folder, turn.base.model_name, shape, num_values * _FLOAT_BYTES)
+    return cache
+
+
+def _with_kept(cache: MemoryCache, session: str) -> tuple[MemoryCache, list[str]]:
+    """The cache with the turns that were kept for its session, saved where possible."""
+    notes, grown = [], cache
+    known = {entry.entry_id for entry in cache.entries}
+    for entry in kept_entries(session):
+        if entry.entry_id in known:
+            continue
+        try:
+            grown = grown.append(entry)
+            notes.append(f"turn {entry.turn} ({entry.entry_id[:8]}) was kept and is back")
+        except ValueError as error:
+            notes.append(f"turn {entry.turn} ({entry.entry_id[:8]}) is kept, not loaded: {error}")
+    if grown is cache:
+        return cache, notes
+    written = saved_or_kept(grown)
+    return written.cache, [*notes, *written.notices]
+
+
+def _kept_notes(cache: MemoryCache, error: Exception) -> tuple[str, ...]:
+    assert cache.session is not None, "a cache without a session is not written"
+    folder = folder_of(cache.session)
+    notes = [f"NOT SAVED: {error}"]
+    for entry in cache.entries:
+        if is_in(folder, entry):
+            continue
+        path = keep(entry, cache.session)
+        name = f"turn {entry.turn} ({entry.entry_id[:8]})"
+        place = "lives in this graph alone" if path is None else f"is kept in {path}"
+        notes.append(f"{name} {place}; the next save of this session tries again")
+    return tuple(notes)
+
+
+def _wait(text: str) -> None:
+    """Say on the running node what is waited for, and let the user stop the wait."""
+    show_on_running_node(text)
+    comfy.model_management.throw_exception_if_processing_interrupted()
