@@ -37,7 +37,9 @@ def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> Adapte
     num_blocks = 0
     while f"{prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
         num_blocks += 1
-    dim = shapes[f"{prefix}blocks.0.cam_encoder.weight"][0]
+    first = shapes[f"{prefix}blocks.0.cam_encoder.weight"]
+    # A tensor without axes or numbers has no width; it is refused below like any other size.
+    dim = first[0] if first and first[0] > 0 else 1
     # A DiT says how many blocks must have cameras: then a missing last block is noticed.
     if sizes is not None:
         num_blocks = sizes.num_blocks

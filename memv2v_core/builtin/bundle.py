@@ -15,13 +15,22 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..bases.base_info import BaseInfo, adapted
+from ..bases.published import Shapes
 from ..model.adapter import MemoryAdapter
 from ..model.diffusers_view import DiffusersView
 from ..weights.checkpoint import read_adapter, save_adapter, to_diffusers_names, to_native_names
-from ..weights.weight_files import read_weights
+from ..weights.detection import detect
+from ..weights.reading.boundary import Fault, place, reading
+from ..weights.reading.finite import require_finite, require_floats
+from ..weights.reading.json_text import parse_object
+from ..weights.reading.limits import MAX_JSON_BYTES, MAX_VOCABULARY_BYTES
+from ..weights.reading.settings import read_settings
+from ..weights.reading.tensor_sizes import require_exact
+from ..weights.wan_shapes import WanSizes, wan_shapes
+from ..weights.weight_files import read_header, read_weights
 from .codec import Codec
-from .info import BuiltinInfo, DitConfig, builtin_base
-from .text_encoder import TextConfig, TextEncoder
+from .info import BuiltinInfo, DitConfig, builtin_base, wrong_sizes
+from .text_encoder import TextConfig, TextEncoder, text_shapes, vocabulary_size
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 STORED_DTYPE = torch.float16
 VOCABULARY = "spiece_model"
+REMEDY = "install the pack again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +77,18 @@ class Bundle:
 
 
 def read_info(name: str) -> BuiltinInfo:
-    """The description of the built-in model `name`."""
-    values = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
-    text = values.get("text")
-    nested = {"dit": DitConfig(**values["dit"]), "text": TextConfig(**text) if text else None}
-    return BuiltinInfo(**{**values, **nested})
+    """The description of the built-in model `name`.
+
+    Raises: ValueError naming a file that is missing or broken, or a setting that fits no model.
+    """
+    path = WEIGHTS / f"{name}.json"
+    with reading(path, "the description of a built-in model", REMEDY):
+        with path.open("rb") as file:
+            text = file.read(MAX_JSON_BYTES + 1).decode("utf-8")
+        info = read_settings(BuiltinInfo, parse_object(text, "a description"))
+        if wrong := wrong_sizes(info):
+            raise Fault(f"has {wrong}")
+    return info
 
 
 def builtin_names(task: str | None = None) -> tuple[str, ...]:
@@ -119,10 +136,14 @@ def build_dit(config: DitConfig) -> "WanTransformer3DModel":
 
 
 def load_bundle(name: str, device: torch.device | None = None) -> Bundle:
-    """The built-in model `name` in fp32, ready to sample."""
+    """The built-in model `name` in fp32, ready to sample.
+
+    Raises: ValueError naming a file that is missing, broken or of another kind.
+    """
     info = read_info(name)
+    weights = {key: value.float() for key, value in read_dit(name, info).items()}
     dit = build_dit(info.dit)
-    dit.load_state_dict(to_diffusers_names(_read(dit_path(name))))
+    dit.load_state_dict(to_diffusers_names(weights))
     config, state = read_adapter(adapter_path(name))
     # Files are fp16, but a CPU computes in fp32.
     adapter = MemoryAdapter(config)
@@ -135,8 +156,39 @@ def load_bundle(name: str, device: torch.device | None = None) -> Bundle:
     return Bundle(info, DiffusersView(dit), adapter, codec, text_encoder, name)
 
 
+def read_dit(name: str, info: BuiltinInfo) -> dict[str, torch.Tensor]:
+    """The weights of a built-in model's DiT, under native names.
+
+    Raises: ValueError naming a file that is missing, broken, or not the DiT that `info` describes.
+    """
+    path = dit_path(name)
+    header = read_header(path)
+    file = detect(header.shapes, header.metadata)
+    has_source = info.dit.has_source_channels
+    if file.kind != ("lucyedit" if has_source else "wan2.1"):
+        wanted = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
+        raise ValueError(f"{place(path)} is {file.what}, wanted {wanted}; {REMEDY}")
+    return _checked(path, read_weights(path), wan_shapes(_dit_sizes(info.dit)))
+
+
+def comfy_metadata(info: BuiltinInfo) -> dict[str, str]:
+    """What ComfyUI cannot read from the shapes of a built-in DiT, as it reads it from a file."""
+    config = {
+        "num_heads": info.dit.num_heads,
+        "text_dim": info.dit.text_dim,
+        "freq_dim": info.dit.freq_dim,
+    }
+    if info.text is not None:
+        # Only estimates of cost read this.
+        config["text_len"] = info.text.num_tokens
+    return {"config": json.dumps({"transformer": config})}
+
+
 def load_text_encoder(name: str, config: TextConfig) -> TextEncoder:
-    """The text encoder of the built-in model `name` in fp32."""
+    """The text encoder of the built-in model `name` in fp32.
+
+    Raises: ValueError naming a file that is missing, broken or of another kind.
+    """
     vocabulary, weights = read_text_weights(name)
     encoder = TextEncoder(config, vocabulary)
     # Not strict: the token embedding has two names and is stored once.
@@ -151,14 +203,20 @@ def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
 
     Raises: ValueError naming a file that is missing, broken or has no vocabulary.
     """
-    path = text_path(name)
+    path, config = text_path(name), read_info(name).text
+    assert config is not None, "only a model that reads prompts has a text encoder"
     weights = read_weights(path)
-    if VOCABULARY not in weights:
-        raise ValueError(
-            f"{path.name} in {path.parent} has no tensor {VOCABULARY!r}; install the pack again"
-        )
-    # The vocabulary is stored as a tensor of bytes, so that the encoder is one file.
-    vocabulary = weights.pop(VOCABULARY).numpy().tobytes()
+    with reading(path, "a text encoder with its vocabulary", REMEDY):
+        pieces = weights.pop(VOCABULARY, None)
+        if pieces is None:
+            raise Fault(f"has no tensor {VOCABULARY!r}")
+        is_text = pieces.dtype is torch.uint8 and pieces.ndim == 1
+        if not is_text or pieces.numel() > MAX_VOCABULARY_BYTES:
+            raise Fault(f"has a tensor {VOCABULARY!r} that is no text of bytes")
+        # The vocabulary is stored as a tensor of bytes, so that the encoder is one file.
+        vocabulary = pieces.numpy().tobytes()
+        num_pieces = vocabulary_size(vocabulary)
+    weights = _checked(path, weights, text_shapes(config, num_pieces))
     return vocabulary, {key: value.float() for key, value in weights.items()}
 
 
@@ -167,10 +225,11 @@ def load_codec(name: str) -> Codec:
 
     Raises: ValueError naming a file that is missing, broken or not a codec, and its content.
     """
-    sizes = read_info(name).dit
-    codec, weights = Codec(sizes.channels, sizes.num_used), _read(codec_path(name))
-    require_weights(codec_path(name), weights, codec)
-    codec.load_state_dict(weights)
+    path, sizes = codec_path(name), read_info(name).dit
+    codec = Codec(sizes.channels, sizes.num_used)
+    shapes = {key: tuple(value.shape) for key, value in codec.state_dict().items()}
+    weights = _checked(path, read_weights(path), shapes)
+    codec.load_state_dict({key: value.float() for key, value in weights.items()})
     return codec.eval().requires_grad_(False)
 
 
@@ -184,8 +243,8 @@ def require_weights(path: Path, found: dict[str, torch.Tensor], module: nn.Modul
         if name not in found or found[name].shape != tensor.shape:
             got = f" of size {tuple(found[name].shape)}" if name in found else ""
             raise ValueError(
-                f"{path.name} in {path.parent} has {'a' if got else 'no'} tensor {name!r}{got}, "
-                f"wanted one of size {tuple(tensor.shape)}; install the pack again"
+                f"{place(path)} has {'a' if got else 'no'} tensor {name!r}{got}, wanted one of "
+                f"size {tuple(tensor.shape)}; {REMEDY}"
             )
 
 
@@ -210,16 +269,8 @@ def save_bundle(
             },
             str(text_path(key)),
         )
-    config = {
-        "num_heads": info.dit.num_heads,
-        "text_dim": info.dit.text_dim,
-        "freq_dim": info.dit.freq_dim,
-    }
-    if info.text is not None:
-        # Only estimates of cost read this.
-        config["text_len"] = info.text.num_tokens
     # ComfyUI reads from the metadata what it cannot read from a Wan's shapes.
-    metadata = {"config": json.dumps({"transformer": config})}
+    metadata = comfy_metadata(info)
     save_file(_stored(to_native_names(dit.state_dict())), str(dit_path(key)), metadata=metadata)
     save_file(_stored(codec.state_dict()), str(codec_path(key)))
     save_adapter(adapter, adapter_path(key), STORED_DTYPE)
@@ -233,5 +284,25 @@ def _stored(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    return {name: tensor.float() for name, tensor in read_weights(path).items()}
+def _dit_sizes(config: DitConfig) -> WanSizes:
+    return WanSizes(
+        dim=config.dim,
+        num_blocks=config.num_layers,
+        in_channels=config.in_channels,
+        # A token is a patch of 2 x 2 latent pixels.
+        out_values=4 * config.channels,
+        ffn_dim=config.ffn_dim,
+        text_dim=config.text_dim,
+        freq_dim=config.freq_dim,
+    )
+
+
+def _checked(
+    path: Path, weights: dict[str, torch.Tensor], wanted: Shapes
+) -> dict[str, torch.Tensor]:
+    """`weights` if they are exactly the `wanted` ones and finite floats."""
+    with reading(path, "the weights of this built-in model", REMEDY):
+        require_exact({key: tuple(value.shape) for key, value in weights.items()}, wanted)
+        require_floats(weights)
+        require_finite(weights)
+    return weights

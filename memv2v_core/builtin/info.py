@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from ..bases.base_info import BaseInfo
 from ..shapes import VaeRatios
 from ..vocabulary import Task
+from .codec import SIDE
 from .text_encoder import TextConfig
 
 # Their names in loaders and caches start so.
 BUILTIN_PREFIX = "built-in: "
+# Channels of Wan2.1's and Wan2.2's latents.
+CODEC_CHANNELS = (16, 48)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,35 @@ class BuiltinInfo:
     task: Task = "novel_view"
     fov_deg: float | None = None
     text: TextConfig | None = None
+
+
+def wrong_sizes(info: BuiltinInfo) -> str:
+    """What in the description fits no built-in model, in words; "" where everything fits."""
+    dit = info.dit
+    head_dim = dit.dim // dit.num_heads
+    for is_wrong, words in (
+        # Positions turn pairs of values.
+        (
+            dit.dim % dit.num_heads or head_dim % 2,
+            f"{dit.num_heads} heads for a width of {dit.dim}",
+        ),
+        (dit.freq_dim % 2, f"{dit.freq_dim} frequencies, an odd number"),
+        (dit.channels not in CODEC_CHANNELS, f"{dit.channels} channels, no Wan's"),
+        (dit.num_used > dit.channels, f"{dit.num_used} used channels of {dit.channels}"),
+        (info.size % SIDE, f"a size of {info.size} pixels, which {SIDE} does not divide"),
+        (info.fov_deg is not None and info.fov_deg >= 180, f"a lens of {info.fov_deg} degrees"),
+        (
+            info.text is not None and info.text.dim != dit.text_dim,
+            f"a text encoder of another width than {dit.text_dim}",
+        ),
+        (
+            (info.task == "text_edit") != (info.text is not None),
+            f"the task {info.task} and {'a' if info.text else 'no'} text encoder",
+        ),
+    ):
+        if is_wrong:
+            return words
+    return ""
 
 
 def builtin_base(key: str, info: BuiltinInfo, ratios: VaeRatios) -> BaseInfo:

@@ -12,6 +12,8 @@ from torch import nn
 
 # The numbers that UMT5 gives to these pieces.
 _PAD, _END, _UNKNOWN = 0, 1, 2
+# Distances between two pieces that UMT5 tells apart.
+_NUM_BUCKETS = 32
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,41 @@ def train_vocabulary(sentences: Iterable[str], size: int = 160) -> bytes:
         minloglevel=2,
     )
     return model.getvalue()
+
+
+def vocabulary_size(vocabulary: bytes) -> int:
+    """The number of pieces of a sentencepiece model.
+
+    Raises: RuntimeError for bytes that are none.
+    """
+    import sentencepiece
+
+    return sentencepiece.SentencePieceProcessor(model_proto=vocabulary).get_piece_size()
+
+
+def text_shapes(config: TextConfig, num_pieces: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of the encoder, by UMT5's own names."""
+    dim, inner, hidden = config.dim, config.num_heads * config.head_dim, config.ffn_dim
+    shapes: dict[str, tuple[int, ...]] = {
+        "shared.weight": (num_pieces, dim),
+        "encoder.final_layer_norm.weight": (dim,),
+    }
+    for i in range(config.num_layers):
+        attention = f"encoder.block.{i}.layer.0."
+        for name in "qkv":
+            shapes[f"{attention}SelfAttention.{name}.weight"] = (inner, dim)
+        shapes[f"{attention}SelfAttention.o.weight"] = (dim, inner)
+        shapes[f"{attention}SelfAttention.relative_attention_bias.weight"] = (
+            _NUM_BUCKETS,
+            config.num_heads,
+        )
+        shapes[f"{attention}layer_norm.weight"] = (dim,)
+        feed_forward = f"encoder.block.{i}.layer.1."
+        for name in ("wi_0", "wi_1"):
+            shapes[f"{feed_forward}DenseReluDense.{name}.weight"] = (hidden, dim)
+        shapes[f"{feed_forward}DenseReluDense.wo.weight"] = (dim, hidden)
+        shapes[f"{feed_forward}layer_norm.weight"] = (dim,)
+    return shapes
 
 
 class TextEncoder(nn.Module):

@@ -6,16 +6,30 @@ Native names are Wan's own and ComfyUI's; diffusers has other names.
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import save_file
 
 from ..bases.published import Shapes
-from ..bases.recammaster import camera_config, camera_state, is_camera_weight
+from ..bases.recammaster import base_state, camera_config, camera_state, is_camera_weight
 from ..model.adapter import AdapterConfig, MemoryAdapter
 from .detection import ADAPTER_FORMAT, WeightFile, detect
-from .weight_files import Header, read_header, read_weights
+from .reading.boundary import Fault, one_line, place, quoted, reading
+from .reading.finite import require_finite, require_floats
+from .reading.json_text import parse_object
+from .reading.limits import MAX_QUOTED_CHARS
+from .reading.settings import read_settings
+from .reading.tensor_sizes import Header, require_exact
+from .wan_shapes import measured_sizes, require_config, require_shapes, wan_shapes
+from .weight_files import read_header, read_weights
+
+WANTED_ADAPTER = "a whole Memory-V2V adapter"
+WANTED_CAMERAS = "ReCamMaster's camera weights (step20000.ckpt)"
+# A tensor, or its shape.
+Value = TypeVar("Value")
 
 # (native name, diffusers name) of Wan2.1 and Wan2.2 text-to-video.
 _NAMES = (
@@ -48,7 +62,7 @@ _BLOCK_NAMES = (
 )
 
 
-def to_native_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def to_native_names(state: Mapping[str, Value]) -> dict[str, Value]:
     """A Wan DiT's weights under native names, from diffusers' names.
 
     Raises: ValueError for a key that is not from a Wan text-to-video DiT.
@@ -56,7 +70,7 @@ def to_native_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {_renamed(name, 1, 0, "diffusers'"): tensor for name, tensor in state.items()}
 
 
-def to_diffusers_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def to_diffusers_names(state: Mapping[str, Value]) -> dict[str, Value]:
     """The inverse of `to_native_names`."""
     return {_renamed(name, 0, 1, "native"): tensor for name, tensor in state.items()}
 
@@ -77,23 +91,27 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
     Raises: ValueError naming the file, its content and the content wanted.
     """
     header = read_header(path)
-    if header.metadata.get("format") != ADAPTER_FORMAT:
-        found = detect(header.shapes, header.metadata)
-        # An adapter of another version is named by its format.
-        what = header.metadata["format"] if found.kind == "adapter" else found.what
-        raise ValueError(
-            f"adapter {path.name} in {path.parent} got {what}, wanted format {ADAPTER_FORMAT}; "
-            "choose a Memory-V2V adapter file"
-        )
-    values = json.loads(header.metadata["config"])
-    known = {field.name for field in dataclasses.fields(AdapterConfig)}
-    # Ignored settings would change results without a word.
-    if unknown := sorted(set(values) - known):
-        raise ValueError(
-            f"adapter {path.name} in {path.parent} got the setting {unknown[0]!r}, wanted only "
-            f"{sorted(known)}; it was made by a newer version of this pack, so update the pack"
-        )
-    return AdapterConfig(**values), read_weights(path)
+    found = detect(header.shapes, header.metadata)
+    with reading(path, f"format {ADAPTER_FORMAT}", "choose a Memory-V2V adapter file"):
+        stated = header.metadata.get("format")
+        if stated != ADAPTER_FORMAT:
+            # An adapter of another version is named by its format.
+            what = one_line(stated, MAX_QUOTED_CHARS) if found.kind == "adapter" else found.what
+            raise Fault(f"got {what}")
+    with reading(path, WANTED_ADAPTER, "train or download it again"):
+        values = parse_object(header.metadata.get("config", ""), "a configuration")
+        config = read_settings(AdapterConfig, values)
+        # Compared before a weight is read or a module made.
+        require_exact(header.shapes, adapter_shapes(config))
+    return config, _checked_weights(path, WANTED_ADAPTER, read_weights(path))
+
+
+def adapter_shapes(config: AdapterConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of an adapter."""
+    # The device meta gives shapes without numbers.
+    with torch.device("meta"):
+        state = MemoryAdapter(config).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
@@ -107,16 +125,64 @@ def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
     file = detect(header.shapes, header.metadata)
     if file.kind not in ("recammaster", "cameras"):
         raise ValueError(
-            f"{path.name} in {path.parent} is {file.what}, wanted a memory adapter or a "
-            f"ReCamMaster checkpoint (step20000.ckpt); {file.remedy or 'choose it as the model'}"
+            f"{place(path)} is {file.what}, wanted a memory adapter or a ReCamMaster checkpoint "
+            f"(step20000.ckpt); {file.remedy or 'choose it as the model'}"
         )
-    config = camera_config(header.shapes, file.prefix, file.sizes)
+    with reading(path, WANTED_CAMERAS):
+        config = camera_config(header.shapes, file.prefix, file.sizes)
     weights = read_weights(path, lambda name: is_camera_weight(name.removeprefix(file.prefix)))
-    return config, camera_state(weights, file.prefix)
+    with reading(path, WANTED_CAMERAS):
+        state = camera_state(weights, file.prefix)
+        found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        require_exact(found, adapter_shapes(config))
+    return config, _checked_weights(path, WANTED_CAMERAS, state)
 
 
-def native_weights(weights: dict[str, torch.Tensor], file: WeightFile) -> dict[str, torch.Tensor]:
-    """The tensors of the Wan DiT in `weights`, under native names; other tensors are left out.
+def dit_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], file: WeightFile
+) -> dict[str, torch.Tensor]:
+    """The Wan DiT in a file's `weights` under native names, without cameras and foreign tensors.
+
+    Raises: ValueError naming the file, for a tensor that does not fit.
+    """
+    assert file.sizes is not None
+    with reading(path, "the weights of a Wan DiT"):
+        native = base_state(native_weights(weights, file))
+        shapes = {name: tuple(tensor.shape) for name, tensor in native.items()}
+        wanted = wan_shapes(measured_sizes(shapes, file.sizes.num_blocks))
+    # A tensor beside a known layer is a part of its quantisation. Others could make a program that
+    # looks for them take the file for another model.
+    layers = {name.rpartition(".")[0] for name in wanted} | {""}
+    return {
+        name: tensor
+        for name, tensor in native.items()
+        if name in wanted or name.rpartition(".")[0] in layers
+    }
+
+
+def require_base_finite(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError for NaN or infinity in the tensors of a base.
+
+    Every number is read: about 0.1 s for each GB that is in memory already.
+    """
+    with reading(path, "finite weights"):
+        require_finite(weights)
+
+
+def _checked_weights(
+    path: Path, wanted: str, weights: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """`weights`, all of them finite floats."""
+    with reading(path, wanted):
+        require_floats(weights)
+        require_finite(weights)
+    return weights
+
+
+def native_weights(weights: Mapping[str, Value], file: WeightFile) -> dict[str, Value]:
+    """The Wan DiT in `weights` under native names; other tensors are left out.
+
+    weights: tensors by their names in the file, or shapes.
 
     Raises: ValueError for a key of diffusers' layout that is not from a Wan text-to-video DiT.
     """
@@ -129,17 +195,23 @@ def native_weights(weights: dict[str, torch.Tensor], file: WeightFile) -> dict[s
 
 
 def require_whole(path: Path, header: Header, file: WeightFile) -> None:
-    """Raise ValueError unless the file holds every weight of its base.
+    """Raise ValueError unless the file holds every weight of its base, each of its size.
 
     Camera weights must be complete too, where the file has any.
     """
-    if missing := missing_weights(header.shapes, file):
-        raise ValueError(
-            f"{path.name} in {path.parent} is {file.what} without {len(missing)} of its weights, "
-            f"the first {missing[0]!r}; download it again"
-        )
-    if file.kind == "recammaster":
-        camera_config(header.shapes, file.prefix, file.sizes)
+    with reading(path, "all weights of its base, each of its size"):
+        if missing := missing_weights(header.shapes, file):
+            raise Fault(
+                f"is {file.what} without {len(missing)} of its weights, the first "
+                f"{quoted(missing[0])}"
+            )
+        if file.kind == "recammaster":
+            camera_config(header.shapes, file.prefix, file.sizes)
+        assert file.sizes is not None
+        shapes = native_weights(header.shapes, file)
+        sizes = measured_sizes(shapes, file.sizes.num_blocks)
+        require_shapes(shapes, wan_shapes(sizes))
+        require_config(header.metadata, sizes)
 
 
 def require_fit(config: AdapterConfig, dim: int, num_blocks: int, in_channels: int) -> None:
@@ -182,7 +254,7 @@ def _renamed(name: str, source: int, target: int, wanted: str) -> str:
         if rest.startswith(names[source]):
             return lead + names[target] + rest[len(names[source]) :]
     raise ValueError(
-        f"weights got the key {name!r}, wanted {wanted} names of a Wan text-to-video DiT"
+        f"weights got the key {quoted(name)}, wanted {wanted} names of a Wan text-to-video DiT"
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from .checkpoint import native_weights, require_whole
+from .checkpoint import native_weights, require_base_finite, require_whole
 from .detection import WeightFile, detect, require_base
 from .weight_files import (
     DTYPES,
@@ -48,14 +48,16 @@ def convert(source: Path, target: Path, dtype: torch.dtype | None = None) -> Wei
         )
     if target.exists():
         raise ValueError(f"OUT got {target}, which exists; delete it, or choose another name")
-    # All checks come first and read only the header.
+    # All checks come first; only the last one reads more than the header.
     path = weights_file(source)
     header = read_header(path)
     file = detect(header.shapes, header.metadata)
     require_base(file, path.name)
     require_whole(path, header, file)
     metadata = {**header.metadata, "format": "pt", "memory_v2v_source": file.what}
-    write_safetensors(target, native_weights(read_weights(path), file), metadata, dtype)
+    weights = native_weights(read_weights(path), file)
+    require_base_finite(path, weights)
+    write_safetensors(target, weights, metadata, dtype)
     return file
 
 

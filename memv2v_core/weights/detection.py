@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..bases.published import DitSizes, Shapes
 from ..bases.registry import PUBLISHED, base_of
+from .reading.boundary import quoted
 
 ADAPTER_FORMAT = "memory-v2v-adapter-1"
 Layout = Literal["native", "diffusers"]
@@ -35,6 +36,8 @@ _LAYOUTS: tuple[tuple[Layout, str, str], ...] = (
     ("native", "head.modulation", "self_attn.q"),
     ("diffusers", "condition_embedder.time_proj.weight", "attn1.to_q"),
 )
+# (width, channels, frames, rows, columns) of the patch embedding.
+_PATCH_AXES = 5
 # Names of the published (width, number of blocks).
 _SIZES = {(1536, 30): "1.3B", (5120, 40): "14B", (3072, 30): "5B"}
 
@@ -132,7 +135,9 @@ def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightF
             return WeightFile("unsupported", what, remedy)
     first = next(iter(shapes), "nothing")
     return WeightFile(
-        "unsupported", f"{len(shapes)} tensors, the first named {first!r}", "choose another file"
+        "unsupported",
+        f"{len(shapes)} tensors, the first named {quoted(first)}",
+        "choose another file",
     )
 
 
@@ -145,6 +150,10 @@ def require_base(file: WeightFile, name: str) -> None:
 def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
     # Step 1: Wans with extra inputs. Some have the sizes of a plain Wan, so they go first.
     sizes = _sizes(shapes, layout, prefix)
+    if sizes is None:
+        return WeightFile(
+            "unsupported", "a Wan DiT whose tensors have no sizes", "download it again"
+        )
     for name, what in _OTHER_WANS:
         if prefix + name in shapes:
             remedy = (
@@ -179,7 +188,8 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
     return WeightFile(base.kind, base.title(size), "", sizes, layout, prefix)
 
 
-def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes:
+def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes | None:
+    """None where a tensor has too few axes to have a size."""
     head, output = (
         ("head.modulation", "head.head")
         if layout == "native"
@@ -190,11 +200,13 @@ def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes:
     num_blocks = 0
     while f"{prefix}blocks.{num_blocks}.{probe}.weight" in shapes:
         num_blocks += 1
+    out = shapes.get(f"{prefix}{output}.weight", (0,))
+    width = shapes.get(prefix + head, patch[:1])
+    if len(patch) != _PATCH_AXES or 0 in patch or not out or not width:
+        return None
     # The head gives one value per output channel and place in a patch.
     patch_volume = patch[2] * patch[3] * patch[4]
-    out_values = shapes.get(f"{prefix}{output}.weight", (0,))[0]
-    dim = shapes[prefix + head][-1] if prefix + head in shapes else patch[0]
-    return DitSizes(dim, num_blocks, patch[1], out_values // patch_volume)
+    return DitSizes(width[-1], num_blocks, patch[1], out[0] // patch_volume)
 
 
 def _size_name(sizes: DitSizes) -> str | None:

@@ -6,26 +6,28 @@ Content of a file is never executed, and weights are never held in memory twice.
 
 import json
 import os
-import pickle
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from ..atomic_files import remove_file, replace_file, temp_beside
+from .reading.boundary import Fault, place, quoted, reading
+from .reading.limits import MAX_SHARDS
+from .reading.safetensors_file import read_safetensors_header
+from .reading.tensor_sizes import Header, require_names
+from .reading.torch_file import open_torch_file
 
 SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
 WEIGHT_SUFFIXES = SAFETENSORS_SUFFIXES + TORCH_SUFFIXES
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
-_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.safetensors)")
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.safetensors)", re.ASCII)
+_MOST_NAMED = 3
 # The format's names of types.
 _CODES = {
     torch.float64: "F64",
@@ -43,14 +45,6 @@ _CODES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Header:
-    """What a file says without its numbers: every tensor's shape, and safetensors metadata."""
-
-    shapes: dict[str, tuple[int, ...]]
-    metadata: dict[str, str]
-
-
 def is_first_of_its_file(name: str) -> bool:
     """Whether a list of files should show this one.
 
@@ -63,19 +57,26 @@ def is_first_of_its_file(name: str) -> bool:
 def shards_of(path: Path) -> tuple[Path, ...]:
     """All shards of the set that `path` belongs to, or `path` alone.
 
-    Raises: ValueError naming the shards that are missing.
+    Raises: ValueError naming the shards that are missing, or a number of shards that no set has.
     """
     shard = _SHARD.fullmatch(path.name)
     if shard is None:
         return (path,)
-    stem, _, total, suffix = shard.groups()
+    stem, number, total, suffix = shard.groups()
+    if not 1 <= int(number) <= int(total) <= MAX_SHARDS:
+        raise ValueError(
+            f"{place(path)} is shard {int(number)} of {int(total)} by its name, wanted at most "
+            f"{MAX_SHARDS} shards, counted from 1; download the set again"
+        )
     paths = tuple(
         path.with_name(f"{stem}-{i:05d}-of-{total}{suffix}") for i in range(1, int(total) + 1)
     )
     if missing := [each.name for each in paths if not each.exists()]:
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         raise ValueError(
-            f"{path.name} in {path.parent} is one of {len(paths)} shards, and {', '.join(missing)} "
-            "not there; download the missing files into the same folder"
+            f"{place(path)} is one of {len(paths)} shards, and "
+            f"{', '.join(missing[:_MOST_NAMED])}{more} not there; download the missing files into "
+            "the same folder"
         )
     return paths
 
@@ -94,13 +95,13 @@ def read_header(path: Path) -> Header:
     shapes: dict[str, tuple[int, ...]] = {}
     metadata: dict[str, str] = {}
     for shard in shards_of(path):
-        # safetensors has a header; a file of torch must be opened, but its tensors are mapped.
-        if shard.suffix.lower() in SAFETENSORS_SUFFIXES:
-            with _reading(shard), safe_open(str(shard), framework="pt") as file:
-                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-                metadata |= file.metadata() or {}
-        else:
-            shapes |= {name: tuple(tensor.shape) for name, tensor in _read_torch(shard).items()}
+        with reading(shard):
+            part = _header_of(shard)
+            if twice := shapes.keys() & part.shapes.keys():
+                raise Fault(f"holds {quoted(min(twice))}, which stands in an earlier shard too")
+            require_names((), len(shapes) + len(part.shapes))
+        shapes |= part.shapes
+        metadata |= part.metadata
     return Header(shapes, metadata)
 
 
@@ -115,11 +116,8 @@ def read_weights(
     """
     weights: dict[str, torch.Tensor] = {}
     for shard in shards_of(path):
-        if shard.suffix.lower() in SAFETENSORS_SUFFIXES:
-            with _reading(shard), safe_open(str(shard), framework="pt") as file:
-                weights |= {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118
-        else:
-            weights |= {name: tensor for name, tensor in _read_torch(shard).items() if wanted(name)}
+        with reading(shard):
+            weights |= _weights_of(shard, wanted)
     return weights
 
 
@@ -133,9 +131,17 @@ def write_safetensors(
 
     dtype: the type of floats; None keeps their type.
 
+    Raises: ValueError for a type that the format does not have.
+
     safetensors' own writer holds every tensor in memory at once: 20 GB for LucyEdit in fp32.
     """
     stored = {name: _stored_dtype(tensor, dtype) for name, tensor in weights.items()}
+    for name, kind in stored.items():
+        if kind not in _CODES:
+            raise ValueError(
+                f"the tensor {quoted(name)} got the type {kind}, wanted one that safetensors has; "
+                "leave it out"
+            )
     # Step 1: the header. Wide types come first, so that every tensor is aligned.
     order = sorted(weights, key=lambda name: (-stored[name].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -172,50 +178,25 @@ def _stored_dtype(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.dtyp
     return dtype if dtype is not None and is_plain_float else tensor.dtype
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file that torch.save wrote.
-
-    Nothing in it is executed (`weights_only`).
-    """
-    with _reading(path):
-        content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-    # Trainers often wrap the weights: {"state_dict": ...}.
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
-    ):
-        raise ValueError(
-            f"{path.name} in {path.parent} got a {type(content).__name__} of other things, wanted "
-            "tensors by name; choose a file of weights"
-        )
-    return content
+def _header_of(path: Path) -> Header:
+    _require_file(path)
+    if path.suffix.lower() in SAFETENSORS_SUFFIXES:
+        return read_safetensors_header(path)
+    return Header(open_torch_file(path).shapes(), {})
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """A context that turns every kind of broken file into one ValueError.
+def _weights_of(path: Path, wanted: Callable[[str], bool]) -> dict[str, torch.Tensor]:
+    _require_file(path)
+    if path.suffix.lower() not in SAFETENSORS_SUFFIXES:
+        file = open_torch_file(path)
+        return file.load([name for name in file.tensors if wanted(name)])
+    # The header is checked before safetensors makes anything of it.
+    names = [name for name in read_safetensors_header(path).shapes if wanted(name)]
+    with safe_open(str(path), framework="pt") as opened:
+        return {name: opened.get_tensor(name) for name in names}
 
-    The error names the file.
-    """
-    try:
-        yield
-    except (
-        SafetensorError,
-        FileNotFoundError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        remedy = "download or convert it again"
-        # A pickle that needs code is refused, never run.
-        if isinstance(error, pickle.UnpicklingError):
-            remedy = (
-                "it holds more than tensors or is no file of weights, so nothing of it is loaded"
-            )
-        raise ValueError(
-            f"{path.name} in {path.parent} could not be read ({reason}); {remedy}"
-        ) from error
+
+def _require_file(path: Path) -> None:
+    # A pipe would be waited for, without an end.
+    if path.exists() and not path.is_file():
+        raise Fault("could not be read (it is a folder or a device)")

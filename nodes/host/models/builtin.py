@@ -11,8 +11,7 @@ from ....memv2v_core.builtin import bundle
 from ....memv2v_core.builtin.codec import Codec
 from ....memv2v_core.builtin.info import builtin_base
 from ....memv2v_core.weights.checkpoint import read_adapter
-from ....memv2v_core.weights.detection import detect
-from ....memv2v_core.weights.weight_files import read_header, read_weights
+from ....memv2v_core.weights.reading.boundary import reading
 from .attachment import KEY, attach_adapter
 from .builtin_vae import builtin_format
 from .files import fingerprint
@@ -62,22 +61,18 @@ def _with_own_adapter(model: ModelPatcher, path: Path, info: BaseInfo) -> ModelP
 
 
 def _load_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPatcher:
-    path = bundle.dit_path(name)
-    header = read_header(path)
-    file = detect(header.shapes, header.metadata)
-    has_source = bundle.read_info(name).dit.has_source_channels
-    if file.kind != ("lucyedit" if has_source else "wan2.1"):
-        wanted = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
-        raise ValueError(
-            f"{path.name} in {path.parent} is {file.what}, wanted {wanted}; install the pack again"
-        )
+    path, info = bundle.dit_path(name), bundle.read_info(name)
     # fp32: the models are small, and most CPUs are fastest with it.
-    weights = {key: value.float() for key, value in read_weights(path).items()}
+    weights = {key: value.float() for key, value in bundle.read_dit(name, info).items()}
     # Passed only when wanted: older ComfyUIs do not have this option.
     options = {"disable_dynamic": True} if disable_dynamic else {}
-    model = comfy.sd.load_diffusion_model_state_dict(
-        dict(weights), model_options={"dtype": torch.float32}, metadata=header.metadata, **options
-    )
+    with reading(path, "a Wan DiT that ComfyUI can build", bundle.REMEDY):
+        model = comfy.sd.load_diffusion_model_state_dict(
+            dict(weights),
+            model_options={"dtype": torch.float32},
+            metadata=bundle.comfy_metadata(info),
+            **options,
+        )
     bundle.require_weights(path, weights, model.model.diffusion_model)
     model.model.latent_format = builtin_format(codec)
     # ComfyUI loads the model again through this function when it needs a fresh copy.

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import comfy.model_management
 import comfy.model_sampling
 import comfy.sd
 import comfy.utils
@@ -10,10 +11,16 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ....memv2v_core.bases.base_info import adapted
-from ....memv2v_core.bases.recammaster import base_state
 from ....memv2v_core.bases.registry import PUBLISHED
-from ....memv2v_core.weights.checkpoint import native_weights, read_cameras, require_whole
+from ....memv2v_core.weights.checkpoint import (
+    dit_weights,
+    read_cameras,
+    require_base_finite,
+    require_whole,
+)
 from ....memv2v_core.weights.detection import WeightFile, detect, require_base
+from ....memv2v_core.weights.reading.boundary import place, reading
+from ....memv2v_core.weights.reading.finite import require_finite
 from ....memv2v_core.weights.weight_files import (
     SAFETENSORS_SUFFIXES,
     read_header,
@@ -24,6 +31,8 @@ from ....memv2v_core.weights.weight_files import (
 from .attachment import KEY, attach_adapter, base_info
 
 _VAE_PREFIX = "vae."
+# Share of the computer's memory in which files of weights stay after they were read.
+_CHECKED_SHARE = 0.5
 
 
 def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
@@ -36,7 +45,7 @@ def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
     """
     header = read_header(path)
     file = detect(header.shapes, header.metadata)
-    require_base(file, f"{path.name} in {path.parent}")
+    require_base(file, place(path))
     require_whole(path, header, file)
     model = load_dit(path, file)
     # Caches of two bases with equal shapes must not mix, so the name is more than the shape.
@@ -59,13 +68,17 @@ def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> Mod
     Raises: ValueError when ComfyUI does not know it.
     """
     weights, metadata = _read(path)
-    native = base_state(native_weights(weights, file))
+    native = dit_weights(path, weights, file)
+    # Larger files would be read from the disk twice: once here, once when they are used.
+    if sum(tensor.nbytes for tensor in native.values()) <= _checked_bytes():
+        require_base_finite(path, native)
     # Passed only when wanted: older ComfyUIs do not have this option.
     options = {"disable_dynamic": True} if disable_dynamic else {}
-    model = comfy.sd.load_diffusion_model_state_dict(native, metadata=metadata, **options)
+    with reading(path, "a Wan DiT that ComfyUI can build", "update ComfyUI, or download it again"):
+        model = comfy.sd.load_diffusion_model_state_dict(native, metadata=metadata, **options)
     if model is None:
         raise ValueError(
-            f"{path.name} is {file.what}, but this ComfyUI does not know it; update ComfyUI"
+            f"{place(path)} is {file.what}, but this ComfyUI does not know it; update ComfyUI"
         )
     model.cached_patcher_init = (load_dit, (path, file))
     return model
@@ -94,9 +107,17 @@ def _load_vae(path: Path) -> comfy.sd.VAE:
         for name, value in weights.items()
         if name.startswith(_VAE_PREFIX)
     }
-    vae = comfy.sd.VAE(sd=own, metadata=metadata)
-    vae.throw_exception_if_invalid()
+    with reading(path, "a VAE that ComfyUI can build", "download it again"):
+        require_finite(own)
+        vae = comfy.sd.VAE(sd=own, metadata=metadata)
+        vae.throw_exception_if_invalid()
     return vae
+
+
+def _checked_bytes() -> float:
+    """Bytes of weights that stay in memory after they were looked through."""
+    device = torch.device("cpu")
+    return comfy.model_management.get_total_memory(device) * _CHECKED_SHARE
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -109,9 +130,12 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     metadata: dict[str, str] = {}
     for shard in shards_of(path):
         if shard.suffix.lower() in SAFETENSORS_SUFFIXES:
-            tensors, extra = comfy.utils.load_torch_file(
-                str(shard), safe_load=True, return_metadata=True
-            )
+            # Our own look at the header comes first: ComfyUI's mapping checks no sizes.
+            read_header(shard)
+            with reading(shard):
+                tensors, extra = comfy.utils.load_torch_file(
+                    str(shard), safe_load=True, return_metadata=True
+                )
             weights |= tensors
             metadata |= extra or {}
         else:
