@@ -221,7 +221,7 @@ class EditLongVideo(io.ComfyNode):
             mode=mode,
             sampler=sampler,
             memory=memory,
-            may_download=widgets["allow_download"],
+            asks_download=widgets["allow_download"],
             window=splitting.length,
         )
         edit = LongEdit(

@@ -5,7 +5,7 @@ F frames, C channels, H rows, W columns, D width of the descriptor.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,19 @@ DESCRIPTOR_NAMES = (LIGHT, *DINO_NAMES)
 
 # Which DINOv2 a model is, by the width of its embedding.
 _DINO_WIDTHS = {384: "dinov2-small", 768: "dinov2-base", 1024: "dinov2-large"}
+# The largest sizes that a config.json may state; DINOv2's giant has 1536 and 40.
+_DINO_MOST = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 100,
+    "num_attention_heads": 64,
+    "mlp_ratio": 16,
+    "image_size": 4096,
+    "patch_size": 64,
+    "num_channels": 16,
+}
+_MOST_REASON_CHARS = 400
+# Sizes of model.safetensors.
+_DINO_SIZES = {"dinov2-small": "88 MB", "dinov2-base": "346 MB", "dinov2-large": "1.2 GB"}
 _MASK_KEY = "embeddings.mask_token"
 _DINO_FILES = ("config.json", "model.safetensors")
 # DINOv2's own preparation of pictures.
@@ -80,6 +93,7 @@ class DinoDescriptor:
                 f"{source} holds a {config.model_type!r} model, wanted 'dinov2'; download "
                 "facebook/dinov2-base into it"
             )
+        _require_dino_sizes(source, config)
         self.name = _DINO_WIDTHS.get(config.hidden_size, f"dinov2-{config.hidden_size}")
         self.device = torch.device(device)
         # Tensors of a wrong size are collected, not raised: the error below names the remedy.
@@ -117,16 +131,29 @@ class DinoDescriptor:
         return (total / frames.shape[0]).float()
 
 
+def _require_dino_sizes(source: Path | str, config: Any) -> None:
+    """Raise ValueError for sizes that no DINOv2 has, before a model of these sizes is made."""
+    for name, most in _DINO_MOST.items():
+        value = getattr(config, name, None)
+        if type(value) is not int or not 1 <= value <= most:
+            raise ValueError(
+                f"{source} has {str(value)[:40]} for {name} in config.json, wanted 1 to {most}; "
+                "download facebook/dinov2-base into it"
+            )
+
+
 def load_descriptor(
     name: str,
     folders: Sequence[Path],
     device: torch.device | str = "cpu",
     may_download: bool = False,
+    how_to_allow: str = "allow the download",
 ) -> Descriptor:
     """The descriptor of this name.
 
     folders: where DINOv2 may lie; each is searched for a folder of its name.
     may_download: take missing weights from huggingface.co, into its usual cache.
+    how_to_allow: what the user does for that, in words.
 
     Raises: ValueError for an unknown name and for missing weights; the text says where to put them.
     """
@@ -139,16 +166,19 @@ def load_descriptor(
     if found is None and not may_download:
         raise ValueError(
             f"{name} is missing; put {' and '.join(reversed(_DINO_FILES))} of "
-            f"https://huggingface.co/{repo} into {_wanted_folder(name, folders)}, allow the "
-            f"download, or choose {LIGHT!r}"
+            f"https://huggingface.co/{repo} ({_DINO_SIZES[name]}) into "
+            f"{_wanted_folder(name, folders)}, or choose {LIGHT!r}, or let the node download "
+            f"{repo} ({_DINO_SIZES[name]}) from huggingface.co: {how_to_allow}"
         )
     # A broken download, a wrong model and missing weights get one text with the remedy.
     try:
         descriptor = DinoDescriptor(repo if found is None else found, device)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError, TypeError, LookupError, _strict_error()) as error:
+        # The text of other programs may hold parts of the file, without an end.
+        reason = " ".join(str(error).split())[:_MOST_REASON_CHARS]
         where = f"https://huggingface.co/{repo}" if found is None else str(found)
         raise ValueError(
-            f"{name} could not be read from {where} ({error}); put "
+            f"{name} could not be read from {where} ({reason}); put "
             f"{' and '.join(reversed(_DINO_FILES))} of https://huggingface.co/{repo} into "
             f"{_wanted_folder(name, folders)}"
         ) from error
@@ -160,6 +190,13 @@ def load_descriptor(
             "files"
         )
     return descriptor
+
+
+def _strict_error() -> type[Exception]:
+    """The class of a setting of a wrong type in config.json, in versions that check types."""
+    from huggingface_hub import errors
+
+    return getattr(errors, "StrictDataclassError", ValueError)
 
 
 def default_min_similarity(descriptor_name: str) -> float:

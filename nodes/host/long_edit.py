@@ -21,6 +21,7 @@ from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ...memv2v_core.vocabulary import EditMode
 from .clips.segments import SplitVideo, read_segment
 from .footage.reading import Reader
+from .models.downloads import how_to_allow, machine_allows_download
 from .models.files import descriptor_folders
 from .sampling.fifo import sample_fifo_video
 from .sampling.fingerprints import model_parts, vae_parts
@@ -30,13 +31,18 @@ from .sampling.turns import prompt_or_empty, source_latent
 from .sessions.saving import require_room, saved_or_kept
 
 
-def comfy_descriptor(name: str, may_download: bool) -> Descriptor:
+def comfy_descriptor(name: str, asks_download: bool) -> Descriptor:
     """The extractor that compares sources, on ComfyUI's device.
 
-    Raises: ValueError naming the files to download where they are missing.
+    asks_download: whether the node asks for a download of missing weights; this machine must allow
+    it too.
+
+    Raises: ValueError naming the files that are missing, and how to get them.
     """
     device = comfy.model_management.get_torch_device()
-    return load_descriptor(name, descriptor_folders(), device, may_download)
+    # The settings are read only where a node asks.
+    may_download = asks_download and machine_allows_download()
+    return load_descriptor(name, descriptor_folders(), device, may_download, how_to_allow())
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +50,7 @@ class ComfyHost:
     """The `Host` behind Edit Long Video.
 
     negative: the positive prompt stands here where none is connected and none is read.
+    asks_download: whether the node asks for a download of missing DINOv2 weights.
     window: pixel frames that the FIFO mode sees at once; 0 takes the model's own window.
     """
 
@@ -55,7 +62,7 @@ class ComfyHost:
     mode: EditMode
     sampler: SamplerSettings
     memory: MemorySettings
-    may_download: bool
+    asks_download: bool
     window: int = 0
 
     def settings_hash(self) -> str:
@@ -84,7 +91,7 @@ class ComfyHost:
 
     def descriptor(self) -> Descriptor:
         """The extractor that compares sources."""
-        return comfy_descriptor(self.memory.descriptor, self.may_download)
+        return comfy_descriptor(self.memory.descriptor, self.asks_download)
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """The latent (C, T, H, W) of frames (F, 3, H, W).

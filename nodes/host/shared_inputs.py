@@ -164,7 +164,10 @@ SEGMENT_RETRIEVAL_INPUTS = [
     io.Boolean.Input(
         "allow_download",
         default=False,
-        tooltip="Download missing DINOv2 weights from huggingface.co (350 MB for dinov2-base).",
+        tooltip="Ask for a download of missing DINOv2 weights from huggingface.co (346 MB for "
+        "dinov2-base). It happens only if this machine allows it, outside any workflow: the "
+        'environment variable MEMV2V_ALLOW_DOWNLOAD=1, or {"allow_download": true} in '
+        "memory_v2v/settings.json in ComfyUI's user folder.",
     ),
 ]
 SPLIT_INPUTS = [

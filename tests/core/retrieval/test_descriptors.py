@@ -2,6 +2,7 @@
 frames.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,31 @@ def test_download_is_asked_for_by_the_published_name(monkeypatch, tmp_path):
     ):
         load_descriptor("dinov2-large", [tmp_path], may_download=True)
     assert asked == [("facebook/dinov2-large", False)]
+
+
+def test_a_config_with_sizes_of_no_model_is_refused_before_a_model_is_made(dino_folder, tmp_path):
+    folder = tmp_path / "dinov2-base"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes((dino_folder / "model.safetensors").read_bytes())
+    config = json.loads((dino_folder / "config.json").read_text())
+    for changes, words in (
+        ({"hidden_size": 10**9}, "1000000000 for hidden_size in config.json, wanted 1 to 4096"),
+        ({"num_hidden_layers": 10**6}, "for num_hidden_layers"),
+        ({"patch_size": 0}, "0 for patch_size"),
+        ({"image_size": True}, "image_size"),
+        ({"hidden_act": []}, "hidden_act"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(ValueError, match=f"dinov2-base could not be read .*{words}") as caught:
+            load_descriptor("dinov2-base", [tmp_path])
+        assert len(str(caught.value)) < 1200
+
+
+def test_how_to_allow_a_download_is_told_with_source_and_size(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"let the node download facebook/dinov2-large \(1.2 GB\) .*: do this$"
+    ):
+        load_descriptor("dinov2-large", [tmp_path], how_to_allow="do this")
 
 
 def test_unknown_name_is_refused():
