@@ -1,0 +1,110 @@
+"""Many turns of one named session on a real server: time, memory, handles and threads."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+
+from devtools.environment import find_environment
+from devtools.server import ComfyServer, running_server
+
+from .graphs import SERVER_ARGUMENTS, Graph, Prompt
+from .tables import report
+
+SESSION, SHOWN, TOLERANCE = "soak", (1, 50, 100, 200, 500, 1000, 2000), 1.1
+# Growth is measured after the first turns, when everything is loaded.
+EARLY, NUM_LATE = slice(50, 100), 50
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The server after one turn."""
+
+    seconds: float
+    mib: float
+    handles: int
+    threads: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--turns", type=int, default=500)
+    parser.add_argument("--k", type=int, default=3, help="memories of each turn")
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument(
+        "--plain", action="store_true", help="ComfyUI's own nodes: what ComfyUI itself grows"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    environment = find_environment()
+    if environment is None:
+        print("skipped: the soak needs a ComfyUI; set COMFYUI_PATH")
+        return 0
+    samples: list[Sample] = []
+    with running_server(environment, extra_args=SERVER_ARGUMENTS) as server:
+        graph = Graph(server.api.object_info(), num_frames=1, size=64)
+        make = _plain if options.plain else _turn
+        for number in range(1, options.turns + 1):
+            samples.append(_sample(server, make(graph, number, options)))
+    shown = sorted({number for number in SHOWN if number < len(samples)} | {len(samples)})
+    rows: list[list[object]] = []
+    for number in shown:
+        s = samples[number - 1]
+        rows.append([number, f"{s.seconds:.3f}", f"{s.mib:.0f}", s.handles, s.threads])
+    failures, growth = _growth(samples)
+    kind = "ComfyUI's own nodes" if options.plain else f"named session, k = {options.k}"
+    head = ["turn", "seconds", "resident, MiB", "handles", "threads"]
+    return report(f"Soak, {kind}; {growth}", head, rows, failures)
+
+
+def _turn(graph: Graph, number: int, options: argparse.Namespace) -> Prompt:
+    """The same workflow, queued again with another seed."""
+    return graph.turn(
+        graph.base(SESSION), 1, ("session", 0), seed=number, steps=options.steps, k=options.k
+    )
+
+
+def _plain(graph: Graph, number: int, _options: argparse.Namespace) -> Prompt:
+    """A prompt of ComfyUI's own nodes that changes with its number, around the same VAE."""
+    return {
+        "load": graph.base("")["load"],
+        "image": graph.node("EmptyImage", width=32, height=32, batch_size=1, color=number),
+        "latent": graph.node("VAEEncode", pixels=["image", 0], vae=["load", 2]),
+        "keep": graph.node("SaveLatent", samples=["latent", 0], filename_prefix="latents/kept"),
+    }
+
+
+def _sample(server: ComfyServer, prompt: Prompt) -> Sample:
+    began_s = time.monotonic()
+    server.api.wait(server.api.queue(prompt), pauses=_short_pauses())
+    seconds = time.monotonic() - began_s
+    process = psutil.Process(server.process.pid)
+    with process.oneshot():
+        size = process.memory_info().rss / 2**20
+        return Sample(seconds, size, process.num_fds(), process.num_threads())
+
+
+def _short_pauses() -> Iterator[None]:
+    while True:
+        time.sleep(0.01)
+        yield
+
+
+def _growth(samples: list[Sample]) -> tuple[list[str], str]:
+    """(measures that grew by more than 10 %, all growth in words)."""
+    early, late = samples[EARLY], samples[-NUM_LATE:]
+    if len(samples) < EARLY.stop + NUM_LATE:
+        return [], f"{len(samples)} turns are too few to measure growth"
+    words, failures = [], []
+    for name in ("seconds", "mib", "handles", "threads"):
+        before, after = (_median([getattr(s, name) for s in part]) for part in (early, late))
+        words.append(f"{name} x{after / before:.2f}")
+        if after > before * TOLERANCE:
+            failures.append(f"{name} grew from {before:.3g} to {after:.3g}, wanted at most 10 %")
+    return failures, "last 50 turns against turns 51 to 100: " + ", ".join(words)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
