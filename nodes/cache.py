@@ -12,8 +12,9 @@ from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from .host.compat import shows_result
 from .host.models.attachment import base_info
 from .host.sampling.turns import one_video
+from .host.sessions.first_use import first_use_notes
 from .host.sessions.folders import refused_name, session_state, was_forgotten
-from .host.sessions.saving import open_cache, renamed, saved
+from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept
 from .io_types import CATEGORY, CacheSocket, CameraSocket
 
 KEEP, PIN, UNPIN, FORGET, BRANCH = "none", "pin", "unpin", "forget", "branch"
@@ -86,6 +87,7 @@ class MemoryCacheNode(io.ComfyNode):
                     tooltip="One line per turn, and what could not be loaded.",
                 ),
             ],
+            hidden=[io.Hidden.extra_pnginfo],
             **shows_result(),
         )
 
@@ -110,14 +112,17 @@ class MemoryCacheNode(io.ComfyNode):
         model: ModelPatcher | None = None,
         source: dict | None = None,
     ) -> io.NodeOutput:
-        opened, notes = open_cache(session) if cache is None else (cache, ())
+        notes = first_use_notes(session, cls.hidden)
+        opened, remarks = open_cache(session) if cache is None else (cache, ())
+        notes += remarks
         cache = renamed(opened, session)
         if latent is not None:
             cache = cache.append(imported_entry(cache, latent, camera, model, source))
         cache, remarks = edit_cache(cache, action, entry.strip())
         # Only a change is saved.
         if cache is not opened:
-            written = saved(cache)
+            # A video took minutes, so a failed save is a note; a failed pin or forget is an error.
+            written = saved(cache) if latent is None else saved_or_kept(cache)
             cache, remarks = written.cache, (*remarks, *written.notices)
         contents = cache.describe((*notes, *remarks))
         return io.NodeOutput(cache, contents, ui=ui.PreviewText(contents))

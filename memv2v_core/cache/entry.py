@@ -9,6 +9,7 @@ import torch
 from ..cameras.trajectory import CameraTrajectory
 from .content import ID_LENGTH, Content, HeldContent
 
+_ENTRY_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 MODES = ("trained", "training-free", "imported")
 
 
@@ -202,4 +203,4 @@ def made_text(segment: Segment | None, recipe: str, memory_ids: tuple[str, ...])
 
 def is_entry_id(text: object) -> bool:
     """Whether the text has the form of an entry id, which makes it safe as a file name."""
-    return isinstance(text, str) and re.fullmatch(rf"[0-9a-f]{{{ID_LENGTH}}}", text) is not None
+    return isinstance(text, str) and _ENTRY_ID.fullmatch(text) is not None

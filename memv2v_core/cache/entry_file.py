@@ -90,7 +90,7 @@ def has_hashes(entry: MemoryEntry) -> bool:
 def is_in(folder: Path, entry: MemoryEntry) -> bool:
     """Whether the entry's tensors are read from its file in this folder."""
     content = entry.content
-    return isinstance(content, StoredContent) and content.path.parent == folder
+    return isinstance(content, StoredContent) and content.folder == str(folder)
 
 
 def _with_facts_of(entry: MemoryEntry, stored: MemoryEntry) -> MemoryEntry:

@@ -3,7 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .entry import MemoryEntry
 from .memory_cache import MemoryCache, require_same_latent, require_same_model
@@ -15,8 +16,7 @@ MAX_FORGOTTEN = 1000
 LatentShape = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class EntryRecord:
+class EntryRecord(NamedTuple):
     """What the manifest says about one entry.
 
     Only order and pins are read back; the rest is in the entry's file.
@@ -66,7 +66,7 @@ def repaired(damaged: Manifest | None, entries: Iterable[MemoryEntry]) -> Manife
         places = {entry_id: place for place, entry_id in enumerate(known)}
         ordered.sort(key=lambda entry: places[entry.entry_id])
     records = tuple(
-        replace(record_of(entry), is_pinned=known.get(entry.entry_id, entry).is_pinned)
+        record_of(entry)._replace(is_pinned=known.get(entry.entry_id, entry).is_pinned)
         for entry in ordered
     )
     return Manifest(*kind_of(damaged, ordered), records)

@@ -1,6 +1,6 @@
 """The small JSON file of a session.
 
-Its first line holds the hash of all other lines, so that changed bytes are found.
+Its first line holds the hash of the second, so that changed bytes are found.
 """
 
 import hashlib
@@ -24,7 +24,12 @@ _MAX_AXIS = 2**31
 # Seconds since 1970, four million years from now.
 _LATEST_S = 2.0**47
 
+_MAX_KNOWN = 16
+
 Item = TypeVar("Item")
+
+# The lists that this process wrote last: a save need not read back what it has just written.
+_KNOWN: dict[Path, tuple[tuple[int, int, int] | None, Manifest]] = {}
 
 
 @dataclass(frozen=True)
@@ -41,23 +46,23 @@ class ReadManifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the folder's manifest, whole or not at all."""
     path = folder / MANIFEST_NAME
-    records = ",\n".join(_compact(vars(record)) for record in manifest.records)
-    forgotten = ",\n".join(
-        _compact({"entry_id": entry_id, "created_s": created_s})
-        for entry_id, created_s in manifest.forgotten
-    )
-    facts = {
+    content = {
         "version": _FORMAT_VERSION,
         "session": folder.name,
         "model_name": manifest.model_name,
         "latent_shape": manifest.latent_shape,
+        "entries": [record._asdict() for record in manifest.records],
+        "forgotten": [
+            {"entry_id": entry_id, "created_s": created_s}
+            for entry_id, created_s in manifest.forgotten
+        ],
     }
-    body = (
-        f'{_compact(facts)[1:-1]},\n"entries":[\n{records}\n],\n"forgotten":[\n{forgotten}\n]}}\n'
-    ).encode()
+    # Compact: a session of a thousand turns writes this at every turn.
+    body = (json.dumps(content, separators=(",", ":"))[1:] + "\n").encode()
     first = f'{{"format":"{_FORMAT}","sha256":"{hashlib.sha256(body).hexdigest()}",\n'.encode()
     make_way(path)
     write_atomically(path, first + body)
+    _remember(path, manifest)
 
 
 def read_manifest(folder: Path) -> ReadManifest:
@@ -66,6 +71,9 @@ def read_manifest(folder: Path) -> ReadManifest:
     Raises: ValueError when a newer version of the pack wrote it.
     """
     path = folder / MANIFEST_NAME
+    known = _KNOWN.get(path)
+    if known is not None and known[0] is not None and known[0] == _stamp_of(path):
+        return ReadManifest(known[1], "")
     data, reason = attempt(_bytes_of, path)
     if data is None:
         missing = not path.is_symlink() and not path.exists()
@@ -86,6 +94,21 @@ def read_manifest(folder: Path) -> ReadManifest:
         )
     # Versions before this one wrote no hash, and a line for every bracket.
     return _parsed(content, is_hashed or first == b"{")
+
+
+def _remember(path: Path, manifest: Manifest) -> None:
+    while len(_KNOWN) >= _MAX_KNOWN:
+        _KNOWN.pop(next(iter(_KNOWN)))
+    _KNOWN[path] = (_stamp_of(path), manifest)
+
+
+def _stamp_of(path: Path) -> tuple[int, int, int] | None:
+    """What tells two files of one name apart: every write makes a new file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _broken(problem: str, manifest: Manifest | None = None) -> ReadManifest:
@@ -156,7 +179,3 @@ def _shape(raw: object) -> LatentShape | None:
     if not all(type(size) is int and 0 < size < _MAX_AXIS for size in raw):
         return None
     return raw[0], raw[1], raw[2]
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))

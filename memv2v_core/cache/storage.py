@@ -5,6 +5,7 @@ old or the new state. A broken or foreign file is named and skipped; all other f
 """
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,7 +92,10 @@ class _Seen:
     @property
     def is_torn(self) -> bool:
         """Whether a writer may have been at work: the files and the list do not agree."""
-        return bool(self.manifest.problem or self.broken or self.missing or self.orphans)
+        is_writing = any(is_temp(name) for name in self.names)
+        return bool(
+            is_writing or self.manifest.problem or self.broken or self.missing or self.orphans
+        )
 
 
 def save_session(cache: MemoryCache, folder: Path, on_wait: OnWait | None = None) -> SavedSession:
@@ -221,11 +225,10 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
                 f"{folder.name!r} and is not saved; make it again to have it back"
             )
             continue
-        is_old = is_in(folder, entry) and not has_hashes(entry)
-        if is_old and num_rehashed < _MAX_REHASHED and entry.problem() is None:
-            entry, num_rehashed = write_entry(folder, entry), num_rehashed + 1
-        elif not is_in(folder, entry):
+        if not is_in(folder, entry):
             entry = write_entry(folder, entry)
+        elif not has_hashes(entry) and num_rehashed < _MAX_REHASHED and entry.problem() is None:
+            entry, num_rehashed = write_entry(folder, entry), num_rehashed + 1
         entries.append(entry)
     # Step 3: the manifest, then the files that it no longer names.
     _write_manifest_and_remove(folder, manifest, names)
@@ -276,7 +279,8 @@ def _seen(folder: Path) -> _Seen:
 
 
 def _names(folder: Path) -> frozenset[str]:
-    return frozenset(path.name for path in folder.iterdir())
+    with os.scandir(folder) as found:
+        return frozenset(item.name for item in found)
 
 
 def _read_entries(

@@ -61,6 +61,8 @@ class StoredContent:
         made: str,
     ) -> None:
         self.path = path
+        # As text: a save compares it for every entry of the session.
+        self.folder = str(path.parent)
         self.shapes = shapes
         self.is_assumed = is_assumed
         self.hashes = hashes

@@ -84,6 +84,7 @@ def own_output_folder(
     if "comfy_api" in request.fixturenames:
         comfy_api = request.getfixturevalue("comfy_api")
         monkeypatch.setattr(comfy_api.folder_paths, "output_directory", str(tmp_path / "output"))
+        monkeypatch.setattr(comfy_api.folder_paths, "user_directory", str(tmp_path / "user"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
+import hashlib
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -166,9 +166,8 @@ def test_what_was_forgotten_long_ago_is_dropped_from_the_list(make_entry, tmp_pa
     assert path.stat().st_size < 100_000
 
 
-def test_manifest_has_a_line_for_every_entry(saved):
-    folder, cache = saved
-    lines = (folder / MANIFEST_NAME).read_text().splitlines()
-    assert re.fullmatch(r'\{"format":"memory_v2v_session","sha256":"[0-9a-f]{64}",', lines[0])
-    for entry in cache.entries:
-        assert sum(entry.entry_id in line and '"turn"' in line for line in lines) == 1
+def test_the_first_line_holds_the_hash_of_the_second(saved):
+    folder, _ = saved
+    first, second = (folder / MANIFEST_NAME).read_bytes().splitlines(keepends=True)
+    wanted = f'{{"format":"memory_v2v_session","sha256":"{hashlib.sha256(second).hexdigest()}",\n'
+    assert first.decode() == wanted
