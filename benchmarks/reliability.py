@@ -6,6 +6,7 @@
     PYTHON benchmarks/reliability.py interrupts [--count 20]
     PYTHON benchmarks/reliability.py soak [--turns 500] [--plain]
     PYTHON benchmarks/reliability.py scaling [--full]
+    PYTHON benchmarks/reliability.py detectors
 
 Each prints a Markdown table, then its failures, and exits with 1 where there are any. Linux only.
 Parts that need a ComfyUI use the one of COMFYUI_PATH, or the one that `dev.py setup` made.
@@ -18,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-PARTS = ("kills", "concurrent", "full-disk", "interrupts", "soak", "scaling")
+PARTS = ("kills", "concurrent", "full-disk", "interrupts", "soak", "scaling", "detectors")
 
 
 def main() -> int:

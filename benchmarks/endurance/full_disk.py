@@ -157,11 +157,12 @@ def _save(cache: MemoryCache, folder: Path) -> tuple[list[str], bool]:
     try:
         save_session(cache, folder)
     except (OSError, ValueError) as error:
-        return _problems_of_words(str(error), folder), True
+        return words_problems(str(error), folder), True
     return [], False
 
 
-def _problems_of_words(text: str, folder: Path) -> list[str]:
+def words_problems(text: str, folder: Path) -> list[str]:
+    """What a message about this folder lacks."""
     found = []
     if folder.name not in text:
         found.append(f"the error does not name the folder: {text}")

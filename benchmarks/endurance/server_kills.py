@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from devtools.api import ApiError
+from devtools.api import ENDINGS, ApiError
 from devtools.environment import find_environment
 from devtools.server import ComfyServer, running_server
 from devtools.websocket import EventStream
@@ -18,8 +18,6 @@ from memv2v_core.cache.storage import load_session
 from .graphs import SERVER_ARGUMENTS, Graph, Prompt, session_folder_of
 
 SESSION, NUM_TURNS = "killed", 6
-# The first run after a start takes longer, as models are loaded.
-_EARLIEST_S, _LATEST_S = 0.5, 6.0
 
 
 def kill_servers(count: int, seed: int) -> tuple[list[object], list[str]]:
@@ -30,7 +28,7 @@ def kill_servers(count: int, seed: int) -> tuple[list[object], list[str]]:
     rng = random.Random(seed)
     told: list[str] = []
     failures: list[str] = []
-    repaired, slowest_s = 0, 0.0
+    repaired = 0
     with tempfile.TemporaryDirectory(prefix="memory-v2v-killed-") as folder:
         # One start more than kills: the last one only looks.
         for kill in range(count + 1):
@@ -40,12 +38,13 @@ def kill_servers(count: int, seed: int) -> tuple[list[object], list[str]]:
                 failures += [f"server kill {kill}: {text}" for text in _lost(server, told)]
                 if kill == count:
                     break
-                took_s = _first_save_s(server, kill, told)
-                slowest_s = max(slowest_s, took_s)
-                told += _executed_before_kill(server, kill, rng.uniform(_EARLIEST_S, _LATEST_S))
+                first, took_s = _first_turn(server, kill)
+                # After 0 to 5 reported turns, at a random moment of the next one.
+                when = rng.randrange(NUM_TURNS), rng.uniform(0, took_s)
+                told += [*first, *_executed_before_kill(server, kill, *when)]
             loaded = load_session(session_folder_of(Path(folder), SESSION))
             repaired += bool(loaded.skipped or loaded.notices)
-    row = ["ComfyUI server", count, len(told), len(failures), repaired, f"{slowest_s:.2f}"]
+    row = ["ComfyUI server", count, len(told), len(failures), repaired, ""]
     return row, failures
 
 
@@ -67,21 +66,21 @@ def _lost(server: ComfyServer, told: list[str]) -> list[str]:
     return [*found, *(line for line in reports if not any(word in line for word in harmless))]
 
 
-def _first_save_s(server: ComfyServer, kill: int, told: list[str]) -> float:
-    """Seconds of the first turn after a start beyond those of an equal turn after it.
-
-    Models are loaded by a turn without a session before; the rest is the save.
-    """
+def _first_turn(server: ComfyServer, kill: int) -> tuple[list[str], float]:
+    """(the id of a turn that is made right after the start, its seconds)."""
     graph = Graph(server.api.object_info())
-    server.api.run(graph.turn(graph.base(""), 1, ("session", 0), seed=1))
     began_s = time.monotonic()
     entry = server.api.run(graph.turn(graph.base(SESSION), 1, ("session", 0), 10_000 + kill))
-    told += _ids(entry["outputs"]["turn1"])
-    return time.monotonic() - began_s
+    return _ids(entry["outputs"]["turn1"]), time.monotonic() - began_s
 
 
-def _executed_before_kill(server: ComfyServer, kill: int, life_s: float) -> list[str]:
-    """Ids of the turns that the server reported before it was killed."""
+def _executed_before_kill(
+    server: ComfyServer, kill: int, num_turns: int, delay_s: float
+) -> list[str]:
+    """Ids of the turns that the server reported before it was killed.
+
+    num_turns, delay_s: the kill comes so many seconds after so many reported turns.
+    """
     graph = Graph(server.api.object_info())
     prompt: Prompt = graph.base(SESSION)
     cache = ("session", 0)
@@ -90,18 +89,23 @@ def _executed_before_kill(server: ComfyServer, kill: int, life_s: float) -> list
         cache = (f"turn{turn}", 1)
     stream = EventStream(server.url, server.api.client_id)
     server.api.queue(prompt)
-    killer = threading.Timer(life_s, os.kill, (server.process.pid, signal.SIGKILL))
-    killer.start()
+    killer = threading.Timer(delay_s, os.kill, (server.process.pid, signal.SIGKILL))
     told: list[str] = []
     try:
         while server.process.poll() is None:
+            if len(told) >= num_turns and not killer.ident:
+                killer.start()
             event = stream.next_event(0.2)
-            if event is not None and event["type"] == "executed":
+            if event is None:
+                continue
+            if event["type"] == "executed":
                 told += _ids(event["data"].get("output") or {})
+            if event["type"] in ENDINGS and not killer.ident:
+                killer.start()
     except (OSError, ApiError):
-        pass
+        # The stream ends with the server.
+        assert killer.ident, "the server died by itself"
     finally:
-        killer.join()
         server.process.wait()
         stream.close()
     return told
