@@ -22,8 +22,8 @@ from ..weights.checkpoint import read_adapter, save_adapter, to_diffusers_names,
 from ..weights.detection import detect
 from ..weights.reading.boundary import Fault, place, reading
 from ..weights.reading.finite import require_finite, require_floats
-from ..weights.reading.json_text import parse_object
-from ..weights.reading.limits import MAX_JSON_BYTES, MAX_VOCABULARY_BYTES
+from ..weights.reading.json_text import read_object
+from ..weights.reading.limits import MAX_VOCABULARY_BYTES
 from ..weights.reading.settings import read_settings
 from ..weights.reading.tensor_sizes import require_exact
 from ..weights.wan_shapes import WanSizes, wan_shapes
@@ -83,9 +83,7 @@ def read_info(name: str) -> BuiltinInfo:
     """
     path = WEIGHTS / f"{name}.json"
     with reading(path, "the description of a built-in model", REMEDY):
-        with path.open("rb") as file:
-            text = file.read(MAX_JSON_BYTES + 1).decode("utf-8")
-        info = read_settings(BuiltinInfo, parse_object(text, "a description"))
+        info = read_settings(BuiltinInfo, read_object(path, "a description"))
         if wrong := wrong_sizes(info):
             raise Fault(f"has {wrong}")
     return info
@@ -168,7 +166,7 @@ def read_dit(name: str, info: BuiltinInfo) -> dict[str, torch.Tensor]:
     if file.kind != ("lucyedit" if has_source else "wan2.1"):
         wanted = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
         raise ValueError(f"{place(path)} is {file.what}, wanted {wanted}; {REMEDY}")
-    return _checked(path, read_weights(path), wan_shapes(_dit_sizes(info.dit)))
+    return _checked(name, path, read_weights(path), wan_shapes(_dit_sizes(info.dit)))
 
 
 def comfy_metadata(info: BuiltinInfo) -> dict[str, str]:
@@ -216,7 +214,7 @@ def read_text_weights(name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
         # The vocabulary is stored as a tensor of bytes, so that the encoder is one file.
         vocabulary = pieces.numpy().tobytes()
         num_pieces = vocabulary_size(vocabulary)
-    weights = _checked(path, weights, text_shapes(config, num_pieces))
+    weights = _checked(name, path, weights, text_shapes(config, num_pieces))
     return vocabulary, {key: value.float() for key, value in weights.items()}
 
 
@@ -228,7 +226,7 @@ def load_codec(name: str) -> Codec:
     path, sizes = codec_path(name), read_info(name).dit
     codec = Codec(sizes.channels, sizes.num_used)
     shapes = {key: tuple(value.shape) for key, value in codec.state_dict().items()}
-    weights = _checked(path, read_weights(path), shapes)
+    weights = _checked(name, path, read_weights(path), shapes)
     codec.load_state_dict({key: value.float() for key, value in weights.items()})
     return codec.eval().requires_grad_(False)
 
@@ -298,10 +296,11 @@ def _dit_sizes(config: DitConfig) -> WanSizes:
 
 
 def _checked(
-    path: Path, weights: dict[str, torch.Tensor], wanted: Shapes
+    name: str, path: Path, weights: dict[str, torch.Tensor], wanted: Shapes
 ) -> dict[str, torch.Tensor]:
     """`weights` if they are exactly the `wanted` ones and finite floats."""
-    with reading(path, "the weights of this built-in model", REMEDY):
+    # The description may be the broken one of the two.
+    with reading(path, f"the weights that {name}.json describes", REMEDY):
         require_exact({key: tuple(value.shape) for key, value in weights.items()}, wanted)
         require_floats(weights)
         require_finite(weights)

@@ -178,8 +178,8 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
         extra = " and camera weights" if has_cameras else ""
         channels = f"{sizes.in_channels} input and {sizes.out_channels} output channels"
         remedy = (
-            "text-to-video models have 16 or 48 of both, LucyEdit 96 and 48, image-to-video models "
-            "36 and 16"
+            "choose one by its channels: text-to-video models have 16 or 48 of both, LucyEdit 96 "
+            "and 48, image-to-video models 36 and 16"
         )
         what = f"a Wan DiT of {channels}{extra}"
         return WeightFile("unsupported", what, remedy, sizes, layout, prefix)

@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from ..atomic_files import remove_file, replace_file, temp_beside
-from .reading.boundary import Fault, place, quoted, reading
+from .reading.boundary import Fault, place, quoted, reading, require_file
 from .reading.limits import MAX_SHARDS
 from .reading.safetensors_file import read_safetensors_header
 from .reading.tensor_sizes import Header, require_names
@@ -179,14 +179,14 @@ def _stored_dtype(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.dtyp
 
 
 def _header_of(path: Path) -> Header:
-    _require_file(path)
+    require_file(path)
     if path.suffix.lower() in SAFETENSORS_SUFFIXES:
         return read_safetensors_header(path)
     return Header(open_torch_file(path).shapes(), {})
 
 
 def _weights_of(path: Path, wanted: Callable[[str], bool]) -> dict[str, torch.Tensor]:
-    _require_file(path)
+    require_file(path)
     if path.suffix.lower() not in SAFETENSORS_SUFFIXES:
         file = open_torch_file(path)
         return file.load([name for name in file.tensors if wanted(name)])
@@ -194,9 +194,3 @@ def _weights_of(path: Path, wanted: Callable[[str], bool]) -> dict[str, torch.Te
     names = [name for name in read_safetensors_header(path).shapes if wanted(name)]
     with safe_open(str(path), framework="pt") as opened:
         return {name: opened.get_tensor(name) for name in names}
-
-
-def _require_file(path: Path) -> None:
-    # A pipe would be waited for, without an end.
-    if path.exists() and not path.is_file():
-        raise Fault("could not be read (it is a folder or a device)")

@@ -114,6 +114,13 @@ def reading(path: Path, wanted: str = WANTED, remedy: str = REMEDY) -> Iterator[
         raise ValueError(_told(path, error, wanted, remedy)) from error
 
 
+def require_file(path: Path) -> None:
+    """Raise Fault for a folder, a pipe or a device; a missing file is left to its reader."""
+    # A pipe would be waited for, without an end.
+    if path.exists() and not path.is_file():
+        raise Fault("could not be read (it is a folder or a device)")
+
+
 def _told(path: Path, error: Exception, wanted: str, remedy: str) -> str:
     for kinds, words in _WORDS:
         if isinstance(error, kinds):

@@ -3,9 +3,10 @@
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
-from .boundary import Fault, quoted
+from .boundary import Fault, quoted, require_file
 from .limits import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_DIGITS, MAX_JSON_VALUES
 
 _TEXTS = re.compile(r'"[^"]*"?')
@@ -39,6 +40,18 @@ def parse_json(text: str, what: str, most: int = MAX_JSON_BYTES) -> Any:
     except json.JSONDecodeError as error:
         # Its message quotes nothing of the text.
         raise Fault(f"has {what} that is no JSON ({error.msg} at {error.pos})") from error
+
+
+def read_object(path: Path, what: str) -> dict[str, Any]:
+    """The fields of a file that is one JSON object.
+
+    Raises: Fault, as `parse_object`, and for what is no file. FileNotFoundError. UnicodeError.
+    """
+    require_file(path)
+    with path.open("rb") as file:
+        # One byte too many is enough to know that the file is too long.
+        data = file.read(MAX_JSON_BYTES + 1)
+    return parse_object(data.decode("utf-8-sig"), what)
 
 
 def parse_object(text: str, what: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:

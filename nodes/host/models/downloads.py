@@ -9,8 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ....memv2v_core.weights.reading.boundary import Fault, reading
-from ....memv2v_core.weights.reading.json_text import parse_object
-from ....memv2v_core.weights.reading.limits import MAX_JSON_BYTES
+from ....memv2v_core.weights.reading.json_text import read_object
 
 VARIABLE = "MEMV2V_ALLOW_DOWNLOAD"
 SETTING = "allow_download"
@@ -36,9 +35,7 @@ def machine_allows_download() -> bool:
     if not path.exists():
         return False
     with reading(path, _WANTED, "correct the file, or delete it"):
-        with path.open("rb") as file:
-            text = file.read(MAX_JSON_BYTES + 1).decode("utf-8-sig")
-        settings = parse_object(text, "settings")
+        settings = read_object(path, "settings")
         # A word with a slip of the pen must not pass for "no".
         if settings.keys() - {SETTING} or type(settings.get(SETTING, False)) is not bool:
             raise Fault(f"has other settings than {SETTING}, or one that is not true or false")

@@ -1,6 +1,7 @@
 """Files of a built-in model, changed: each is read as it is, or refused by one ValueError."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -176,6 +177,15 @@ def test_a_size_that_the_weights_do_not_have_is_named_at_the_weights(
 def test_a_description_that_is_no_json_is_named(folder: Path, text: bytes) -> None:
     (folder / f"{NAME}.json").write_bytes(text)
     assert fault_of(lambda: bundle.read_info(NAME), f"{NAME}.json in {folder}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes by name")
+@pytest.mark.parametrize("part", [".json", "_dit.safetensors", "_text.safetensors"])
+def test_a_pipe_is_not_waited_for(folder: Path, part: str) -> None:
+    path = folder / f"{NAME}{part}"
+    path.unlink()
+    os.mkfifo(path)
+    assert "a folder or a device" in fault_of(load_all, path.name)
 
 
 def rewritten(folder: Path, part: str, change: Callable[[dict[str, torch.Tensor]], object]) -> str:
