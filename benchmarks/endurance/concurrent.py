@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -80,17 +81,20 @@ def _work(root: Path, process: int, count: int, seed: int, channel: int) -> None
     rng, lines = random.Random(f"{seed}/{process}"), []
     folder = root / SESSION
     number = 10_000 * (process + 1)
-    for _ in range(count):
-        number += 1
-        began_s = time.monotonic()
-        loaded = load_session(folder)
-        # The first process finds no folder yet, which is said.
-        texts = (*loaded.skipped, *(t for t in loaded.notices if "starts empty" not in t))
-        lines += [["notice", text] for text in texts]
-        change = _operate(rng, loaded.cache, folder, number, process)
-        lines.append(["done", *change, time.monotonic() - began_s])
-    with os.fdopen(os.dup(channel), "w") as out:
-        out.write("".join(json.dumps(line) + "\n" for line in lines))
+    try:
+        for _ in range(count):
+            number += 1
+            began_s = time.monotonic()
+            loaded = load_session(folder)
+            # The first process finds no folder yet, which is said.
+            texts = (*loaded.skipped, *(t for t in loaded.notices if "starts empty" not in t))
+            lines += [["notice", text] for text in texts]
+            change = _operate(rng, loaded.cache, folder, number, process)
+            lines.append(["done", *change, time.monotonic() - began_s])
+    finally:
+        # Also after an error: what was acknowledged before it counts.
+        with os.fdopen(os.dup(channel), "w") as out:
+            out.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _operate(
@@ -114,8 +118,17 @@ def _operate(
     if kind == "branch":
         name = f"branch{number}"
         branch = cache.branch(chosen.entry_id, name)
-        save_session(branch, folder.with_name(name))
+        try:
+            save_session(branch, folder.with_name(name))
+        except ValueError:
+            # Another process may have forgotten an entry that the branch was about to copy.
+            held = {entry.entry_id for entry in load_session(folder).cache.entries}
+            if held.issuperset(entry.entry_id for entry in branch.entries):
+                raise
+            shutil.rmtree(folder.with_name(name), ignore_errors=True)
+            return "branch, refused", chosen.entry_id, 0
         return kind, chosen.entry_id, len(branch)
+    # One change of the session itself.
     changed = (
         cache.forget(chosen.entry_id)
         if kind == "forget"
