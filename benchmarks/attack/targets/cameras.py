@@ -4,6 +4,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -147,9 +148,13 @@ def make_colmap_binary(path: Path) -> None:
 def read_cameras(name: str, folder: Path) -> Reading:
     """The path as the importing node gets it, with the questions it asks before."""
     path = folder / name
-    if may_be_camera_file(path):
+    assert may_be_camera_file(path)
+    # ComfyUI passes over a fingerprint that fails; loading reports the problem.
+    with suppress(OSError):
         for part in parts_of_camera_file(path):
             part.stat()
+    names: tuple[str, ...] = ()
+    with suppress(OSError, ValueError):
         names = camera_names(path)
     imported = load_cameras(path, ImportSettings(camera="cam01", aspect=2.0))
     track = imported.trajectory
