@@ -104,7 +104,7 @@ def check_detectors(seed: int, workers: int) -> int:
     """Read with readers that have one known fault each; 1 where one is put into a wrong class."""
     names = list(bad_readers.TARGETS)
     with tempfile.TemporaryDirectory(prefix="memory-v2v-fuzz-") as folder:
-        results = run_cases([(name, 0) for name in names], seed, Path(folder), workers, case_s=4.0)
+        results = run_cases([(name, 0) for name in names], seed, Path(folder), workers)
     wrong = 0
     for result in results:
         wanted = result.target.removeprefix("fault ").partition(":")[0]

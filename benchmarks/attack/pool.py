@@ -39,8 +39,8 @@ class Result:
 class Child:
     """One worker process, started when it is needed and again after it died."""
 
-    def __init__(self, base: Path, seed: int, case_s: float = CASE_S) -> None:
-        self._base, self._seed, self._case_s = base, seed, case_s
+    def __init__(self, base: Path, seed: int) -> None:
+        self._base, self._seed = base, seed
         self._process: subprocess.Popen | None = None
         self._ready: set[str] = set()
         self._broken: dict[str, str] = {}
@@ -54,7 +54,7 @@ class Child:
         self._send(["run", target, index])
         began_s = time.monotonic()
         told: dict[str, Any] = {}
-        outcome = self._follow(self._case_s, told)
+        outcome = self._follow(CASE_S, told)
         if outcome != "done":
             self.stop()
             seconds = time.monotonic() - began_s
@@ -153,7 +153,6 @@ def run_cases(
     base: Path,
     num_workers: int,
     on_result: Callable[[Result], None] = lambda _result: None,
-    case_s: float = CASE_S,
 ) -> list[Result]:
     """The results of all cases, in their order; several workers share them."""
     waiting: queue.SimpleQueue[tuple[int, str, int]] = queue.SimpleQueue()
@@ -163,7 +162,7 @@ def run_cases(
     failures: list[BaseException] = []
 
     def work(number: int) -> None:
-        child = Child(base / f"worker{number}", seed, case_s)
+        child = Child(base / f"worker{number}", seed)
         try:
             while not failures:
                 try:
