@@ -74,7 +74,10 @@ def steady_times(num_frames: int, rate: Fraction) -> FrameTimes:
 
 
 def measured_times(
-    shown: Sequence[Fraction | None], last: Fraction | None, rates: Sequence[Fraction]
+    shown: Sequence[Fraction | None],
+    last: Fraction | None,
+    rates: Sequence[Fraction],
+    name: str = "in memory",
 ) -> tuple[FrameTimes, int]:
     """The times of a decoded file, and how many of them had to be guessed.
 
@@ -82,6 +85,7 @@ def measured_times(
     last: seconds that the last frame is shown, where the file says so.
     rates: what the file says of its rate, the likeliest first. The first one that agrees with the
     times is taken. Without one, the mean rate is tried, and then the times themselves are kept.
+    name: of the file, for messages.
 
     Raises: ValueError where times jump back by more than a second, or on by more than an hour.
     """
@@ -89,7 +93,7 @@ def measured_times(
     # Bare streams have no times at all.
     if all(time is None for time in shown):
         return steady_times(count, rates[0]), 0
-    starts, num_repaired = _repaired(shown, 1 / rates[0])
+    starts, num_repaired = _repaired(shown, 1 / rates[0], name)
     # AVI files give the order of coding as times: such times say nothing.
     if num_repaired > _MOST_GUESSED * count:
         return steady_times(count, rates[0]), num_repaired
@@ -111,7 +115,9 @@ def measured_times(
     return FrameTimes(count, count / duration, duration, tuple(starts)), num_repaired
 
 
-def _repaired(shown: Sequence[Fraction | None], step: Fraction) -> tuple[list[Fraction], int]:
+def _repaired(
+    shown: Sequence[Fraction | None], step: Fraction, name: str
+) -> tuple[list[Fraction], int]:
     """Rising times from 0 on, and how many were guessed: missing ones, doubled ones, small steps
     back.
     """
@@ -123,9 +129,9 @@ def _repaired(shown: Sequence[Fraction | None], step: Fraction) -> tuple[list[Fr
         if not -_MOST_BACK_S <= step_s <= _MOST_PAUSE_S:
             way = "back" if step_s < 0 else "on"
             raise ValueError(
-                f"video got frame times that jump {way} by {abs(float(step_s)):.1f} s at frame "
-                f"{i + 1}, wanted rising times; the file was joined of several: convert it with a "
-                "video program"
+                f"video {name} got frame times that jump {way} by {abs(float(step_s)):.1f} s at "
+                f"frame {i + 1}, wanted rising times; the file was joined of several: convert it "
+                "with a video program"
             )
         if time is None or (starts and time - known <= starts[-1]):
             starts.append(_between(shown, i, starts, known, step))

@@ -2,15 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import av
 
+from .boxes import impossible_counts, outer_boxes
+from .limits import MAX_PIXELS
+
 VideoSource = str | BinaryIO
 Stamp = tuple[int, int] | None
 
-_INDEX_AT_END = "moov"
+_INDEX_AT_END = b"moov"
+_MOST_OUTER = 10_000
+# Files that name other files or addresses, which FFmpeg would open too.
+_LISTS = {
+    *("concat", "dash", "hls", "imf", "sdp", "rtsp", "rtp", "sap", "webm_dash_manifest", "lavfi"),
+}
+# FFmpeg refuses larger pictures before it makes them.
+_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 
 
 @contextmanager
@@ -19,12 +31,19 @@ def opened_file(source: VideoSource) -> Iterator[av.container.InputContainer]:
 
     source: a path, or a file in memory.
 
-    Raises: ValueError naming a file that is missing or cannot be read.
+    Raises: ValueError naming a file that is missing, cannot be read, or states impossible sizes.
     """
-    rewind(source)
     try:
-        # Old files have titles in other alphabets than UTF-8.
-        container = av.open(source, mode="r", metadata_errors="replace")
+        _require_possible(source)
+        rewind(source)
+        container = av.open(
+            source,
+            mode="r",
+            # Old files have titles in other alphabets than UTF-8.
+            metadata_errors="replace",
+            options=_OPTIONS,
+            container_options={"format_whitelist": _formats()},
+        )
     except FileNotFoundError as error:
         raise ValueError(
             f"video {file_name(source)} is no longer there, wanted the file that was loaded; put "
@@ -33,6 +52,9 @@ def opened_file(source: VideoSource) -> Iterator[av.container.InputContainer]:
     except (av.error.FFmpegError, OSError) as error:
         raise ValueError(_unreadable(source, error)) from error
     with container:
+        for stream in container.streams.video:
+            if stream.codec_context is not None:
+                stream.codec_context.options = dict(_OPTIONS)
         yield container
 
 
@@ -67,6 +89,30 @@ def rewind(source: VideoSource) -> None:
         source.seek(0)
 
 
+@cache
+def _formats() -> str:
+    """What FFmpeg may open."""
+    return ",".join(sorted(av.formats_available - _LISTS))
+
+
+def _require_possible(source: VideoSource) -> None:
+    """Raise ValueError for an index that would fill the memory."""
+    rewind(source)
+    if not isinstance(source, str):
+        stated = impossible_counts(source)
+    elif Path(source).is_file():
+        with Path(source).open("rb") as file:
+            stated = impossible_counts(file)
+    else:
+        return
+    if stated:
+        raise ValueError(
+            f"video {file_name(source)} says that it has {stated} samples, wanted no more than it "
+            "has bytes: its head is damaged; copy the file again, or convert it with a video "
+            "program"
+        )
+
+
 def _unreadable(source: VideoSource, error: Exception) -> str:
     name = file_name(source)
     if _lacks_index(source):
@@ -76,8 +122,8 @@ def _unreadable(source: VideoSource, error: Exception) -> str:
             "tool such as untrunc"
         )
     return (
-        f"video {name} could not be opened ({error}), wanted a video file; load another one, or "
-        "convert it to MP4 with a video program"
+        f"video {name} could not be opened ({_cause(error)}), wanted a video file; load another "
+        "one, or convert it to MP4 with a video program"
     )
 
 
@@ -85,27 +131,15 @@ def _lacks_index(source: VideoSource) -> bool:
     """Whether an MP4 or QuickTime file has boxes, but no index among them."""
     rewind(source)
     if not isinstance(source, str):
-        names = _box_names(source)
+        names = [box.name for box in islice(outer_boxes(source), _MOST_OUTER)]
     elif Path(source).is_file():
         with Path(source).open("rb") as file:
-            names = _box_names(file)
+            names = [box.name for box in islice(outer_boxes(file), _MOST_OUTER)]
     else:
         return False
-    return "ftyp" in names and _INDEX_AT_END not in names
+    return b"ftyp" in names and _INDEX_AT_END not in names
 
 
-def _box_names(file: BinaryIO) -> list[str]:
-    """Names of the outermost boxes of an ISO media file; nonsense of other files ends the list."""
-    names: list[str] = []
-    place = file.tell()
-    while len(head := file.read(16)) >= 8:
-        size, name = int.from_bytes(head[:4], "big"), head[4:8]
-        if size == 1:  # the true size follows the name
-            size = int.from_bytes(head[8:16], "big")
-        if size < 8 or not name.isascii():
-            # Size 0: the last box goes to the end of the file.
-            return [*names, name.decode("latin-1")]
-        names.append(name.decode())
-        place += size
-        file.seek(place)
-    return names
+def _cause(error: Exception) -> str:
+    # Not the whole error: it repeats the path, and with it what FFmpeg logged of the file.
+    return str(getattr(error, "strerror", None) or type(error).__name__)

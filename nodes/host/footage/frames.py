@@ -8,6 +8,7 @@ from fractions import Fraction
 import av
 
 from .files import VideoSource, file_name, opened_file
+from .limits import MAX_PIXELS
 from .tracks import Track
 
 _NO_TIMES = (
@@ -106,7 +107,20 @@ def video_stream_of(container: av.container.InputContainer, name: str) -> av.Vid
     if not streams or streams[0].codec_context is None:
         lack = "video stream that can be decoded here" if streams else "video stream"
         raise ValueError(f"video {name} is a file without a {lack}, wanted a clip; load another")
+    require_size(streams[0].codec_context.height, streams[0].codec_context.width, name)
     return streams[0]
+
+
+def require_size(rows: int, columns: int, name: str) -> None:
+    """Raise ValueError for pictures that would fill the memory.
+
+    name: of the file, for messages.
+    """
+    if rows * columns > MAX_PIXELS:
+        raise ValueError(
+            f"video {name} says that its pictures are {columns}x{rows}, wanted at most "
+            f"{MAX_PIXELS} pixels, as in 8192x4352; scale it with a video program"
+        )
 
 
 def first_frame(
@@ -192,7 +206,8 @@ def _decoded(packet: av.Packet, look: Look) -> list[av.VideoFrame]:
     except av.error.FFmpegError as error:
         # The packet that ends a stream may report the fault of an earlier one.
         look.damaged += bool(packet.size)
-        logging.warning("a packet of the video could not be decoded and is passed over: %s", error)
+        cause = error.strerror
+        logging.warning("a packet of the video could not be decoded and is passed over: %s", cause)
         return []
 
 

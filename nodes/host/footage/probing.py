@@ -9,7 +9,8 @@ from fractions import Fraction
 import av
 
 from .files import VideoSource, file_name, opened_file
-from .frames import Look, Window, first_frame, moving_streams, video_stream_of
+from .frames import Look, Window, first_frame, moving_streams, require_size, video_stream_of
+from .limits import MAX_PIXELS
 from .pictures import PictureKind, has_possible_pixels, kind_of, said_aspect
 from .tracks import Track, check_tracks, chosen_track
 
@@ -56,10 +57,14 @@ def probe_file(source: VideoSource) -> Probe:
         frame = first_frame(container, stream)
         if frame is None:
             raise ValueError(
-                f"video {file_name(source)} holds no frame that can be decoded, wanted a clip; "
-                "load another file, or convert it with a video program"
+                f"video {file_name(source)} holds no frame that can be decoded, or none of at most "
+                f"{MAX_PIXELS} pixels, wanted a clip; load another file, or convert it with a "
+                "video program"
             )
         kind = kind_of(frame, stream)
+        # Pixels that are not square make a picture larger.
+        rows, columns = kind.shown_size
+        require_size(rows, columns, file_name(source))
     notes = (*kind.notes(), *sound_notes, *notes)
     # Old cameras write no rate at all.
     return Probe(file_name(source), kind, rates or (Fraction(25),), said_frames, track, notes)

@@ -26,6 +26,7 @@ from ....memv2v_core.clips.timing import (
 from ..compat import trim_window
 from .files import Stamp, VideoSource, file_name, require_unchanged, stamp_of
 from .frames import Look, Window, decoded_frames
+from .limits import CHUNK_PIXELS
 from .pictures import ON_BLACK, PictureConverter, PictureKind, RoughConverter
 from .probing import is_sound_whole, notes_of_look, probe_file
 from .sound import FileSound, MemorySound, Sound, require_audio
@@ -249,7 +250,7 @@ def _open_file(video: Input.Video, watch: Watch | None, tell: Tell | None) -> Fi
     # Without a watcher the frames still have to be counted.
     for _ in frames:
         comfy.model_management.throw_exception_if_processing_interrupted()
-    times, num_repaired = measured_times(look.shown, look.last, probe.rates)
+    times, num_repaired = measured_times(look.shown, look.last, probe.rates, probe.name)
     sound = None
     if probe.track is not None:
         sound = FileSound(
@@ -364,11 +365,12 @@ def _require_finite(chunk: torch.Tensor, first: int, name: str) -> torch.Tensor:
 def _chunks(
     frames: Iterator[av.VideoFrame], convert: Callable[[av.VideoFrame], numpy.ndarray]
 ) -> Iterator[torch.Tensor]:
-    """Frames in groups of at most `FRAMES_AT_ONCE` as (F, C, H, W) in 0..1."""
+    """Frames in groups of at most `FRAMES_AT_ONCE` as (F, C, H, W) in 0..1; fewer large ones."""
     group: list[torch.Tensor] = []
     for frame in frames:
         group.append(torch.from_numpy(convert(frame)))
-        if len(group) == FRAMES_AT_ONCE:
+        rows, columns, _ = group[0].shape
+        if len(group) == max(1, min(FRAMES_AT_ONCE, CHUNK_PIXELS // (rows * columns))):
             yield _stacked(group)
             group.clear()
     if group:

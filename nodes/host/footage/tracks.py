@@ -12,6 +12,7 @@ from typing import Any
 import av
 
 from .files import VideoSource, rewind, stamp_of
+from .limits import MAX_CHANNELS, MAX_SAMPLE_RATE
 
 _CHECK = Path(__file__).with_name("sound_check.py")
 _PATIENCE_S = 60
@@ -151,4 +152,9 @@ def _check_from(
     for index, said in facts.items():
         if index not in survived and "problem" not in said:
             facts[index] = {"problem": "ends the program that decodes it"}
+        elif "codec" in said and not (
+            0 < said["rate"] <= MAX_SAMPLE_RATE and 0 < said["channels"] <= MAX_CHANNELS
+        ):
+            got = f"{said['channels']} channels of {said['rate']} samples a second"
+            facts[index] = {"problem": f"says that it has {got}"}
     return done.returncode == 0, facts
