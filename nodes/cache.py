@@ -12,7 +12,6 @@ from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from .host.compat import shows_result
 from .host.models.attachment import base_info
 from .host.sampling.turns import one_video
-from .host.sessions.first_use import first_use_notes
 from .host.sessions.folders import refused_name, session_state, was_forgotten
 from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept
 from .io_types import CATEGORY, CacheSocket, CameraSocket
@@ -112,9 +111,7 @@ class MemoryCacheNode(io.ComfyNode):
         model: ModelPatcher | None = None,
         source: dict | None = None,
     ) -> io.NodeOutput:
-        notes = first_use_notes(session, cls.hidden)
-        opened, remarks = open_cache(session) if cache is None else (cache, ())
-        notes += remarks
+        opened, notes = open_cache(session, cls.hidden, cache)
         cache = renamed(opened, session)
         if latent is not None:
             cache = cache.append(imported_entry(cache, latent, camera, model, source))

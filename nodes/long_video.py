@@ -25,7 +25,6 @@ from .host.long_edit import ComfyHost
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.turns import negative_or_unread
-from .host.sessions.first_use import first_use_notes
 from .host.sessions.folders import NO_SESSION, refused_name
 from .host.sessions.saving import open_cache
 from .host.shared_inputs import (
@@ -235,10 +234,7 @@ class EditLongVideo(io.ComfyNode):
             settings_hash=host.settings_hash(),
             prompt=typed_prompt(cls.hidden),
         )
-        first_use = first_use_notes(session, cls.hidden)
-        cache, notes = open_cache(session)
-        notes = (*first_use, *notes)
-        tell(notes)
+        cache, notes = open_cache(session, cls.hidden)
         edited = edit_segments(edit, cache, host)
 
         # Step 3: one video again.

@@ -81,7 +81,7 @@ def read_info(name: str) -> BuiltinInfo:
 
     Raises: ValueError naming a file that is missing or broken, or a setting that fits no model.
     """
-    path = WEIGHTS / f"{name}.json"
+    path = info_path(name)
     with reading(path, "the description of a built-in model", REMEDY):
         info = read_settings(BuiltinInfo, read_object(path, "a description"))
         if wrong := wrong_sizes(info):
@@ -93,6 +93,10 @@ def builtin_names(task: str | None = None) -> tuple[str, ...]:
     """Names of the built-in models that ship with the pack, all or for one task."""
     names = sorted(path.stem for path in WEIGHTS.glob("*.json"))
     return tuple(name for name in names if task is None or read_info(name).task == task)
+
+
+def info_path(name: str) -> Path:
+    return WEIGHTS / f"{name}.json"
 
 
 def dit_path(name: str) -> Path:
@@ -159,14 +163,15 @@ def read_dit(name: str, info: BuiltinInfo) -> dict[str, torch.Tensor]:
 
     Raises: ValueError naming a file that is missing, broken, or not the DiT that `info` describes.
     """
-    path = dit_path(name)
+    path, wanted = dit_path(name), wan_shapes(_dit_sizes(info.dit))
     header = read_header(path)
+    # Another model is named as what it is; a wrong tensor of the right model by its own name.
     file = detect(header.shapes, header.metadata)
     has_source = info.dit.has_source_channels
-    if file.kind != ("lucyedit" if has_source else "wan2.1"):
-        wanted = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
-        raise ValueError(f"{place(path)} is {file.what}, wanted {wanted}; {REMEDY}")
-    return _checked(name, path, read_weights(path), wan_shapes(_dit_sizes(info.dit)))
+    if header.shapes != wanted and file.kind != ("lucyedit" if has_source else "wan2.1"):
+        form = "a Wan DiT of LucyEdit's form" if has_source else "a Wan DiT"
+        raise ValueError(f"{place(path)} is {file.what}, wanted {form}; {REMEDY}")
+    return _checked(name, path, read_weights(path), wanted)
 
 
 def comfy_metadata(info: BuiltinInfo) -> dict[str, str]:
@@ -273,7 +278,7 @@ def save_bundle(
     save_file(_stored(codec.state_dict()), str(codec_path(key)))
     save_adapter(adapter, adapter_path(key), STORED_DTYPE)
     text = json.dumps(dataclasses.asdict(info), indent=1) + "\n"
-    (WEIGHTS / f"{key}.json").write_text(text, encoding="utf-8")
+    info_path(key).write_text(text, encoding="utf-8")
 
 
 def _stored(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -10,8 +10,6 @@ from .text_encoder import TextConfig
 
 # Their names in loaders and caches start so.
 BUILTIN_PREFIX = "built-in: "
-# Channels of Wan2.1's and Wan2.2's latents.
-CODEC_CHANNELS = (16, 48)
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,6 @@ def wrong_sizes(info: BuiltinInfo) -> str:
             f"{dit.num_heads} heads for a width of {dit.dim}",
         ),
         (dit.freq_dim % 2, f"{dit.freq_dim} frequencies, an odd number"),
-        (dit.channels not in CODEC_CHANNELS, f"{dit.channels} channels, no Wan's"),
         (dit.num_used > dit.channels, f"{dit.num_used} used channels of {dit.channels}"),
         (info.size % SIDE, f"a size of {info.size} pixels, which {SIDE} does not divide"),
         (info.fov_deg is not None and info.fov_deg >= 180, f"a lens of {info.fov_deg} degrees"),

@@ -53,7 +53,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, safetensors.SafetensorError):
         return "not a whole safetensors file; restore it from a backup, or make its turn again"
     if isinstance(error, FileNotFoundError):
-        return "it is missing; restore it from a backup, or make its turn again"
+        return "it is gone: forgotten, replaced or deleted since; make its turn again"
     if isinstance(error, RecursionError):
         return "its lists are nested too deeply, wanted plain values; make its turn again"
     if isinstance(error, MemoryError):

@@ -3,6 +3,7 @@
 F frames, C channels, H rows, W columns, D width of the descriptor.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -194,8 +195,8 @@ def load_descriptor(
 
 def _strict_error() -> type[Exception]:
     """The class of a setting of a wrong type in config.json, in versions that check types."""
-    from huggingface_hub import errors
-
+    # transformers has imported the module, where it uses one.
+    errors = sys.modules.get("huggingface_hub.errors")
     return getattr(errors, "StrictDataclassError", ValueError)
 
 

@@ -1,6 +1,6 @@
 """EditLongVideo on tiny clips: what it is given, and what a run of it gave."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,12 +36,21 @@ def defaults(node: type) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What one run of the node gave, and the segments (from 0) that it sampled."""
+    """What one run of the node gave, and the segments (from 0) that it sampled.
+
+    latents: of all segments in order, read at once: a later run may replace them on the disk.
+    """
 
     video: Any
     cache: MemoryCache
     report: str
     sampled: list[int]
+
+    latents: tuple[torch.Tensor, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
+        object.__setattr__(self, "latents", tuple(entry.latent for entry in entries))
 
     @property
     def frames(self) -> torch.Tensor:
@@ -51,10 +60,6 @@ class Result:
     def ids(self) -> list[str]:
         entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
         return [entry.entry_id for entry in entries]
-
-    def latents(self) -> torch.Tensor:
-        entries = sorted(self.cache.entries, key=lambda entry: entry.segment.idx)
-        return torch.stack([entry.latent for entry in entries])
 
     def seen(self) -> list[list[int]]:
         """Segments that each segment saw, as numbers from 0, best first; nothing for what was

@@ -81,6 +81,15 @@ def test_broken_file_is_named(comfy_api, loader, copied_weights: Path, part: str
         comfy_api.run_node(loader, model_name="built-in: tiny")
 
 
+def test_channels_of_no_wan_are_named(comfy_api, copied_weights: Path) -> None:
+    from memory_v2v.nodes.loading import load_builtin_model
+
+    path = bundle.info_path("tiny")
+    path.write_text(path.read_text().replace('"channels": 16', '"channels": 17'))
+    with pytest.raises(ValueError, match="tiny.json in .* has 17 channels, wanted 16 or 48"):
+        load_builtin_model("tiny")
+
+
 def test_file_of_another_kind_is_refused_with_what_it_holds(
     comfy_api, loader, copied_weights: Path
 ) -> None:

@@ -97,7 +97,7 @@ def test_a_segment_that_sees_no_memory_is_led_by_its_keyframe(
     alone = run(mode="independent", session="alone")
     assert lengths == [LENGTH] * 4
     assert alone.report.count("memories: none\n") == 4
-    assert (led.latents()[0] - alone.latents()[0]).abs().max() > 1e-3
+    assert (led.latents[0] - alone.latents[0]).abs().max() > 1e-3
 
 
 def test_all_is_on_disk_before_anything_is_decoded(run, edit_loaded, monkeypatch) -> None:
@@ -150,7 +150,7 @@ def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_load
     joined = {**defaults(StitchSegments), "segments": split, "cache": cache, "vae": vae}
     video, images = node(StitchSegments, **joined).result
     result, wired = run(), Result(video, cache, "", [])
-    assert torch.equal(wired.latents(), result.latents())
+    assert all(map(torch.equal, wired.latents, result.latents))
     assert wired.seen() == result.seen()
     assert torch.equal(video.get_components().images, result.frames)
     with torch.inference_mode():
@@ -214,7 +214,7 @@ def test_stale_segments_are_made_again_with_their_own_noise(run) -> None:
     ]
     assert run(redo="2", redo_seed=7000).outcomes() == ["kept"] * 4
     back = run(redo="2", redo_seed=100, stale="redo")
-    assert torch.equal(back.latents(), first.latents())
+    assert all(map(torch.equal, back.latents, first.latents))
 
 
 def test_what_is_made_in_view_of_a_stale_segment_is_stale_itself(run, stop_in) -> None:
@@ -259,7 +259,7 @@ def test_what_decides_the_result_starts_all_segments_anew(run, prompt, change: s
     assert second.sampled == ALL
     assert not set(first.ids) & set(second.ids)
     same = [
-        torch.equal(old, new) for old, new in zip(first.latents(), second.latents(), strict=True)
+        torch.equal(old, new) for old, new in zip(first.latents, second.latents, strict=True)
     ]
     assert same == [change == "retrieval settings", change == "retrieval settings", False, False]
     assert {entry.entry_id for entry in on_disk().entries} == set(second.ids)

@@ -11,9 +11,9 @@ from ....memv2v_core.builtin import bundle
 from ....memv2v_core.builtin.codec import Codec
 from ....memv2v_core.builtin.info import builtin_base
 from ....memv2v_core.weights.checkpoint import read_adapter
-from ....memv2v_core.weights.reading.boundary import reading
+from ....memv2v_core.weights.reading.boundary import Fault, reading
 from .attachment import KEY, attach_adapter
-from .builtin_vae import builtin_format
+from .builtin_vae import WHITENING, builtin_format
 from .files import fingerprint
 from .published import with_shift
 
@@ -38,6 +38,9 @@ def load_builtin_model(
     Raises: ValueError naming a file that is missing, broken or of another kind.
     """
     shipped = bundle.read_info(name)
+    with reading(bundle.info_path(name), "16 or 48 channels, as Wan's latents have", bundle.REMEDY):
+        if shipped.dit.channels not in WHITENING:
+            raise Fault(f"has {shipped.dit.channels} channels")
     codec = codec or bundle.load_codec(name)
     model = _load_dit(name, codec)
     info = builtin_base(name, shipped, codec.ratios)

@@ -11,7 +11,8 @@ from ....memv2v_core.builtin.codec import Codec
 
 # The smallest VAE that comfy.sd.VAE knows; it is replaced at once.
 _PLACEHOLDER = {"pixel_space_vae": torch.tensor(1.0)}
-_WHITENING = {16: comfy.latent_formats.Wan21, 48: comfy.latent_formats.Wan22}
+# Wan's latent formats by their channels.
+WHITENING = {16: comfy.latent_formats.Wan21, 48: comfy.latent_formats.Wan22}
 
 
 def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
@@ -19,7 +20,7 @@ def builtin_format(codec: Codec) -> comfy.latent_formats.LatentFormat:
 
     Previews show the result of the codec's linear part.
     """
-    latent_format = _WHITENING[codec.ratios.channels]()
+    latent_format = WHITENING[codec.ratios.channels]()
     latent_format.temporal_downscale_ratio = codec.ratios.temporal
     latent_format.spacial_downscale_ratio = codec.ratios.spatial
     latent_format.taesd_decoder_name = None
@@ -43,7 +44,7 @@ class _FirstStage(nn.Module):
     def __init__(self, codec: Codec) -> None:
         super().__init__()
         self.codec = codec
-        self.format = _WHITENING[codec.ratios.channels]()
+        self.format = WHITENING[codec.ratios.channels]()
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         return self.format.process_out(self.codec.encode(video))

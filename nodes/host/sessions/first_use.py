@@ -5,6 +5,7 @@ memory unseen. So would a session that came from elsewhere.
 """
 
 import json
+import logging
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from comfy_api.latest import io
 from ....memv2v_core.atomic_files import make_folder, read_file, write_atomically
 from ....memv2v_core.cache.boundary import attempt
 from ....memv2v_core.cache.entry_file import ENTRY_SUFFIX
+from ..shown import show_on_running_node
 from .folders import folder_of
 
 # Of every session the workflows that used it last, and of these lists the newest.
@@ -44,11 +46,15 @@ def first_use_notes(session: str, hidden: io.HiddenHolder | None) -> tuple[str, 
     if not times_s:
         return ()
     changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times_s)))
-    return (
+    note = (
         f"first use of session {session!r} by this workflow: it holds {len(times_s)} turns, the "
         f"newest from {changed}; this workflow reads them and adds to them. Choose another session "
-        "name if you did not mean these",
+        "name if you did not mean these"
     )
+    # Seen before anything is sampled; the report comes at the end.
+    logging.warning("Memory-V2V: %s", note)
+    show_on_running_node(note)
+    return (note,)
 
 
 def _times_of_turns(folder: Path) -> list[float]:

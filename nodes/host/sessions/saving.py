@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 import comfy.model_management
+from comfy_api.latest import io
 
 from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.cache.entry_file import is_in
@@ -12,25 +13,34 @@ from ....memv2v_core.cache.room import require_savable
 from ....memv2v_core.cache.storage import SavedSession, load_session, save_session
 from ....memv2v_core.sampling.turn import Turn
 from ..shown import show_on_running_node
+from .first_use import first_use_notes
 from .folders import folder_of
 from .kept import drop_kept, keep, kept_entries
 
 _FLOAT_BYTES = 4
 
 
-def open_cache(session: str) -> tuple[MemoryCache, tuple[str, ...]]:
-    """The cache of a named session, or an empty one, with notes on repaired and skipped files.
+def open_cache(
+    session: str, hidden: io.HiddenHolder | None, cache: MemoryCache | None = None
+) -> tuple[MemoryCache, tuple[str, ...]]:
+    """The cache of a named session, or an empty one, with notes.
 
-    Turns that were kept beside the session are put back.
+    The notes say which files were repaired or skipped, and when a workflow uses a session for the
+    first time. Turns that were kept beside the session are put back.
+
+    hidden: see `first_use_notes`. cache: stands in for the session's own, which is not read then.
 
     Raises: ValueError for a name that cannot be a folder name.
     """
     if not session:
-        return MemoryCache(), ()
+        return (MemoryCache() if cache is None else cache), ()
+    first_use = first_use_notes(session, hidden)
+    if cache is not None:
+        return cache, first_use
     loaded = load_session(folder_of(session), on_wait=_wait)
-    notes = (*loaded.notices, *(f"skipped {reason}" for reason in loaded.skipped))
-    cache, remarks = _with_kept(loaded.cache, session)
-    return cache, (*notes, *remarks)
+    notes = (*first_use, *loaded.notices, *(f"skipped {reason}" for reason in loaded.skipped))
+    grown, remarks = _with_kept(loaded.cache, session)
+    return grown, (*notes, *remarks)
 
 
 def renamed(cache: MemoryCache, session: str) -> MemoryCache:

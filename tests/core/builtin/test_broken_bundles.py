@@ -128,7 +128,6 @@ def changed_info(folder: Path, place: str, value: Any) -> None:
         ("dit.num_layers", 10**6, "1000000 for the setting 'num_layers'"),
         ("dit.num_heads", 3, "3 heads for a width of 64"),
         ("dit.num_heads", 64, "64 heads for a width of 64"),
-        ("dit.channels", 17, "17 channels, no Wan's"),
         ("dit.used_channels", 49, "49 used channels of 48"),
         ("dit.freq_dim", 63, "63 frequencies"),
         ("dit.has_source_channels", 1, "1 for the setting 'has_source_channels'"),

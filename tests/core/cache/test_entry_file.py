@@ -156,7 +156,7 @@ def test_a_file_that_vanishes_while_the_graph_runs_is_named(saved):
     entry = load_session(folder).cache.entries[0]
     path = file_of(folder, cache.entries[0])
     path.unlink()
-    with pytest.raises(ValueError, match=rf"{path.name} in .*room: it is missing; restore it"):
+    with pytest.raises(ValueError, match=rf"{path.name} in .*room: it is gone: forgotten, replaced or deleted since"):
         entry.latent  # noqa: B018
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,8 @@ def test_newer_manifest_is_refused_and_kept(saved, monkeypatch):
     monkeypatch.setattr("memv2v_core.cache.manifest_file._FORMAT_VERSION", 2)
     save_session(cache, folder)
     monkeypatch.undo()
+    # Another process wrote it, so this one knows nothing of it.
+    os.utime(folder / MANIFEST_NAME, (1, 1))
     before = (folder / MANIFEST_NAME).read_bytes()
     for call in (lambda: load_session(folder), lambda: save_session(cache, folder)):
         with pytest.raises(
