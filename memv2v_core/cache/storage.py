@@ -134,7 +134,13 @@ def load_session(folder: Path, on_wait: OnWait | None = None) -> LoadedSession:
     if not folder.is_dir():
         notice = f"session {folder.name!r} has nothing on disk yet and starts empty"
         return LoadedSession(MemoryCache(session=folder.name), notices=(notice,))
-    seen = _seen(folder)
+    try:
+        seen = _seen(folder)
+    except OSError as error:
+        raise type(error)(
+            f"session {folder.name!r} cannot be opened: {folder} ({error.strerror or error}); give "
+            "yourself the right to read it, or restore it from a backup"
+        ) from error
     if seen.is_torn:
         # A writer between its files looks like damage, so the look is repeated when none writes.
         try:
@@ -213,7 +219,10 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
     if notices:
         pins = frozenset(entry.entry_id for entry in cache.entries)
         cache = replace(cache, changed_pins=cache.changed_pins | pins)
-    # Step 2: the entry files, before the manifest names them. A crash in between leaves whole
+    # Step 2: an entry of another session whose file is gone or broken must not stop the others.
+    cache, unreadable = _of_readable_entries(cache, folder)
+    notices += unreadable
+    # Step 3: the entry files, before the manifest names them. A crash in between leaves whole
     # orphans, which load_session finds.
     manifest = _trimmed(merged(disk, cache, folder.name), names)
     live = {record.entry_id for record in manifest.records}
@@ -230,12 +239,28 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
         elif not has_hashes(entry) and num_rehashed < _MAX_REHASHED and entry.problem() is None:
             entry, num_rehashed = write_entry(folder, entry), num_rehashed + 1
         entries.append(entry)
-    # Step 3: the manifest, then the files that it no longer names.
+    # Step 4: the manifest, then the files that it no longer names.
     _write_manifest_and_remove(folder, manifest, names)
     saved = replace(cache, entries=tuple(entries), forgotten=(), changed_pins=frozenset())
     if not entries:
         saved = replace(saved, model_name=None)
     return SavedSession(saved, tuple(notices))
+
+
+def _of_readable_entries(cache: MemoryCache, folder: Path) -> tuple[MemoryCache, list[str]]:
+    """The cache without entries that lie elsewhere and cannot be read, and a line for each."""
+    problems = {
+        entry.entry_id: entry.problem() for entry in cache.entries if not is_in(folder, entry)
+    }
+    broken = [entry for entry in cache.entries if problems.get(entry.entry_id)]
+    if not broken:
+        return cache, []
+    entries = tuple(entry for entry in cache.entries if not problems.get(entry.entry_id))
+    lines = [
+        f"turn {entry.turn} ({entry.entry_id[:8]}) is not saved: {problems[entry.entry_id]}"
+        for entry in broken
+    ]
+    return replace(cache, entries=entries), lines
 
 
 def _write_manifest_and_remove(folder: Path, manifest: Manifest, names: frozenset[str]) -> None:

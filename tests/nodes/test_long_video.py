@@ -258,9 +258,7 @@ def test_what_decides_the_result_starts_all_segments_anew(run, prompt, change: s
     second = run(**changes)
     assert second.sampled == ALL
     assert not set(first.ids) & set(second.ids)
-    same = [
-        torch.equal(old, new) for old, new in zip(first.latents, second.latents, strict=True)
-    ]
+    same = [torch.equal(old, new) for old, new in zip(first.latents, second.latents, strict=True)]
     assert same == [change == "retrieval settings", change == "retrieval settings", False, False]
     assert {entry.entry_id for entry in on_disk().entries} == set(second.ids)
     assert run(**changes).sampled == []

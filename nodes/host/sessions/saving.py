@@ -55,11 +55,10 @@ def saved(cache: MemoryCache) -> SavedSession:
     """
     if cache.session is None:
         return SavedSession(cache)
-    forgotten = {old.entry_id for old in cache.forgotten}
     written = save_session(cache, folder_of(cache.session), on_wait=_wait)
-    # What the session holds or forgot needs no copy any more.
-    held = {entry.entry_id for entry in written.cache.entries}
-    drop_kept(cache.session, forgotten | held)
+    # What the session holds, or somebody forgot, needs no copy any more.
+    known = {entry.entry_id for entry in cache.entries}
+    drop_kept(cache.session, known | {old.entry_id for old in cache.forgotten})
     return written
 
 

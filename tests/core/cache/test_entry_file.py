@@ -103,12 +103,12 @@ def test_foreign_files_are_named_and_skipped(saved, make_entry):
 
 
 def test_every_flipped_bit_of_a_file_is_found(full, tmp_path):
-    """Each bit of the header, and a bit in every seventh byte of the tensors."""
+    """A bit in every second byte of the header, and in every seventh byte of the tensors."""
     write_entry(tmp_path, full)
     path = file_of(tmp_path, full)
     whole = path.read_bytes()
     num_header = 8 + int.from_bytes(whole[:8], "little")
-    places = [(place, bit) for place in range(0, num_header, 5) for bit in range(8)]
+    places = [(place, place // 2 % 8) for place in range(0, num_header, 2)]
     places += [(place, place % 8) for place in range(num_header, len(whole), 7)]
     unnoticed = []
     for place, bit in places:
@@ -156,7 +156,10 @@ def test_a_file_that_vanishes_while_the_graph_runs_is_named(saved):
     entry = load_session(folder).cache.entries[0]
     path = file_of(folder, cache.entries[0])
     path.unlink()
-    with pytest.raises(ValueError, match=rf"{path.name} in .*room: it is gone: forgotten, replaced or deleted since"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{path.name} in .*room: it is gone: forgotten, replaced or deleted since",
+    ):
         entry.latent  # noqa: B018
 
 

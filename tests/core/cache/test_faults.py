@@ -46,6 +46,18 @@ def test_a_stored_entry_is_copied_into_another_session(saved, tmp_path):
         assert held.problem() is None
 
 
+def test_a_broken_entry_of_another_session_does_not_stop_the_others(saved, make_entry, tmp_path):
+    folder, _ = saved
+    cache = load_session(folder).cache
+    (folder / f"{cache.entries[1].entry_id}.safetensors").unlink()
+    written = save_session(cache.append(make_entry(4)), tmp_path / "attic")
+    assert turns(written.cache) == [1, 3, 4]
+    (notice,) = written.notices
+    assert notice.startswith(f"turn 2 ({cache.entries[1].entry_id[:8]}) is not saved: ")
+    loaded = load_session(tmp_path / "attic")
+    assert (turns(loaded.cache), loaded.skipped, loaded.notices) == ([1, 3, 4], (), ())
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
