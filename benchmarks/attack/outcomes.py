@@ -30,7 +30,7 @@ MEANINGS = {
     "crash": "the process died",
 }
 MAX_CHARACTERS = 1000
-_REMEDY = re.compile(r"; *\w+ +\w+|: \w+ it ")
+_REMEDY = re.compile(r"; *\S+ +\S+")
 
 
 def worst(*classes: str) -> str:

@@ -69,6 +69,9 @@ class Watch:
         if event == "exec":
             return not self._is_known(arguments[0].co_filename)
         if event == "compile":
+            # How Cython builds the traceback of an error.
+            if arguments[0] == b"_getframe()":
+                return False
             return not self._is_known(str(arguments[1]))
         if event == "open":
             path, _, flags = arguments

@@ -283,5 +283,6 @@ TARGETS = (
         files_of(),
         (*(bundle_change,) * 16, *BYTES, *places.PLACES),
         read_bundle,
+        names_any=True,
     ),
 )
