@@ -32,9 +32,12 @@ def first_use_notes(session: str, hidden: io.HiddenHolder | None) -> tuple[str, 
     To call before the session is read or written.
 
     hidden: of a node whose schema asks for `EXTRA_PNGINFO`.
+
+    Raises: ValueError for a name that cannot be a folder name.
     """
     if not session:
         return ()
+    folder = folder_of(session)
     workflow, known = _workflow_id(hidden), _known()
     used_by = known.pop(session, [])
     if workflow in used_by:
@@ -42,7 +45,7 @@ def first_use_notes(session: str, hidden: io.HiddenHolder | None) -> tuple[str, 
     # The newest stand last, and the oldest are dropped.
     known[session] = [*used_by, workflow][-_MAX_WORKFLOWS:]
     _write(dict(list(known.items())[-_MAX_SESSIONS:]))
-    times_s = _times_of_turns(folder_of(session))
+    times_s = _times_of_turns(folder)
     if not times_s:
         return ()
     changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times_s)))

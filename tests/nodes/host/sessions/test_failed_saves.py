@@ -162,6 +162,14 @@ def test_a_workflow_says_when_it_opens_a_session_for_the_first_time(comfy_api, t
     assert len(first_use_notes("diary", None)) == 1
 
 
+def test_a_refused_name_is_written_down_nowhere(comfy_api) -> None:
+    from memory_v2v.nodes.host.sessions import first_use
+
+    with pytest.raises(ValueError, match="session name got"):
+        first_use.first_use_notes("../../x", None)
+    assert not first_use._file().exists()
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"diary": 7}', "[" * 50_000])
 def test_a_broken_list_of_used_sessions_stops_nothing(comfy_api, turn, content) -> None:
     from memory_v2v.nodes.host.sessions import first_use
