@@ -74,7 +74,7 @@ class Canvas:
             (x * _OVERSAMPLING, y * _OVERSAMPLING),
             text,
             fill=colour,
-            font=_font(size * _OVERSAMPLING),
+            font=font(size * _OVERSAMPLING),
         )
 
     def paste(self, picture: torch.Tensor, left: int, top: int, width: int, height: int) -> None:
@@ -120,5 +120,9 @@ def blend(first: Colour, second: Colour, share: float) -> Colour:
 
 
 @lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font at this size; before Pillow 10.1 it has one size alone."""
+    try:
+        return ImageFont.load_default(size_px)
+    except TypeError:
+        return ImageFont.load_default()

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .canvas import font
 
 MARGIN_PX = 6
 LABEL_SIZE_PX = 15
@@ -48,10 +50,10 @@ def contact_sheet(
     size = (MARGIN_PX + columns * (width + MARGIN_PX), len(rows) * (height + label_px) + MARGIN_PX)
     sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(LABEL_SIZE_PX)
+    label_font = font(LABEL_SIZE_PX)
     for i, row in enumerate(rows):
         top = i * (height + label_px)
-        draw.text((MARGIN_PX, top + MARGIN_PX), row.label, fill=INK, font=font)
+        draw.text((MARGIN_PX, top + MARGIN_PX), row.label, fill=INK, font=label_font)
         for column, frame_idx in enumerate(frame_indices):
             # Nearest neighbour: enlarged pixels stay sharp.
             picture = _picture(row, frame_idx).resize((width, height), Image.Resampling.NEAREST)
