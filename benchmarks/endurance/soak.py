@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--k", type=int, default=3, help="memories of each turn")
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument(
+        "--retrieve",
+        choices=("recent", "fov"),
+        default="recent",
+        help="recent: the newest k, the same work in every turn. fov: VideoFOV, which compares the "
+        "path with every turn of the session, so that its time grows with the session",
+    )
+    parser.add_argument(
         "--plain", action="store_true", help="ComfyUI's own nodes: what ComfyUI itself grows"
     )
 
@@ -54,16 +61,23 @@ def main(options: argparse.Namespace) -> int:
         s = samples[number - 1]
         rows.append([number, f"{s.seconds:.3f}", f"{s.mib:.0f}", s.handles, s.threads])
     failures, growth = _growth(samples)
-    kind = "ComfyUI's own nodes" if options.plain else f"named session, k = {options.k}"
+    kind = (
+        "ComfyUI's own nodes"
+        if options.plain
+        else f"named session, {options.retrieve}, k = {options.k}"
+    )
     head = ["turn", "seconds", "resident, MiB", "handles", "threads"]
     return report(f"Soak, {kind}; {growth}", head, rows, failures)
 
 
 def _turn(graph: Graph, number: int, options: argparse.Namespace) -> Prompt:
     """The same workflow, queued again with another seed."""
-    return graph.turn(
+    prompt = graph.turn(
         graph.base(SESSION), 1, ("session", 0), seed=number, steps=options.steps, k=options.k
     )
+    if options.retrieve == "recent":
+        prompt["retrieve1"] = graph.node("MemV2VRecentRetrieve", cache=["session", 0], k=options.k)
+    return prompt
 
 
 def _plain(graph: Graph, number: int, _options: argparse.Namespace) -> Prompt:
