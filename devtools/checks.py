@@ -27,7 +27,8 @@ def lint(environment: Environment, fix: bool = False) -> int:
     """Exit code of ruff's rules, its format, and mypy. All three run."""
     rules = run_python(environment, ["-m", "ruff", "check", *(["--fix"] if fix else []), "."])
     layout = run_python(environment, ["-m", "ruff", "format", *([] if fix else ["--check"]), "."])
-    return rules or layout or _check_types(environment)
+    types = _check_types(environment)
+    return rules or layout or types
 
 
 def run_tests(environment: Environment, is_fast: bool, arguments: Sequence[str]) -> int:

@@ -18,6 +18,7 @@ RETRY_S = 0.05
 # The ending of what stood in our way, see `set_aside`.
 ASIDE_SUFFIX = ".broken"
 _ASIDE_DIGITS = 8
+TEMP_SUFFIX = ".tmp"
 _TEMP_NAME = re.compile(r"(.+\.)?[0-9a-f]{32}\.tmp")
 _NUM_TRIES = 40
 
@@ -26,7 +27,7 @@ Result = TypeVar("Result")
 
 def temp_beside(path: Path) -> Path:
     """A new name in the folder of `path`. It is short: Windows allows 259 characters per path."""
-    return path.with_name(f"{uuid.uuid4().hex}.tmp")
+    return path.with_name(f"{uuid.uuid4().hex}{TEMP_SUFFIX}")
 
 
 def is_temp(name: str) -> bool:

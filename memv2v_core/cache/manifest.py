@@ -104,7 +104,11 @@ def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
         forgotten[old.entry_id] = newest_s
     # Step 2: the entries on disk that neither side forgot. They come first and keep their order.
     held = {entry.entry_id: entry for entry in cache.entries}
-    on_disk = [old for old in disk.records if not covers(forgotten, old.entry_id, old.created_s)]
+    on_disk = [
+        old
+        for old in disk.records
+        if old.entry_id not in forgotten or not covers(forgotten, old.entry_id, old.created_s)
+    ]
     # A disk that holds nothing any more accepts any model.
     if on_disk and cache.entries:
         require_kind(disk, cache.entries[0].model_name, cache.entries[0].latent_shape, session)

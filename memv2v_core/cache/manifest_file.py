@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,19 +47,16 @@ class ReadManifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the folder's manifest, whole or not at all."""
     path = folder / MANIFEST_NAME
-    content = {
+    facts = {
         "version": _FORMAT_VERSION,
         "session": folder.name,
         "model_name": manifest.model_name,
         "latent_shape": manifest.latent_shape,
-        "entries": [record._asdict() for record in manifest.records],
-        "forgotten": [
-            {"entry_id": entry_id, "created_s": created_s}
-            for entry_id, created_s in manifest.forgotten
-        ],
     }
-    # Compact: a session of a thousand turns writes this at every turn.
-    body = (json.dumps(content, separators=(",", ":"))[1:] + "\n").encode()
+    entries = ",".join(map(_record_text, manifest.records))
+    forgotten = ",".join(map(_forgotten_text, manifest.forgotten))
+    lists = f'"entries":[{entries}],"forgotten":[{forgotten}]'
+    body = f"{_compact(facts)[1:-1]},{lists}}}\n".encode()
     first = f'{{"format":"{_FORMAT}","sha256":"{hashlib.sha256(body).hexdigest()}",\n'.encode()
     make_way(path)
     write_atomically(path, first + body)
@@ -94,6 +92,21 @@ def read_manifest(folder: Path) -> ReadManifest:
         )
     # Versions before this one wrote no hash, and a line for every bracket.
     return _parsed(content, is_hashed or first == b"{")
+
+
+# A session of a thousand turns writes its list at every turn, and one turn is new.
+@lru_cache(maxsize=8192)
+def _record_text(record: EntryRecord) -> str:
+    return _compact(record._asdict())
+
+
+@lru_cache(maxsize=8192)
+def _forgotten_text(item: tuple[str, float]) -> str:
+    return _compact({"entry_id": item[0], "created_s": item[1]})
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _remember(path: Path, manifest: Manifest) -> None:

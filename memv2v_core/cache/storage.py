@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..atomic_files import ASIDE_SUFFIX, is_temp, make_folder, remove_file, sync_folder
+from ..atomic_files import ASIDE_SUFFIX, TEMP_SUFFIX, is_temp, make_folder, remove_file, sync_folder
 from .boundary import attempt, is_full_disk, why_unwritable
 from .entry import MemoryEntry
 from .entry_file import ENTRY_SUFFIX, has_hashes, is_in, read_entry, write_entry
@@ -249,10 +249,9 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
 
 def _of_readable_entries(cache: MemoryCache, folder: Path) -> tuple[MemoryCache, list[str]]:
     """The cache without entries that lie elsewhere and cannot be read, and a line for each."""
-    problems = {
-        entry.entry_id: entry.problem() for entry in cache.entries if not is_in(folder, entry)
-    }
-    broken = [entry for entry in cache.entries if problems.get(entry.entry_id)]
+    elsewhere = [entry for entry in cache.entries if not is_in(folder, entry)]
+    problems = {entry.entry_id: entry.problem() for entry in elsewhere}
+    broken = [entry for entry in elsewhere if problems[entry.entry_id]]
     if not broken:
         return cache, []
     entries = tuple(entry for entry in cache.entries if not problems.get(entry.entry_id))
@@ -345,7 +344,8 @@ def _remove_dead_files(folder: Path, manifest: Manifest, names: frozenset[str]) 
     live = {record.entry_id for record in manifest.records}
     forgotten = (entry_id for entry_id, _ in manifest.forgotten if entry_id not in live)
     dead = {f"{entry_id}{ENTRY_SUFFIX}" for entry_id in forgotten}
-    dead |= {name for name in names if is_temp(name) or name == _OLD_BREAKER_NAME}
+    dead |= {name for name in names if name.endswith(TEMP_SUFFIX) and is_temp(name)}
+    dead.add(_OLD_BREAKER_NAME)
     for name in dead & names:
         remove_file(folder / name)
     if dead & names:
