@@ -1,7 +1,8 @@
 """Files that are whole or absent. Only plain calls that every system has.
 
 Windows refuses to replace, delete or open a file while another program (a reader, a backup, a virus
-scanner) has it open, usually for a moment. Such calls are therefore tried again for two seconds.
+scanner) has it open, usually for a moment. Such calls are therefore tried again there for two
+seconds.
 """
 
 import errno
@@ -20,7 +21,8 @@ ASIDE_SUFFIX = ".broken"
 _ASIDE_DIGITS = 8
 TEMP_SUFFIX = ".tmp"
 _TEMP_NAME = re.compile(r"(.+\.)?[0-9a-f]{32}\.tmp")
-_NUM_TRIES = 40
+# Elsewhere a refusal is a matter of rights, and stays.
+_NUM_TRIES = 40 if os.name == "nt" else 3
 
 Result = TypeVar("Result")
 

@@ -16,6 +16,7 @@ from . import (
 )
 from .cameras import estimating, exporting, importing, paths
 from .host.renamed_ids import install_renaming, register_replacements
+from .host.socket_types import check_sockets
 
 # Every file of the menu, in the order of the work.
 MENU = (
@@ -45,4 +46,7 @@ class MemoryV2VExtension(ComfyExtension):
         await register_replacements(nodes)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [node for file in MENU for node in file.NODES]
+        nodes = [node for file in MENU for node in file.NODES]
+        for node in nodes:
+            check_sockets(node)
+        return nodes

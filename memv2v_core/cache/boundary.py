@@ -18,7 +18,7 @@ from ..atomic_files import set_aside
 
 Result = TypeVar("Result")
 
-_MAX_REASON = 300
+_MAX_REASON, _MAX_NAME = 300, 120
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -39,7 +39,7 @@ def named(path: Path) -> Iterator[None]:
         require_plain_file(path)
         yield
     except Exception as error:
-        raise ValueError(f"{path.name} in {path.parent}: {reason_of(error)}") from error
+        raise ValueError(f"{shown_name(path.name)} in {path.parent}: {reason_of(error)}") from error
 
 
 def require_plain_file(path: Path) -> None:
@@ -64,6 +64,12 @@ def reason_of(error: Exception) -> str:
         text = " ".join(str(error).split())
         return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
     return f"its content is broken ({type(error).__name__}); make its turn again"
+
+
+def shown_name(name: str) -> str:
+    """A file's name in one printable line. Any program may have named it."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return printable if len(printable) <= _MAX_NAME else f"{printable[:_MAX_NAME]}..."
 
 
 def is_full_disk(error: OSError) -> bool:

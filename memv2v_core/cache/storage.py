@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic_files import ASIDE_SUFFIX, TEMP_SUFFIX, is_temp, make_folder, remove_file, sync_folder
-from .boundary import attempt, is_full_disk, why_unwritable
+from .boundary import is_full_disk, shown_name, why_unwritable
+from .content import HeldContent
 from .entry import MemoryEntry
-from .entry_file import ENTRY_SUFFIX, has_hashes, is_in, read_entry, write_entry
+from .entry_file import ENTRY_SUFFIX, has_hashes, is_in, read_known_entry, write_entry
 from .folder_lock import LOCK_NAME, FolderLock, OnWait
 from .manifest import EMPTY, MAX_FORGOTTEN, Manifest, covers, kind_of, merged, repaired
 from .manifest_file import MANIFEST_NAME, ReadManifest, read_manifest, write_manifest
@@ -163,7 +164,7 @@ def stored_kind(folder: Path) -> Manifest:
 
 
 def _loaded(folder: Path, seen: _Seen) -> LoadedSession:
-    skipped = [f"{name}: {reason}" for name, reason in seen.broken.items()]
+    skipped = [f"{shown_name(name)}: {reason}" for name, reason in seen.broken.items()]
     skipped += [*_strangers(seen.names), *seen.missing]
     notices = []
     # Step 1: without an intact manifest, the entry files say what is there.
@@ -219,14 +220,11 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
     if notices:
         pins = frozenset(entry.entry_id for entry in cache.entries)
         cache = replace(cache, changed_pins=cache.changed_pins | pins)
-    # Step 2: an entry of another session whose file is gone or broken must not stop the others.
-    cache, unreadable = _of_readable_entries(cache, folder)
-    notices += unreadable
-    # Step 3: the entry files, before the manifest names them. A crash in between leaves whole
+    # Step 2: the entry files, before the manifest names them. A crash in between leaves whole
     # orphans, which load_session finds.
     manifest = _trimmed(merged(disk, cache, folder.name), names)
     live = {record.entry_id for record in manifest.records}
-    entries, num_rehashed = [], 0
+    entries, unreadable, num_rehashed = [], set(), 0
     for entry in cache.entries:
         if entry.entry_id not in live:
             notices.append(
@@ -235,31 +233,27 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
             )
             continue
         if not is_in(folder, entry):
-            entry = write_entry(folder, entry)
+            try:
+                entry = write_entry(folder, entry)
+            except ValueError as error:
+                if isinstance(entry.content, HeldContent):
+                    raise
+                # An entry of another session whose file is gone must not stop the others.
+                unreadable.add(entry.entry_id)
+                notices.append(f"turn {entry.turn} ({entry.entry_id[:8]}) is not saved: {error}")
+                continue
         elif not has_hashes(entry) and num_rehashed < _MAX_REHASHED and entry.problem() is None:
             entry, num_rehashed = write_entry(folder, entry), num_rehashed + 1
         entries.append(entry)
-    # Step 4: the manifest, then the files that it no longer names.
+    # Step 3: the manifest, then the files that it no longer names.
+    if unreadable:
+        found = tuple(old for old in manifest.records if old.entry_id not in unreadable)
+        manifest = replace(manifest, records=found)
     _write_manifest_and_remove(folder, manifest, names)
     saved = replace(cache, entries=tuple(entries), forgotten=(), changed_pins=frozenset())
     if not entries:
         saved = replace(saved, model_name=None)
     return SavedSession(saved, tuple(notices))
-
-
-def _of_readable_entries(cache: MemoryCache, folder: Path) -> tuple[MemoryCache, list[str]]:
-    """The cache without entries that lie elsewhere and cannot be read, and a line for each."""
-    elsewhere = [entry for entry in cache.entries if not is_in(folder, entry)]
-    problems = {entry.entry_id: entry.problem() for entry in elsewhere}
-    broken = [entry for entry in elsewhere if problems[entry.entry_id]]
-    if not broken:
-        return cache, []
-    entries = tuple(entry for entry in cache.entries if not problems.get(entry.entry_id))
-    lines = [
-        f"turn {entry.turn} ({entry.entry_id[:8]}) is not saved: {problems[entry.entry_id]}"
-        for entry in broken
-    ]
-    return replace(cache, entries=entries), lines
 
 
 def _write_manifest_and_remove(folder: Path, manifest: Manifest, names: frozenset[str]) -> None:
@@ -315,7 +309,7 @@ def _read_entries(
         path = folder / name
         if path.suffix != ENTRY_SUFFIX:
             continue
-        entry, reason = attempt(read_entry, path)
+        entry, reason = read_known_entry(path)
         if entry is None:
             broken[name] = reason
         else:
@@ -326,12 +320,13 @@ def _read_entries(
 def _strangers(names: frozenset[str]) -> list[str]:
     reasons = []
     for name in sorted(names):
+        shown = shown_name(name)
         if is_temp(name) or name == _OLD_BREAKER_NAME:
-            reasons.append(f"{name}: an unfinished write; the next save removes it")
+            reasons.append(f"{shown}: an unfinished write; the next save removes it")
         elif name.endswith(ASIDE_SUFFIX):
-            reasons.append(f"{name}: stood where a file of the session belongs; delete it")
+            reasons.append(f"{shown}: stood where a file of the session belongs; delete it")
         elif name.lower() not in _EXPECTED_NAMES and not name.endswith(ENTRY_SUFFIX):
-            reasons.append(f"{name}: not a file of a session; move it elsewhere")
+            reasons.append(f"{shown}: not a file of a session; move it elsewhere")
     return reasons
 
 

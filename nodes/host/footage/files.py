@@ -67,7 +67,10 @@ def stamp_of(source: VideoSource) -> Stamp:
     """When a file was written and its length; None for a file in memory."""
     if not isinstance(source, str):
         return None
-    state = Path(source).stat()
+    try:
+        state = Path(source).stat()
+    except OSError as error:
+        raise ValueError(_unreadable(source, error)) from error
     return state.st_mtime_ns, state.st_size
 
 
@@ -96,15 +99,21 @@ def _formats() -> str:
 
 
 def _require_possible(source: VideoSource) -> None:
-    """Raise ValueError for an index that would fill the memory."""
+    """Raise ValueError for an index that would fill the memory, and for what is no file.
+
+    The open of a pipe may never return.
+    """
     rewind(source)
-    if not isinstance(source, str):
-        stated = impossible_counts(source)
-    elif Path(source).is_file():
+    if isinstance(source, str):
+        if Path(source).exists() and not Path(source).is_file():
+            raise ValueError(
+                f"video {file_name(source)} is a folder or a device, wanted a video file; load "
+                "another one"
+            )
         with Path(source).open("rb") as file:
             stated = impossible_counts(file)
     else:
-        return
+        stated = impossible_counts(source)
     if stated:
         raise ValueError(
             f"video {file_name(source)} says that it has {stated} samples, wanted no more than it "
@@ -115,6 +124,8 @@ def _require_possible(source: VideoSource) -> None:
 
 def _unreadable(source: VideoSource, error: Exception) -> str:
     name = file_name(source)
+    if isinstance(error, PermissionError):
+        return f"video {name} may not be read; give yourself the right to read it, or load another"
     if _lacks_index(source):
         return (
             f"video {name} has no index (the moov part at its end), so no frame of it can be read: "
