@@ -3,6 +3,7 @@
 Reading a file never executes anything from it.
 """
 
+import os
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,8 @@ _MAX_KNOWN = 4096
 # Every write makes a new file, so these four numbers tell two files of one name apart.
 _Stamp = tuple[int, int, int, int]
 # Entries whose headers this process has read: a graph opens its session at every run.
-_known: OrderedDict[Path, tuple[_Stamp, MemoryEntry]] = OrderedDict()
+# By folder and name, as text: paths are slow for a thousand files.
+_known: OrderedDict[tuple[str, str], tuple[_Stamp, MemoryEntry]] = OrderedDict()
 
 
 def entry_path(folder: Path, entry_id: str) -> Path:
@@ -87,21 +89,21 @@ def read_entry(path: Path) -> MemoryEntry:
     return MemoryEntry(content, **facts)
 
 
-def read_known_entry(path: Path) -> tuple[MemoryEntry | None, str]:
-    """The entry in this file, or None and the reason why it cannot be read.
+def read_known_entry(folder: Path, name: str) -> tuple[MemoryEntry | None, str]:
+    """The entry in this file of a folder, or None and the reason why it cannot be read.
 
     Entries of two calls share what they have read of a file that did not change.
     """
-    stamp = _stamp_of(path)
-    held = _known.get(path)
+    key = str(folder), name
+    stamp, held = _stamp_of(os.path.join(*key)), _known.get(key)
     if held is not None and stamp is not None and held[0] == stamp:
-        _known.move_to_end(path)
+        _known.move_to_end(key)
         return held[1], ""
-    entry, reason = attempt(read_entry, path)
+    entry, reason = attempt(read_entry, folder / name)
     if entry is None or stamp is None:
-        _known.pop(path, None)
+        _known.pop(key, None)
         return entry, reason
-    _known[path] = (stamp, entry)
+    _known[key] = (stamp, entry)
     while len(_known) > _MAX_KNOWN:
         _known.popitem(last=False)
     return entry, reason
@@ -126,9 +128,9 @@ def _with_facts_of(entry: MemoryEntry, stored: MemoryEntry) -> MemoryEntry:
     return replace(entry, content=stored.content)
 
 
-def _stamp_of(path: Path) -> _Stamp | None:
+def _stamp_of(path: str) -> _Stamp | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

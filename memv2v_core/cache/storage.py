@@ -7,6 +7,7 @@ old or the new state. A broken or foreign file is named and skipped; all other f
 import logging
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from ..atomic_files import ASIDE_SUFFIX, TEMP_SUFFIX, is_temp, make_folder, remove_file, sync_folder
@@ -64,7 +65,7 @@ class _Seen:
     broken: dict[str, str]
     names: frozenset[str]
 
-    @property
+    @cached_property
     def orphans(self) -> list[MemoryEntry]:
         """Whole entries that a writer finished but did not list in time, oldest first."""
         manifest = self.manifest.manifest
@@ -79,7 +80,7 @@ class _Seen:
         ]
         return sorted(orphans, key=lambda entry: entry.created_s)
 
-    @property
+    @cached_property
     def missing(self) -> list[str]:
         """A line for every entry that is listed and has no file."""
         manifest = self.manifest.manifest
@@ -182,7 +183,7 @@ def _loaded(folder: Path, seen: _Seen) -> LoadedSession:
     ]
     # Step 2: the entries in the order of the manifest, orphans last.
     listed = [
-        replace(seen.found[record.entry_id], is_pinned=record.is_pinned)
+        _pinned_as(seen.found[record.entry_id], record.is_pinned)
         for record in manifest.records
         if record.entry_id in seen.found
     ]
@@ -190,6 +191,10 @@ def _loaded(folder: Path, seen: _Seen) -> LoadedSession:
     entries = [*listed, *orphans]
     cache, refused = _of_one_kind(entries, manifest, folder.name)
     return LoadedSession(cache, (*skipped, *refused), tuple(notices))
+
+
+def _pinned_as(entry: MemoryEntry, is_pinned: bool) -> MemoryEntry:
+    return entry if entry.is_pinned == is_pinned else replace(entry, is_pinned=is_pinned)
 
 
 def _of_one_kind(
@@ -306,26 +311,25 @@ def _read_entries(
 ) -> tuple[dict[str, MemoryEntry], dict[str, str]]:
     found, broken = {}, {}
     for name in sorted(names):
-        path = folder / name
-        if path.suffix != ENTRY_SUFFIX:
+        if not name.endswith(ENTRY_SUFFIX):
             continue
-        entry, reason = read_known_entry(path)
+        entry, reason = read_known_entry(folder, name)
         if entry is None:
             broken[name] = reason
         else:
-            found[path.stem] = entry
+            found[name.removesuffix(ENTRY_SUFFIX)] = entry
     return found, broken
 
 
 def _strangers(names: frozenset[str]) -> list[str]:
     reasons = []
-    for name in sorted(names):
+    for name in sorted(name for name in names if not name.endswith(ENTRY_SUFFIX)):
         shown = shown_name(name)
         if is_temp(name) or name == _OLD_BREAKER_NAME:
             reasons.append(f"{shown}: an unfinished write; the next save removes it")
         elif name.endswith(ASIDE_SUFFIX):
             reasons.append(f"{shown}: stood where a file of the session belongs; delete it")
-        elif name.lower() not in _EXPECTED_NAMES and not name.endswith(ENTRY_SUFFIX):
+        elif name.lower() not in _EXPECTED_NAMES:
             reasons.append(f"{shown}: not a file of a session; move it elsewhere")
     return reasons
 

@@ -37,7 +37,13 @@ _KINDS: dict[str, type] = {
     "CONDITIONING": list,
 }
 _OTHERS = ("MODEL", "VAE", "CLIP", "VIDEO")
-_WORDS = {str: "a text", int: "a number", float: "a number", bool: "true or false"}
+_WORDS = {
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "nothing",
+}
 _CONTENT = {"LATENT": "samples", "AUDIO": "waveform"}
 
 
@@ -49,7 +55,7 @@ def check_sockets(node: type[io.ComfyNode]) -> None:
     if hasattr(node.execute, "__wrapped__"):
         return
     sockets = {
-        given.id: given.io_type
+        given.id: (given.io_type, given.optional)
         for given in node.define_schema().inputs
         if given.io_type in _KINDS or given.io_type in _OTHERS
     }
@@ -57,8 +63,8 @@ def check_sockets(node: type[io.ComfyNode]) -> None:
 
     @wraps(execute)
     def checked(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
-        for name, socket in sockets.items():
-            if inputs.get(name) is not None:
+        for name, (socket, is_optional) in sockets.items():
+            if name in inputs and not (is_optional and inputs[name] is None):
                 _require_kind(name, socket, inputs[name])
         return execute(cls, *args, **inputs)
 
@@ -66,7 +72,7 @@ def check_sockets(node: type[io.ComfyNode]) -> None:
 
 
 def _require_kind(name: str, socket: str, value: object) -> None:
-    is_literal = isinstance(value, str | int | float)
+    is_literal = value is None or isinstance(value, str | int | float)
     is_kind = isinstance(value, _KINDS[socket]) if socket in _KINDS else not is_literal
     part = _CONTENT.get(socket)
     if is_kind and (part is None or (isinstance(value, Mapping) and part in value)):

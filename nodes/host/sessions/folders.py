@@ -1,5 +1,7 @@
 """Named sessions: caches on disk, in ComfyUI's output folder."""
 
+import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,21 +54,22 @@ def was_forgotten(cache: MemoryCache, entry: str) -> bool:
 
 
 def session_state(session: str) -> str:
-    """Name, time and size of every entry and of the list in a session's folder.
+    """Hash of name, time and size of every entry and of the list in a session's folder.
 
-    The text changes when a turn or a pin changes.
+    It changes when a turn or a pin changes.
     """
     # Only names, times and sizes: reading every file would take long.
     folder = folder_of(session)
     if not folder.is_dir():
         return "absent"
     states = []
-    for path in sorted(folder.iterdir()):
-        # Locks and unfinished files say nothing about the turns.
-        if path.name != MANIFEST_NAME and path.suffix != ENTRY_SUFFIX:
-            continue
-        # Another writer may have removed it meanwhile.
-        with suppress(OSError):
-            status = path.stat()
-            states.append(f"{path.name}:{status.st_mtime_ns}:{status.st_size}")
-    return " ".join(states)
+    with os.scandir(folder) as found:
+        for item in found:
+            # Locks and unfinished files say nothing about the turns.
+            if item.name != MANIFEST_NAME and not item.name.endswith(ENTRY_SUFFIX):
+                continue
+            # Another writer may have removed it meanwhile.
+            with suppress(OSError):
+                status = item.stat()
+                states.append(f"{item.name}:{status.st_mtime_ns}:{status.st_size}")
+    return hashlib.sha256(" ".join(sorted(states)).encode()).hexdigest()

@@ -33,6 +33,13 @@ def test_every_socket_of_every_node_refuses_a_literal(comfy_api, checked_nodes) 
     assert count > 100
 
 
+def test_nothing_is_refused_where_a_link_is_required(comfy_api, checked_nodes) -> None:
+    from memory_v2v.nodes.retrieval import RecentRetrieve
+
+    with pytest.raises(ValueError, match="^cache got nothing, wanted a MEMV2V_CACHE that a node"):
+        RecentRetrieve.execute(cache=None, k=1)
+
+
 @pytest.mark.parametrize(("socket", "value"), [("LATENT", {}), ("AUDIO", {}), ("IMAGE", [1])])
 def test_what_only_looks_like_a_value_is_refused(comfy_api, checked_nodes, socket, value) -> None:
     found = [
