@@ -95,7 +95,7 @@ def read_known_entry(folder: Path, name: str) -> tuple[MemoryEntry | None, str]:
     Entries of two calls share what they have read of a file that did not change.
     """
     key = str(folder), name
-    stamp, held = _stamp_of(os.path.join(*key)), _known.get(key)
+    stamp, held = _stamp_of(f"{key[0]}{os.sep}{name}"), _known.get(key)
     if held is not None and stamp is not None and held[0] == stamp:
         _known.move_to_end(key)
         return held[1], ""
@@ -130,7 +130,7 @@ def _with_facts_of(entry: MemoryEntry, stored: MemoryEntry) -> MemoryEntry:
 
 def _stamp_of(path: str) -> _Stamp | None:
     try:
-        status = os.stat(path)
+        status = os.stat(path)  # noqa: PTH116 - a Path for each file would take longer
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
