@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 import torch
+from instruments.entry_files import rewrite
 
 from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.cache.entry import Segment
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cache.storage import SavedSession
+from memv2v_core.cache.storage import SavedSession, load_session, save_session
 from memv2v_core.clips.segments import plan_segments
 from memv2v_core.long_edit.host import SegmentSource
 from memv2v_core.long_edit.loop import FinishedEdit, edit_segments
@@ -266,3 +268,22 @@ def test_the_report_says_what_became_of_every_segment(host: QuickHost) -> None:
     assert "stale: kept, but it saw an edit that was replaced since" in lines[3]
     assert describe_leftovers(again.segments, again.cache) == ()
     assert "also holds 1 entries" in describe_leftovers(again.segments[1:], again.cache)[0]
+
+
+def test_a_segment_whose_file_broke_is_made_again(host: QuickHost, tmp_path: Path) -> None:
+    folder = tmp_path / "room"
+    host.save = lambda cache: save_session(cache, folder)
+    first = edit_segments(edit_of(), MemoryCache(), host)
+    broken = first.entries[1]
+    rewrite(
+        folder / f"{broken.entry_id}.safetensors",
+        tensors={"latent": broken.latent + 1},
+        keeps_hashes=True,
+    )
+    again = edit_segments(edit_of(), load_session(folder).cache, host)
+    assert outcomes(again)[:2] == ["kept", "new"]
+    assert again.entries[1].entry_id == broken.entry_id
+    assert again.entries[1].problem() is None
+    assert "made again: " in again.repairs[0]
+    assert "the bytes of its latent changed" in again.repairs[0]
+    assert load_session(folder).skipped == ()
