@@ -1,4 +1,4 @@
-"""Entries whose files broke since their session was opened are left out, and the next best taken."""
+"""Entries whose files broke since their session was opened: left out, and the next best taken."""
 
 from collections.abc import Callable
 from pathlib import Path
