@@ -31,7 +31,7 @@ class Sample:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--turns", type=int, default=500)
     parser.add_argument("--k", type=int, default=3, help="memories of each turn")
-    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=12, help="12 as the built-in model's turns")
     parser.add_argument(
         "--retrieve",
         choices=("recent", "fov"),
