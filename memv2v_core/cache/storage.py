@@ -6,17 +6,36 @@ old or the new state. A broken or foreign file is named and skipped; all other f
 
 import logging
 import os
+import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ..atomic_files import ASIDE_SUFFIX, TEMP_SUFFIX, is_temp, make_folder, remove_file, sync_folder
+from ..atomic_files import (
+    ASIDE_SUFFIX,
+    TEMP_SUFFIX,
+    is_temp,
+    make_folder,
+    remove_file,
+    sync_folder,
+    temp_beside,
+)
 from .boundary import is_full_disk, shown_name, why_unwritable
 from .content import HeldContent
 from .entry import MemoryEntry
 from .entry_file import ENTRY_SUFFIX, has_hashes, is_in, read_known_entry, write_entry
 from .folder_lock import LOCK_NAME, FolderLock, OnWait
-from .manifest import EMPTY, MAX_FORGOTTEN, Manifest, covers, kind_of, merged, repaired
+from .manifest import (
+    EMPTY,
+    MAX_FORGOTTEN,
+    LatentShape,
+    Manifest,
+    covers,
+    kind_of,
+    merged,
+    repaired,
+    require_kind,
+)
 from .manifest_file import MANIFEST_NAME, ReadManifest, read_manifest, write_manifest
 from .memory_cache import MemoryCache, require_same_latent, require_same_model
 
@@ -28,6 +47,9 @@ _EXPECTED_NAMES = {MANIFEST_NAME, LOCK_NAME, "thumbs.db", "desktop.ini", ".ds_st
 _MAX_REHASHED = 4
 # A reader waits for a writer no longer than this; then it reports what it sees.
 _READER_WAIT_S = 10.0
+MiB = 2**20
+# Header, manifest and the folder itself.
+_OVERHEAD_BYTES = 2 * MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +176,38 @@ def load_session(folder: Path, on_wait: OnWait | None = None) -> LoadedSession:
     return _loaded(folder, seen)
 
 
-def stored_kind(folder: Path) -> Manifest:
-    """The manifest on disk, to compare a turn with before it is made; empty where there is none.
+def require_savable(
+    folder: Path, model_name: str, latent_shape: LatentShape, num_bytes: int
+) -> None:
+    """Raise unless a turn can be saved into the session of this folder as things are now.
 
-    Raises: ValueError when a newer version of the pack wrote it.
+    latent_shape: (C, H, W). num_bytes: of the turn's tensors.
+
+    Raises: ValueError for a session of another model or latent size, for a folder that cannot be
+    written, and for a disk without space. The text says what to do.
     """
-    if not folder.is_dir():
-        return EMPTY
-    return read_manifest(folder).manifest or EMPTY
+    if folder.is_dir():
+        disk = read_manifest(folder).manifest or EMPTY
+        require_kind(disk, model_name, latent_shape, folder.name)
+    # The session's folder is made by the save, so the nearest folder above it is tried.
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        probe = temp_beside(existing / "probe")
+        probe.touch(exist_ok=False)
+        remove_file(probe)
+        free = shutil.disk_usage(existing).free
+    except OSError as error:
+        raise ValueError(
+            f"session {folder.name!r} cannot be saved: {why_unwritable(error, existing)}; or leave "
+            "the session's name empty"
+        ) from error
+    needed = num_bytes + _OVERHEAD_BYTES
+    if free < needed:
+        raise ValueError(
+            f"session {folder.name!r} got {free / MiB:.1f} MiB of free space on the disk of "
+            f"{existing}, wanted {needed / MiB:.1f} MiB for this turn; free some space, forget old "
+            "turns, or leave the session's name empty"
+        )
 
 
 def _loaded(folder: Path, seen: _Seen) -> LoadedSession:

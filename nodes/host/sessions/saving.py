@@ -9,8 +9,7 @@ from comfy_api.latest import io
 from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.cache.entry_file import is_in
 from ....memv2v_core.cache.memory_cache import MemoryCache
-from ....memv2v_core.cache.room import require_savable
-from ....memv2v_core.cache.storage import SavedSession, load_session, save_session
+from ....memv2v_core.cache.storage import SavedSession, load_session, require_savable, save_session
 from ....memv2v_core.sampling.turn import Turn
 from ..shown import show_on_running_node
 from .first_use import first_use_notes

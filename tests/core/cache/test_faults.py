@@ -12,8 +12,7 @@ import torch
 from memv2v_core.cache import manifest_file
 from memv2v_core.cache.entry_file import is_in
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cache.room import require_savable
-from memv2v_core.cache.storage import load_session, save_session
+from memv2v_core.cache.storage import load_session, require_savable, save_session
 
 SHAPE = (4, 6, 8)
 
