@@ -70,7 +70,9 @@ FAULTS: dict[str, Callable[[], Reading]] = {
     "raw": lambda: _raises(KeyError(FILE)),
     "lost": lambda: _reports(f"{FILE}: broken; make it again", **{"entry b": "gone"}),
     "code": lambda: _runs("pass"),
-    "code: eval": lambda: Reading({**INTACT.value, "code": str(eval("1 + 1"))}),
+    "code: compile": lambda: Reading(
+        {**INTACT.value, "code": str(compile("1 + 1", "foreign", "eval"))}
+    ),
     "code: connection": _connects,
     "code: write": _writes_outside,
     "code: os.system": lambda: Reading({"code": str(os.system("true"))}),

@@ -1,6 +1,7 @@
 """Entry files that were changed: by another program, by a version before hashes, or by the disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ from safetensors.torch import load, save_file
 
 HASHES_KEY = "memory_v2v_hashes"
 FACTS_KEY = "memory_v2v_entry"
+
+
+def with_content(entry: Any, **parts: Any) -> Any:
+    """The entry with other tensors or another camera; its tensors are in memory."""
+    return replace(entry, content=replace(entry.content, **parts))
 
 
 def texts_of(path: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from instruments.entry_files import with_content
 
 from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.builtin.bundle import build_dit
@@ -189,7 +190,7 @@ def test_a_result_of_another_length_than_its_segment_is_refused():
 
 def test_base_that_takes_its_source_on_channels_sees_each_memory_beside_its_own_source(turn: Turn):
     base = replace(BASE, source_placement="channels")
-    made = replace(entry(1, path("pan_left")), source_latent=latent(5))
+    made = with_content(entry(1, path("pan_left")), source_latent=latent(5))
     (memory,) = inputs_of(
         turn, plan_of(made, kernels=(4,)), normalise=lambda x: 2 * x, base=base
     ).streams

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from instruments.entry_files import with_content
 
 from memv2v_core.tokens.merging import MergeConfig
 
@@ -43,9 +44,8 @@ def bare_turn(
 
         name = base_info(model).model_name
         entries = [
-            replace(
-                item.entry,
-                model_name=name,
+            with_content(
+                replace(item.entry, model_name=name),
                 latent=wan.video(20 + i, 3, 48),
                 source_latent=wan.video(30 + i, 3, 48),
             )
@@ -100,7 +100,7 @@ def test_lucy_edit_sees_memories_and_the_sources_they_were_made_from(tiny_wan, l
     assert distance(result, tiny_wan.sample(bare_turn(tiny_wan, lucy, kernels=()))) > 1e-2
     plan = turn.inputs["plan"]
     first, *rest = plan.retrieval.ranked
-    first = replace(first, entry=replace(first.entry, source_latent=tiny_wan.video(77, 3, 48)))
+    first = replace(first, entry=with_content(first.entry, source_latent=tiny_wan.video(77, 3, 48)))
     plan = replace(plan, retrieval=replace(plan.retrieval, ranked=(first, *rest)))
     inputs = {**turn.inputs, "plan": plan}
     assert distance(result, tiny_wan.sample(tiny_wan.turn(lucy, **inputs))) > 1e-3

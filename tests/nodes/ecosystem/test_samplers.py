@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from instruments.entry_files import with_content
 
 
 def distance(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -76,7 +77,7 @@ def test_a_context_window_sees_its_own_source_frames_and_every_memory(tiny_wan, 
         entry = memories.retrieval.ranked[0].entry
         latent = entry.latent.clone()
         latent[:, 5] += last_memory
-        ranked = (replace(memories.retrieval.ranked[0], entry=replace(entry, latent=latent)),)
+        ranked = (replace(memories.retrieval.ranked[0], entry=with_content(entry, latent=latent)),)
         memories = replace(memories, retrieval=replace(memories.retrieval, ranked=ranked))
         turn = tiny_wan.turn(
             wan_model, num_latent=6, plan=memories, source={"samples": source[None]}
@@ -301,7 +302,7 @@ def test_target_conditioning_tells_every_video_the_target_s_pose_and_rays(
     target = tiny_wan.path("pan_left")
     told = tiny_wan.sample(tiny_wan.turn(wan_model, plan=memories, source_camera=target))
     ranked = tuple(
-        replace(item, entry=replace(item.entry, camera=target))
+        replace(item, entry=with_content(item.entry, camera=target))
         for item in memories.retrieval.ranked
     )
     own = replace(

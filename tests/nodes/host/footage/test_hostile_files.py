@@ -160,7 +160,7 @@ def test_another_file_of_the_same_name_is_noticed(comfy_api, tmp_path: Path) -> 
 
 
 def test_what_is_no_file_is_named(comfy_api, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="could not be opened"):
+    with pytest.raises(ValueError, match="is a folder or a device, wanted a video file"):
         opened(tmp_path)
     with pytest.raises(ValueError, match="gone.mp4 is no longer there"):
         opened(tmp_path / "gone.mp4")
