@@ -25,6 +25,8 @@ _TEMP_NAME = re.compile(r"(.+\.)?[0-9a-f]{32}\.tmp")
 _NUM_TRIES = 40 if os.name == "nt" else 3
 
 Result = TypeVar("Result")
+# Inode, times of content and of the file in ns, and bytes.
+Stamp = tuple[int, int, int, int]
 
 
 def temp_beside(path: Path) -> Path:
@@ -34,7 +36,8 @@ def temp_beside(path: Path) -> Path:
 
 def is_temp(name: str) -> bool:
     """Whether this is the name of a file that a killed writer left behind."""
-    return _TEMP_NAME.fullmatch(name) is not None
+    # The ending first: a folder of a thousand turns has few files of this kind.
+    return name.endswith(TEMP_SUFFIX) and _TEMP_NAME.fullmatch(name) is not None
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -111,6 +114,18 @@ def set_aside(path: Path) -> Path:
 def read_file(path: Path) -> bytes:
     """The file's bytes."""
     return patiently(path.read_bytes)
+
+
+def stamp_of(path: str | Path) -> Stamp | None:
+    """What tells two files of one name apart, as every write makes a new file; None where none is.
+
+    path: as text where there are many: a Path for each would take longer.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 - see path
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def remove_file(path: Path) -> bool:

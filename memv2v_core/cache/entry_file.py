@@ -12,7 +12,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from ..atomic_files import write_atomically
+from ..atomic_files import Stamp, stamp_of, write_atomically
 from .boundary import attempt, make_way
 from .entry import MemoryEntry, made_text
 from .entry_header import header_texts, parsed_header
@@ -25,11 +25,9 @@ _SIZE_BYTES = 8
 # About 20 MB of headers and cameras.
 _MAX_KNOWN = 4096
 
-# Every write makes a new file, so these four numbers tell two files of one name apart.
-_Stamp = tuple[int, int, int, int]
 # Entries whose headers this process has read: a graph opens its session at every run.
 # By folder and name, as text: paths are slow for a thousand files.
-_known: OrderedDict[tuple[str, str], tuple[_Stamp, MemoryEntry]] = OrderedDict()
+_known: OrderedDict[tuple[str, str], tuple[Stamp, MemoryEntry]] = OrderedDict()
 
 
 def entry_path(folder: Path, entry_id: str) -> Path:
@@ -95,7 +93,7 @@ def read_known_entry(folder: Path, name: str) -> tuple[MemoryEntry | None, str]:
     Entries of two calls share what they have read of a file that did not change.
     """
     key = str(folder), name
-    stamp, held = _stamp_of(f"{key[0]}{os.sep}{name}"), _known.get(key)
+    stamp, held = stamp_of(f"{key[0]}{os.sep}{name}"), _known.get(key)
     if held is not None and stamp is not None and held[0] == stamp:
         _known.move_to_end(key)
         return held[1], ""
@@ -126,11 +124,3 @@ def is_in(folder: Path, entry: MemoryEntry) -> bool:
 def _with_facts_of(entry: MemoryEntry, stored: MemoryEntry) -> MemoryEntry:
     # Pins and the rest of this graph count, not what the file said when it was written.
     return replace(entry, content=stored.content)
-
-
-def _stamp_of(path: str) -> _Stamp | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a Path for each file would take longer
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

@@ -45,7 +45,7 @@ class FolderLock:
         if self.path.is_symlink() or (self.path.exists() and not _is_file(self.path)):
             set_aside(self.path)
         deadline = time.monotonic() + self.timeout_s
-        wait_s = min(_FIRST_WAIT_S, self.timeout_s)
+        wait_s, is_first = min(_FIRST_WAIT_S, self.timeout_s), True
         while True:
             try:
                 self._lock.acquire(timeout=wait_s, poll_interval=RETRY_S)
@@ -58,8 +58,8 @@ class FolderLock:
                         "wanted it free; close the other ComfyUI or script that saves into this "
                         "session, then run again"
                     ) from error
-                self._say(is_first=wait_s != _WAIT_S)
-                wait_s = min(_WAIT_S, left_s)
+                self._say(is_first)
+                wait_s, is_first = min(_WAIT_S, left_s), False
 
     def __exit__(
         self,

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from ..atomic_files import read_file, write_atomically
+from ..atomic_files import Stamp, read_file, stamp_of, write_atomically
 from .boundary import attempt, make_way
 from .entry import is_entry_id
 from .manifest import EntryRecord, LatentShape, Manifest
@@ -30,7 +30,7 @@ _MAX_KNOWN = 16
 Item = TypeVar("Item")
 
 # The lists that this process wrote last: a save need not read back what it has just written.
-_KNOWN: dict[Path, tuple[tuple[int, int, int] | None, Manifest]] = {}
+_KNOWN: dict[Path, tuple[Stamp | None, Manifest]] = {}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_manifest(folder: Path) -> ReadManifest:
     """
     path = folder / MANIFEST_NAME
     known = _KNOWN.get(path)
-    if known is not None and known[0] is not None and known[0] == _stamp_of(path):
+    if known is not None and known[0] is not None and known[0] == stamp_of(path):
         return ReadManifest(known[1], "")
     data, reason = attempt(_bytes_of, path)
     if data is None:
@@ -112,16 +112,7 @@ def _compact(value: object) -> str:
 def _remember(path: Path, manifest: Manifest) -> None:
     while len(_KNOWN) >= _MAX_KNOWN:
         _KNOWN.pop(next(iter(_KNOWN)))
-    _KNOWN[path] = (_stamp_of(path), manifest)
-
-
-def _stamp_of(path: Path) -> tuple[int, int, int] | None:
-    """What tells two files of one name apart: every write makes a new file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    _KNOWN[path] = (stamp_of(path), manifest)
 
 
 def _broken(problem: str, manifest: Manifest | None = None) -> ReadManifest:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from ..atomic_files import (
     ASIDE_SUFFIX,
-    TEMP_SUFFIX,
     is_temp,
     make_folder,
     remove_file,
@@ -389,7 +388,7 @@ def _remove_dead_files(folder: Path, manifest: Manifest, names: frozenset[str]) 
     live = {record.entry_id for record in manifest.records}
     forgotten = (entry_id for entry_id, _ in manifest.forgotten if entry_id not in live)
     dead = {f"{entry_id}{ENTRY_SUFFIX}" for entry_id in forgotten}
-    dead |= {name for name in names if name.endswith(TEMP_SUFFIX) and is_temp(name)}
+    dead |= {name for name in names if is_temp(name)}
     dead.add(_OLD_BREAKER_NAME)
     for name in dead & names:
         remove_file(folder / name)

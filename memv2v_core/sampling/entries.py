@@ -13,6 +13,12 @@ from ..vocabulary import TurnMode
 from .turn import Turn
 
 
+def require_fit(cache: MemoryCache, turn: Turn) -> None:
+    """Raise ValueError unless the finished turn will fit into `cache`, before it is made."""
+    channels, _, height, width = turn.latent_shape
+    cache.require_fit(turn.base.model_name, (channels, height, width))
+
+
 def finished_entry(
     turn: Turn,
     latent: torch.Tensor,

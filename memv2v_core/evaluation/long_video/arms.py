@@ -23,6 +23,7 @@ from ...long_edit.host import SegmentSource
 from ...long_edit.loop import FinishedEdit, edit_segments
 from ...long_edit.settings import LongEdit, MemorySettings
 from ...retrieval.descriptors import Descriptor, LightDescriptor
+from ...sampling.entries import require_fit
 from ...sampling.keyframe import keyframe_of
 from ...sampling.turn import Turn
 from ...vocabulary import EditMode
@@ -98,8 +99,7 @@ class ClipHost:
         return None
 
     def require_room(self, cache: MemoryCache, turn: Turn) -> None:
-        channels, _, height, width = turn.latent_shape
-        cache.require_fit(turn.base.model_name, (channels, height, width))
+        require_fit(cache, turn)
 
     def save(self, cache: MemoryCache) -> SavedSession:
         return SavedSession(cache)

@@ -1,6 +1,7 @@
 """Opening and saving named sessions. A finished turn is never lost by a save that fails."""
 
 import logging
+import math
 from dataclasses import replace
 
 import comfy.model_management
@@ -10,6 +11,7 @@ from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.cache.entry_file import is_in
 from ....memv2v_core.cache.memory_cache import MemoryCache
 from ....memv2v_core.cache.storage import SavedSession, load_session, require_savable, save_session
+from ....memv2v_core.sampling.entries import require_fit
 from ....memv2v_core.sampling.turn import Turn
 from ..shown import show_on_running_node
 from .first_use import first_use_notes
@@ -96,14 +98,13 @@ def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
             "by their cameras"
         )
     cache = cache if cache is not None else MemoryCache()
-    channels, num_latent, height, width = turn.latent_shape
-    shape = (channels, height, width)
-    cache.require_fit(turn.base.model_name, shape)
+    require_fit(cache, turn)
     if cache.session is not None:
+        channels, _, height, width = turn.latent_shape
         # The result, and its source beside it.
-        num_values = 2 * channels * num_latent * height * width
+        num_bytes = 2 * math.prod(turn.latent_shape) * _FLOAT_BYTES
         folder = folder_of(cache.session)
-        require_savable(folder, turn.base.model_name, shape, num_values * _FLOAT_BYTES)
+        require_savable(folder, turn.base.model_name, (channels, height, width), num_bytes)
     return cache
 
 

@@ -18,6 +18,7 @@ from memv2v_core.long_edit.loop import FinishedEdit, edit_segments
 from memv2v_core.long_edit.report import describe_edit, describe_leftovers
 from memv2v_core.long_edit.settings import LongEdit, MemorySettings, RedoSettings
 from memv2v_core.retrieval.descriptors import Descriptor
+from memv2v_core.sampling.entries import require_fit
 from memv2v_core.sampling.turn import Turn
 from memv2v_core.shapes import VaeRatios
 
@@ -88,8 +89,7 @@ class QuickHost:
         return None
 
     def require_room(self, cache: MemoryCache, turn: Turn) -> None:
-        channels, _, height, width = turn.latent_shape
-        cache.require_fit(turn.base.model_name, (channels, height, width))
+        require_fit(cache, turn)
 
     def save(self, cache: MemoryCache) -> SavedSession:
         self.saved.append(len(cache))
