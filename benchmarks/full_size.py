@@ -153,6 +153,7 @@ def peak_gib() -> float:
 def run(base: Base, num_frames: int) -> None:
     import comfy.ldm.flux.math
     import comfy.model_management
+    from comfy.ldm.modules.attention import optimized_attention
 
     generator = torch.Generator().manual_seed(0)
     began = time.perf_counter()
@@ -168,7 +169,14 @@ def run(base: Base, num_frames: int) -> None:
         1, base.in_channels, num_frames, base.height, base.width, generator=generator
     )
     context, timestep = torch.randn(1, 512, TEXT_DIM, generator=generator), torch.tensor([500.0])
-    view = WanView(dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, {}, latent)
+    view = WanView(
+        dit,
+        comfy.model_management.cast_to,
+        comfy.ldm.flux.math.apply_rope1,
+        optimized_attention,
+        {},
+        latent,
+    )
     built, before = time.perf_counter(), peak_gib()
     fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops}
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=fused) as counter:

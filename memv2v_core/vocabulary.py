@@ -24,6 +24,9 @@ CameraConditioning = Literal["per_video", "target"]
 # The same choice in a node; "as_trained" takes what the base's weights were trained with.
 CameraChoice = Literal["as_trained", "per_video", "target"]
 
+# Which tokens clean tokens attend to: all tokens, or clean tokens alone. The target sees all.
+Attention = Literal["two_way", "one_way"]
+
 # Where a base takes its source: as tokens of the sequence, or on the channel axis of the target.
 SourcePlacement = Literal["sequence", "channels"]
 

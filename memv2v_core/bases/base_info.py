@@ -4,7 +4,14 @@ from dataclasses import dataclass, replace
 
 from ..model.adapter import AdapterConfig
 from ..shapes import VaeRatios
-from ..vocabulary import CameraConditioning, CleanTimestep, MemoryOrder, SourcePlacement, TurnMode
+from ..vocabulary import (
+    Attention,
+    CameraConditioning,
+    CleanTimestep,
+    MemoryOrder,
+    SourcePlacement,
+    TurnMode,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,9 @@ class BaseInfo:
     num_frames: pixel frames of its window.
     memory_order: temporal order of memories that its weights were trained with.
     has_keyframe: whether a keyframe leads a segment that sees no memory.
+    attention, clean_reads_text: what clean tokens see, see `MemoryInputs`.
+    memories_carry_source: whether a memory lies beside its source, where the source takes the
+    channel axis.
     """
 
     model_name: str
@@ -39,15 +49,32 @@ class BaseInfo:
     num_frames: int = 81
     memory_order: MemoryOrder = "forward"
     has_keyframe: bool = False
+    attention: Attention = "two_way"
+    clean_reads_text: bool = True
+    memories_carry_source: bool = True
 
     @property
     def has_source_tokens(self) -> bool:
         """Whether a source video makes the sequence longer."""
         return self.source_placement == "sequence"
 
+    @property
+    def shows_sources_of_memories(self) -> bool:
+        """Whether each memory needs the source that it was edited from."""
+        return not self.has_source_tokens and self.memories_carry_source
+
 
 def adapted(info: BaseInfo, config: AdapterConfig, mode: TurnMode) -> BaseInfo:
-    """The description of a base after an adapter of `config` is attached to it."""
+    """The description of a base after an adapter of `config` is attached to it.
+
+    Raises: ValueError for memories without their source on a base that takes no source channels.
+    """
+    if not config.memories_carry_source and info.has_source_tokens:
+        raise ValueError(
+            f"the adapter's memories come without their source, and {info.model_name} takes its "
+            "source as tokens, wanted a base with its source on the channel axis (LucyEdit); "
+            "choose the adapter made for this base"
+        )
     return replace(
         info,
         mode=mode,
@@ -56,4 +83,7 @@ def adapted(info: BaseInfo, config: AdapterConfig, mode: TurnMode) -> BaseInfo:
         camera_conditioning=config.camera_conditioning,
         memory_order=config.memory_order,
         has_keyframe=config.has_keyframe,
+        attention=config.attention,
+        clean_reads_text=config.clean_reads_text,
+        memories_carry_source=config.memories_carry_source,
     )

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..tokens.merging import REDUCTION_SIDE, pad_grid
 from ..tokens.tokenizers import BASE_KERNEL, COARSE_KERNELS, coarse_weight_from_base, pad_to_kernel
-from ..vocabulary import CameraConditioning, CleanTimestep, MemoryOrder
+from ..vocabulary import Attention, CameraConditioning, CleanTimestep, MemoryOrder
 from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES
 
 
@@ -30,6 +30,16 @@ class AdapterConfig:
     has_keyframe: whether a keyframe leads a segment that sees no memory, see `sampling.keyframe`.
     It is meant for editors whose latent frame is one pixel frame and whose training used memories
     of few frames.
+    attention, clean_reads_text: what clean tokens saw in training, see `MemoryInputs`.
+    has_base_tokenizer: a learned 1x2x2 tokenizer for clean tokens. The target keeps the base's own
+    patch embedding (our choice), so that the base's weights may have any precision.
+    memories_carry_source: for a base with its source on the channel axis: whether each memory lies
+    beside its own source, like the target. Without it a memory is the edited latent alone, as in
+    the paper, and every tokenizer takes half of the base's channels.
+    num_latent_frames: latent frames T of the target in training, where the file says it.
+
+    Raises: ValueError for memories without their source and no learned tokenizers, and for clean
+    tokens without text in two-way attention.
     """
 
     dim: int
@@ -43,6 +53,38 @@ class AdapterConfig:
     has_cameras: bool = True
     memory_order: MemoryOrder = "forward"
     has_keyframe: bool = False
+    attention: Attention = "two_way"
+    clean_reads_text: bool = True
+    has_base_tokenizer: bool = False
+    memories_carry_source: bool = True
+    num_latent_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        learned = self.has_tokenizers and self.has_base_tokenizer
+        if not self.memories_carry_source and (not learned or self.in_channels % 2):
+            raise ValueError(
+                f"memories_carry_source got False with has_tokenizers {self.has_tokenizers}, "
+                f"has_base_tokenizer {self.has_base_tokenizer} and {self.in_channels} input "
+                "channels, wanted both tokenizers and an even number of channels: the base's own "
+                "embedding reads an edit beside its source; learn both, or let memories carry "
+                "their source"
+            )
+        if not self.clean_reads_text and self.attention == "two_way":
+            raise ValueError(
+                "clean_reads_text got False with attention 'two_way', wanted 'one_way': in two-way "
+                "attention the target tells clean tokens the prompt; set attention to 'one_way'"
+            )
+
+    @property
+    def memory_channels(self) -> int:
+        """Channels of a memory's latent: half of the base's where no source lies beside it."""
+        return self.in_channels if self.memories_carry_source else self.in_channels // 2
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """The kernels that have a learned tokenizer."""
+        coarse = COARSE_KERNELS if self.has_tokenizers else ()
+        return (BASE_KERNEL, *coarse) if self.has_base_tokenizer else coarse
 
 
 class Operations(Protocol):
@@ -72,7 +114,7 @@ class AdapterBlock(nn.Module):
 
 
 class MemoryAdapter(nn.Module):
-    """Camera encoder and projector of every block, coarse tokenizers, merging convolutions.
+    """Camera encoder and projector of every block, tokenizers, merging convolutions.
 
     ops: has the classes Linear, Conv2d and Conv3d: torch.nn, or ComfyUI's operations.
     """
@@ -84,13 +126,12 @@ class MemoryAdapter(nn.Module):
         num_camera_blocks = config.num_blocks if config.has_cameras else 0
         self.blocks = nn.ModuleList(AdapterBlock(config, ops) for _ in range(num_camera_blocks))
         self.tokenizers = nn.ModuleDict()
-        if config.has_tokenizers:
-            for kernel in COARSE_KERNELS:
-                # Stride equals kernel: patches do not overlap, as in the base.
-                shape = (1, kernel, kernel)
-                self.tokenizers[str(kernel)] = ops.Conv3d(
-                    config.in_channels, config.dim, shape, stride=shape
-                )
+        for kernel in config.kernels:
+            # Stride equals kernel: patches do not overlap, as in the base.
+            shape = (1, kernel, kernel)
+            self.tokenizers[str(kernel)] = ops.Conv3d(
+                config.memory_channels, config.dim, shape, stride=shape
+            )
         self.mergers = nn.ModuleList()
         if config.has_merging:
             # One convolution for each merging block of `merge_blocks`.
@@ -109,7 +150,7 @@ class MemoryAdapter(nn.Module):
         return block
 
     def tokenize(self, latent: torch.Tensor, kernel: int) -> torch.Tensor | None:
-        """Coarse tokens (B, D, T, rows, columns) of `latent`.
+        """Tokens (B, D, T, rows, columns) of a clean `latent`.
 
         None when this adapter learned no tokenizer for this kernel.
         """
@@ -147,8 +188,11 @@ def start_from_base(
         nn.init.zeros_(block.projector.bias)
         if block.ray_encoder is not None:
             nn.init.zeros_(block.ray_encoder.weight)
-    # A coarse tokenizer equals an average, then the base.
+    # A coarse tokenizer equals an average, then the base; the one of 1x2x2 is the base's.
     assert patch_weight.shape[-1] == BASE_KERNEL
+    # The edited latent comes first on the channel axis. Memories without their source are read as
+    # if the source were zero.
+    patch_weight = patch_weight[:, : adapter.config.memory_channels]
     for kernel, tokenizer in adapter.tokenizers.items():
         assert isinstance(tokenizer, nn.Conv3d)
         assert tokenizer.bias is not None

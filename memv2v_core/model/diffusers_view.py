@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from .backbone import expand_time
+from .backbone import Attend as Attend
+from .backbone import attend_one_way, expand_time
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
 # (B, L, 1, d / 2) complex: e^(i angle) of every pair of channels.
 Rope = torch.Tensor
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class DiffusersView:
@@ -104,14 +104,20 @@ class DiffusersView:
         # Wan's norm2 is diffusers' norm3, and the other way round.
         return {1: block.norm1, 2: block.norm3}[which](x)
 
-    def self_attention(self, block_idx: int, x: torch.Tensor, rope: Rope) -> torch.Tensor:
+    def self_attention(
+        self, block_idx: int, x: torch.Tensor, rope: Rope, num_target: int | None = None
+    ) -> torch.Tensor:
         attention = self.model.blocks[block_idx].attn1
         query, key = (
             self.rotate(self.query(block_idx, x), rope),
             self.rotate(self.key(block_idx, x), rope),
         )
         value = attention.to_v(x).unflatten(-1, (self.num_heads, -1))
-        return attention.to_out[0](self._attend(query, key, value))
+        if num_target is None:
+            x = self._attend(query, key, value)
+        else:
+            x = attend_one_way(self._attend, query, key, value, num_target)
+        return attention.to_out[0](x)
 
     def query(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
         attention = self.model.blocks[block_idx].attn1

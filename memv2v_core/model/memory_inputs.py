@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ..tokens.merging import MergeConfig
-from ..vocabulary import CameraConditioning, CleanTimestep, Role
+from ..vocabulary import Attention, CameraConditioning, CleanTimestep, Role
 from .camera_encoder import FrameCameras
 
 
@@ -37,6 +37,10 @@ class MemoryInputs:
     Eq. 16, as in ReCamMaster: all tokens get the target's camera.
     merging: None leaves every frame whole.
     clean_timestep: which timestep clean tokens get: "zero", or the "target"'s.
+    attention: in "one_way" clean tokens attend to clean tokens alone; the target attends to all.
+    clean_reads_text: whether clean tokens attend to the prompt.
+    With one_way, timestep zero, no text and no merging, no clean token depends on the target, the
+    prompt or the step (our choice; the paper is silent).
     """
 
     streams: tuple[ConditioningStream, ...] = ()
@@ -45,6 +49,8 @@ class MemoryInputs:
     camera_conditioning: CameraConditioning = "per_video"
     merging: MergeConfig | None = field(default=None)
     clean_timestep: CleanTimestep = "target"
+    attention: Attention = "two_way"
+    clean_reads_text: bool = True
 
     def cameras_told(self, stream: ConditioningStream) -> FrameCameras | None:
         """The cameras that the tokens of `stream` get, one per frame; None without cameras.

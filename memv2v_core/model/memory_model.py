@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch.amp.autocast_mode import is_autocast_available
@@ -29,7 +28,9 @@ from ..tokens.positions import token_positions
 from ..tokens.tokenizers import BASE_KERNEL, pool_for_base
 from ..vocabulary import Role
 from .adapter import MemoryAdapter
-from .backbone import Backbone, expand_time
+from .backbone import Backbone
+from .block import Block, Modulation
+from .block import TokenSequence as TokenSequence
 from .camera_encoder import FrameCameras, ray_features
 from .memory_inputs import ConditioningStream, MemoryInputs
 
@@ -51,25 +52,6 @@ class CleanTokens:
     pose_of_token: torch.Tensor
     rays: torch.Tensor | None
     layout: SequenceLayout
-
-
-@dataclass(frozen=True, eq=False)
-class TokenSequence:
-    """All tokens on their way through the blocks, with everything that each one carries."""
-
-    x: torch.Tensor  # (B, L, D)
-    positions: torch.Tensor  # (B or 1, L, 3)
-    pose_of_token: torch.Tensor  # (B or 1, L, 1)
-    rays: torch.Tensor | None  # (B or 1, L, R)
-    layout: SequenceLayout
-
-
-@dataclass(frozen=True, eq=False)
-class Modulation:
-    """Time modulation of the target's tokens and, where it differs, of the clean tokens."""
-
-    target: torch.Tensor  # (B, n, 6, D)
-    clean: torch.Tensor | None  # (B, 1, 6, D)
 
 
 def memory_forward(
@@ -106,9 +88,7 @@ def memory_forward(
     )
     # Step 3: the blocks. Before two of them the sequence shrinks, and the rotations with it.
     for i in range(backbone.num_blocks):
-        block = _Block(
-            backbone, adapter, i, modulation, clean.poses, sequence.layout.num_target_tokens
-        )
+        block = Block(backbone, adapter, i, modulation, clean.poses, sequence.layout, inputs)
         if probe is not None:
             probe(i, block.attention_input(sequence), sequence)
         if i in merge_at:
@@ -321,69 +301,3 @@ def _merge(
         rays=None if sequence.rays is None else carry(sequence.rays, merge_average),
         layout=plan.layout,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """One block: Wan's block, with the camera before attention and the projector after it."""
-
-    backbone: Backbone
-    adapter: MemoryAdapter | None
-    block_idx: int
-    time: Modulation
-    poses: torch.Tensor | None
-    num_target: int
-
-    def run(
-        self, sequence: TokenSequence, rope: Any, text: torch.Tensor
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
-        def forward(x: torch.Tensor) -> torch.Tensor:
-            backbone, i = self.backbone, self.block_idx
-            # Wan numbers the modulations of a block: 0 shift, 1 scale and 2 gate of attention, 3, 4
-            # and 5 of the feed-forward.
-            h = backbone.self_attention(i, self.attention_input(replace(sequence, x=x)), rope)
-            if self.adapter is not None and self.adapter.config.has_cameras:
-                h = self.adapter.block(i).projector(h)
-            x = self._gate(x, h, 2)
-            x = backbone.cross_attend(i, x, text)
-            h = backbone.feed_forward(i, self._modulate(backbone.norm(i, 2, x), 3))
-            return self._gate(x, h, 5)
-
-        return forward
-
-    def attention_input(self, sequence: TokenSequence) -> torch.Tensor:
-        """The input (B, L, D) of self-attention: norm1, modulation, then cameras (Eq. 17)."""
-        h = self._modulate(self.backbone.norm(self.block_idx, 1, sequence.x), 0)
-        if self.adapter is None or self.poses is None or not self.adapter.config.has_cameras:
-            return h
-        block = self.adapter.block(self.block_idx)
-        embedding = block.cam_encoder(self.poses.to(h)).expand(h.shape[0], -1, -1)  # (B, frames, D)
-        # Each token takes the embedding of its own frame.
-        frame = sequence.pose_of_token.expand(h.shape[0], -1, embedding.shape[-1])
-        h = h + embedding.gather(1, frame)
-        if block.ray_encoder is not None and sequence.rays is not None:
-            h = h + block.ray_encoder(sequence.rays.to(h))
-        return h
-
-    def _modulate(self, x: torch.Tensor, part: int) -> torch.Tensor:
-        def apply(tokens: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-            shift, scale = self.backbone.modulation(self.block_idx, time)[part : part + 2]
-            num = tokens.shape[1]
-            return torch.addcmul(expand_time(shift, num), tokens, 1 + expand_time(scale, num))
-
-        return self._by_time(apply, x)
-
-    def _gate(self, x: torch.Tensor, update: torch.Tensor, part: int) -> torch.Tensor:
-        def apply(tokens: torch.Tensor, change: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-            gate = self.backbone.modulation(self.block_idx, time)[part]
-            return torch.addcmul(tokens, change, expand_time(gate, tokens.shape[1]))
-
-        return self._by_time(apply, x, update)
-
-    def _by_time(self, apply: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> torch.Tensor:
-        # Target and clean tokens differ in time, so each part is modulated by itself.
-        if self.time.clean is None:
-            return apply(*tensors, self.time.target)
-        target = apply(*(tensor[:, : self.num_target] for tensor in tensors), self.time.target)
-        clean = apply(*(tensor[:, self.num_target :] for tensor in tensors), self.time.clean)
-        return torch.cat((target, clean), dim=1)

@@ -5,11 +5,12 @@ LoRA-patched weights work. The view also applies ComfyUI's block patches.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
-from .backbone import expand_time
+from .backbone import attend_one_way, expand_time
 
 Cast = Callable[..., torch.Tensor]
 _ROPE_OPTIONS = (("scale", 1.0), ("shift", 0.0))
@@ -25,7 +26,8 @@ def _sinusoid(dim: int, position: torch.Tensor) -> torch.Tensor:
 class WanView:
     """Calls the modules of one live WanModel, for one call.
 
-    cast(tensor, dtype=..., device=...) and apply_rope(x, rotations) are ComfyUI's functions.
+    cast(tensor, dtype=..., device=...), apply_rope(x, rotations) and attend(query, key, value,
+    heads=..., transformer_options=...) of (B, L, D) are ComfyUI's functions.
     transformer_options: the dict of this call.
     noisy: the target as the DiT itself would see it, padded to its patches.
     """
@@ -35,6 +37,7 @@ class WanView:
         model: Any,
         cast: Cast,
         apply_rope: Callable[[torch.Tensor, Any], torch.Tensor],
+        attend: Callable[..., torch.Tensor],
         transformer_options: dict[str, Any],
         noisy: torch.Tensor,
     ) -> None:
@@ -42,6 +45,7 @@ class WanView:
         self.model = model
         self.cast = cast
         self.apply_rope = apply_rope
+        self.attend = attend
         self.options = transformer_options
         self.noisy = noisy
         self.num_blocks = len(model.blocks)
@@ -139,8 +143,28 @@ class WanView:
     def norm(self, block_idx: int, which: int, x: torch.Tensor) -> torch.Tensor:
         return getattr(self.model.blocks[block_idx], f"norm{which}")(x)
 
-    def self_attention(self, block_idx: int, x: torch.Tensor, rope: torch.Tensor) -> torch.Tensor:
-        return self.model.blocks[block_idx].self_attn(x, rope, transformer_options=self.options)
+    def self_attention(
+        self, block_idx: int, x: torch.Tensor, rope: torch.Tensor, num_target: int | None = None
+    ) -> torch.Tensor:
+        """The module's own forward, or its layers around one-way attention.
+
+        ComfyUI's "attn1_patch" patches follow either attention.
+        """
+        attention = self.model.blocks[block_idx].self_attn
+        if num_target is None:
+            return attention(x, rope, transformer_options=self.options)
+        query = self.rotate(self.query(block_idx, x), rope)
+        key = self.rotate(self.key(block_idx, x), rope)
+        x = attend_one_way(
+            partial(self.attend, heads=attention.num_heads, transformer_options=self.options),
+            query.flatten(2),
+            key.flatten(2),
+            attention.v(x),
+            num_target,
+        )
+        for patch in self.options.get("patches", {}).get("attn1_patch", ()):
+            x = patch({"x": x, "q": query, "k": key, "transformer_options": self.options})
+        return attention.o(x)
 
     def query(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:
         attention = self.model.blocks[block_idx].self_attn

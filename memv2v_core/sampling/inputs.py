@@ -22,7 +22,7 @@ class CleanVideo:
 
     latent: (B, C, T, H, W) in the DiT's space.
     source: the latent that a memory was edited from, for a base that takes both on the channel
-    axis.
+    axis. Other bases leave it unread.
     cameras: one per latent frame; None for a base without cameras.
     frames: which latent frames of its clip `latent` holds; None is 0 to T-1.
     """
@@ -64,9 +64,10 @@ def assemble_inputs(
         indices = temporal_indices(video.role, num_target, count, memory_range, base.memory_order)
         if video.frames is not None:
             indices = tuple(indices[frame] for frame in video.frames)
-        # On the channel axis a memory looks like the target: the edit, then its source.
+        # On the channel axis a memory looks like the target: the edit, then its source. Weights
+        # that were trained on edits alone get the edit.
         latent = video.latent
-        if video.source is not None and not base.has_source_tokens:
+        if video.source is not None and base.shows_sources_of_memories:
             latent = torch.cat((latent, video.source), dim=1)
         # Inside the DiT the segment before is a memory like the others.
         role: Role = "source" if video.role == "source" else "memory"
@@ -78,4 +79,6 @@ def assemble_inputs(
         camera_conditioning=camera_conditioning or base.camera_conditioning,
         merging=merging,
         clean_timestep=base.clean_timestep,
+        attention=base.attention,
+        clean_reads_text=base.clean_reads_text,
     )

@@ -94,9 +94,10 @@ class Turn:
             for ranked, kernel in zip(plan.retrieval.ranked, plan.kernels, strict=True):
                 entry = ranked.entry
                 role: Role = "previous" if ranked.is_previous else "memory"
-                # An editor sees every memory beside the source that it was edited from.
+                # An editor sees every memory beside the source that it was edited from, unless its
+                # adapter was trained on edits alone.
                 source = None
-                if not self.base.has_source_tokens:
+                if self.base.shows_sources_of_memories:
                     source = normalise(_source_of(entry).unsqueeze(0))
                 cameras = self._cameras(entry.camera, entry.num_latent_frames)
                 latent = normalise(entry.latent.unsqueeze(0))

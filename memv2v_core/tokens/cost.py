@@ -6,7 +6,7 @@ Source: Fig. 9, arXiv:2601.16296v2.
 from dataclasses import dataclass
 
 from ..shapes import token_grid
-from ..vocabulary import Role, TurnMode
+from ..vocabulary import Attention, Role, TurnMode
 from .budget import TokenPlan
 from .layout import SequenceLayout, build_layout
 from .merging import (
@@ -26,6 +26,8 @@ class DitShape:
 
     has_adapter: whether camera encoders and projectors run in its blocks.
     has_mergers: whether merging is learned.
+    attention, clean_reads_text: which tokens clean tokens attend to, and whether they attend to
+    the prompt.
     """
 
     dim: int
@@ -35,6 +37,8 @@ class DitShape:
     head_dim: int = 128
     has_adapter: bool = True
     has_mergers: bool = True
+    attention: Attention = "two_way"
+    clean_reads_text: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def forward_cost(
             whole, layout = layout, merged_layout(layout, merging)
             if shape.has_mergers:
                 flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
-        flops += _block_flops(layout.num_tokens, num_poses, shape)
+        flops += _block_flops(layout, num_poses, shape)
     return Cost(tokens_in, layout.num_tokens, flops, _peak_bytes(tokens_in, shape, bytes_per_value))
 
 
@@ -143,16 +147,23 @@ def _peak_bytes(num_tokens: int, shape: DitShape, bytes_per_value: int) -> int:
     return num_tokens * (beside + max(feed_forward, keys))
 
 
-def _block_flops(num_tokens: int, num_poses: int, shape: DitShape) -> int:
+def _block_flops(layout: SequenceLayout, num_poses: int, shape: DitShape) -> int:
     dim, text = shape.dim, shape.num_text_tokens
+    num_tokens, num_target = layout.num_tokens, layout.num_target_tokens
+    # In one-way attention clean tokens do not see the target.
+    num_clean = num_tokens - num_target
+    pairs = num_tokens**2
+    if shape.attention == "one_way":
+        pairs -= num_clean * num_target
+    readers = num_tokens if shape.clean_reads_text else num_target
     # A matrix product of (a, b) and (b, c) takes 2 a b c: a multiply and an add.
     # Self-attention: query, key, value and output, then scores and their weighted sum.
-    self_attention = 4 * 2 * num_tokens * dim**2 + 2 * 2 * num_tokens**2 * dim
+    self_attention = 4 * 2 * num_tokens * dim**2 + 2 * 2 * pairs * dim
     # The projector works on every token, the camera encoder on 12 numbers per frame.
     cameras = 2 * num_tokens * dim**2 + 2 * num_poses * 12 * dim if shape.has_adapter else 0
-    # Cross-attention: query and output of the tokens, key and value of the text, then both
+    # Cross-attention: query and output of the readers, key and value of the text, then both
     # products.
-    cross_attention = 2 * 2 * (num_tokens + text) * dim**2 + 2 * 2 * num_tokens * text * dim
+    cross_attention = 2 * 2 * (readers + text) * dim**2 + 2 * 2 * readers * text * dim
     return self_attention + cameras + cross_attention + 2 * 2 * num_tokens * dim * shape.ffn_dim
 
 

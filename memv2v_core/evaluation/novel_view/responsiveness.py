@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ...model.memory_model import TokenSequence, memory_forward, score_frames
+from ...model.block import TokenSequence
+from ...model.memory_model import memory_forward, score_frames
 from ...sampling.flow_match import NUM_TRAIN_TIMESTEPS, shifted_sigmas
 from ...tokens.merging import MergeConfig, merge_blocks
 from ..statistics import bottom_half_overlap, pearson, spearman

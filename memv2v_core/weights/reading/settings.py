@@ -19,6 +19,7 @@ _MOST = {
     "used_channels": limits.MAX_CHANNELS,
     "size": limits.MAX_SIDE_PX,
     "num_frames": limits.MAX_FRAMES,
+    "num_latent_frames": limits.MAX_FRAMES,
     "num_steps": limits.MAX_STEPS,
     "num_tokens": limits.MAX_TEXT_TOKENS,
 }

@@ -127,13 +127,15 @@ def adapter_of(model: comfy.model_patcher.ModelPatcher) -> MemoryAdapter | None:
 
 def dit_shape(model: comfy.model_patcher.ModelPatcher) -> DitShape:
     """The sizes of a native Wan MODEL that decide its cost."""
-    dit, adapter = model.model.diffusion_model, adapter_of(model)
+    dit, adapter, info = model.model.diffusion_model, adapter_of(model), base_info(model)
     return DitShape(
         dit.dim,
         dit.ffn_dim,
         len(dit.blocks),
-        num_text_tokens=dit.text_len if base_info(model).text_width is None else 1,
+        num_text_tokens=dit.text_len if info.text_width is None else 1,
         head_dim=dit.dim // dit.num_heads,
         has_adapter=adapter is not None and adapter.config.has_cameras,
         has_mergers=adapter is not None and len(adapter.mergers) > 0,
+        attention=info.attention,
+        clean_reads_text=info.clean_reads_text,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import comfy.ldm.common_dit
 import comfy.ldm.flux.math
+import comfy.ldm.modules.attention
 import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -239,6 +240,7 @@ def diffusion_model(
         dit,
         comfy.model_management.cast_to,
         comfy.ldm.flux.math.apply_rope1,
+        comfy.ldm.modules.attention.optimized_attention,
         transformer_options,
         comfy.ldm.common_dit.pad_to_patch_size(x, dit.patch_size),
     )

@@ -99,3 +99,48 @@ def test_an_adapter_for_text_has_no_cameras(make_adapter):
     adapter = make_adapter(has_cameras=False)
     assert not any(name.startswith("blocks.") for name in adapter.state_dict())
     assert adapter.tokenize(random(1, 16, 1, 8, 8), 4) is not None
+
+
+def test_a_base_tokenizer_starts_as_the_bases_embedding(dit: WanTransformer3DModel, make_adapter):
+    adapter = make_adapter(has_base_tokenizer=True)
+    assert list(adapter.tokenizers) == ["2", "4", "8"]
+    start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
+    latent = random(1, 16, 2, 7, 10)
+    assert torch.equal(adapter.tokenize(latent, 2), dit.patch_embedding(pool_for_base(latent, 2)))
+
+
+def test_memories_without_their_source_are_read_as_if_the_source_were_zero(
+    dit: WanTransformer3DModel, make_adapter
+):
+    adapter = make_adapter(has_base_tokenizer=True, memories_carry_source=False)
+    start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
+    edited = random(1, 8, 2, 16, 24)
+    beside = torch.cat((edited, torch.zeros_like(edited)), dim=1)
+    for kernel in (2, 4, 8):
+        torch.testing.assert_close(
+            adapter.tokenize(edited, kernel),
+            dit.patch_embedding(pool_for_base(beside, kernel)),
+            atol=1e-5,
+            rtol=1e-5,
+        )
+
+
+@pytest.mark.parametrize("missing", ["has_tokenizers", "has_base_tokenizer"])
+def test_memories_without_their_source_need_both_tokenizers(missing: str):
+    fields = {"has_tokenizers": True, "has_base_tokenizer": True, missing: False}
+    with pytest.raises(ValueError, match=f"{missing} False.*wanted both tokenizers"):
+        AdapterConfig(8, 2, 96, memories_carry_source=False, **fields)
+    with pytest.raises(ValueError, match="17 input channels, wanted .* even number of channels"):
+        AdapterConfig(8, 2, 17, memories_carry_source=False, has_base_tokenizer=True)
+
+
+def test_clean_tokens_without_text_need_one_way_attention():
+    assert not AdapterConfig(8, 2, 16, attention="one_way", clean_reads_text=False).clean_reads_text
+    with pytest.raises(ValueError, match="clean_reads_text got False with attention 'two_way'"):
+        AdapterConfig(8, 2, 16, clean_reads_text=False)
+
+
+def test_the_options_leave_the_weights_of_older_adapters_as_they_are(make_adapter):
+    plain = make_adapter().state_dict()
+    other = make_adapter(attention="one_way", clean_reads_text=False, num_latent_frames=9)
+    assert list(plain) == list(other.state_dict())

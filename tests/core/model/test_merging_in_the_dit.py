@@ -8,13 +8,11 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from memv2v_core.model.adapter import MemoryAdapter
+from memv2v_core.model.block import TokenSequence
 from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
-from memv2v_core.model.memory_model import (
-    TokenSequence,
-    score_frames,
-)
+from memv2v_core.model.memory_model import score_frames
 from memv2v_core.tokens.merging import MergeConfig, MergePlan, merged_layout
 
 Forward = Callable[..., torch.Tensor]

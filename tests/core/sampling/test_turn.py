@@ -4,7 +4,7 @@ import pytest
 import torch
 from instruments.entry_files import with_content
 
-from memv2v_core.bases.base_info import BaseInfo
+from memv2v_core.bases.base_info import BaseInfo, adapted
 from memv2v_core.builtin.bundle import build_dit
 from memv2v_core.builtin.info import DitConfig
 from memv2v_core.cache.entry import MemoryEntry, Segment
@@ -235,3 +235,30 @@ def test_the_previous_segment_has_a_range_of_its_own_in_the_order_that_the_weigh
     base = replace(BASE, has_cameras=False, memory_order=order)
     streams = inputs_of(Turn(base), plan, base=base).streams
     assert [(s.kernel, s.frame_indices) for s in streams] == [(2, previous), (4, others)]
+
+
+def test_memories_that_were_trained_without_their_source_need_and_show_none(turn: Turn):
+    base = replace(BASE, source_placement="channels", memories_carry_source=False)
+    for made in (
+        entry(1, path("pan_left")),
+        with_content(entry(1, path("pan_left")), source_latent=latent(5)),
+    ):
+        (memory,) = inputs_of(turn, plan_of(made, kernels=(4,)), base=base).streams
+        assert torch.equal(memory.latent, latent(1)[None])
+
+
+def test_the_base_decides_what_clean_tokens_see(turn: Turn):
+    assert inputs_of(turn).attention == "two_way"
+    assert inputs_of(turn).clean_reads_text
+    config = AdapterConfig(64, 2, 16, attention="one_way", clean_reads_text=False)
+    inputs = inputs_of(turn, base=adapted(BASE, config, "trained"))
+    assert inputs.attention == "one_way"
+    assert not inputs.clean_reads_text
+
+
+def test_an_adapter_for_a_base_with_source_channels_is_refused_on_one_with_source_tokens():
+    config = AdapterConfig(64, 2, 96, has_base_tokenizer=True, memories_carry_source=False)
+    editor = replace(BASE, source_placement="channels")
+    assert not adapted(editor, config, "trained").memories_carry_source
+    with pytest.raises(ValueError, match="takes its source as tokens, wanted a base with"):
+        adapted(BASE, config, "trained")

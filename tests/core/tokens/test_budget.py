@@ -118,7 +118,13 @@ def run_forward(
         ConditioningStream(role, kernel, latent, temporal_indices(role, FRAMES, FRAMES), cameras)
         for role, kernel in kinds
     )
-    inputs = MemoryInputs(streams, cameras, merging=merging_of(kind, base))
+    inputs = MemoryInputs(
+        streams,
+        cameras,
+        merging=merging_of(kind, base),
+        attention=base.shape.attention,
+        clean_reads_text=base.shape.clean_reads_text,
+    )
     clean = tokenize_clean(view, adapter, inputs, latent.shape)
     memory_forward(view, adapter, latent, timestep, context, inputs, clean)
 
@@ -322,3 +328,27 @@ def test_without_memories_nothing_is_merged(unresponsive: UnresponsiveChoice):
     plan = plan_tokens(Retrieval(None, ()), unresponsive=unresponsive)
     assert plan.merging_for("trained") is None
     assert plan.describe() == "no memory; nothing merged"
+
+
+def test_one_way_attention_and_clean_tokens_without_text_cost_what_a_meta_forward_counts():
+    shape = replace(WAN_1_3B, num_blocks=2, attention="one_way", clean_reads_text=False)
+    base = replace(RECAMMASTER, shape=shape)
+    layout = layout_of(3, "dynamic")
+    num_target, num_clean = 32_760, 32_760 + 3 * 8_190
+    assert (layout.num_target_tokens, layout.num_tokens) == (num_target, num_target + num_clean)
+    # Of one block: query, key, value, output, projector, two layers of the feed-forward on every
+    # token; the target sees all tokens, clean tokens see clean ones; query and output of the
+    # target and key and value of 512 text tokens, which the target alone sees; 12 pose numbers of
+    # 105 frames.
+    num_tokens = num_target + num_clean
+    linear = 2 * num_tokens * 1536 * (5 * 1536 + 2 * 8960)
+    seen = 4 * (num_target * num_tokens + num_clean * num_clean) * 1536
+    text = 4 * (num_target + 512) * 1536**2 + 4 * num_target * 512 * 1536
+    poses = 2 * 105 * 12 * 1536
+    assert linear + seen + text + poses == 45_828_764_725_248
+    cost = forward_cost(layout, shape, None)
+    assert cost.flops == 2 * 45_828_764_725_248
+    assert counted_flops(base, 3, "dynamic") == cost.flops
+    two_way = forward_cost(layout, replace(shape, attention="two_way", clean_reads_text=True), None)
+    assert two_way.flops > cost.flops
+    assert forward_cost(layout_of(0, "dynamic"), shape, None).flops > 0

@@ -60,6 +60,7 @@ def test_estimated_activations_are_what_the_native_model_holds(
 ):
     import comfy.ldm.flux.math
     import comfy.model_management
+    from comfy.ldm.modules.attention import optimized_attention
 
     shape = DitShape(dim, ffn_dim, num_blocks=3)
     dit, adapter = meta_model(shape, in_channels, out_channels)
@@ -79,7 +80,12 @@ def test_estimated_activations_are_what_the_native_model_holds(
     )
     options = {"optimized_attention_override": fused_attention}
     view = WanView(
-        dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, options, latent
+        dit,
+        comfy.model_management.cast_to,
+        comfy.ldm.flux.math.apply_rope1,
+        optimized_attention,
+        options,
+        latent,
     )
     with count_live_bytes(dit, adapter) as counter:
         memory_forward(

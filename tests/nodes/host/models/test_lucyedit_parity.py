@@ -27,9 +27,17 @@ def model(comfy_api):
 def native_output(model, given: dict, inputs: MemoryInputs) -> torch.Tensor:
     import comfy.ldm.flux.math
     import comfy.model_management
+    from comfy.ldm.modules.attention import optimized_attention
 
     dit, latent = model.model.diffusion_model, given["hidden_states"]
-    view = WanView(dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, {}, latent)
+    view = WanView(
+        dit,
+        comfy.model_management.cast_to,
+        comfy.ldm.flux.math.apply_rope1,
+        optimized_attention,
+        {},
+        latent,
+    )
     return memory_forward(
         view, None, latent, given["timestep"], given["encoder_hidden_states"], inputs
     )

@@ -174,6 +174,7 @@ def test_cond_and_uncond_together_equal_apart_with_merging(comfy_api, model, mon
 def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     import comfy.ldm.flux.math
     import comfy.model_management
+    from comfy.ldm.modules.attention import optimized_attention
 
     from memory_v2v.nodes.host.models.attachment import adapter_of, base_info
     from memv2v_core.model.wan_view import WanView
@@ -193,7 +194,14 @@ def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     comfy.model_management.load_models_gpu([model])
     plans: dict[str, list] = {"comfyui": [], "diffusers": []}
     with torch.inference_mode():
-        view = WanView(dit, comfy.model_management.cast_to, comfy.ldm.flux.math.apply_rope1, {}, x)
+        view = WanView(
+            dit,
+            comfy.model_management.cast_to,
+            comfy.ldm.flux.math.apply_rope1,
+            optimized_attention,
+            {},
+            x,
+        )
         ours = memory_forward(
             view,
             adapter_of(model),
