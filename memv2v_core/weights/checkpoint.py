@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -30,6 +30,12 @@ WANTED_ADAPTER = "a whole Memory-V2V adapter"
 WANTED_CAMERAS = "ReCamMaster's camera weights (step20000.ckpt)"
 # A tensor, or its shape.
 Value = TypeVar("Value")
+
+# Settings of an adapter that the first files of format 1 do not have.
+_LATER_SETTINGS = (
+    *("attention", "clean_reads_text", "has_base_tokenizer"),
+    *("memories_carry_source", "num_latent_frames"),
+)
 
 # (native name, diffusers name) of Wan2.1 and Wan2.2 text-to-video.
 _NAMES = (
@@ -76,8 +82,8 @@ def to_diffusers_names(state: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def save_adapter(adapter: MemoryAdapter, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write an adapter and its configuration as one safetensors file."""
-    metadata = {"format": ADAPTER_FORMAT, "config": json.dumps(dataclasses.asdict(adapter.config))}
+    """Write an adapter and its configuration as one safetensors file of format 1."""
+    metadata = {"format": ADAPTER_FORMAT, "config": json.dumps(_stated_settings(adapter.config))}
     state = {
         name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in adapter.state_dict().items()
@@ -85,8 +91,22 @@ def save_adapter(adapter: MemoryAdapter, path: Path, dtype: torch.dtype = torch.
     save_file(state, str(path), metadata=metadata)
 
 
+def _stated_settings(config: AdapterConfig) -> dict[str, Any]:
+    """The settings of a configuration that its file names.
+
+    Settings that came later are named only where they differ from their default, so that older
+    versions of this pack read the file.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return {
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in _LATER_SETTINGS or value != defaults[name]
+    }
+
+
 def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
-    """Configuration and weights of an adapter file.
+    """Configuration and weights of an adapter file of format 1, see `adapter_file` for both.
 
     Raises: ValueError naming the file, its content and the content wanted.
     """

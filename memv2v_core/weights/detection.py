@@ -12,7 +12,9 @@ from ..bases.published import DitSizes, Shapes
 from ..bases.registry import PUBLISHED, base_of
 from .reading.boundary import quoted
 
+# Format 2 adds changes of the base's weights and a record of the training.
 ADAPTER_FORMAT = "memory-v2v-adapter-1"
+ADAPTER_FORMAT_2 = "memory-v2v-adapter-2"
 Layout = Literal["native", "diffusers"]
 
 WANTED_BASE = (

@@ -1,5 +1,7 @@
 """The shape of every tensor of a Wan DiT, so that a file is compared before a model is made."""
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +57,12 @@ def wan_shapes(sizes: WanSizes) -> dict[str, tuple[int, ...]]:
         shapes |= _linear(f"{block}ffn.0", dim, sizes.ffn_dim)
         shapes |= _linear(f"{block}ffn.2", sizes.ffn_dim, dim)
     return shapes
+
+
+def shapes_hash(shapes: Shapes) -> str:
+    """A text that is the same for all DiTs of the same weights: their native names and shapes."""
+    listed = [[name, list(shapes[name])] for name in sorted(shapes)]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
 def measured_sizes(shapes: Shapes, num_blocks: int) -> WanSizes:

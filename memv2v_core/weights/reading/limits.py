@@ -8,6 +8,8 @@ MAX_TENSORS = 50_000
 # Characters of a tensor's name, and axes of a tensor.
 MAX_NAME_CHARS = 512
 MAX_AXES = 8
+# Characters of a text that describes a training.
+MAX_SENTENCE_CHARS = 4_096
 MAX_SHARDS = 999
 
 # The header of a safetensors file. A tensor takes about 150 bytes of it.

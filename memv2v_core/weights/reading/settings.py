@@ -23,6 +23,8 @@ _MOST = {
     "num_steps": limits.MAX_STEPS,
     "num_tokens": limits.MAX_TEXT_TOKENS,
 }
+# Texts that are sentences; others are names.
+_SENTENCES = ("recipe", "data", "trained")
 _NEWER = "it was made by a newer version of this pack, so update the pack"
 
 
@@ -80,7 +82,8 @@ def _value(name: str, value: Any, hint: Any) -> Any:
             raise _wrong(name, value, f"a number above 0, at most {limits.MAX_WIDTH}")
         return float(value)
     assert hint in (bool, str), f"no rule for {hint}"
-    if type(value) is not hint or (hint is str and len(value) > limits.MAX_NAME_CHARS):
+    most = limits.MAX_SENTENCE_CHARS if name in _SENTENCES else limits.MAX_NAME_CHARS
+    if type(value) is not hint or (hint is str and len(value) > most):
         raise _wrong(name, value, "true or false" if hint is bool else "a short text")
     return value
 

@@ -6,7 +6,9 @@ from random import Random
 
 import pytest
 import torch
+from instruments.adapter_files import random_adapter_file
 from instruments.broken_weights import (
+    SIZES,
     PeakMemory,
     base_weights,
     break_bytes,
@@ -19,7 +21,9 @@ from instruments.broken_weights import (
     with_header,
 )
 
-from memv2v_core.model.adapter import MemoryAdapter
+from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
+from memv2v_core.weights.adapter_file import read_adapter_file, save_adapter_file
+from memv2v_core.weights.base_changes import apply_base_changes
 from memv2v_core.weights.checkpoint import (
     dit_weights,
     read_adapter,
@@ -42,6 +46,18 @@ def load_adapter(path: Path) -> dict[str, torch.Tensor]:
     return dict(adapter.state_dict())
 
 
+def save_trained_adapter(path: Path) -> None:
+    config = AdapterConfig(32, 2, 16, has_base_tokenizer=True)
+    save_adapter_file(path, random_adapter_file(config, SIZES, "lora", base_weights()))
+
+
+def load_trained_adapter(path: Path) -> dict[str, torch.Tensor]:
+    file = read_adapter_file(path)
+    adapter = MemoryAdapter(file.config)
+    adapter.load_state_dict(file.state)
+    return dict(adapter.state_dict()) | apply_base_changes(base_weights(), file.base_changes)
+
+
 def load_base(path: Path) -> dict[str, torch.Tensor]:
     """As the loader reads a base, up to the point where ComfyUI takes it."""
     header = read_header(path)
@@ -60,6 +76,9 @@ def break_config(data: bytes, dice: Random) -> bytes:
 
 KINDS = [
     pytest.param(save_small_adapter, load_adapter, "a.safetensors", break_config, id="adapter"),
+    pytest.param(
+        save_trained_adapter, load_trained_adapter, "a.safetensors", break_config, id="adapter-2"
+    ),
     pytest.param(save_base, load_base, "b.safetensors", break_config, id="base"),
     pytest.param(save_base, load_base, "b.ckpt", break_bytes, id="torch"),
 ]
@@ -104,6 +123,21 @@ def test_a_changed_configuration_is_read_or_refused_by_name(tmp_path: Path) -> N
         with_header(path, change)
         refused += bool(fault_of(lambda: load_adapter(path), path.name))
     # A setting with a default may be missing.
+    assert NUM_MUTATIONS / 2 < refused < NUM_MUTATIONS
+
+
+def test_a_changed_record_is_read_or_refused_by_name(tmp_path: Path) -> None:
+    path, dice, refused = tmp_path / "a.safetensors", Random(13), 0
+    for _ in range(NUM_MUTATIONS):
+        save_trained_adapter(path)
+
+        def change(header: dict) -> None:
+            metadata = header["__metadata__"]
+            metadata["record"] = break_json(metadata["record"], dice)
+
+        with_header(path, change)
+        refused += bool(fault_of(lambda: load_trained_adapter(path), path.name))
+    # A text may have changed.
     assert NUM_MUTATIONS / 2 < refused < NUM_MUTATIONS
 
 
