@@ -58,7 +58,7 @@ class Bundle:
     @property
     def device(self) -> torch.device:
         """The device of its weights."""
-        return self.codec.analysis.weight.device
+        return self.codec.device
 
     def base_info(self) -> BaseInfo:
         """The model as memory sees it: the same description that the nodes give it."""

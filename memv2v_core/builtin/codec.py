@@ -84,6 +84,11 @@ class Codec(nn.Module):
             nn.Conv2d(8, 3, 3, padding=1, padding_mode="replicate"),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights."""
+        return self.analysis.weight.device
+
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         latent = _per_frame(self.analysis, video)
         # Zero channels after the used ones: F.pad counts axes from the last.
@@ -96,16 +101,14 @@ class Codec(nn.Module):
     @torch.no_grad()
     def encode_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """Latents (..., C, F, h, w) of frames (..., F, 3, H, W) in [0, 1]."""
-        device = self.analysis.weight.device
-        video = frames.reshape(-1, *frames.shape[-4:]).to(device).transpose(1, 2) * 2 - 1
+        video = frames.reshape(-1, *frames.shape[-4:]).to(self.device).transpose(1, 2) * 2 - 1
         latent = self.encode(video)
         return latent.reshape(*frames.shape[:-4], *latent.shape[1:])
 
     @torch.no_grad()
     def decode_frames(self, latent: torch.Tensor) -> torch.Tensor:
         """Frames (..., F, 3, H, W) in [0, 1], on the CPU, of latents (..., C, F, h, w)."""
-        device = self.analysis.weight.device
-        video = self.decode(latent.reshape(-1, *latent.shape[-4:]).to(device))
+        video = self.decode(latent.reshape(-1, *latent.shape[-4:]).to(self.device))
         frames = ((video + 1) / 2).clamp(0, 1).transpose(1, 2).cpu()
         return frames.reshape(*latent.shape[:-4], *frames.shape[1:])
 

@@ -4,10 +4,11 @@ B rows, L tokens, D width, n timesteps per row (1, or one per target frame).
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
+Result = TypeVar("Result")
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -53,6 +54,10 @@ class Backbone(Protocol):
         run: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
         """run(x), inside the hooks that the host program puts around a block."""
+        ...
+
+    def inside_block(self, block_idx: int, run: Callable[[], Result]) -> Result:
+        """run(), which reads weights of this block outside `around_block`."""
         ...
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:

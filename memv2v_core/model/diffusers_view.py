@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from .backbone import Attend as Attend
-from .backbone import attend_one_way, expand_time
+from .backbone import Result, attend_one_way, expand_time
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -90,6 +90,9 @@ class DiffusersView:
         run: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
         return run(x)
+
+    def inside_block(self, block_idx: int, run: Callable[[], Result]) -> Result:
+        return run()
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
         # The learned offsets of the block, then the six parts.

@@ -90,10 +90,13 @@ def memory_forward(
     for i in range(backbone.num_blocks):
         block = Block(backbone, adapter, i, modulation, clean.poses, sequence.layout, inputs)
         if probe is not None:
-            probe(i, block.attention_input(sequence), sequence)
+            look = partial(_attention_input, block, sequence)
+            probe(i, backbone.inside_block(i, look), sequence)
         if i in merge_at:
             assert inputs.merging is not None, "without it no block merges"
-            plan = _plan(backbone, i, block.attention_input(sequence), sequence, inputs.merging)
+            plan = backbone.inside_block(
+                i, partial(_plan, backbone, i, block, sequence, inputs.merging)
+            )
             sequence = _merge(adapter, merge_at.index(i), sequence, plan)  # x: (B, fewer, D)
             rope = backbone.rope(sequence.positions)
             if on_merge is not None:
@@ -260,9 +263,16 @@ def score_frames(
     return frame_responsiveness(query, key, pool_groups(sequence.layout, config), first)
 
 
+def _attention_input(block: Block, sequence: TokenSequence) -> torch.Tensor:
+    return block.attention_input(sequence)
+
+
+@torch.no_grad()
 def _plan(
-    backbone: Backbone, i: int, h: torch.Tensor, sequence: TokenSequence, config: MergeConfig
+    backbone: Backbone, i: int, block: Block, sequence: TokenSequence, config: MergeConfig
 ) -> MergePlan:
+    # A choice of frames has no gradient.
+    h = block.attention_input(sequence)
     return plan_merge(sequence.layout, config, score_frames(backbone, i, h, sequence, config))
 
 

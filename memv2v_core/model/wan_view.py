@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .backbone import attend_one_way, expand_time
+from .backbone import Result, attend_one_way, expand_time
 
 Cast = Callable[..., torch.Tensor]
 _ROPE_OPTIONS = (("scale", 1.0), ("shift", 0.0))
@@ -133,6 +133,9 @@ class WanView:
             }
             x = patch({**given, "transformer_options": self.options})["img"]
         return x
+
+    def inside_block(self, block_idx: int, run: Callable[[], Result]) -> Result:
+        return run()
 
     def modulation(self, block_idx: int, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
         own = self.cast(

@@ -57,13 +57,15 @@ class Scene:
     half_height_rad: float
 
 
-def make_scene(config: SceneConfig, generator: torch.Generator) -> Scene:
-    """A random scene; the same generator state gives the same scene."""
+def make_scene(
+    config: SceneConfig, generator: torch.Generator, device: torch.device | None = None
+) -> Scene:
+    """A random scene on `device`; the same generator state gives the same scene."""
     half_width, half_height = (
         math.radians(config.half_width_deg),
         math.radians(config.half_height_deg),
     )
-    directions = _panorama_directions(config, half_width, half_height)
+    directions = _panorama_directions(config, half_width, half_height).to(device)
     colour = _background(directions, generator)
     for _ in range(config.num_shapes):
         # Later shapes cover earlier ones.
@@ -101,9 +103,9 @@ def render_panorama(
     scene: Scene, trajectory: CameraTrajectory, height: int, width: int
 ) -> torch.Tensor:
     """The video (F, 3, H, W) in [0, 1] that a camera at the scene's centre sees."""
-    rays = pixel_rays(trajectory.c2w, trajectory.intrinsics, height, width).to(
-        scene.panorama
-    )  # (F, H, W, 3)
+    device = scene.panorama.device
+    c2w, intrinsics = trajectory.c2w.to(device), trajectory.intrinsics.to(device)
+    rays = pixel_rays(c2w, intrinsics, height, width).to(scene.panorama)  # (F, H, W, 3)
     # Each ray as longitude and latitude; grid_sample wants them in -1..1 over the panorama.
     longitude = torch.atan2(rays[..., 0], rays[..., 2])
     latitude = torch.asin(rays[..., 1].clamp(-1, 1))
@@ -203,15 +205,17 @@ def _panorama_directions(
 
 
 def _background(directions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    top, bottom = (0.25 + 0.6 * torch.rand(2, 3, generator=generator)).unbind(0)
+    ends = 0.25 + 0.6 * torch.rand(2, 3, generator=generator)
+    top, bottom = ends.to(directions).unbind(0)
     mix = (0.5 + 0.5 * directions[1] / math.sin(1.2)).clamp(0, 1)
     colour = torch.lerp(top.view(3, 1, 1), bottom.view(3, 1, 1), mix)
     # Four waves in random directions give a soft texture without seams on the sphere.
     for _ in range(4):
         wave = torch.randn(3, generator=generator) * 3.0
-        phase = 2 * math.pi * torch.rand((), generator=generator)
+        phase = 2 * math.pi * torch.rand((), generator=generator).item()
         amplitude = 0.07 * torch.randn(3, 1, 1, generator=generator)
-        colour = colour + amplitude * torch.cos(torch.einsum("c,chw->hw", wave, directions) + phase)
+        along = torch.einsum("c,chw->hw", wave.to(directions), directions)
+        colour = colour + amplitude.to(directions) * torch.cos(along + phase)
     return colour
 
 
@@ -235,9 +239,10 @@ def _random_shape(
             math.sin(latitude),
             math.cos(latitude) * math.cos(longitude),
         ]
-    )
+    ).to(directions)
     # Step 2: coordinates (Hp, Wp) on the plane that touches the sphere at the shape.
-    across = F.normalize(torch.tensor([math.cos(longitude), 0.0, -math.sin(longitude)]), dim=0)
+    side = torch.tensor([math.cos(longitude), 0.0, -math.sin(longitude)])
+    across = F.normalize(side, dim=0).to(directions)
     down = torch.linalg.cross(centre, across)
     along = torch.einsum("c,chw->hw", centre, directions)  # (Hp, Wp), cosine of the angle
     depth = along.clamp(min=0.1)
@@ -253,7 +258,7 @@ def _random_shape(
     # Step 4: a colour of full range, so that shapes stand out from the background.
     colour = torch.rand(3, generator=generator)
     colour = (colour - colour.min()) / (colour.max() - colour.min() + 1e-6)
-    return alpha, 0.05 + 0.9 * colour * (0.5 + 0.5 * uniform[6])
+    return alpha, (0.05 + 0.9 * colour * (0.5 + 0.5 * uniform[6])).to(directions)
 
 
 def _signed_distance(

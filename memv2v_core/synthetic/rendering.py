@@ -23,7 +23,7 @@ def render_world(
 
     Without an edit it is the source, with an edit its true result.
     """
-    x, y = _places(size)
+    x, y = _places(size, world.canvas.device)
     video = _background(world, frames, x, y)
     # From back to front. Only the edited object is drawn with the edit.
     for i, item in enumerate(world.objects):
@@ -35,8 +35,8 @@ def render_world(
 
 def visible_part(world: World, frames: Sequence[int], size: int, object_idx: int) -> torch.Tensor:
     """Pixels (F, size, size) that show this object and no other object before it."""
-    x, y = _places(size)
-    shown = torch.zeros(len(frames), size, size, dtype=torch.bool)
+    x, y = _places(size, world.canvas.device)
+    shown = torch.zeros(len(frames), size, size, dtype=torch.bool, device=x.device)
     for i, item in enumerate(world.objects):
         inside = _outline(item, item.kind, frames, *_around(item, frames, x, y)) < 0
         # Later objects stand in front.
@@ -44,8 +44,8 @@ def visible_part(world: World, frames: Sequence[int], size: int, object_idx: int
     return shown
 
 
-def _places(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    axis = (torch.arange(size) + 0.5) / size
+def _places(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    axis = (torch.arange(size, device=device) + 0.5) / size
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return x, y
 
@@ -55,10 +55,12 @@ def _background(
 ) -> torch.Tensor:
     """The canvas behind the objects, (F, 3, H, W), at frame coordinates x, y (H, W)."""
     height, width = world.canvas.shape[1:]
-    pan = torch.tensor([[world.pan_x(frame), world.pan_y(frame)] for frame in frames])  # (F, 2)
+    pan = torch.tensor([[world.pan_x(frame), world.pan_y(frame)] for frame in frames]).to(
+        x
+    )  # (F, 2)
     # Frame coordinates plus the pan, in the -1..1 of grid_sample over the canvas.
     grid = 2 * (torch.stack((x, y), dim=-1) - 0.5 + pan[:, None, None])
-    grid = _FRAME_HEIGHT * grid * torch.tensor([height / width, 1.0])
+    grid = _FRAME_HEIGHT * grid * torch.tensor([height / width, 1.0]).to(grid)
     canvas = world.canvas.expand(len(frames), -1, -1, -1)
     # Reflected at the border: a wide pan finds more texture there.
     return F.grid_sample(canvas, grid, padding_mode="reflection", align_corners=False)
@@ -92,7 +94,7 @@ def _around(
     item: WorldObject, frames: Sequence[int], x: torch.Tensor, y: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Places relative to the object, upright, in radii."""
-    centres = torch.tensor([item.centre(frame) for frame in frames])
+    centres = torch.tensor([item.centre(frame) for frame in frames]).to(x)
     return (x - centres[:, 0, None, None]) / item.radius, (
         y - centres[:, 1, None, None]
     ) / item.radius
@@ -105,7 +107,7 @@ def _outline(
 
     kind: the shape; an edit may change it.
     """
-    angle = torch.tensor([item.turn(frame) for frame in frames])[:, None, None]
+    angle = torch.tensor([item.turn(frame) for frame in frames]).to(u)[:, None, None]
     cos, sin = angle.cos(), angle.sin()
     return shape_distance(kind, cos * u + sin * v, cos * v - sin * u)
 
@@ -119,4 +121,4 @@ def _paint(
 ) -> torch.Tensor:
     """`video` (F, 3, H, W) with a shape of this outline (F, H, W) over it."""
     alpha = (0.5 - distance / softness).clamp_(0, 1).unsqueeze(1)  # (F, 1, H, W)
-    return torch.lerp(video, torch.tensor(colour).view(3, 1, 1) * light.unsqueeze(1), alpha)
+    return torch.lerp(video, torch.tensor(colour).to(light).view(3, 1, 1) * light.unsqueeze(1), alpha)

@@ -1,72 +1,142 @@
-"""Trains a built-in model, or any other configuration, and writes its weights into the pack.
+"""Trains memory, and writes an adapter that the nodes load, or a whole small model.
 
-    python -m memv2v_core.training [--task novel_view | text_edit] [--folder RUN_FOLDER]
-        [--config FILE.yaml] [--key NAME] [--start-from BUILTIN] [--only-export]
+    accelerate launch -m memv2v_core.training RECIPE [--folder RUN] [--set optim.steps=100]
+    python -m memv2v_core.training RECIPE --dry-run
 
-An interrupted run resumes from its last checkpoint.
+RECIPE is a YAML file or the name of a shipped recipe. An interrupted run goes on from its last
+checkpoint; the same command starts it again.
 """
 
 import argparse
 import logging
-from dataclasses import replace
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from ..builtin.bundle import builtin_names
 from .codec_trainer import train_codec
-from .config import load_config
-from .export import export_run
-from .trainer import train
+from .config.run import RECIPES, TrainConfig, changed_config
+from .config.strict import as_yaml
+from .cost import cost_report
+from .export import ADAPTER_FILE, export_adapter, export_run
+from .launch import new_accelerator, run_recipe
 from .warm_start import start_from_builtin
 
-CONFIGS = Path(__file__).parent / "configs"
+log = logging.getLogger("memv2v_core.training")
+RUNS = Path("training_runs")
 NAMES = {
     "novel_view": "Memory-V2V novel view (rotating cameras)",
     "text_edit": "Memory-V2V text-guided editing (rendered clips)",
 }
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of the command."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = changed_config(options.recipe, _changes(options))
+        if options.print_config:
+            sys.stdout.write(as_yaml(config))
+        elif options.dry_run:
+            sys.stdout.write(cost_report(config))
+        else:
+            _run(config, options)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from the last checkpoint\n")
+        return 130
+    return 0
+
+
+def _run(config: TrainConfig, options: argparse.Namespace) -> None:
+    folder = options.folder or RUNS / options.recipe.stem
+    accelerator = new_accelerator(config, folder, options.cpu)
+    level = logging.INFO if accelerator.is_main_process else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
+    if options.start_from is not None:
+        start_from_builtin(config, folder, options.start_from)
+    if not options.only_export:
+        if config.base.kind == "new":
+            with accelerator.main_process_first():
+                train_codec(config, folder, accelerator.device)
+        run_recipe(config, folder, accelerator)
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return
+    if options.key is not None:
+        export_run(config, folder, options.key, NAMES[config.task])
+        log.info("the built-in model %s is written", options.key)
+    elif config.trained.base is None:
+        path = options.output or folder / ADAPTER_FILE
+        export_adapter(config, folder, options.recipe.stem, path)
+        log.info("%s: put it into ComfyUI's models/memv2v and choose it as adapter", path)
+    else:
+        log.info("%s holds the run; --only-export --key NAME makes a built-in model of it", folder)
+
+
+def _changes(options: argparse.Namespace) -> list[str]:
+    changes = list(options.set)
+    if options.minutes is not None:
+        changes += ["optim.steps=null", f"optim.minutes={options.minutes}"]
+    return changes
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m memv2v_core.training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    shipped = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    parser.add_argument(
+        "recipe",
+        type=Path,
+        nargs="?",
+        default=Path("novel_view"),
+        help=f"a YAML file, or one of {shipped}; novel_view if not given",
     )
     parser.add_argument(
-        "--task", choices=NAMES, default="novel_view", help="whose configuration, folder and key"
+        "--folder", type=Path, help=f"of the run; {RUNS}/RECIPE if not given"
     )
     parser.add_argument(
-        "--config", type=Path, help="instead of the task's own in memv2v_core/training/configs"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value of the recipe, as optim.steps=100; may be repeated",
     )
-    parser.add_argument("--folder", type=Path, help="of the run; .dev/training/TASK if not given")
     parser.add_argument(
-        "--key", help="name of the files that the pack loads; the task's if not given"
+        "--minutes", type=float, help="length of the run: schedule and last checkpoint fit into it"
     )
     parser.add_argument(
-        "--start-from",
-        choices=builtin_names(),
-        help="train this built-in model on, in a new folder",
+        "--print-config", action="store_true", help="print every value, and train nothing"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--only-export",
+        "--dry-run",
         action="store_true",
-        help="write the last checkpoint's weights, train nothing",
+        help="print what is trained and what it costs; load and train nothing",
     )
-    arguments = parser.parse_args()
-    config = load_config(arguments.config or CONFIGS / f"{arguments.task}.yaml")
-    folder = arguments.folder or Path(".dev/training") / config.task
-    if not arguments.only_export:
-        device = torch.device(arguments.device)
-        if arguments.start_from is not None:
-            # A trained model needs no first phase.
-            config = replace(config, first=None)
-            start_from_builtin(config, folder, arguments.start_from)
-        train_codec(config, folder, device)
-        for phase in config.phases:
-            train(phase, folder, device)
-    export_run(config, folder, arguments.key or config.task, NAMES[config.task])
+    parser.add_argument(
+        "--only-export", action="store_true", help="write the files of the last checkpoint"
+    )
+    parser.add_argument("--output", type=Path, help="the adapter file to write")
+    parser.add_argument(
+        "--key", help="write a whole small model into the pack under this name, as a built-in one"
+    )
+    parser.add_argument(
+        "--start-from", help="begin a new model with the weights of this built-in model"
+    )
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        default=not torch.cuda.is_available(),
+        help="train on the CPU even where there is a GPU",
+    )
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

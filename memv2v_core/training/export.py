@@ -1,4 +1,8 @@
-"""Turns a training run's checkpoint into the files that ship with the pack."""
+"""Turns a run's checkpoint into files that the nodes load.
+
+A recipe that trains a whole small model gives a built-in model; a recipe that leaves the base as it
+is gives an adapter file.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -8,40 +12,109 @@ import torch
 from ..builtin.bundle import save_bundle
 from ..builtin.info import BuiltinInfo, DitConfig
 from ..builtin.text_encoder import TextConfig, TextEncoder
-from .config import TrainConfig
-from .network import adapter_of, build_network
-from .trainer import CHECKPOINT_FILE, load_run_codec, run_vocabulary
+from ..weights.adapter_file import AdapterFile, TrainingRecord, save_adapter_file, shapes_hash
+from ..weights.checkpoint import to_native_names
+from .checkpoints import best_weights, newest_checkpoint, put_weights, read_position
+from .config.run import TrainConfig
+from .data.prepared_folder import PreparedFolder
+from .launch import Built, build
+from .network.parts import num_parameters
 
+ADAPTER_FILE = "adapter.safetensors"
 NUM_SAMPLER_STEPS = 12
 
 
+def export_adapter(config: TrainConfig, folder: Path, recipe: str, path: Path) -> Path:
+    """Write the adapter of the newest checkpoint of the run in `folder` as one file.
+
+    recipe: its name, for the file's record.
+
+    Raises: ValueError for a run without a checkpoint.
+    """
+    built, steps = _trained(config, folder)
+    adapter, changes = built.model.adapter, base_changes(built, config, folder)
+    # Cameras belong to blocks while a model is trained.
+    state = {name: tensor.detach() for name, tensor in adapter.state_dict().items()}
+    for i, block in enumerate(built.model.blocks):
+        cameras = getattr(block, "cameras", None)
+        if cameras is not None:
+            state |= {
+                f"blocks.{i}.{name}": tensor.detach()
+                for name, tensor in cameras.state_dict().items()
+            }
+    num_frames = None if config.prepared is None else config.prepared.num_frames
+    adapter_config = dataclasses.replace(adapter.config, num_latent_frames=num_frames)
+    record = TrainingRecord(
+        base=built.parts.name,
+        base_shapes=shapes_hash(
+            {name: tuple(tensor.shape) for name, tensor in _native_dit(config, folder).items()}
+        ),
+        recipe=recipe,
+        data=_data_of(config),
+        steps=steps,
+        trained=", ".join(num_parameters(built.weights)),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_adapter_file(path, AdapterFile(adapter_config, state, changes, record))
+    return path
+
+
+def base_changes(built: Built, config: TrainConfig, folder: Path) -> dict[str, torch.Tensor]:
+    """How training changed the base's weights, by native layer names.
+
+    Low-rank changes stay low-rank, with alpha / rank in B. Whole weights become their difference to
+    the base.
+
+    Raises: ValueError where the recipe trains more of the base than its self-attention.
+    """
+    own = {name: tensor.detach() for name, tensor in built.weights.items() if ".base." in name}
+    if not own:
+        return {}
+    if config.trained.base is not None:
+        raise ValueError(
+            "trained got the part base, which no adapter holds, wanted self_attention alone; "
+            "export the run as a built-in model with --key, or train without it"
+        )
+    attention = config.trained.self_attention
+    assert attention is not None, "a block's base is trained through it alone"
+    if attention.lora_rank is not None:
+        scale = attention.lora_alpha / attention.lora_rank
+        return {
+            _lora_name(name): tensor * (scale if ".lora_B." in name else 1.0)
+            for name, tensor in own.items()
+        }
+    before = _native_dit(config, folder)
+    after = to_native_names({_dit_name(name): tensor for name, tensor in own.items()})
+    return {
+        _diff_name(name): tensor.float() - before[name].float() for name, tensor in after.items()
+    }
+
+
 def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
-    """Write the averaged weights of the run in `folder` as the built-in model `key`.
+    """Write the model of the run in `folder` as the built-in model `key`.
 
     name: as shown to users.
     """
-    network = build_network(config.model, run_vocabulary(folder))
-    state = torch.load(folder / CHECKPOINT_FILE, weights_only=True, map_location="cpu")
-    # The average of the weights samples better than the last ones.
-    network.load_state_dict(state["average"])
-    codec = load_run_codec(folder, config.model)
-    text_encoder = network["text"] if config.model.has_text else None
-    assert text_encoder is None or isinstance(text_encoder, TextEncoder)
-    save_bundle(
-        builtin_info(config, name), key, network["dit"], adapter_of(network), codec, text_encoder
-    )
+    built, _ = _trained(config, folder)
+    parts, model = built.parts, built.model
+    assert parts.codec is not None
+    _own_blocks(built)
+    text = model.text
+    assert text is None or isinstance(text, TextEncoder)
+    save_bundle(builtin_info(config, name), key, parts.dit, parts.adapter, parts.codec, text)
 
 
 def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
     """The record that the pack keeps of a model trained with `config`."""
-    model = config.model
-    data = config.data if config.task == "novel_view" else config.edits
+    model = config.base.model
+    data = config.scenes or config.worlds
+    assert data is not None, "a whole small model is trained on rendered examples"
     return BuiltinInfo(
         name=name,
         size=data.size,
         num_frames=data.num_frames,
         task=config.task,
-        fov_deg=config.data.scenes.fov_deg if model.has_cameras else None,
+        fov_deg=config.scenes.scenes.fov_deg if config.scenes is not None else None,
         text=TextConfig(dim=model.text_dim) if model.has_text else None,
         shift=config.optim.shift,
         num_steps=NUM_SAMPLER_STEPS,
@@ -49,3 +122,54 @@ def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
             **{field.name: getattr(model, field.name) for field in dataclasses.fields(DitConfig)}
         ),
     )
+
+
+def _trained(config: TrainConfig, folder: Path) -> tuple[Built, int]:
+    """The model with the weights of the newest checkpoint, and its steps."""
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        raise ValueError(f"{folder} holds no checkpoint; train first")
+    built = build(config, folder)
+    put_weights(built.weights, best_weights(newest), newest)
+    return built, read_position(newest).step
+
+
+def _native_dit(config: TrainConfig, folder: Path) -> dict[str, torch.Tensor]:
+    """The DiT that the run began with, under native names."""
+    plain = dataclasses.replace(config.trained, self_attention=None)
+    started = build(dataclasses.replace(config, trained=plain), folder)
+    _own_blocks(started)
+    return to_native_names(started.parts.dit.state_dict())
+
+
+def _own_blocks(built: Built) -> None:
+    """Give DiT and adapter their blocks back."""
+    model = built.model
+    for module, part in ((built.parts.dit, "base"), (built.parts.adapter, "cameras")):
+        blocks = [getattr(block, part) for block in model.blocks]
+        del module.__dict__["blocks"]
+        module.blocks = torch.nn.ModuleList(block for block in blocks if block is not None)
+
+
+def _data_of(config: TrainConfig) -> str:
+    if config.prepared is not None:
+        header = PreparedFolder.open(config.prepared.folder).header
+        return f"{header.dataset}, encoded by {header.encoder}"
+    return "procedural scenes" if config.scenes is not None else "procedural worlds"
+
+
+def _dit_name(name: str) -> str:
+    """The diffusers name of a weight `blocks.N.base.REST`."""
+    return name.replace(".base.", ".", 1)
+
+
+def _diff_name(native: str) -> str:
+    layer, _, kind = native.rpartition(".")
+    return f"{layer}.diff_b" if kind == "bias" else f"{layer}.diff"
+
+
+def _lora_name(name: str) -> str:
+    """`blocks.0.self_attn.q.lora_A.weight` of peft's `blocks.0.base.attn1.to_q.lora_A.default.weight`."""
+    layer, _, rest = _dit_name(name).partition(".lora_")
+    native = next(iter(to_native_names({f"{layer}.weight": 0})))
+    return f"{native.removesuffix('.weight')}.lora_{rest.replace('.default', '', 1)}"

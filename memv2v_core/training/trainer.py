@@ -1,258 +1,217 @@
-"""Trains a small DiT with memory from nothing, on a CPU or a GPU.
+"""The loop that trains memory: one process or many, small models or published bases.
 
-Training can stop at any step and resume from its last checkpoint.
+Run it with `accelerate launch -m memv2v_core.training RECIPE`. Every draw follows from the run's
+seed, the step and the row's number. So a resumed run goes on exactly, and several processes see
+the batch that one process would see.
 """
 
-import copy
-import json
 import logging
+import math
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
-from ..builtin.codec import Codec, fit_patch_basis, start_codec
-from ..model.diffusers_view import DiffusersView
-from ..model.memory_inputs import MemoryInputs
-from ..model.memory_model import memory_forward
-from .config import ModelConfig, OptimConfig, TrainConfig
-from .data.own_memories import Editor
-from .data.tasks import Examples, examples_of
-from .muon import Muon
-from .network import adapter_of, build_network
-from .objective import draw_noise, draw_sigmas, flow_matching_loss
-from .precision import attention_for, computing
+from .checkpoints import Position, load_checkpoint, newest_checkpoint, save_checkpoint
+from .config.run import TrainConfig
+from .config.trained import OptimConfig
+from .data.example import Examples
+from .network.module import TrainedModel
+from .objective import draw_noising
+from .optim.average import Average
+from .optim.optimizers import Optimizers, rate_factor
+from .optim.precision import computing
+from .progress import Shares
+from .seeds import seeded
+from .watching import Watch
 
 log = logging.getLogger(__name__)
-CODEC_VIDEOS = 40
-CODEC_FILE = "codec.pt"
-CHECKPOINT_FILE = "checkpoint.pt"
-VOCABULARY_FILE = "vocabulary.model"
+# The end of a run leaves time for this many checkpoints and steps.
+_RESERVE = 1.5
 
 
 @dataclass(eq=False)
 class Run:
-    """Everything that a checkpoint holds."""
+    """Everything that changes while a run goes on.
 
-    network: nn.ModuleDict
-    average: nn.ModuleDict
-    optimizers: tuple[torch.optim.Optimizer, ...]
-    step: int = 0
-    seconds: float = 0.0
-
-
-def build_optimizers(
-    network: nn.ModuleDict, config: OptimConfig
-) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices inside blocks, AdamW for everything else.
-
-    Cross-attention also goes to AdamW where the network reads no text.
+    model: as accelerate has wrapped it; `own` is inside. weights: the trained ones, by name.
     """
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        # Camera and ray encoders read a few numbers, so they are no matrices in the sense of Muon.
-        inside = (
-            ".blocks." in name
-            and parameter.ndim == 2
-            and "cam_encoder" not in name
-            and "ray_encoder" not in name
+
+    accelerator: Accelerator
+    model: nn.Module
+    own: TrainedModel
+    weights: dict[str, nn.Parameter]
+    optimizers: Optimizers
+    average: Average
+    folder: Path
+    position: Position
+
+    def save(self, num_kept: int) -> float:
+        """Write a checkpoint; the seconds that it took."""
+        started = time.monotonic()
+        save_checkpoint(
+            self.accelerator,
+            self.model,
+            self.weights,
+            self.average,
+            self.optimizers,
+            self.position,
+            self.folder,
+            num_kept,
         )
-        (matrices if inside and ("attn2" not in name or "text" in network) else others).append(
-            parameter
+        return time.monotonic() - started
+
+    def resume(self) -> bool:
+        """Go on from the newest checkpoint, where there is one."""
+        newest = newest_checkpoint(self.folder)
+        if newest is None:
+            return False
+        self.position = load_checkpoint(
+            self.accelerator, self.model, self.weights, self.average, self.optimizers, newest
         )
-    adam = torch.optim.AdamW(
-        others, lr=config.adam_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
-    )
-    return Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay), adam
+        log.info("resumed at step %d, %.0f s", self.position.step, self.position.seconds)
+        return True
 
 
-def progress_of(run: Run, config: OptimConfig) -> float:
-    """Share of the run that is done, by steps where they are given, else by seconds."""
-    return run.seconds / config.seconds if config.steps is None else run.step / config.steps
+def train(run: Run, config: TrainConfig, examples: Examples, watch: Watch) -> None:
+    """Train to the end of `config.optim`'s steps or minutes, then write a checkpoint.
 
-
-def schedule(progress: float, step: int, config: OptimConfig) -> float:
-    """Factor of the learning rates.
-
-    It rises over the first steps, stays constant, then falls linearly over the last `cooldown`.
+    Raises: ValueError when a loss or a gradient is not finite; the last checkpoint stays.
     """
-    warm = min(1.0, (step + 1) / config.warmup_steps)
-    return warm * min(1.0, max(0.02, (1 - progress) / config.cooldown))
-
-
-def fit_codec(config: TrainConfig, generator: torch.Generator) -> Codec:
-    """The codec, with its linear part fitted to videos that no other generator state draws."""
-    # All frames of all videos as one batch (N, 3, H, W).
-    frames = examples_of(config, generator).videos(CODEC_VIDEOS).transpose(1, 2).flatten(0, 1)
-    codec = Codec(config.model.channels, config.model.num_used)
-    start_codec(codec, fit_patch_basis(frames, codec.used))
-    return codec.eval().requires_grad_(False)
-
-
-def train(config: TrainConfig, folder: Path, device: torch.device) -> None:
-    """Train to the end of `config.optim`'s seconds or steps.
-
-    `folder` gets `checkpoint.pt` and `log.jsonl`.
-    """
-    # Step 1: the network, new or from the last checkpoint.
-    folder.mkdir(parents=True, exist_ok=True)
-    codec = load_run_codec(folder, config.model).to(device)
-    torch.manual_seed(config.seed)
-    run = start_run(config, build_network(config.model, run_vocabulary(folder)).to(device))
-    if (folder / CHECKPOINT_FILE).exists():
-        load_checkpoint(run, folder / CHECKPOINT_FILE)
-        log.info("resumed at step %d, %.0f s", run.step, run.seconds)
-    # Step 2: examples. The step is part of the seed, so a resumed run draws new ones.
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step + 1)
-    view = DiffusersView(run.network["dit"], attention_for(config.optim, device))
-    examples = examples_of(config, generator, editor_of(run.network, view, config.optim))
-    # Step 3: the loop. Seconds of earlier sessions count, so the clock starts in the past.
-    started, saved = time.monotonic() - run.seconds, time.monotonic()
-    losses: list[float] = []
-    while progress_of(run, config.optim) < 1:
-        losses.append(_step(run, config, view, examples, codec, generator, device))
-        run.seconds = time.monotonic() - started
-        # The log has the mean of 20 losses: a single loss says little.
-        if run.step % 20 == 0:
-            _record(folder, run, sum(losses) / len(losses))
-            losses.clear()
-        if time.monotonic() - saved > config.optim.checkpoint_seconds:
-            save_checkpoint(run, folder / CHECKPOINT_FILE)
-            saved = time.monotonic()
-    save_checkpoint(run, folder / CHECKPOINT_FILE)
-
-
-def start_run(config: TrainConfig, network: nn.ModuleDict) -> Run:
-    """A run at step 0 that starts with this network."""
-    average = copy.deepcopy(network).requires_grad_(False)
-    return Run(network, average, build_optimizers(network, config.optim))
-
-
-def run_vocabulary(folder: Path) -> bytes | None:
-    """The vocabulary that the run in `folder` started with.
-
-    None stands for a new vocabulary of all instructions.
-    """
-    path = folder / VOCABULARY_FILE
-    return path.read_bytes() if path.exists() else None
-
-
-def editor_of(network: nn.ModuleDict, view: DiffusersView, config: OptimConfig) -> Editor:
-    """The network as an `Editor`. It always edits with its present weights."""
-
-    def velocity(
-        given: torch.Tensor, timesteps: torch.Tensor, prompts: tuple[str, ...], inputs: MemoryInputs
-    ) -> torch.Tensor:
-        with computing(config, given.device):
-            return memory_forward(
-                view, adapter_of(network), given, timesteps, network["text"](prompts), inputs
-            )
-
-    return velocity
+    optim, keep, position = config.optim, config.keep, run.position
+    clock, progress = _Clock(run, optim), watch.progress
+    saved_at, saved_step = time.monotonic(), position.step
+    while (done := clock.done()) < 1:
+        began = time.monotonic()
+        loss, shares = _step(run, config, examples, done)
+        clock.tick(time.monotonic() - began)
+        progress.add(loss, time.monotonic() - began, shares)
+        if position.step % keep.log_steps == 0:
+            rate = run.optimizers.each[0].param_groups[0]["lr"]
+            progress.write(position.step, position.seconds, rate)
+        watch.look(run.model, run.average, position.step)
+        # All processes save together, so the first one's clock decides.
+        minutes = clock.agreed((time.monotonic() - saved_at) / 60)
+        is_late = keep.checkpoint_minutes is not None and minutes >= keep.checkpoint_minutes
+        if is_late or (keep.checkpoint_steps and position.step % keep.checkpoint_steps == 0):
+            clock.saving = run.save(keep.num_checkpoints)
+            saved_at, saved_step = time.monotonic(), position.step
+    progress.write(position.step, position.seconds, 0.0)
+    if position.step != saved_step or newest_checkpoint(run.folder) is None:
+        run.save(keep.num_checkpoints)
 
 
 def _step(
-    run: Run,
-    config: TrainConfig,
-    view: DiffusersView,
-    examples: Examples,
-    codec: Codec,
-    generator: torch.Generator,
-    device: torch.device,
-) -> float:
-    # Step 1: a batch, of whole clips or of a few frames of each. Whole clips have about three
-    # times as many tokens, so they come in smaller batches.
-    optim = config.optim
-    progress = progress_of(run, optim)
-    often_whole = torch.rand((), generator=generator).item() < optim.full_frames_share
-    all_frames = often_whole or progress > optim.full_frames_from
-    batch_size = max(1, optim.batch_size // 3) if all_frames else optim.batch_size
-    example = examples.draw(all_frames, batch_size, codec)
-    # Each row has its own noise level.
-    sigmas = draw_sigmas(batch_size, optim.shift, generator).to(device)
-    noise = draw_noise(example.target, codec.used, generator)
-    # Step 2: learning rates of this step.
-    for optimizer in run.optimizers:
-        base = optim.muon_lr if isinstance(optimizer, Muon) else optim.adam_lr
-        for group in optimizer.param_groups:
-            group["lr"] = base * schedule(progress, run.step, optim)
-        optimizer.zero_grad(set_to_none=True)
-    # Step 3: the loss, its gradient, and one step of both optimisers.
-    locator = run.network["locator"] if config.model.has_text else None
-    with computing(optim, device):
-        if example.prompts is None:
-            # A model without text reads one zero token, its empty prompt.
-            context = torch.zeros(batch_size, 1, config.model.text_dim, device=device)
-        else:
-            context = run.network["text"](example.prompts)
-        loss = flow_matching_loss(
-            view, adapter_of(run.network), example, context, sigmas, noise, locator
-        )
-    loss.backward()
-    nn.utils.clip_grad_norm_(run.network.parameters(), optim.clip)
-    with computing(optim, device):
-        for optimizer in run.optimizers:
-            optimizer.step()
-    run.step += 1
-    # Step 4: the average of the weights, which is exported. Early on it follows faster, to forget
-    # the random start.
-    decay = min(optim.ema, (1 + run.step) / (10 + run.step))
-    with torch.no_grad():
-        pairs = zip(run.average.parameters(), run.network.parameters(), strict=True)
-        for slow, fast in pairs:
-            slow.lerp_(fast, 1 - decay)
-    return loss.item()
-
-
-def save_checkpoint(run: Run, path: Path) -> None:
-    """Write everything that a resumed run needs.
-
-    The file is written beside its place and then renamed, so that an interrupted write loses
-    nothing.
-    """
-    state = {
-        "network": run.network.state_dict(),
-        "average": run.average.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
-        "step": run.step,
-        "seconds": run.seconds,
-    }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def load_checkpoint(run: Run, path: Path) -> None:
-    """Put the state of `save_checkpoint` back into `run`."""
-    state = torch.load(path, weights_only=True)
-    run.network.load_state_dict(state["network"])
-    run.average.load_state_dict(state["average"])
-    for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    run.step, run.seconds = state["step"], state["seconds"]
-
-
-def load_run_codec(folder: Path, config: ModelConfig) -> Codec:
-    """The codec of the run in `folder`, whose model has these sizes.
-
-    Raises: ValueError when it has not been trained yet.
-    """
-    path = folder / CODEC_FILE
-    if not path.exists():
+    run: Run, config: TrainConfig, examples: Examples, progress: float
+) -> tuple[float, Shares]:
+    """One step of all processes: its loss, and the time of its parts."""
+    # Step 1: what all rows share. Every process draws the same.
+    optim, accelerator, step = config.optim, run.accelerator, run.position.step
+    shared = seeded(config.seed, "structure", step)
+    is_whole = torch.rand((), generator=shared).item() < optim.whole_share
+    is_whole = is_whole or progress >= optim.whole_from
+    structure = examples.structure(step, is_whole, shared)
+    run.optimizers.set_rates(rate_factor(progress, step, optim))
+    run.optimizers.zero_grad()
+    # Step 2: this process's rows, a few at a time.
+    total, shares = torch.zeros((), device=accelerator.device), Shares()
+    chunks = list(_chunks(optim.rows(is_whole), optim.rows_at_once, accelerator))
+    for i, numbers in enumerate(chunks):
+        began = time.monotonic()
+        rows = [seeded(config.seed, "row", step, number) for number in numbers]
+        example = examples.draw(structure, rows)
+        noising = draw_noising(example.target, optim, rows)
+        shares.examples += _since(began, accelerator.device)
+        began = time.monotonic()
+        # Gradients of all but the last chunk stay in this process.
+        is_last = i + 1 == len(chunks)
+        with nullcontext() if is_last else accelerator.no_sync(run.model):
+            loss = run.model(lambda model, e=example, n=noising: model.loss(e, n))
+            accelerator.backward(loss / len(chunks))
+        total += loss.detach() / len(chunks)
+        shares.model += _since(began, accelerator.device)
+    # Step 3: one step of the optimisers, if everything is finite.
+    mean = accelerator.reduce(total, reduction="mean").item()
+    norm = float(accelerator.clip_grad_norm_(list(run.weights.values()), optim.clip))
+    if not math.isfinite(mean) or not math.isfinite(norm):
         raise ValueError(
-            f"{folder} holds no {CODEC_FILE}, wanted the run's codec; run `python dev.py train`, "
-            "which trains it first"
+            f"step {step} got a loss of {mean} and a gradient of norm {norm}, wanted finite "
+            f"numbers; the last checkpoint is whole: resume it with lower rates, or with precision "
+            "fp32"
         )
-    codec = Codec(config.channels, config.num_used).eval().requires_grad_(False)
-    codec.load_state_dict(torch.load(path, weights_only=True))
-    return codec
+    began = time.monotonic()
+    with computing(optim.precision, accelerator.device):
+        run.optimizers.step()
+    run.position.step += 1
+    run.average.follow(run.position.step)
+    shares.model += _since(began, accelerator.device)
+    return mean, shares
 
 
-def _record(folder: Path, run: Run, loss: float) -> None:
-    line = {"step": run.step, "seconds": round(run.seconds, 1), "loss": round(loss, 5)}
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    log.info("%s", line)
+def _chunks(num_rows: int, at_once: int, accelerator: Accelerator) -> Iterator[tuple[int, ...]]:
+    """Numbers of the rows that this process draws, as many at once as fit.
+
+    Raises: ValueError when the processes cannot share the rows evenly.
+    """
+    count, number = accelerator.num_processes, accelerator.process_index
+    if num_rows % count:
+        raise ValueError(
+            f"batch_size got {num_rows} rows for {count} processes, wanted a multiple of {count}; "
+            "change batch_size or the number of processes"
+        )
+    own = range(number * num_rows // count, (number + 1) * num_rows // count)
+    # Equal chunks: the mean of their losses is the mean over rows.
+    at_once = min(at_once, len(own))
+    while len(own) % at_once:
+        at_once -= 1
+    for first in range(0, len(own), at_once):
+        yield tuple(own[first : first + at_once])
+
+
+def _since(began: float, device: torch.device) -> float:
+    # A GPU works on after a call returns.
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic() - began
+
+
+class _Clock:
+    """How far a run is, by steps or by minutes.
+
+    Time of earlier sessions counts. A run of so many minutes ends early enough to write its last
+    checkpoint.
+    """
+
+    def __init__(self, run: Run, config: OptimConfig) -> None:
+        self._run, self._config = run, config
+        self._before, self._began = run.position.seconds, time.monotonic()
+        self._longest = 0.0
+        self.saving = 0.0
+        self.budget = math.inf if config.minutes is None else 60 * config.minutes
+
+    def tick(self, step_seconds: float) -> None:
+        """Take in the time of a step."""
+        self._longest = max(self._longest, step_seconds)
+        self._run.position.seconds = self._before + time.monotonic() - self._began
+
+    def done(self) -> float:
+        """Share of the run that is done; 1 and more ends it. The same for all processes."""
+        if self._config.steps is not None:
+            return self._run.position.step / self._config.steps
+        seconds = self._before + time.monotonic() - self._began
+        reserve = _RESERVE * self.saving + self._longest
+        return self.agreed(seconds / max(self.budget - reserve, 1e-9))
+
+    def agreed(self, value: float) -> float:
+        """The value of the first process."""
+        accelerator = self._run.accelerator
+        if accelerator.num_processes == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=accelerator.device)
+        torch.distributed.broadcast(shared, 0)
+        return shared.item()

@@ -1,22 +1,22 @@
 """A batch to learn from, in one form for all tasks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 
-from ...bases.base_info import BaseInfo
 from ...model.memory_inputs import MemoryInputs
-from ...shapes import VaeRatios
-from ...vocabulary import SourcePlacement
-from ..config import CLEAN_TIMESTEP
+from .rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A batch: clean target latents (B, C, T, H, W) and the inputs beside them.
+    """A batch: clean target latents (B, C, T, H, W) in the DiT's space, and the inputs beside them.
 
     source: latents on the channel axis of the target, for a task that has them.
-    prompts: one per row, for a task that has them.
+    prompts: one per row, for a model that is trained with its text encoder.
+    context: (B, L, text width), for a base whose prompts were encoded before.
     weight: of each squared error, broadcast over the target; None is 1.
     named: (B, tokens), whether a token of the target shows the object that its prompt names.
     """
@@ -25,21 +25,40 @@ class Example:
     inputs: MemoryInputs
     source: torch.Tensor | None = None
     prompts: tuple[str, ...] | None = None
+    context: torch.Tensor | None = None
     weight: torch.Tensor | None = None
     named: torch.Tensor | None = None
 
 
-def base_in_training(ratios: VaeRatios, source_placement: SourcePlacement) -> BaseInfo:
-    """A built-in model in training, as memory sees it.
+Structure = TypeVar("Structure")
 
-    ratios: the ratios of its codec.
+
+class Examples(Protocol[Structure]):
+    """Endless examples of one task.
+
+    All rows of a step share a structure (number of memories, kernels, frames, merging), because
+    the rows of a batch share a token layout.
     """
-    return BaseInfo(
-        "in training",
-        "trained",
-        ratios,
-        text_width=None,
-        clean_timestep=CLEAN_TIMESTEP,
-        has_cameras=source_placement == "sequence",
-        source_placement=source_placement,
-    )
+
+    def structure(self, step: int, is_whole: bool, generator: torch.Generator) -> Structure:
+        """The structure of a step, the same for all its rows and processes.
+
+        is_whole: whether the step shows whole clips.
+        """
+        ...
+
+    def draw(self, structure: Structure, rows: Rows, is_held_out: bool = False) -> Example:
+        """One example of this structure, on the training device.
+
+        rows: a generator a row; the row depends on nothing else.
+        is_held_out: whether it comes from data that training never sees.
+        """
+        ...
+
+
+class CodecVideos(Protocol):
+    """Videos for training a codec."""
+
+    def videos(self, step: int, generators: Sequence[torch.Generator]) -> torch.Tensor:
+        """One video a generator, (B, 3, F, H, W) in [-1, 1]."""
+        ...

@@ -17,7 +17,7 @@ from ...model.memory_inputs import MemoryInputs
 from ...sampling.flow_match import sample_euler, shifted_sigmas
 from ...sampling.inputs import CleanVideo, assemble_inputs
 from ...vocabulary import Role
-from ..objective import draw_noise
+from .rows import Rows, row_noise
 
 # From a noisy latent beside its source (B, 2 C, T, H, W), timesteps (B,) and prompts to the
 # velocity (B, C, T, H, W).
@@ -29,6 +29,7 @@ SHIFT = 3.0
 BLIND_SIGMA = 0.85
 # Kernels of the true edit that the model looks at; None for no memory.
 _SIGHTS = (2, 4, None)
+NUM_SIGHTS = len(_SIGHTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +51,8 @@ def draw_memory(
     shown: SegmentLatents,
     prompts: tuple[str, ...],
     num_frames: int,
-    num_used: int,
-    generator: torch.Generator,
+    sight: int,
+    rows: Rows,
     base: BaseInfo,
 ) -> torch.Tensor:
     """`memory` as the model edits it, (B, C, T, H, W).
@@ -59,11 +60,12 @@ def draw_memory(
     The model looks at the true edit of another segment, `shown`, or starts from the true edit of
     this segment under much noise.
 
-    num_frames: of a whole segment. num_used: channels that carry the video. base: the model in
-    training.
+    num_frames: of a whole segment. sight: number of what the model looks at, below NUM_SIGHTS.
+    rows: a generator a row. base: the model in training. Channels that carry nothing get no noise.
     """
-    noise = draw_noise(memory.edited, num_used, generator)
-    kernel = _SIGHTS[int(torch.randint(len(_SIGHTS), (), generator=generator))]
+    is_used = (memory.source != 0).flatten(2).any(2).any(0).view(1, -1, 1, 1, 1)
+    noise = row_noise(memory.edited, rows) * is_used
+    kernel = _SIGHTS[sight]
     videos, first_sigma = [], BLIND_SIGMA
     # With a memory the model starts from pure noise, as in a real turn.
     if kernel is not None:

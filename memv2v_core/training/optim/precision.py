@@ -8,23 +8,23 @@ from contextlib import AbstractContextManager
 import torch
 import torch.nn.functional as F
 
-from ..model.diffusers_view import Attend
-from .config import OptimConfig
+from ...model.diffusers_view import Attend
+from ..config.trained import Precision
 
 
-def computing(config: OptimConfig, device: torch.device) -> AbstractContextManager:
-    """A context with the precision of a forward pass or of an optimiser's step."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.has_bfloat16)
+def computing(precision: Precision, device: torch.device) -> AbstractContextManager:
+    """A context with the precision of an optimiser's step."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def attention_for(config: OptimConfig, device: torch.device) -> Attend:
+def attention_for(precision: Precision, device: torch.device) -> Attend:
     """The attention to train with: torch's own, or plain matrix products.
 
     torch's attention has a slow backward pass in bfloat16 on a CPU, slower than in fp32.
     """
     return (
         attention_by_products
-        if config.has_bfloat16 and device.type == "cpu"
+        if precision == "bf16" and device.type == "cpu"
         else F.scaled_dot_product_attention
     )
 

@@ -5,6 +5,7 @@ bfloat16 units. The iteration and its coefficients are Keller Jordan's.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -16,8 +17,8 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[torch.nn.Parameter],
-        lr: float,
+        parameters: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float = 0.02,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
     ) -> None:

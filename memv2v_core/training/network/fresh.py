@@ -7,19 +7,37 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import nn
 
-from ..builtin.bundle import build_dit
-from ..builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
-from ..model.adapter import AdapterBlock, MemoryAdapter, start_from_base
-from ..synthetic.edits import all_instructions
-from ..synthetic.outlines import KINDS
-from .config import ModelConfig
+from ...builtin.bundle import build_dit
+from ...builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
+from ...model.adapter import AdapterBlock, AdapterConfig, MemoryAdapter, start_from_base
+from ...synthetic.edits import all_instructions
+from ...synthetic.outlines import KINDS
+from ..config.model import AdapterOptions, ModelConfig
 
 # Size of the constant in the half of an editor's width that carries no video. Video has a
 # deviation of about 1.
 CONSTANT = 4.0
 
 
-def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.ModuleDict:
+def new_adapter_config(model: ModelConfig, options: AdapterOptions) -> AdapterConfig:
+    """The adapter of a new DiT."""
+    return AdapterConfig(
+        model.dim,
+        model.num_layers,
+        model.in_channels,
+        has_rays=model.has_rays and model.has_cameras,
+        clean_timestep=options.clean_timestep,
+        has_cameras=model.has_cameras,
+        has_keyframe=model.has_source_channels,
+        attention=options.attention,
+        clean_reads_text=options.clean_reads_text,
+        has_base_tokenizer=options.has_base_tokenizer,
+    )
+
+
+def build_network(
+    model: ModelConfig, adapter_config: AdapterConfig, vocabulary: bytes | None = None
+) -> nn.ModuleDict:
     """A new DiT (`dit`, Wan's shape) and its adapter (`adapter`).
 
     Where the task has text, also a text encoder (`text`), and a helper that teaches the DiT to read
@@ -27,10 +45,10 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
 
     vocabulary: of the text encoder; None makes one of all instructions.
     """
-    dit = build_dit(config)
-    adapter = MemoryAdapter(config.adapter)
-    if config.has_source_channels:
-        _start_for_editing(dit, config)
+    dit = build_dit(model)
+    adapter = MemoryAdapter(adapter_config)
+    if model.has_source_channels:
+        _start_for_editing(dit, model)
     else:
         _start_for_copying(dit)
     start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
@@ -40,18 +58,11 @@ def build_network(config: ModelConfig, vocabulary: bytes | None = None) -> nn.Mo
         if block.ray_encoder is not None:
             nn.init.normal_(block.ray_encoder.weight, std=0.3)
     network = nn.ModuleDict({"dit": dit, "adapter": adapter})
-    if config.has_text:
+    if model.has_text:
         vocabulary = vocabulary or train_vocabulary(all_instructions(KINDS))
-        network["text"] = TextEncoder(TextConfig(dim=config.text_dim), vocabulary)
-        network["locator"] = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
+        network["text"] = TextEncoder(TextConfig(dim=model.text_dim), vocabulary)
+        network["locator"] = nn.Sequential(nn.LayerNorm(model.dim), nn.Linear(model.dim, 1))
     return network
-
-
-def adapter_of(network: nn.ModuleDict) -> MemoryAdapter:
-    """The adapter in a network."""
-    adapter = network["adapter"]
-    assert isinstance(adapter, MemoryAdapter)
-    return adapter
 
 
 @torch.no_grad()

@@ -1,0 +1,125 @@
+"""One run, read from YAML. Unknown keys are errors."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...vocabulary import Task
+from ..prepare.config import PrepareConfig
+from .data import PreparedConfig, ScenesConfig, WorldsConfig
+from .model import AdapterOptions, BaseConfig
+from .strict import build, load_yaml
+from .trained import KeepConfig, OptimConfig, TrainedConfig
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The beginning or the end of a run, with other examples and another optimisation.
+
+    `optim.minutes` or `optim.steps` count from the start of the run: the phase ends when they are
+    reached.
+    """
+
+    optim: OptimConfig
+    worlds: WorldsConfig | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run.
+
+    scenes, worlds, prepared: the examples; one of them is given.
+    prepare: how the prepared folder is made; read by the command `prepare`.
+    codec_minutes: time for training the codec of a new model.
+    seed: of everything random.
+    first, last: the beginning and the end of the run, where they differ.
+    """
+
+    task: Task
+    base: BaseConfig
+    trained: TrainedConfig
+    optim: OptimConfig
+    adapter: AdapterOptions = AdapterOptions()
+    scenes: ScenesConfig | None = None
+    worlds: WorldsConfig | None = None
+    prepared: PreparedConfig | None = None
+    keep: KeepConfig = field(default_factory=KeepConfig)
+    prepare: PrepareConfig | None = None
+    codec_minutes: float = 40.0
+    seed: int = 0
+    first: Phase | None = None
+    last: Phase | None = None
+
+    def __post_init__(self) -> None:
+        given = [
+            name for name in ("scenes", "worlds", "prepared") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                f"examples got {' and '.join(given) or 'none'}, wanted one of scenes, worlds and "
+                "prepared; give that one"
+            )
+        wrong = {"scenes": "text_edit", "worlds": "novel_view"}.get(given[0])
+        if wrong == self.task:
+            raise ValueError(f"task got {self.task} with {given[0]}, which belong to the other task")
+
+    @property
+    def phases(self) -> tuple["TrainConfig", ...]:
+        """The run as configurations that are trained one after another."""
+        # A phase has no phases of its own.
+        rest = replace(self, first=None, last=None)
+        before = [] if self.first is None else [_phase(rest, self.first)]
+        after = [] if self.last is None else [_phase(rest, self.last)]
+        return (*before, rest, *after)
+
+
+def _phase(config: TrainConfig, phase: Phase) -> TrainConfig:
+    return replace(config, optim=phase.optim, worlds=phase.worlds or config.worlds)
+
+
+def load_config(path: Path) -> TrainConfig:
+    """The run in a YAML file; a bare name is one of the shipped recipes.
+
+    Raises: ValueError naming the file, and the place of a key or value that is wrong.
+    """
+    return load_yaml(TrainConfig, recipe_path(path))
+
+
+def changed_config(path: Path, changes: list[str]) -> TrainConfig:
+    """The run in a YAML file with changes such as `optim.steps=100`.
+
+    Raises: ValueError as `load_config`, and for a change that is no KEY=VALUE.
+    """
+    path = recipe_path(path)
+    load_yaml(TrainConfig, path)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set got {change!r}, wanted KEY=VALUE, as optim.steps=100")
+        place: Any = values
+        *groups, last = key.split(".")
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"--set got {change!r}, but {group} is a value, not a group")
+        place[last] = yaml.safe_load(text)
+    return build(TrainConfig, values, path.name)
+
+
+def recipe_path(path: Path) -> Path:
+    """`path`, or the shipped recipe of this name where there is no such file.
+
+    Raises: ValueError listing the recipes.
+    """
+    shipped = RECIPES / path.with_suffix(".yaml").name
+    if path.exists():
+        return path
+    if path.parent == Path() and shipped.exists():
+        return shipped
+    names = ", ".join(sorted(each.stem for each in RECIPES.glob("*.yaml")))
+    raise ValueError(f"{path} does not exist, wanted a YAML file or one of the recipes {names}")

@@ -1,0 +1,243 @@
+"""A run from its recipe: the model, the examples, and the state to go on from."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+from ..model.memory_inputs import MemoryInputs
+from .checkpoints import Position, best_weights, newest_checkpoint, put_weights
+from .codec_trainer import load_run_codec
+from .config.run import TrainConfig
+from .config.strict import as_values, as_yaml
+from .data.example import Example, Examples
+from .data.prepared import PreparedExamples
+from .data.prepared_folder import PreparedFolder
+from .data.scenes import SceneExamples
+from .data.worlds import WorldExamples
+from .network.bases import Parts, build_parts
+from .network.fp8 import keep_in_fp8
+from .network.module import TrainedModel
+from .network.parts import add_lora, freeze_others
+from .network.residence import Residence
+from .optim.average import Average
+from .optim.muon import Muon
+from .optim.optimizers import build_optimizers
+from .optim.precision import attention_for
+from .progress import Progress
+from .trainer import Run, train
+from .watching import Decode, Watch
+
+log = logging.getLogger(__name__)
+RECIPE_FILE, VOCABULARY_FILE = "recipe.yaml", "vocabulary.model"
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A model and its trained weights, before anything wraps them.
+
+    parts: what it was made of.
+    """
+
+    parts: Parts
+    model: TrainedModel
+    weights: dict[str, torch.nn.Parameter]
+
+
+def build(config: TrainConfig, folder: Path) -> Built:
+    """The model of a run on the CPU, with the weights that training starts from.
+
+    folder: of the run; a new model's codec and vocabulary are there.
+    """
+    torch.manual_seed(config.seed)
+    vocabulary = folder / VOCABULARY_FILE
+    parts = build_parts(
+        config,
+        DTYPES[config.optim.precision],
+        load_run_codec(config, folder) if config.base.kind == "new" else None,
+        vocabulary.read_bytes() if vocabulary.exists() else None,
+    )
+    add_lora(parts.dit, config.trained)
+    model = TrainedModel(parts.dit, parts.adapter, parts.base, parts.text, parts.locator)
+    if config.base.start is not None:
+        _start_from(model, config.base.start)
+    weights = freeze_others(model, config.trained)
+    if config.base.has_fp8:
+        for block in model.blocks:
+            keep_in_fp8(block)
+    return Built(parts, model, weights)
+
+
+def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tuple[Run, Built]:
+    """The run in `folder`, new or at its newest checkpoint.
+
+    Raises: ValueError for a folder that another recipe began, or a choice that processes cannot
+    share.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    built = build(config, folder)
+    model = built.model
+    model.set_checkpointing(config.optim.has_checkpointing)
+    model.view.attend = attention_for(config.optim.precision, accelerator.device)
+    optimizers = build_optimizers(built.weights, config.trained, config.optim)
+    is_sharded = accelerator.distributed_type in ("FSDP", "DEEPSPEED")
+    if is_sharded and any(isinstance(each, Muon) for each in optimizers.each):
+        raise ValueError(
+            "muon_rate got a value in a run with sharded weights, wanted None: Muon needs whole "
+            "matrices; use AdamW's rate alone, or DDP"
+        )
+    if is_sharded and config.optim.resident_blocks is not None:
+        raise ValueError(
+            "resident_blocks got a value in a run with sharded weights; leave it out: sharding "
+            "already keeps most weights off the device"
+        )
+    if config.optim.resident_blocks is not None:
+        model.view.residence = Residence(
+            list(model.blocks), config.optim.resident_blocks, accelerator.device
+        )
+    wrapped, *each = accelerator.prepare(model, *optimizers.each)
+    own = accelerator.unwrap_model(wrapped)
+    # FSDP replaces weights by sharded ones; the names stay.
+    weights = {name: weight for name, weight in own.named_parameters() if weight.requires_grad}
+    optimizers = type(optimizers)(tuple(opt.optimizer for opt in each), optimizers.rates)
+    average = Average(weights, config.optim.ema)
+    run = Run(accelerator, wrapped, own, weights, optimizers, average, folder, Position())
+    run.resume()
+    if accelerator.is_main_process:
+        (folder / RECIPE_FILE).write_text(as_yaml(config), encoding="utf-8")
+    return run, built
+
+
+def run_recipe(config: TrainConfig, folder: Path, accelerator: Accelerator) -> Built:
+    """Train a recipe to its end in `folder`; the model with its last weights.
+
+    A run that was stopped goes on. Phases follow each other.
+    """
+    for phase in config.phases:
+        run, built = start_run(phase, folder, accelerator)
+        examples = examples_of(phase, built, folder, accelerator.device, run)
+        minutes = phase.optim.minutes
+        progress = Progress(
+            accelerator, folder, phase.optim.steps, None if minutes is None else 60 * minutes
+        )
+        watch = Watch(phase, examples, progress, decoder_of(phase, built, accelerator.device))
+        if phase.keep.trackers:
+            accelerator.init_trackers("memory_v2v", config=_flat(as_values(phase)))
+        try:
+            train(run, phase, examples, watch)
+        finally:
+            accelerator.end_training()
+    return built
+
+
+def new_accelerator(config: TrainConfig, folder: Path, is_on_cpu: bool) -> Accelerator:
+    """accelerate's view of this process; `accelerate launch` and its configuration decide the rest.
+
+    Raises: ValueError for a tracker whose package is not installed.
+    """
+    try:
+        return Accelerator(
+            cpu=is_on_cpu,
+            mixed_precision="bf16" if config.optim.precision == "bf16" else "no",
+            log_with=list(config.keep.trackers) or None,
+            project_dir=folder,
+            # A step without memories gives their tokenizers no gradient.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"trackers got {list(config.keep.trackers)}: {error}; install the package, or leave "
+            "the tracker out"
+        ) from error
+
+
+def examples_of(
+    config: TrainConfig,
+    built: Built,
+    folder: Path,
+    device: torch.device,
+    run: Run | None = None,
+) -> Examples:
+    """The examples that a recipe names.
+
+    run: gives tasks that learn from the model's own results a model to draw with.
+    """
+    base = built.parts.base
+    if config.prepared is not None:
+        prepared = PreparedFolder.open(config.prepared.folder)
+        return PreparedExamples(config.prepared, prepared, base, device)
+    codec = built.parts.codec
+    if codec is None:
+        raise ValueError(
+            "examples got rendered scenes for a published base, wanted a prepared folder: a "
+            "published VAE takes minutes for what a step needs; prepare them with dataset kind "
+            "procedural"
+        )
+    codec = codec.to(device)
+    if config.scenes is not None:
+        return SceneExamples(config.scenes, base, codec, config.seed)
+    assert config.worlds is not None, "TrainConfig has checked it"
+    editor = None
+
+    if run is not None:
+
+        def editor(
+            given: torch.Tensor,
+            timesteps: torch.Tensor,
+            prompts: tuple[str, ...],
+            inputs: MemoryInputs,
+        ) -> torch.Tensor:
+            x, source = given.chunk(2, dim=1)
+            example = Example(x, inputs, source, prompts)
+            return run.model(lambda own: own.velocity(x, timesteps, example))
+
+    return WorldExamples(config.worlds, base, codec, config.seed, editor)
+
+
+def decoder_of(config: TrainConfig, built: Built, device: torch.device) -> Decode | None:
+    """From latents to frames, where pictures are wanted and the run has a VAE at hand."""
+    if config.keep.sample_steps is None:
+        return None
+    if built.parts.codec is not None:
+        return built.parts.codec.to(device).decode_frames
+    if config.prepare is None:
+        raise ValueError(
+            "sample_steps got a value, but the recipe has no `prepare` to take a VAE from; add it, "
+            "or leave sample_steps out"
+        )
+    from .prepare.encoders import encoder_of
+
+    return encoder_of(config.prepare.encoder).decode_video
+
+
+def _start_from(model: TrainedModel, folder: Path) -> None:
+    """Begin with the last weights of another run, where both models have them.
+
+    Raises: ValueError for a folder without a checkpoint, or a model of other sizes.
+    """
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        raise ValueError(f"base.start got {folder}, which holds no checkpoint; name a run's folder")
+    found = best_weights(newest)
+    own = dict(model.named_parameters())
+    put_weights(
+        {name: own[name] for name in found if name in own},
+        {name: value for name, value in found.items() if name in own},
+        newest,
+    )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested values under names such as `optim/steps`, as trackers take them."""
+    if not isinstance(values, dict):
+        plain = values if isinstance(values, (int, float, str, bool)) else json.dumps(values)
+        return {prefix: plain}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}/{name}" if prefix else name)
+    return found
