@@ -12,8 +12,9 @@ import torch
 from ..builtin.bundle import save_bundle
 from ..builtin.info import BuiltinInfo, DitConfig
 from ..builtin.text_encoder import TextConfig, TextEncoder
-from ..weights.adapter_file import AdapterFile, TrainingRecord, save_adapter_file, shapes_hash
+from ..weights.adapter_file import AdapterFile, TrainingRecord, save_adapter_file
 from ..weights.checkpoint import to_native_names
+from ..weights.wan_shapes import measured_sizes
 from .checkpoints import best_weights, newest_checkpoint, put_weights, read_position
 from .config.run import TrainConfig
 from .data.prepared_folder import PreparedFolder
@@ -44,15 +45,14 @@ def export_adapter(config: TrainConfig, folder: Path, recipe: str, path: Path) -
             }
     num_frames = None if config.prepared is None else config.prepared.num_frames
     adapter_config = dataclasses.replace(adapter.config, num_latent_frames=num_frames)
-    record = TrainingRecord(
-        base=built.parts.name,
-        base_shapes=shapes_hash(
-            {name: tuple(tensor.shape) for name, tensor in _native_dit(config, folder).items()}
-        ),
-        recipe=recipe,
-        data=_data_of(config),
-        steps=steps,
-        trained=", ".join(num_parameters(built.weights)),
+    shapes = {name: tuple(tensor.shape) for name, tensor in _native_dit(config, folder).items()}
+    record = TrainingRecord.of(
+        built.parts.name,
+        measured_sizes(shapes, len(built.model.blocks)),
+        recipe,
+        _data_of(config),
+        steps,
+        ", ".join(num_parameters(built.weights)),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     save_adapter_file(path, AdapterFile(adapter_config, state, changes, record))
