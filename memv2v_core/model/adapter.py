@@ -188,6 +188,17 @@ def start_from_base(
         nn.init.zeros_(block.projector.bias)
         if block.ray_encoder is not None:
             nn.init.zeros_(block.ray_encoder.weight)
+    start_tokens_from_base(adapter, patch_weight, patch_bias)
+
+
+@torch.no_grad()
+def start_tokens_from_base(
+    adapter: MemoryAdapter, patch_weight: torch.Tensor, patch_bias: torch.Tensor
+) -> None:
+    """Set tokenizers and merging convolutions to averages around the base's patch embedding.
+
+    patch_weight: (D, C, 1, 2, 2) and patch_bias: (D,).
+    """
     # A coarse tokenizer equals an average, then the base; the one of 1x2x2 is the base's.
     assert patch_weight.shape[-1] == BASE_KERNEL
     # The edited latent comes first on the channel axis. Memories without their source are read as

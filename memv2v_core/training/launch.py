@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
+from ..model.adapter import start_tokens_from_base
 from ..model.memory_inputs import MemoryInputs
 from .checkpoints import Position, best_weights, newest_checkpoint, put_weights
 from .codec_trainer import load_run_codec
@@ -216,20 +217,25 @@ def decoder_of(config: TrainConfig, built: Built, device: torch.device) -> Decod
 
 
 def _start_from(model: TrainedModel, folder: Path) -> None:
-    """Begin with the last weights of another run, where both models have them.
+    """Begin with the DiT and the cameras of another run.
+
+    Tokenizers and merging convolutions begin as averages before that DiT's embedding, as on any
+    base.
 
     Raises: ValueError for a folder without a checkpoint, or a model of other sizes.
     """
     newest = newest_checkpoint(folder)
     if newest is None:
         raise ValueError(f"base.start got {folder}, which holds no checkpoint; name a run's folder")
-    found = best_weights(newest)
+    found = {
+        name: value
+        for name, value in best_weights(newest).items()
+        if not name.startswith("adapter.")
+    }
     own = dict(model.named_parameters())
-    put_weights(
-        {name: own[name] for name in found if name in own},
-        {name: value for name, value in found.items() if name in own},
-        newest,
-    )
+    put_weights({name: own[name] for name in found if name in own}, found, newest)
+    patch = model.dit.patch_embedding
+    start_tokens_from_base(model.adapter, patch.weight, patch.bias)
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -35,7 +35,7 @@ class BaseConfig:
     size: which base `file` is, for costs before it is there.
     path: the DiT: a file of weights, or a folder in diffusers' layout.
     adapter: an adapter file to train on; None begins one that leaves the base unchanged.
-    start: a run of this trainer whose last weights the new network begins with.
+    start: the folder of a run whose DiT and cameras a new network begins with.
     has_fp8: frozen weights of the DiT's blocks are kept in fp8, with a scale a row.
     """
 
