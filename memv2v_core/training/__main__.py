@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from .codec_trainer import train_codec
-from .config.run import RECIPES, TrainConfig, changed_config
+from .config.recipes import recipe_names
+from .config.run import TrainConfig, changed_config
 from .config.strict import as_yaml
 from .cost import cost_report
 from .export import ADAPTER_FILE, export_adapter, export_run
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shipped = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    shipped = ", ".join(recipe_names())
     parser.add_argument(
         "recipe",
         type=Path,

@@ -8,12 +8,12 @@ import yaml
 
 from ...vocabulary import Task
 from ..prepare.config import PrepareConfig
+from ..prepare.extension import ExtensionConfig
 from .data import PreparedConfig, ScenesConfig, WorldsConfig
 from .model import AdapterOptions, BaseConfig
+from .recipes import recipe_path
 from .strict import build, load_yaml
 from .trained import KeepConfig, OptimConfig, TrainedConfig
-
-RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class TrainConfig:
     """One run.
 
     scenes, worlds, prepared: the examples; one of them is given.
-    prepare: how the prepared folder is made; read by the command `prepare`.
+    prepare, extend: how the prepared folder is made, and how edited clips are lengthened before;
+    the command `prepare` reads them.
     codec_minutes: time for training the codec of a new model.
     seed: of everything random.
     first, last: the beginning and the end of the run, where they differ.
@@ -49,6 +50,7 @@ class TrainConfig:
     prepared: PreparedConfig | None = None
     keep: KeepConfig = field(default_factory=KeepConfig)
     prepare: PrepareConfig | None = None
+    extend: ExtensionConfig | None = None
     codec_minutes: float = 40.0
     seed: int = 0
     first: Phase | None = None
@@ -110,16 +112,3 @@ def changed_config(path: Path, changes: list[str]) -> TrainConfig:
         place[last] = yaml.safe_load(text)
     return build(TrainConfig, values, path.name)
 
-
-def recipe_path(path: Path) -> Path:
-    """`path`, or the shipped recipe of this name where there is no such file.
-
-    Raises: ValueError listing the recipes.
-    """
-    shipped = RECIPES / path.with_suffix(".yaml").name
-    if path.exists():
-        return path
-    if path.parent == Path() and shipped.exists():
-        return shipped
-    names = ", ".join(sorted(each.stem for each in RECIPES.glob("*.yaml")))
-    raise ValueError(f"{path} does not exist, wanted a YAML file or one of the recipes {names}")
