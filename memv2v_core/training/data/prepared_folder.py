@@ -179,7 +179,8 @@ def record_path(folder: Path, name: str) -> Path:
 
 def num_records(folder: Path) -> int:
     """How many items of a folder are finished."""
-    return sum(path.suffix == ".json" for path in (folder / ITEMS).iterdir())
+    records = folder / ITEMS
+    return sum(path.suffix == ".json" for path in records.iterdir()) if records.is_dir() else 0
 
 
 def item_of(fields: dict[str, Any]) -> PreparedItem:

@@ -7,6 +7,7 @@ whoever writes them, and the index is made of the records again.
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import get_args
 
 import torch
 
-from ...atomic_files import is_temp, make_folder, remove_file, write_atomically
+from ...atomic_files import is_temp, make_folder, remove_file, stamp_of, write_atomically
 from ...cameras.trajectory import CameraTrajectory
 from ...weights.weight_files import write_safetensors
 from .prepared_folder import (
@@ -35,6 +36,7 @@ from .prepared_folder import (
     text_path,
 )
 
+_HOUR_NS = 3_600_000_000_000
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 # Windows opens a device under these names, whatever follows the dot.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -122,10 +124,14 @@ class PreparedWriter:
         return items
 
     def remove_unfinished(self) -> None:
-        """Remove what a killed process left behind. No other process may be writing."""
+        """Remove what killed processes left behind: temporary files that are an hour old."""
         for name in (*get_args(VideoRole), CAMERAS, TEXT, ITEMS):
             for path in (self.path / name).iterdir():
-                if is_temp(path.name):
+                if not is_temp(path.name):
+                    continue
+                stamp = stamp_of(path)
+                # A younger file may be one that another process is writing.
+                if stamp is not None and time.time_ns() - stamp[1] > _HOUR_NS:
                     remove_file(path)
 
     def _records(self) -> Iterator[PreparedItem]:
