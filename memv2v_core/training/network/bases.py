@@ -141,9 +141,19 @@ def _published_parts(config: TrainConfig, path: Path, dtype: torch.dtype) -> Par
         cameras = MemoryAdapter(camera_config)
         cameras.load_state_dict(state)
     adapter = _adapter_for(config, dit, config.task == "novel_view", cameras)
+    base = published_base(published, file.model_name(stem_of(path)))
+    require_task(config, published)
+    return Parts(dit, adapter, adapted(base, adapter.config, "trained"), base.model_name)
+
+
+def published_base(published: PublishedBase, name: str) -> BaseInfo:
+    """A published base as memory sees it, before it has an adapter.
+
+    name: of the model in caches.
+    """
     ratios = RATIOS[published.out_channels]
-    base = BaseInfo(
-        file.model_name(stem_of(path)),
+    return BaseInfo(
+        name,
         "training-free",
         ratios,
         text_width=None,
@@ -152,8 +162,6 @@ def _published_parts(config: TrainConfig, path: Path, dtype: torch.dtype) -> Par
         source_placement=published.source_placement,
         latent_size=(480 // ratios.spatial, 832 // ratios.spatial),
     )
-    _require_task(config, published)
-    return Parts(dit, adapter, adapted(base, adapter.config, "trained"), base.model_name)
 
 
 def published_file(path: Path) -> tuple[WeightFile, Path]:
@@ -178,7 +186,8 @@ def published_file(path: Path) -> tuple[WeightFile, Path]:
     return file, path
 
 
-def _require_task(config: TrainConfig, published: PublishedBase) -> None:
+def require_task(config: TrainConfig, published: PublishedBase) -> None:
+    """Raise ValueError unless the base is made for the recipe's task."""
     is_editor = published.source_placement == "channels"
     if is_editor != (config.task == "text_edit"):
         raise ValueError(
@@ -188,10 +197,8 @@ def _require_task(config: TrainConfig, published: PublishedBase) -> None:
         )
 
 
-def _diffusers_dit(
-    sizes: WanSizes, native: dict[str, torch.Tensor], dtype: torch.dtype
-) -> "WanTransformer3DModel":
-    """A diffusers DiT of these sizes that holds these weights, without a second copy of them."""
+def empty_dit(sizes: WanSizes) -> "WanTransformer3DModel":
+    """A diffusers DiT of these sizes on the device meta: shapes without numbers."""
     from diffusers import WanTransformer3DModel
 
     with torch.device("meta"):
@@ -209,8 +216,21 @@ def _diffusers_dit(
         )
     # The view makes the rotations itself.
     dit.rope = nn.Identity()
+    return dit
+
+
+def kept_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    """The type of the DiT's weight `name` in a model of type `dtype`."""
+    return torch.float32 if any(part in name for part in _FP32) else dtype
+
+
+def _diffusers_dit(
+    sizes: WanSizes, native: dict[str, torch.Tensor], dtype: torch.dtype
+) -> "WanTransformer3DModel":
+    """A diffusers DiT of these sizes that holds these weights, without a second copy of them."""
+    dit = empty_dit(sizes)
     state = {
-        name: tensor.to(torch.float32 if any(part in name for part in _FP32) else dtype)
+        name: tensor.to(kept_dtype(name, dtype))
         for name, tensor in to_diffusers_names(native).items()
     }
     dit.load_state_dict(state, assign=True)
