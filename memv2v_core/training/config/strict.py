@@ -4,8 +4,10 @@ A wrong value is an error that names its place, as in `recipe.yaml: optim: steps
 """
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -24,14 +26,17 @@ def load_yaml(kind: type[Config], path: Path) -> Config:
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); check its name") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}; correct it") from error
+        raise ValueError(
+            f"{path} is no YAML: {' '.join(str(error).split())}; correct it"
+        ) from error
     return build(kind, {} if values is None else values, path.name)
 
 
-def build(kind: type[Config], values: Any, where: str) -> Config:
+def build(kind: type[Config], values: Any, where: str, default: Config | None = None) -> Config:
     """A `kind` with these values.
 
-    where: named in errors. Keys that are left out keep their defaults.
+    where: named in errors. Keys that are left out keep the values of `default`, else the defaults
+    of their dataclass.
 
     Raises: ValueError for an unknown or missing key, or a value of the wrong type.
     """
@@ -46,15 +51,18 @@ def build(kind: type[Config], values: Any, where: str) -> Config:
         )
     for name, field in fields.items():
         defaults = (field.default, field.default_factory)
-        if name not in values and all(each is dataclasses.MISSING for each in defaults):
+        is_needed = all(each is dataclasses.MISSING for each in defaults) and default is None
+        if name not in values and is_needed:
             raise ValueError(f"{where} lacks the key {name!r}; add it")
     hints = get_type_hints(kind)
     checked = {
-        name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()
+        name: _value(hints[name], value, f"{where}: {name}", _default_of(fields[name], default))
+        for name, value in values.items()
     }
     made: Any = kind
+    whole: Any = default
     try:
-        return made(**checked)
+        return made(**checked) if whole is None else dataclasses.replace(whole, **checked)
     except ValueError as error:
         # The dataclass compares its own values with each other.
         raise ValueError(f"{where}: {error}") from error
@@ -79,17 +87,26 @@ def as_yaml(config: Any) -> str:
     return yaml.safe_dump(as_values(config), sort_keys=False, default_flow_style=None, width=100)
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+def _default_of(field: dataclasses.Field, whole: Any) -> Any:
+    """The default of a field: the value in `whole`, where there is one."""
+    if whole is not None:
+        return getattr(whole, field.name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _value(hint: Any, value: Any, where: str, default: Any = None) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         kinds = [each for each in get_args(hint) if each is not type(None)]
         if value is None:
             return None
         assert len(kinds) == 1, f"no rule for {hint}"
-        return _value(kinds[0], value, where)
+        return _value(kinds[0], value, where, default)
     if dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
-        return build(hint, value, where)
+        return build(hint, value, where, default if isinstance(default, hint) else None)
     if origin is tuple:
         return _tuple(get_args(hint), value, where)
     if origin is Literal:
@@ -103,16 +120,14 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 def _plain(hint: Any, value: Any, where: str) -> Any:
     # YAML reads 1e-4 as text; numbers in this form are common in recipes.
     if hint is float and isinstance(value, str):
-        try:
+        with suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     # bool is an int in Python, and a whole number is a number.
     accepted = {bool: (bool,), int: (int,), float: (int, float), str: (str,), Path: (str,)}[hint]
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{where} got {value!r}, wanted {words.get(hint, 'a path')}")
-    if hint is float and not abs(value) < float("inf"):
+    if hint is float and not math.isfinite(value):
         raise ValueError(f"{where} got {value!r}, wanted a finite number")
     return hint(value)
 

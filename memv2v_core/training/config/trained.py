@@ -114,9 +114,7 @@ class OptimConfig:
                 "resident_blocks needs has_checkpointing: true, because a block's weights leave "
                 "the device between its forward and its backward pass"
             )
-        for name in ("batch_size", "rows_at_once"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} got {getattr(self, name)}, wanted at least 1")
+        _require_positive(self, "batch_size", "rows_at_once", "whole_batch_size")
 
     def rows(self, whole: bool) -> int:
         """Rows of one step."""
@@ -143,3 +141,13 @@ class KeepConfig:
     held_out_rows: int = 8
     sample_steps: int | None = None
     trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "log_steps", "num_checkpoints", "held_out_rows")
+
+
+def _require_positive(config: OptimConfig | KeepConfig, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} got {value}, wanted at least 1")
