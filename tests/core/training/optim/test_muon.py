@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from memv2v_core.training.muon import Muon, orthogonalise
+from memv2v_core.training.optim.muon import Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (96, 32), (32, 96)])

@@ -2,11 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from memv2v_core.training.config import OptimConfig
-from memv2v_core.training.precision import attention_by_products, attention_for, computing
+from memv2v_core.training.config.trained import Precision
+from memv2v_core.training.optim.precision import attention_by_products, attention_for, computing
 
 CPU = torch.device("cpu")
-HALF = OptimConfig(has_bfloat16=True)
 
 
 def test_attention_by_products_is_attention():
@@ -17,22 +16,22 @@ def test_attention_by_products_is_attention():
 
 
 def test_only_a_cpu_in_bfloat16_needs_it():
-    assert attention_for(HALF, CPU) is attention_by_products
-    for config, device in (
-        (OptimConfig(), CPU),
-        (HALF, torch.device("cuda")),
-        (OptimConfig(), torch.device("cuda")),
+    assert attention_for("bf16", CPU) is attention_by_products
+    for precision, device in (
+        ("fp32", CPU),
+        ("bf16", torch.device("cuda")),
+        ("fp32", torch.device("cuda")),
     ):
-        assert attention_for(config, device) is F.scaled_dot_product_attention
+        assert attention_for(precision, device) is F.scaled_dot_product_attention
 
 
 @pytest.mark.parametrize(
-    ("config", "dtype"), [(HALF, torch.bfloat16), (OptimConfig(), torch.float32)]
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)]
 )
 def test_matrices_are_multiplied_in_the_configured_precision(
-    config: OptimConfig, dtype: torch.dtype
+    precision: Precision, dtype: torch.dtype
 ):
     layer = torch.nn.Linear(4, 4)
-    with computing(config, CPU):
+    with computing(precision, CPU):
         assert layer(torch.ones(1, 4)).dtype is dtype
     assert layer.weight.dtype is torch.float32
