@@ -1,6 +1,7 @@
 """Looks at a run while it goes on: held-out losses and sample pictures.
 
-Both are of data that training never sees, and both use the averaged weights where there are any.
+Both use the averaged weights where there are any, and data that training never sees. Only pictures
+are also made where there is no such data; their label says so.
 """
 
 import logging
@@ -36,12 +37,21 @@ class Watch:
     """Held-out losses and sample pictures at intervals.
 
     decode: None where there is no VAE; then no pictures are made.
+
+    Raises: ValueError for held-out losses without held-out data.
     """
 
     config: TrainConfig
     examples: Examples
     progress: Progress
     decode: Decode | None
+
+    def __post_init__(self) -> None:
+        if self.config.keep.held_out_steps and not self.examples.has_held_out:
+            raise ValueError(
+                "held_out_steps got a value, but no item is held out; prepare more items or a "
+                "larger held_out_share, or set held_out_steps to null"
+            )
 
     def look(self, model: nn.Module, average: Average, step: int) -> None:
         """Measure and draw what is due after `step`; all processes call this together."""
@@ -79,13 +89,15 @@ class Watch:
         seed = self.config.seed
         structure = self.examples.structure(0, True, seeded(seed, "held-out structure", number))
         row = seeded(seed, "held-out row", number)
-        return self.examples.draw(structure, [row], is_held_out=True), row
+        is_held_out = self.examples.has_held_out
+        return self.examples.draw(structure, [row], is_held_out=is_held_out), row
 
     def _draw(self, model: nn.Module, decode: Decode, folder: Path, step: int) -> None:
         """A picture of one held-out target: the truth, sampled with memory, and without."""
         example, row = self._example(_with_memory(self.examples, self.config.seed))
         noise = draw_noising(example.target, self.config.optim, [row]).noise
-        rows = [SheetRow("truth", decode(example.target[0]))]
+        kind = "held out" if self.examples.has_held_out else "a training item: none is held out"
+        rows = [SheetRow(f"truth ({kind})", decode(example.target[0]))]
         for label, inputs in (
             ("with memory", example.inputs),
             ("without memory", replace(

@@ -40,6 +40,11 @@ class Examples(Protocol[Structure]):
     the rows of a batch share a token layout.
     """
 
+    @property
+    def has_held_out(self) -> bool:
+        """Whether there is data that training never sees."""
+        ...
+
     def structure(self, step: int, is_whole: bool, generator: torch.Generator) -> Structure:
         """The structure of a step, the same for all its rows and processes.
 

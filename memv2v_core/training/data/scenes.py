@@ -64,6 +64,8 @@ class SceneExamples:
             "scene", seed, config.first_scenes, config.num_scenes, self._make
         )
 
+    has_held_out = True
+
     def structure(self, step: int, is_whole: bool, generator: torch.Generator) -> SceneStructure:
         config = self.config
         memory = draw_memories(config.memory, generator)

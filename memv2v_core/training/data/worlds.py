@@ -110,6 +110,8 @@ class WorldExamples:
             "canvas", seed, config.first_canvases, config.num_canvases, self._make
         )
 
+    has_held_out = True
+
     def structure(self, step: int, is_whole: bool, generator: torch.Generator) -> WorldStructure:
         """Frames, kernels and merging of one step.
 
