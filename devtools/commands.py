@@ -24,7 +24,8 @@ PASSED_ON = {
         "memv2v_core.evaluation",
         "measure a built-in model on held-out scenes, or clips with --task long; writes JSON",
     ),
-    "train": ("memv2v_core.training", "train a memory model from a YAML config"),
+    "prepare": ("memv2v_core.training.prepare", "encode a data set for training, from a recipe"),
+    "train": ("memv2v_core.training", "train memory from a recipe; writes an adapter file"),
 }
 
 
