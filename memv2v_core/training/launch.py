@@ -77,8 +77,8 @@ def build(config: TrainConfig, folder: Path) -> Built:
 def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tuple[Run, Built]:
     """The run in `folder`, new or at its newest checkpoint.
 
-    Raises: ValueError for a folder that another recipe began, or a choice that processes cannot
-    share.
+    Raises: ValueError for a folder whose run trains other weights, or a choice that processes
+    cannot share.
     """
     folder.mkdir(parents=True, exist_ok=True)
     built = build(config, folder)
@@ -86,22 +86,33 @@ def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tu
     model.set_checkpointing(config.optim.has_checkpointing)
     model.view.attend = attention_for(config.optim.precision, accelerator.device)
     optimizers = build_optimizers(built.weights, config.trained, config.optim)
-    is_sharded = accelerator.distributed_type in ("FSDP", "DEEPSPEED")
+    if accelerator.distributed_type == "DEEPSPEED":
+        raise ValueError(
+            "accelerate's configuration got DeepSpeed, wanted DDP or FSDP2: checkpoints of DeepSpeed "
+            "are not supported; run `accelerate config` again"
+        )
+    is_sharded = accelerator.distributed_type == "FSDP"
     if is_sharded and any(isinstance(each, Muon) for each in optimizers.each):
         raise ValueError(
             "muon_rate got a value in a run with sharded weights, wanted None: Muon needs whole "
             "matrices; use AdamW's rate alone, or DDP"
         )
-    if is_sharded and config.optim.resident_blocks is not None:
+    has_residence = config.optim.resident_blocks is not None
+    if has_residence and accelerator.num_processes > 1:
         raise ValueError(
-            "resident_blocks got a value in a run with sharded weights; leave it out: sharding "
-            "already keeps most weights off the device"
+            f"resident_blocks got {config.optim.resident_blocks} in a run of "
+            f"{accelerator.num_processes} processes, wanted one process; leave it out and shard the "
+            "weights with FSDP2"
         )
     if config.optim.resident_blocks is not None:
-        model.view.residence = Residence(
+        residence = Residence(
             list(model.blocks), config.optim.resident_blocks, accelerator.device
         )
-    wrapped, *each = accelerator.prepare(model, *optimizers.each)
+        residence.settle(model)
+        model.view.residence = residence
+    # Weights that wait in main memory must stay there.
+    placement = [not has_residence, *(True for _ in optimizers.each)]
+    wrapped, *each = accelerator.prepare(model, *optimizers.each, device_placement=placement)
     own = accelerator.unwrap_model(wrapped)
     # FSDP replaces weights by sharded ones; the names stay.
     weights = {name: weight for name, weight in own.named_parameters() if weight.requires_grad}
@@ -119,20 +130,22 @@ def run_recipe(config: TrainConfig, folder: Path, accelerator: Accelerator) -> B
 
     A run that was stopped goes on. Phases follow each other.
     """
+    if config.keep.trackers:
+        accelerator.init_trackers("memory_v2v", config=_flat(as_values(config)))
     for phase in config.phases:
+        # The phase before leaves nothing on the device.
+        accelerator.free_memory()
         run, built = start_run(phase, folder, accelerator)
-        examples = examples_of(phase, built, folder, accelerator.device, run)
+        examples = examples_of(phase, built, accelerator.device, run)
         minutes = phase.optim.minutes
         progress = Progress(
             accelerator, folder, phase.optim.steps, None if minutes is None else 60 * minutes
         )
         watch = Watch(phase, examples, progress, decoder_of(phase, built, accelerator.device))
-        if phase.keep.trackers:
-            accelerator.init_trackers("memory_v2v", config=_flat(as_values(phase)))
-        try:
-            train(run, phase, examples, watch)
-        finally:
-            accelerator.end_training()
+        train(run, phase, examples, watch)
+    # Only trackers end here: the processes may have more to do together.
+    for tracker in accelerator.trackers:
+        tracker.finish()
     return built
 
 
@@ -160,7 +173,6 @@ def new_accelerator(config: TrainConfig, folder: Path, is_on_cpu: bool) -> Accel
 def examples_of(
     config: TrainConfig,
     built: Built,
-    folder: Path,
     device: torch.device,
     run: Run | None = None,
 ) -> Examples:

@@ -29,6 +29,16 @@ class Residence:
         # Newest last.
         self._resident: OrderedDict[int, None] = OrderedDict()
 
+    def settle(self, model: nn.Module) -> None:
+        """Put everything of `model` that does not wait in main memory on the device."""
+        waiting = {id(parameter) for block in self._home for parameter, _ in block}
+        for parameter in model.parameters():
+            if id(parameter) not in waiting:
+                parameter.data = parameter.data.to(self._device)
+        for module in model.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, buffer.to(self._device))
+
     @property
     def resident(self) -> tuple[int, ...]:
         """Numbers of the blocks on the device, oldest first."""
