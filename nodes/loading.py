@@ -101,7 +101,10 @@ class LoadMemoryV2VModel(io.ComfyNode):
         else:
             model, vae = load_base(file_path(*_folder_and_name(model_name)))
         model = with_adapter(model, chosen)
-        return io.NodeOutput(model, clip, vae, ui=ui.PreviewText(_describe(model, vae, use)))
+        text = _describe(model, vae, use)
+        if chosen is not None:
+            text += f"\nadapter: {describe_adapter(chosen)}"
+        return io.NodeOutput(model, clip, vae, ui=ui.PreviewText(text))
 
 
 class LoadMemoryAdapter(io.ComfyNode):

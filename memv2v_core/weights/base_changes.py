@@ -6,8 +6,9 @@ beside it go on working.
 Names are native names of layers (L):
 - L.lora_A.weight (r, inputs) and L.lora_B.weight (outputs, r): a low-rank difference of L's weight,
 lora_B @ lora_A. lora_B already holds alpha / rank.
-- L.diff: a full difference of L's weight, or of a weight without a layer ("blocks.0.modulation").
+- L.diff: a full difference of L's weight.
 - L.diff_b: a difference of L's bias.
+Modulations stay as they are: they belong to no layer, and ComfyUI patches layers alone.
 """
 
 from collections.abc import Mapping
@@ -39,10 +40,18 @@ class BaseChange(NamedTuple):
 
 
 def difference_name(weight_name: str) -> str:
-    """The name of the full difference of a native weight."""
-    if weight_name.endswith(".bias"):
-        return weight_name.removesuffix(".bias") + ".diff_b"
-    return weight_name.removesuffix(".weight") + ".diff"
+    """The name of the full difference of a layer's weight or bias.
+
+    Raises: ValueError for a weight that belongs to no layer (a modulation).
+    """
+    layer, _, kind = weight_name.rpartition(".")
+    endings = {"weight": ".diff", "bias": ".diff_b"}
+    if kind not in endings:
+        raise ValueError(
+            f"a change got {quoted(weight_name)}, wanted a layer's weight or bias: ComfyUI can "
+            "patch nothing else; leave it as it is"
+        )
+    return layer + endings[kind]
 
 
 def change_of(name: str, base: Shapes) -> BaseChange:
@@ -50,19 +59,16 @@ def change_of(name: str, base: Shapes) -> BaseChange:
 
     base: the shapes of the base's weights, by native names.
 
-    Raises: Fault for a name that changes no weight of the base.
+    Raises: Fault for a name that changes no layer of the base.
     """
     for ending, kind in _ENDINGS:
         layer = name.removesuffix(ending)
         if layer == name:
             continue
         target = f"{layer}.bias" if kind == "diff_b" else f"{layer}.weight"
-        # Modulations are weights without a layer.
-        if kind == "diff" and layer in base:
-            target = layer
         if target in base:
             return BaseChange(layer, kind, target)
-    raise Fault(f"has a change {quoted(name)}, which changes no weight of its base")
+    raise Fault(f"has a change {quoted(name)}, which changes no layer of its base")
 
 
 def require_changes(found: Shapes, base: Shapes) -> None:

@@ -30,6 +30,12 @@ class WanSizes:
     text_dim: int
     freq_dim: int
 
+    @property
+    def takes_source_channels(self) -> bool:
+        """Whether its input holds two latents, the second one of the source (LucyEdit)."""
+        # The head gives the values of a patch of 1x2x2.
+        return 2 * self.in_channels == self.out_values
+
 
 def wan_shapes(sizes: WanSizes) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor, by its native name."""

@@ -10,7 +10,6 @@ from memv2v_core.weights.base_changes import difference_name
 from memv2v_core.weights.wan_shapes import WanSizes, wan_shapes
 
 Weights = dict[str, torch.Tensor]
-TRAINED = ("self_attn",)
 RANK = 4
 
 
@@ -18,12 +17,12 @@ def random_changes(
     sizes: WanSizes, kind: Literal["lora", "full"], seed: int = 31, scale: float = 0.5
 ) -> Weights:
     """Random changes of the self-attention of every block, norms and biases too, as large as the
-    weights themselves times `scale`. Full ones also change a modulation and the patch embedding.
+    weights themselves times `scale`. Full ones also change the patch embedding.
     """
     generator = torch.Generator().manual_seed(seed)
     changes: Weights = {}
     for name, shape in wan_shapes(sizes).items():
-        is_extra = kind == "full" and name in ("blocks.1.modulation", "patch_embedding.weight")
+        is_extra = kind == "full" and name == "patch_embedding.weight"
         if not is_extra and not (name.startswith("blocks.") and ".self_attn." in name):
             continue
         spread = scale / (shape[1] if len(shape) == 2 else 64) ** 0.5

@@ -5,8 +5,12 @@ The sizes that ComfyUI derives are a real model's: heads of 128, text of 4096, f
 
 import torch
 
+from memv2v_core.weights.wan_shapes import WanSizes
+
 DIM, FFN_DIM, NUM_BLOCKS, TEXT_DIM, FREQ_DIM = 256, 512, 3, 4096, 256
 _ATTENTIONS = ("self_attn", "cross_attn")
+# Of a Wan2.1.
+SIZES = WanSizes(DIM, NUM_BLOCKS, 16, 4 * 16, FFN_DIM, TEXT_DIM, FREQ_DIM)
 
 
 def wan_weights(

@@ -3,7 +3,8 @@
 These are the memory adapter and the description of the base that ApplyMemory needs.
 """
 
-from dataclasses import dataclass, replace
+import uuid
+from dataclasses import dataclass, field, replace
 
 import comfy.model_patcher
 import comfy.ops
@@ -14,10 +15,14 @@ from ....memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from ....memv2v_core.shapes import VaeRatios
 from ....memv2v_core.tokens.cost import DitShape
 from ....memv2v_core.vocabulary import TurnMode
+from ....memv2v_core.weights.adapter_file import TrainingRecord
 from ....memv2v_core.weights.checkpoint import require_fit
 from ..compat import temporal_ratio
+from .base_changes import require_base, with_changes, without_changes
 
 KEY = "memory_v2v"
+# The description of a MODEL before the user's adapter, for the adapter that replaces it.
+_BARE_KEY = "memory_v2v_bare"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +31,18 @@ class LoadedAdapter:
 
     mode: the mode of a base with this adapter: "trained", or "training-free" where the file has
     cameras alone.
+    base_changes: changes of the base's own weights. record: how it was trained, where the file
+    says it.
+    adapter_id: differs from load to load.
     """
 
     name: str
     config: AdapterConfig
     state: dict[str, torch.Tensor]
     mode: TurnMode = "trained"
+    base_changes: dict[str, torch.Tensor] = field(default_factory=dict)
+    record: TrainingRecord | None = None
+    adapter_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
 
 def attach_adapter(
@@ -68,16 +79,26 @@ def with_adapter(
 ) -> comfy.model_patcher.ModelPatcher:
     """`model` with this adapter in place of any other; the same model for None.
 
+    Weights that another adapter changed get their own values again, LoRAs stay.
+
     Raises: ValueError when the adapter was made for another base.
     """
     if adapter is None:
         return model
-    info = base_info(model)
+    dit = model.model.diffusion_model
+    info = model.get_attachment(_BARE_KEY) or base_info(model)
+    require_fit(adapter.config, dit.dim, len(dit.blocks), dit.in_dim)
+    if adapter.record is not None:
+        require_base(adapter.name, adapter.record, dit)
     # Another name, so that caches keep the results of two adapters apart.
     named = replace(info, model_name=f"{info.model_name} with {adapter.name}")
-    return attach_adapter(
-        model, adapter.config, adapter.state, adapted(named, adapter.config, adapter.mode)
+    bare = without_changes(model)
+    changed = with_changes(bare, adapter.base_changes, adapter.adapter_id)
+    whole = attach_adapter(
+        changed, adapter.config, adapter.state, adapted(named, adapter.config, adapter.mode)
     )
+    whole.set_attachments(_BARE_KEY, info)
+    return whole
 
 
 def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:

@@ -194,12 +194,12 @@ def test_a_setting_that_does_not_fit_is_named(path: Path, changes: dict[str, Any
     [
         ("tokenizers.2.bias", None, "has no tensor 'tokenizers.2.bias'"),
         ("other.weight", torch.zeros(2), "'other.weight', which has no place in it"),
-        ("base.blocks.0.cross_attn.k_img.diff", torch.zeros(2), "changes no weight of its base"),
+        ("base.blocks.0.cross_attn.k_img.diff", torch.zeros(2), "changes no layer of its base"),
         ("base.blocks.0.self_attn.q.diff_b", torch.zeros(31), "which must be (32,)"),
         ("base.blocks.0.self_attn.q.lora_A.weight", None, "and no lora_A"),
         ("base.blocks.0.ffn.0.diff_b", torch.zeros(64, dtype=torch.int64), "of type int64"),
         ("base.blocks.0.ffn.0.diff_b", torch.full((64,), torch.nan), "64 of 64 values in 'base."),
-        ("base.", torch.zeros(1), "a change '', which changes no weight"),
+        ("base.", torch.zeros(1), "a change '', which changes no layer"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_named(
@@ -214,7 +214,7 @@ def test_content_that_nothing_could_read_is_not_written(tmp_path: Path):
     for bad, words in (
         (replace(good, record=None), "a record that is no JSON"),
         (replace(good, state={}), "has no tensor"),
-        (replace(good, base_changes={"x.diff": torch.zeros(1)}), "changes no weight"),
+        (replace(good, base_changes={"x.diff": torch.zeros(1)}), "changes no layer"),
         (replace(good, record=record_of(replace(SIZES, dim=64))), "and 64 in its base's sizes"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -22,7 +22,6 @@ BASE = wan_shapes(SIZES)
         ("blocks.0.self_attn.q.weight", "blocks.0.self_attn.q.diff"),
         ("blocks.1.self_attn.q.bias", "blocks.1.self_attn.q.diff_b"),
         ("blocks.0.self_attn.norm_q.weight", "blocks.0.self_attn.norm_q.diff"),
-        ("blocks.0.modulation", "blocks.0.modulation.diff"),
         ("patch_embedding.weight", "patch_embedding.diff"),
     ],
 )
@@ -31,17 +30,19 @@ def test_a_full_difference_is_named_after_its_weight(weight: str, change: str):
     assert change_of(change, BASE).target == weight
 
 
-def test_every_weight_of_a_base_can_have_a_full_difference():
-    changes = {difference_name(name): shape for name, shape in BASE.items()}
-    assert len(changes) == len(BASE)
+def test_every_weight_but_a_modulation_can_have_a_full_difference():
+    layers = {name: shape for name, shape in BASE.items() if "modulation" not in name}
+    changes = {difference_name(name): shape for name, shape in layers.items()}
+    assert len(changes) == len(layers) == len(BASE) - 3
     require_changes(changes, BASE)
+    with pytest.raises(ValueError, match="'head.modulation', wanted a layer's weight or bias"):
+        difference_name("head.modulation")
 
 
 def test_changes_are_added_to_the_weights_they_name():
     weights = base_weights()
     down, up = torch.randn(3, 32), torch.randn(64, 3)
     bias, norm = torch.randn(64), torch.randn(32)
-    modulation = torch.randn(1, 6, 32)
     changed = apply_base_changes(
         weights,
         {
@@ -49,14 +50,12 @@ def test_changes_are_added_to_the_weights_they_name():
             "blocks.1.ffn.0.lora_B.weight": up,
             "blocks.1.ffn.0.diff_b": bias,
             "blocks.0.self_attn.norm_k.diff": norm,
-            "blocks.0.modulation.diff": modulation,
         },
     )
     expected = {
         "blocks.1.ffn.0.weight": up @ down,
         "blocks.1.ffn.0.bias": bias,
         "blocks.0.self_attn.norm_k.weight": norm,
-        "blocks.0.modulation": modulation,
     }
     assert list(changed) == list(weights)
     for name, tensor in changed.items():
@@ -82,13 +81,14 @@ LAYER = "blocks.0.self_attn.q"
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ({"x": (1,)}, "a change 'x', which changes no weight"),
+        ({"x": (1,)}, "a change 'x', which changes no layer"),
         ({"blocks.9.self_attn.q.diff": (32, 32)}, "'blocks.9.self_attn.q.diff', which changes no"),
         ({"blocks.0.cam_encoder.diff": (32, 12)}, "'blocks.0.cam_encoder.diff', which changes no"),
+        ({"blocks.0.modulation.diff": (1, 6, 32)}, "'blocks.0.modulation.diff', which changes no"),
         ({f"{LAYER}.diff": (32, 31)}, r"size \(32, 31\), which must be \(32, 32\)"),
         ({f"{LAYER}.diff_b": (32, 32)}, r"size \(32, 32\), which must be \(32,\)"),
-        ({f"{LAYER}.norm.diff_b": (32,)}, "changes no weight"),
-        ({f"{LAYER}.weight": (32, 32)}, "changes no weight"),
+        ({f"{LAYER}.norm.diff_b": (32,)}, "changes no layer"),
+        ({f"{LAYER}.weight": (32, 32)}, "changes no layer"),
         ({f"{LAYER}.lora_A.weight": (4, 32)}, "half of the change of 'blocks.0.*, and no lora_B"),
         ({f"{LAYER}.lora_B.weight": (32, 4)}, "half of the change of 'blocks.0.*, and no lora_A"),
         (

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ FP8 = torch.float8_e4m3fn
 def distance(first: torch.Tensor, second: torch.Tensor) -> float:
     """Largest absolute difference."""
     return (first - second).abs().max().item()
+
+
+def with_changes(tiny_wan: Any, kind: str) -> Any:
+    """`tiny_wan` whose adapter also changes the base's weights."""
+    from instruments.adapter_files import random_changes
+    from instruments.tiny_wan import SIZES
+
+    changes = random_changes(SIZES, kind)
+    return replace(tiny_wan, adapter=replace(tiny_wan.adapter, base_changes=changes))
 
 
 @pytest.mark.parametrize("loader", ["LoraLoaderModelOnly", "LoraLoaderBypassModelOnly"])
@@ -165,6 +175,19 @@ def test_a_gguf_file_gives_what_its_dequantised_weights_give(tiny_wan, comfy_api
     assert distance(tiny_wan.sample(tiny_wan.turn(exact)), whole) < 1e-4
 
 
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_an_adapters_changes_reach_a_gguf_file(tiny_wan, comfy_api, kind: str) -> None:
+    pack = gguf_pack()
+    held = write_gguf(comfy_api.base_dir / "models" / "diffusion_models" / "changed_q8.gguf")
+    settings = {"unet_name": "changed_q8.gguf", "dequant_dtype": "float32", "patch_dtype": None}
+    packed = tiny_wan.run(pack.UnetLoaderGGUFAdvanced, **settings, patch_on_device=False)
+    changing = with_changes(tiny_wan, kind)
+    whole = tiny_wan.load(tiny_wan.save(held, "unpacked.safetensors"))
+    result = changing.sample(changing.turn(packed))
+    assert distance(result, changing.sample(changing.turn(whole))) < 1e-4
+    assert distance(result, tiny_wan.sample(tiny_wan.turn(packed))) > 1e-2
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_weights_left_outside_a_small_memory_change_nothing(
     tiny_wan, comfy_api, wan_model, plain, monkeypatch: pytest.MonkeyPatch, share: float
@@ -178,7 +201,8 @@ def test_weights_left_outside_a_small_memory_change_nothing(
 
     name = tiny_wan.save(lora_weights(), "lowvram.safetensors", "loras")
     model = tiny_wan.load()
-    turn = tiny_wan.turn(tiny_wan.run(comfy_api.nodes.LoraLoaderModelOnly, model, name, 0.6))
+    changing = with_changes(tiny_wan, "full")
+    turn = changing.turn(tiny_wan.run(comfy_api.nodes.LoraLoaderModelOnly, model, name, 0.6))
     whole = tiny_wan.sample(turn)
     management.unload_all_models()
     monkeypatch.setattr(management, "is_device_cpu", lambda device: False)
