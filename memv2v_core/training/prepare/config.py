@@ -70,12 +70,14 @@ class ProceduralOptions:
     """The drawn scenes or edits that the built-in models learnt from.
 
     num_items: scenes or edits. num_views: of a scene, the source included.
+    num_segments: of an edit, one after the other, each with its source.
     extended_frames: frames after those of an edit, for its extension; 0: none.
     """
 
     task: Task = "novel_view"
     num_items: int = 100
     num_views: int = 4
+    num_segments: int = 1
     extended_frames: int = 0
     kinds: tuple[EditKind, ...] = TRAINED_KINDS
     scenes: SceneConfig = field(default_factory=SceneConfig)

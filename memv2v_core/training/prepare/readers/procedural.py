@@ -22,6 +22,7 @@ from ....synthetic.panoramas import (
 from ....synthetic.rendering import render_world
 from ....synthetic.worlds import World, make_world
 from ....vocabulary import Task
+from ...data.prepared_folder import VideoRole
 from ..config import ProceduralOptions
 from .raw import ClipSize, RawItem, RawVideo
 
@@ -48,7 +49,8 @@ class ProceduralReader:
                 f"height and width got {self.clip.height} and {self.clip.width}, wanted one "
                 "number: drawn clips are square; correct them"
             )
-        for name, least, most in (("num_items", 1, _SECOND), ("num_views", 2, 64)):
+        limits = (("num_items", 1, _SECOND), ("num_views", 2, 64), ("num_segments", 1, 64))
+        for name, least, most in limits:
             value = getattr(self.options, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} got {value}, wanted {least} to {most}; correct it")
@@ -84,22 +86,18 @@ class ProceduralReader:
         name, num_frames = f"edit{index:06d}", self.clip.num_frames
         edit = self._answer(index)
         frames = partial(self._edit_frames, index, world_of)
-        videos = (
-            RawVideo(name, "source", partial(frames, None), edit.instruction),
-            RawVideo(name, "edited", partial(frames, edit), edit.instruction),
-        )
+        num_segments = self.options.num_segments
+
+        def video(role: VideoRole, answer: Edit | None, count: int, first: int = 0) -> RawVideo:
+            shown = partial(frames, answer)
+            text = edit.instruction
+            return RawVideo(name, role, shown, text, count_segments=lambda: count, first=first)
+
+        videos = (video("source", None, num_segments), video("edited", edit, num_segments))
         count = self.options.extended_frames // num_frames
         if count == 0:
             return videos
-        extended = RawVideo(
-            name,
-            "extended",
-            partial(frames, edit),
-            edit.instruction,
-            count_segments=lambda: count,
-            first=num_frames,
-        )
-        return (*videos, extended)
+        return (*videos, video("extended", edit, count, num_segments * num_frames))
 
     def _scene(self, index: int) -> Scene:
         return make_scene(self.options.scenes, self._generator(index))

@@ -60,6 +60,17 @@ def test_an_edit_shows_its_instruction() -> None:
     assert not torch.equal(extended.frames(5), extended.frames(10))
 
 
+def test_segments_of_an_edit_follow_each_other() -> None:
+    source, edited, extended = _videos(replace(EDITS, num_segments=3), 0)
+    assert source.count_segments is not None
+    assert edited.count_segments is not None
+    assert (source.count_segments(), edited.count_segments(), extended.first) == (3, 3, 15)
+    one = _videos(EDITS, 0)[2]
+    # What was the extension of one segment is the second one.
+    assert torch.equal(edited.frames(5), one.frames(5))
+    assert not torch.equal(source.frames(5), edited.frames(5))
+
+
 def test_seeds_are_those_of_no_other_part() -> None:
     last = FIRST_SEED + MAX_SEEDS * MAX_ITEMS - 1
     assert last < min(panoramas.DEMO_SEED_OFFSET, demo_clips.DEMO_SEED_OFFSET, HELD_OUT_SEED)
