@@ -264,3 +264,21 @@ def test_the_command_prepares_and_says_what_went_wrong(
         assert "config.yaml got no key 'prepare'" in caplog.text
         assert main([str(tmp_path / "none.yaml")]) == 1
         assert main([str(path), "--shard", "2/2"]) == 1
+
+
+def test_extend_is_a_command_of_its_own(
+    tmp_path: Path, make_clip: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_clip(tmp_path / "edited" / "cat.mp4").with_suffix(".txt").write_text("a cat")
+    folders = ("output", "transformer", "hunyuan", "image_encoder")
+    values = {f"{name}_folder": str(tmp_path / name) for name in folders}
+    values["clips_folder"] = str(tmp_path / "edited")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"steps": 3, "extend": values}), encoding="utf-8")
+    with caplog.at_level(logging.INFO):
+        assert main(["extend", str(path), "--dry-run", "--shard", "0/1"]) == 0
+        assert "1 clips" in caplog.text
+        # Without weights the command names what is missing.
+        assert main(["extend", str(path)]) == 1
+        assert "FramePack_F1" in caplog.text
+    assert not (tmp_path / "output").exists()
