@@ -252,7 +252,9 @@ def _memory_numbers(item: PreparedItem, target: int, base: BaseInfo) -> list[int
     no source.
     """
     num_segments = len(_of(item, "edited"))
-    if not base.memories_carry_source:
+    if base.memories_carry_source:
+        num_segments = min(num_segments, len(_of(item, "source")))
+    else:
         num_segments += len(_of(item, "extended"))
     if base.memory_order == "reversed":
         return list(range(target + 1, num_segments))
