@@ -223,7 +223,7 @@ def decoder_of(config: TrainConfig, built: Built, device: torch.device) -> Decod
             "sample_steps got a value, but the recipe has no `prepare` to take a VAE from; add it, "
             "or leave sample_steps out"
         )
-    from .prepare.encoders import encoder_of
+    from .prepare.encoders.registry import encoder_of
 
     return encoder_of(config.prepare.encoder).decode_video
 
