@@ -121,4 +121,6 @@ def _paint(
 ) -> torch.Tensor:
     """`video` (F, 3, H, W) with a shape of this outline (F, H, W) over it."""
     alpha = (0.5 - distance / softness).clamp_(0, 1).unsqueeze(1)  # (F, 1, H, W)
-    return torch.lerp(video, torch.tensor(colour).to(light).view(3, 1, 1) * light.unsqueeze(1), alpha)
+    return torch.lerp(
+        video, torch.tensor(colour).to(light).view(3, 1, 1) * light.unsqueeze(1), alpha
+    )

@@ -33,7 +33,10 @@ from .optim.optimizers import Optimizers
 
 CHECKPOINTS = "checkpoints"
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
-    "weights.safetensors", "average.safetensors", "optimizer.pt", "state.json"
+    "weights.safetensors",
+    "average.safetensors",
+    "optimizer.pt",
+    "state.json",
 )
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _FROM_FIRST = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
@@ -93,8 +96,8 @@ def save_checkpoint(
             if state:
                 save_file({key: value.contiguous() for key, value in state.items()}, temp / name)
         torch.save(optimizer, temp / OPTIMIZER)
-        state = {"step": position.step, "seconds": position.seconds}
-        (temp / STATE).write_text(json.dumps(state), encoding="utf-8")
+        reached = {"step": position.step, "seconds": position.seconds}
+        (temp / STATE).write_text(json.dumps(reached), encoding="utf-8")
         sync_folder(temp)
         shutil.rmtree(place, ignore_errors=True)
         temp.rename(place)

@@ -169,7 +169,7 @@ def _diff_name(native: str) -> str:
 
 
 def _lora_name(name: str) -> str:
-    """`blocks.0.self_attn.q.lora_A.weight` of peft's `blocks.0.base.attn1.to_q.lora_A.default.weight`."""
+    """The native name of one of peft's two matrices, as `blocks.0.self_attn.q.lora_A.weight`."""
     layer, _, rest = _dit_name(name).partition(".lora_")
     native = next(iter(to_native_names({f"{layer}.weight": 0})))
     return f"{native.removesuffix('.weight')}.lora_{rest.replace('.default', '', 1)}"

@@ -88,8 +88,8 @@ def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tu
     optimizers = build_optimizers(built.weights, config.trained, config.optim)
     if accelerator.distributed_type == "DEEPSPEED":
         raise ValueError(
-            "accelerate's configuration got DeepSpeed, wanted DDP or FSDP2: checkpoints of DeepSpeed "
-            "are not supported; run `accelerate config` again"
+            "accelerate's configuration got DeepSpeed, wanted DDP or FSDP2: checkpoints of "
+            "DeepSpeed are not supported; run `accelerate config` again"
         )
     is_sharded = accelerator.distributed_type == "FSDP"
     if is_sharded and any(isinstance(each, Muon) for each in optimizers.each):
@@ -101,13 +101,11 @@ def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tu
     if has_residence and accelerator.num_processes > 1:
         raise ValueError(
             f"resident_blocks got {config.optim.resident_blocks} in a run of "
-            f"{accelerator.num_processes} processes, wanted one process; leave it out and shard the "
-            "weights with FSDP2"
+            f"{accelerator.num_processes} processes, wanted one process; leave it out and shard "
+            "the weights with FSDP2"
         )
     if config.optim.resident_blocks is not None:
-        residence = Residence(
-            list(model.blocks), config.optim.resident_blocks, accelerator.device
-        )
+        residence = Residence(list(model.blocks), config.optim.resident_blocks, accelerator.device)
         residence.settle(model)
         model.view.residence = residence
     # Weights that wait in main memory must stay there.

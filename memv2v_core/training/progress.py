@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Progress:
         self.accelerator.log({key: line[key] for key in ("loss", "rate", "s_per_step")}, step=step)
         self.losses, self.shares, self.lasted = [], Shares(), 0.0
 
-    def record(self, line: dict[str, float | int | str]) -> None:
+    def record(self, line: Mapping[str, float | int | str]) -> None:
         """Append a line to `log.jsonl`."""
         if self.accelerator.is_main_process:
             with (self.folder / LOG).open("a", encoding="utf-8") as file:

@@ -100,12 +100,17 @@ class Watch:
         rows = [SheetRow(f"truth ({kind})", decode(example.target[0]))]
         for label, inputs in (
             ("with memory", example.inputs),
-            ("without memory", replace(
-                example.inputs,
-                streams=tuple(s for s in example.inputs.streams if s.role == "source"),
-            )),
+            (
+                "without memory",
+                replace(
+                    example.inputs,
+                    streams=tuple(s for s in example.inputs.streams if s.role == "source"),
+                ),
+            ),
         ):
-            latent = _sampled(model, replace(example, inputs=inputs), noise, self.config.optim.shift)
+            latent = _sampled(
+                model, replace(example, inputs=inputs), noise, self.config.optim.shift
+            )
             rows.append(SheetRow(label, decode(latent)))
         if self.progress.accelerator.is_main_process:
             num_frames = len(rows[0].frames)

@@ -39,7 +39,9 @@ class MemoryDraws:
     def __post_init__(self) -> None:
         for name, shares in (("counts", self.counts), ("kernels", self.kernels)):
             if not shares or min(shares) < 0 or sum(shares) <= 0:
-                raise ValueError(f"{name} got {list(shares)}, wanted shares of 0 and more, not all 0")
+                raise ValueError(
+                    f"{name} got {list(shares)}, wanted shares of 0 and more, not all 0"
+                )
         for name in ("single_kernel_share", "merge_probability", "drop_source"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} got {getattr(self, name)}, wanted a share from 0 to 1")

@@ -67,7 +67,9 @@ class TrainConfig:
             )
         wrong = {"scenes": "text_edit", "worlds": "novel_view"}.get(given[0])
         if wrong == self.task:
-            raise ValueError(f"task got {self.task} with {given[0]}, which belong to the other task")
+            raise ValueError(
+                f"task got {self.task} with {given[0]}, which belong to the other task"
+            )
 
     @property
     def phases(self) -> tuple["TrainConfig", ...]:
@@ -111,4 +113,3 @@ def changed_config(path: Path, changes: list[str]) -> TrainConfig:
                 raise ValueError(f"--set got {change!r}, but {group} is a value, not a group")
         place[last] = yaml.safe_load(text)
     return build(TrainConfig, values, path.name)
-

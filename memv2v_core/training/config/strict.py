@@ -127,7 +127,7 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
     accepted = {bool: (bool,), int: (int,), float: (int, float), str: (str,), Path: (str,)}[hint]
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{where} got {value!r}, wanted {words.get(hint, 'a path')}")
-    if hint is float and not math.isfinite(value):
+    if isinstance(value, (int, float)) and not math.isfinite(value):
         raise ValueError(f"{where} got {value!r}, wanted a finite number")
     return hint(value)
 

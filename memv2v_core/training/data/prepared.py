@@ -87,14 +87,12 @@ class PreparedExamples:
         sizes = {self._size(video) for item in self.folder.items for video in item.videos}
         if len(sizes) > 1:
             raise ValueError(
-                f"{self.folder.path} holds latents of {len(sizes)} sizes (channels, frames, height, "
-                f"width): {sorted(sizes)[:3]}, wanted one; prepare it with one size and length, or "
-                "set prepared.num_frames"
+                f"{self.folder.path} holds latents of {len(sizes)} sizes (channels, frames, "
+                f"height, width): {sorted(sizes)[:3]}, wanted one; prepare it with one size and "
+                "length, or set prepared.num_frames"
             )
 
-    def structure(
-        self, step: int, is_whole: bool, generator: torch.Generator
-    ) -> PreparedStructure:
+    def structure(self, step: int, is_whole: bool, generator: torch.Generator) -> PreparedStructure:
         memory = draw_memories(self.config.memory, generator)
         if self.base.has_source_tokens:
             return PreparedStructure(memory)
@@ -103,9 +101,7 @@ class PreparedExamples:
         wants_previous = chance(self.config.previous_share, generator)
         return PreparedStructure(memory, wants_previous and len(memory.kernels) > 0)
 
-    def draw(
-        self, structure: PreparedStructure, rows: Rows, is_held_out: bool = False
-    ) -> Example:
+    def draw(self, structure: PreparedStructure, rows: Rows, is_held_out: bool = False) -> Example:
         drawn = [self._row(structure, generator, is_held_out) for generator in rows]
         target = self._latents([row.target for row in drawn])
         source = self._latents([row.source for row in drawn])
@@ -196,7 +192,7 @@ class PreparedExamples:
         )
 
     def _path(self, video: PreparedVideo) -> CameraTrajectory:
-        return self.folder.cameras(video).frames(range(self._size(video)[1]))
+        return self.folder.cameras(video).frames(tuple(range(self._size(video)[1])))
 
     def _context(self, videos: Sequence[PreparedVideo], rows: Rows) -> torch.Tensor:
         """Text tokens (B, L, D); some rows have the empty prompt."""

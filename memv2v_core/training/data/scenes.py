@@ -82,9 +82,7 @@ class SceneExamples:
             tuple(some(config.memory_frames) for _ in memory.kernels),
         )
 
-    def draw(
-        self, structure: SceneStructure, rows: Rows, is_held_out: bool = False
-    ) -> Example:
+    def draw(self, structure: SceneStructure, rows: Rows, is_held_out: bool = False) -> Example:
         config, memory = self.config, structure.memory
         drawn = [self.draw_row(structure, generator, is_held_out) for generator in rows]
         videos = []

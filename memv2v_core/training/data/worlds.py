@@ -143,9 +143,7 @@ class WorldExamples:
             sight,
         )
 
-    def draw(
-        self, structure: WorldStructure, rows: Rows, is_held_out: bool = False
-    ) -> Example:
+    def draw(self, structure: WorldStructure, rows: Rows, is_held_out: bool = False) -> Example:
         drawn = [self.draw_row(structure, generator, is_held_out) for generator in rows]
         return self.encoded(structure, drawn, rows)
 
@@ -200,9 +198,7 @@ class WorldExamples:
         target = self._pair(world, edit, starts[0], structure.target_frames)
         return EditRow(edit.instruction, target, tuple(memories), named)
 
-    def encoded(
-        self, structure: WorldStructure, drawn: Sequence[EditRow], rows: Rows
-    ) -> Example:
+    def encoded(self, structure: WorldStructure, drawn: Sequence[EditRow], rows: Rows) -> Example:
         """A batch of these rows. Every memory is the edited latent beside its source.
 
         Raises: ValueError when `structure` wants memories that the model draws itself and there is
@@ -216,7 +212,9 @@ class WorldExamples:
         target = self._encode([row.target.target for row in drawn])
         source = self._encode([row.target.source for row in drawn])
         shown = SegmentLatents(target, source, structure.target_frames)
-        videos = [self._memory(i, structure, drawn, rows, shown) for i in range(len(structure.kernels))]
+        videos = [
+            self._memory(i, structure, drawn, rows, shown) for i in range(len(structure.kernels))
+        ]
         inputs = assemble_inputs(
             self.base,
             self.config.num_frames,

@@ -87,7 +87,7 @@ def _new_parts(config: TrainConfig, codec: Codec | None, vocabulary: bytes | Non
     adapter = network["adapter"]
     assert isinstance(adapter, MemoryAdapter)
     return Parts(
-        network["dit"],  # type: ignore[arg-type]
+        network["dit"],
         adapter,
         adapted(new_base(model), adapter.config, "trained"),
         "a new model",
@@ -304,4 +304,3 @@ def adapter_config_of(
         has_cameras=has_cameras,
         **{name: getattr(options, name) for name in names},
     )
-

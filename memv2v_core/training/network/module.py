@@ -102,7 +102,7 @@ class TrainedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.base_info = base
-        cameras = list(adapter.blocks) or [None] * len(dit.blocks)
+        cameras: list[nn.Module | None] = list(adapter.blocks) or [None] * len(dit.blocks)
         self.blocks = nn.ModuleList(
             TrainedBlock(block, camera) for block, camera in zip(dit.blocks, cameras, strict=True)
         )
@@ -131,9 +131,7 @@ class TrainedModel(nn.Module):
     def loss(self, example: Example, noising: Noising) -> torch.Tensor:
         """The loss of a batch."""
         context = self.context_of(example)
-        return flow_matching_loss(
-            self.view, self.adapter, example, context, noising, self.locator
-        )
+        return flow_matching_loss(self.view, self.adapter, example, context, noising, self.locator)
 
     def velocity(self, x: torch.Tensor, timestep: torch.Tensor, example: Example) -> torch.Tensor:
         """The velocity (B, C, T, H, W) of `x` beside the inputs of an example.

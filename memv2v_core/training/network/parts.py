@@ -34,7 +34,14 @@ def part_of(name: str) -> PartName:
 def parts_of(config: TrainedConfig) -> dict[PartName, Part]:
     """The parts that a recipe trains."""
     names: tuple[PartName, ...] = (
-        "cameras", "projector", "tokenizers", "mergers", "self_attention", "base", "text", "locator"
+        "cameras",
+        "projector",
+        "tokenizers",
+        "mergers",
+        "self_attention",
+        "base",
+        "text",
+        "locator",
     )
     found = {name: getattr(config, name) for name in names}
     return {name: part for name, part in found.items() if part is not None}

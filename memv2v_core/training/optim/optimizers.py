@@ -54,9 +54,7 @@ def build_optimizers(
     made: list[torch.optim.Optimizer] = []
     if others:
         groups = [{"params": found, "lr": rate} for rate, found in others.items()]
-        made.append(
-            torch.optim.AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
-        )
+        made.append(torch.optim.AdamW(groups, betas=config.betas, weight_decay=config.weight_decay))
     if matrices:
         groups = [{"params": found, "lr": rate} for rate, found in matrices.items()]
         made.append(Muon(groups, weight_decay=config.weight_decay))
