@@ -1,5 +1,4 @@
-"""Counts the bytes of tensors that live at once in a forward on meta tensors: a peak without a
-GPU."""
+"""Counts the bytes of tensors that live at once: a peak without a GPU."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,10 +14,14 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Bytes of storages made and not yet freed inside this mode: `now`, and at most `peak`."""
+    """Bytes of storages made and not yet freed inside this mode: `now`, and at most `peak`.
 
-    def __init__(self, *weights: nn.Module) -> None:
+    weights: their parameters and buffers do not count. device: the kind of tensors that count.
+    """
+
+    def __init__(self, *weights: nn.Module, device: str = "meta") -> None:
         super().__init__()
+        self.device = device
         self.now = self.peak = 0
         tensors = [
             tensor for module in weights for tensor in (*module.parameters(), *module.buffers())
@@ -34,7 +37,7 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in tree_leaves(result):
-            if isinstance(value, torch.Tensor) and value.device.type == "meta":
+            if isinstance(value, torch.Tensor) and value.device.type == self.device:
                 self._count(value.untyped_storage())
         return result
 
