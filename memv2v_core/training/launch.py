@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.tracking import get_available_trackers
 
 from ..model.adapter import start_tokens_from_base
 from ..model.memory_inputs import MemoryInputs
@@ -152,20 +153,21 @@ def new_accelerator(config: TrainConfig, folder: Path, is_on_cpu: bool) -> Accel
 
     Raises: ValueError for a tracker whose package is not installed.
     """
-    try:
-        return Accelerator(
-            cpu=is_on_cpu,
-            mixed_precision="bf16" if config.optim.precision == "bf16" else "no",
-            log_with=list(config.keep.trackers) or None,
-            project_dir=folder,
-            # A step without memories gives their tokenizers no gradient.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
-    except (ImportError, ValueError) as error:
-        raise ValueError(
-            f"trackers got {list(config.keep.trackers)}: {error}; install the package, or leave "
-            "the tracker out"
-        ) from error
+    available = [str(each) for each in get_available_trackers()]
+    for name in config.keep.trackers:
+        if name not in available:
+            raise ValueError(
+                f"trackers got {name!r}, wanted one of {available}, whose packages are installed; "
+                "install it, or leave it out"
+            )
+    return Accelerator(
+        cpu=is_on_cpu,
+        mixed_precision="bf16" if config.optim.precision == "bf16" else "no",
+        log_with=list(config.keep.trackers) or None,
+        project_dir=folder,
+        # A step without memories gives their tokenizers no gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
 
 
 def examples_of(

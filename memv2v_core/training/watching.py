@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..pictures.contact_sheet import SheetRow, contact_sheet
+from ..pictures.loop import save_loop
 from ..sampling.flow_match import sample_euler, shifted_sigmas
 from .config.run import TrainConfig
 from .data.example import Example, Examples
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 SAMPLES = "samples"
 NUM_SAMPLE_STEPS = 12
 NUM_SHOWN_FRAMES = 5
+SAMPLE_FRAME_RATE = 8.0
+SMALL_PX = 256
 
 # Frames (F, 3, H, W) in [0, 1] of a latent (C, T, H, W) in the DiT's space.
 Decode = Callable[[torch.Tensor], torch.Tensor]
@@ -93,7 +96,10 @@ class Watch:
         return self.examples.draw(structure, [row], is_held_out=is_held_out), row
 
     def _draw(self, model: nn.Module, decode: Decode, folder: Path, step: int) -> None:
-        """A picture of one held-out target: the truth, sampled with memory, and without."""
+        """Pictures of one held-out target: the truth, sampled with memory, and without.
+
+        A sheet of some frames, and a loop of all of them.
+        """
         example, row = self._example(_with_memory(self.examples, self.config.seed))
         noise = draw_noising(example.target, self.config.optim, [row]).noise
         kind = "held out" if self.examples.has_held_out else "a training item: none is held out"
@@ -118,6 +124,9 @@ class Watch:
             path = folder / SAMPLES / f"step-{step:08d}.png"
             path.parent.mkdir(exist_ok=True)
             contact_sheet(rows, shown).save(path)
+            # Small pictures are enlarged.
+            scale = 2 if rows[0].frames.shape[-1] < SMALL_PX else 1
+            save_loop(rows, path.with_suffix(".webp"), SAMPLE_FRAME_RATE, scale=scale)
 
 
 def _with_memory(examples: Examples, seed: int) -> int:
