@@ -19,10 +19,10 @@ from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.retrieval.selection import RankedEntry, Retrieval
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
-from memv2v_core.training import config as training_config
-from memv2v_core.training.config import ModelConfig, load_config
+from memv2v_core.training.config.model import AdapterOptions, ModelConfig
+from memv2v_core.training.config.run import load_config
 from memv2v_core.training.export import builtin_info
-from memv2v_core.training.network import build_network
+from memv2v_core.training.network.fresh import build_network, new_adapter_config
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NUM_FRAMES, SIDE = 3, 16
 WAN_HEIGHT, WAN_WIDTH = 8, 16
 HALF_MERGED = MergeConfig()
-TEXT_EDIT = Path(training_config.__file__).with_name("configs") / "text_edit.yaml"
+TWO_WAY = AdapterOptions(attention="two_way", has_base_tokenizer=False)
 DIT = bundle.DitConfig(dim=64, num_heads=4, num_layers=3, ffn_dim=128, text_dim=16, freq_dim=32)
 
 
@@ -98,7 +98,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of built-in models, holding only one, `tiny`, of random weights."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    network, codec = build_network(ModelConfig(**asdict(DIT))), Codec()
+    model, codec = ModelConfig(**asdict(DIT)), Codec()
+    network = build_network(model, new_adapter_config(model, TWO_WAY))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -126,13 +127,12 @@ def edit_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     random weights.
     """
     folder = tmp_path_factory.mktemp("edit_weights")
-    config = load_config(TEXT_EDIT)
+    config = load_config(Path("text_edit"))
+    model = config.base.model
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        network, codec = (
-            build_network(config.model),
-            Codec(config.model.channels, config.model.num_used),
-        )
+        network = build_network(model, new_adapter_config(model, config.adapter))
+        codec = Codec(model.channels, model.num_used)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.03 * torch.randn_like(parameter))

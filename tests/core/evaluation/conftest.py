@@ -9,8 +9,8 @@ from memv2v_core.builtin.info import BuiltinInfo, DitConfig
 from memv2v_core.evaluation.novel_view.arms import SceneTurns
 from memv2v_core.evaluation.novel_view.scenes import HeldOutScene, held_out_scene
 from memv2v_core.model.diffusers_view import DiffusersView
-from memv2v_core.training.config import ModelConfig
-from memv2v_core.training.network import build_network
+from memv2v_core.training.config.model import AdapterOptions, ModelConfig
+from memv2v_core.training.network.fresh import build_network, new_adapter_config
 
 SIZES = {"dim": 64, "num_heads": 2, "num_layers": 4, "ffn_dim": 64, "text_dim": 8, "freq_dim": 16}
 
@@ -18,7 +18,10 @@ SIZES = {"dim": 64, "num_heads": 2, "num_layers": 4, "ffn_dim": 64, "text_dim": 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     torch.manual_seed(0)
-    network = build_network(ModelConfig(**SIZES)).eval().requires_grad_(False)
+    model = ModelConfig(**SIZES)
+    options = AdapterOptions(attention="two_way", has_base_tokenizer=False)
+    network = build_network(model, new_adapter_config(model, options))
+    network.eval().requires_grad_(False)
     info = BuiltinInfo("untrained", 64, 5, 3.0, 2, DitConfig(**SIZES), fov_deg=60.0)
     return Bundle(
         info,

@@ -36,8 +36,8 @@ from memv2v_core.model.memory_inputs import MemoryInputs
 from memv2v_core.pictures.contact_sheet import contact_sheet
 from memv2v_core.retrieval.selection import Retrieval
 from memv2v_core.sampling.turn import Turn
-from memv2v_core.training.config import ModelConfig
-from memv2v_core.training.network import build_network
+from memv2v_core.training.config.model import AdapterOptions, ModelConfig
+from memv2v_core.training.network.fresh import build_network, new_adapter_config
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,9 @@ CONFIG = ModelConfig(
 def editor() -> Bundle:
     """An untrained editor of LucyEdit's form for 32 x 32 px and windows of 5 frames."""
     torch.manual_seed(0)
-    network = build_network(CONFIG).eval().requires_grad_(False)
+    options = AdapterOptions(attention="two_way", has_base_tokenizer=False)
+    network = build_network(CONFIG, new_adapter_config(CONFIG, options))
+    network.eval().requires_grad_(False)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
