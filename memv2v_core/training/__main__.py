@@ -1,7 +1,7 @@
 """Trains memory, and writes an adapter that the nodes load, or a whole small model.
 
     accelerate launch -m memv2v_core.training RECIPE [--folder RUN] [--set optim.steps=100]
-    python -m memv2v_core.training RECIPE --dry-run
+    python -m memv2v_core.training RECIPE --dry-run [--gpus 8 --tflops 400 --gb 80]
 
 RECIPE is a YAML file or the name of a shipped recipe. An interrupted run goes on from its last
 checkpoint; the same command starts it again.
@@ -19,7 +19,8 @@ from .codec_trainer import train_codec
 from .config.recipes import recipe_names
 from .config.run import TrainConfig, changed_config
 from .config.strict import as_yaml
-from .cost import cost_report
+from .cost.phase import Machine
+from .cost.report import cost_report
 from .export import ADAPTER_FILE, export_adapter, export_run
 from .launch import new_accelerator, run_recipe
 from .warm_start import start_from_builtin
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.print_config:
             sys.stdout.write(as_yaml(config))
         elif options.dry_run:
-            sys.stdout.write(cost_report(config))
+            machine = Machine(options.gpus, options.tflops, options.gb)
+            sys.stdout.write(cost_report(config, machine))
         else:
             _run(config, options)
     except ValueError as error:
@@ -99,9 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("novel_view"),
         help=f"a YAML file, or one of {shipped}; novel_view if not given",
     )
-    parser.add_argument(
-        "--folder", type=Path, help=f"of the run; {RUNS}/RECIPE if not given"
-    )
+    parser.add_argument("--folder", type=Path, help=f"of the run; {RUNS}/RECIPE if not given")
     parser.add_argument(
         "--set",
         action="append",
@@ -119,6 +119,25 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run",
         action="store_true",
         help="print what is trained and what it costs; load and train nothing",
+    )
+    machine = Machine()
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        default=machine.gpus,
+        help=f"of --dry-run: GPUs that train together, {machine.gpus} if not given",
+    )
+    parser.add_argument(
+        "--tflops",
+        type=float,
+        default=machine.tflops,
+        help=f"of --dry-run: TFLOP that a GPU does a second, {machine.tflops:g} if not given",
+    )
+    parser.add_argument(
+        "--gb",
+        type=float,
+        default=machine.gib,
+        help=f"of --dry-run: GiB of memory of a GPU, {machine.gib:g} if not given",
     )
     parser.add_argument(
         "--only-export", action="store_true", help="write the files of the last checkpoint"
