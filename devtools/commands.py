@@ -1,9 +1,11 @@
 """dev.py's subcommands."""
 
 import argparse
+import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from .api import ApiError
 from .checks import lint, run_python, run_tests
@@ -11,6 +13,7 @@ from .demo import add_demo_options, run_demo
 from .environment import (
     DEV_DIR,
     RELEASES,
+    ROOT,
     RUNTIME_MODULES,
     TEST_MODULES,
     SetupError,
@@ -138,4 +141,7 @@ def _serve(options: argparse.Namespace, _rest: list[str]) -> int:
 
 def _pass_on(options: argparse.Namespace, rest: list[str]) -> int:
     module, _ = PASSED_ON[options.command]
-    return run_python(prepare_environment(RUNTIME_MODULES + TEST_MODULES), ["-m", module, *rest])
+    environment = prepare_environment(RUNTIME_MODULES + TEST_MODULES)
+    # In the user's folder: the paths that they typed are relative to it.
+    found = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return run_python(environment, ["-m", module, *rest], Path.cwd(), {"PYTHONPATH": found})

@@ -1,17 +1,15 @@
 """One run, read from YAML. Unknown keys are errors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from ...vocabulary import Task
 from ..prepare.config import PrepareConfig
 from ..prepare.extension import ExtensionConfig
 from .data import PreparedConfig, ScenesConfig, WorldsConfig
 from .model import AdapterOptions, BaseConfig
-from .recipes import recipe_path
+from .recipes import recipe_path, recipe_values
 from .strict import build, load_yaml
 from .trained import KeepConfig, OptimConfig, TrainedConfig
 
@@ -93,23 +91,9 @@ def load_config(path: Path) -> TrainConfig:
     return load_yaml(TrainConfig, recipe_path(path))
 
 
-def changed_config(path: Path, changes: list[str]) -> TrainConfig:
+def changed_config(path: Path, changes: Sequence[str]) -> TrainConfig:
     """The run in a YAML file with changes such as `optim.steps=100`.
 
     Raises: ValueError as `load_config`, and for a change that is no KEY=VALUE.
     """
-    path = recipe_path(path)
-    load_yaml(TrainConfig, path)
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or not key:
-            raise ValueError(f"--set got {change!r}, wanted KEY=VALUE, as optim.steps=100")
-        place: Any = values
-        *groups, last = key.split(".")
-        for group in groups:
-            place = place.setdefault(group, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"--set got {change!r}, but {group} is a value, not a group")
-        place[last] = yaml.safe_load(text)
-    return build(TrainConfig, values, path.name)
+    return build(TrainConfig, recipe_values(path, changes), recipe_path(path).name)

@@ -21,6 +21,14 @@ def load_yaml(kind: type[Config], path: Path) -> Config:
 
     Raises: ValueError naming the file and the place of a key or value that is wrong.
     """
+    return build(kind, read_yaml(path), path.name)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values in a YAML file.
+
+    Raises: ValueError naming a file that cannot be read, or that holds something else.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -29,7 +37,9 @@ def load_yaml(kind: type[Config], path: Path) -> Config:
         raise ValueError(
             f"{path} is no YAML: {' '.join(str(error).split())}; correct it"
         ) from error
-    return build(kind, {} if values is None else values, path.name)
+    if values is not None and not isinstance(values, dict):
+        raise ValueError(f"{path.name} got {values!r}, wanted keys and values; write KEY: VALUE")
+    return values or {}
 
 
 def build(kind: type[Config], values: Any, where: str, default: Config | None = None) -> Config:

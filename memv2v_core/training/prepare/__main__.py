@@ -41,6 +41,13 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("config", type=Path, help="a recipe, or its key `prepare` in a file")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value of the file, as prepare.limit=100; may be repeated",
+    )
     parser.add_argument("--shard", help="I/N: this process is number I of N, counted from 0")
     if not is_extend:
         parser.add_argument(
@@ -50,10 +57,10 @@ def main(words: Sequence[str]) -> int:
     try:
         shard = shard_of(arguments.shard)
         if is_extend:
-            return _extend(arguments.config, shard, arguments.dry_run)
+            return _extend(arguments, shard)
         if arguments.edited_to is not None:
-            return _collect(arguments.config, arguments.edited_to)
-        return _prepare(arguments.config, shard, arguments.dry_run)
+            return _collect(arguments)
+        return _prepare(arguments, shard)
     except (ValueError, OSError) as error:
         _LOG.error("error: %s", " ".join(str(error).split()))
     except torch.cuda.OutOfMemoryError:
@@ -61,9 +68,9 @@ def main(words: Sequence[str]) -> int:
     return 1
 
 
-def _prepare(path: Path, shard: Shard, is_dry: bool) -> int:
-    config = load_prepare_config(path)
-    if is_dry:
+def _prepare(arguments: argparse.Namespace, shard: Shard) -> int:
+    config = load_prepare_config(arguments.config, arguments.set)
+    if arguments.dry_run:
         return 0 if describe(config, shard) else 1
     outcome = prepare(config, shard)
     _LOG.info("%s has %d items now", config.output, outcome.num_items)
@@ -76,15 +83,16 @@ def _prepare(path: Path, shard: Shard, is_dry: bool) -> int:
     return 0
 
 
-def _collect(path: Path, folder: Path) -> int:
-    count = collect_edited(load_prepare_config(path), folder)
-    _LOG.info("%s has %d edited clips with their texts", folder, count)
+def _collect(arguments: argparse.Namespace) -> int:
+    config = load_prepare_config(arguments.config, arguments.set)
+    count = collect_edited(config, arguments.edited_to)
+    _LOG.info("%s has %d edited clips with their texts", arguments.edited_to, count)
     return 0 if count else 1
 
 
-def _extend(path: Path, shard: Shard, is_dry: bool) -> int:
-    config = load_part(ExtensionConfig, _EXTEND, path)
-    report = extend_clips(config, (shard.index, shard.count), is_dry)
+def _extend(arguments: argparse.Namespace, shard: Shard) -> int:
+    config = load_part(ExtensionConfig, _EXTEND, arguments.config, arguments.set)
+    report = extend_clips(config, (shard.index, shard.count), arguments.dry_run)
     is_in_vain = report.broken and report.num_finished + report.num_extended == 0
     return 1 if is_in_vain else 0
 

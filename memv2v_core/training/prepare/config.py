@@ -1,16 +1,15 @@
 """What is prepared, how, and where to: the key `prepare` of a recipe, or a file of its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
-
-import yaml
 
 from ...synthetic.edits import TRAINED_KINDS, EditKind
 from ...synthetic.panoramas import SceneConfig
 from ...synthetic.worlds import WorldConfig
 from ...vocabulary import Task
-from ..config.recipes import recipe_path
+from ..config.recipes import recipe_path, recipe_values
 from ..config.strict import build
 
 DatasetKind = Literal["multicam_video", "senorita", "folder", "procedural"]
@@ -184,34 +183,27 @@ class PrepareConfig:
             raise ValueError(f"seed got {self.seed}, wanted 0 to {MAX_SEEDS - 1}")
 
 
-def load_prepare_config(path: Path) -> PrepareConfig:
+def load_prepare_config(path: Path, changes: Sequence[str] = ()) -> PrepareConfig:
     """The configuration in a YAML file of its own, or under the key `prepare` of a recipe.
 
     Raises: ValueError naming the file and the place of a key or value that is wrong.
     """
-    return load_part(PrepareConfig, "prepare", path)
+    return load_part(PrepareConfig, "prepare", path, changes)
 
 
-def load_part(kind: type[Config], key: str, path: Path) -> Config:
+def load_part(kind: type[Config], key: str, path: Path, changes: Sequence[str] = ()) -> Config:
     """A `kind` of the values under `key` in a YAML file, or of the whole file where it has none.
 
     path: of a file, or the name of a recipe that ships with the pack.
+    changes: to the file's values, as `prepare.limit=100`.
 
     Raises: ValueError naming the file and the place of a key or value that is wrong.
     """
-    path = recipe_path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); check its name") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is no YAML: {' '.join(str(error).split())}; correct it"
-        ) from error
-    if isinstance(values, dict) and key in values:
-        return build(kind, values[key], f"{path.name}: {key}")
+    values, name = recipe_values(path, changes), recipe_path(path).name
+    if key in values:
+        return build(kind, values[key], f"{name}: {key}")
     assert is_dataclass(kind)
     own = {field.name for field in fields(kind)}
-    if not isinstance(values, dict) or not own & values.keys():
-        raise ValueError(f"{path.name} got no key {key!r}, wanted it; see docs/training_data.md")
-    return build(kind, values, path.name)
+    if not own & values.keys():
+        raise ValueError(f"{name} got no key {key!r}, wanted it; see docs/training_data.md")
+    return build(kind, values, name)
