@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from .checkpoints import Position, load_checkpoint, newest_checkpoint, save_checkpoint
@@ -67,8 +68,18 @@ class Run:
         return time.monotonic() - started
 
     def resume(self) -> bool:
-        """Go on from the newest checkpoint, where there is one."""
+        """Go on from the newest checkpoint, where there is one.
+
+        Raises: ValueError for a process that does not see the first one's checkpoint.
+        """
         newest = newest_checkpoint(self.folder)
+        # All processes must begin at one step.
+        (wanted,) = broadcast_object_list([None if newest is None else newest.name])
+        if (None if newest is None else newest.name) != wanted:
+            raise ValueError(
+                f"process {self.accelerator.process_index} got the checkpoint {newest} in "
+                f"{self.folder}, wanted {wanted}; use a run folder that all machines share"
+            )
         if newest is None:
             return False
         self.position = load_checkpoint(
