@@ -158,7 +158,10 @@ def attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def turned(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """RoPE of (L, heads, head): pairs of channels as complex numbers. Time has what y and x leave."""
+    """RoPE of (L, heads, head): pairs of channels as complex numbers.
+
+    Time has what y and x leave.
+    """
     side = 2 * (x.shape[-1] // 6)
     widths = (x.shape[-1] - 2 * side, side, side)
     turns = [
