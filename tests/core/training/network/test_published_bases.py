@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from instruments.prepared_folders import TEXT_WIDTH, FolderMaker
+from instruments.training_runs import finished_run
 from safetensors.torch import save_file
 
 from memv2v_core.shapes import VaeRatios
@@ -16,8 +18,6 @@ from memv2v_core.training.network.fp8 import Fp8Linear
 from memv2v_core.weights.adapter_file import read_adapter_file
 from memv2v_core.weights.checkpoint import to_diffusers_names
 from memv2v_core.weights.wan_shapes import WanSizes, shapes_hash, wan_shapes
-from tests.instruments.prepared_folders import TEXT_WIDTH, FolderMaker
-from tests.instruments.training_runs import finished_run
 
 pytestmark = pytest.mark.slow
 
