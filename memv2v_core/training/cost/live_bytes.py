@@ -24,12 +24,13 @@ _IN_BF16 = frozenset(
 class LiveBytes(TorchDispatchMode):
     """Bytes of storages made and not yet freed inside this mode: `now`, and at most `peak`.
 
-    known: tensors that do not count.
+    known: tensors that do not count. device: only tensors on it count.
     """
 
-    def __init__(self, known: list[torch.Tensor]) -> None:
+    def __init__(self, known: list[torch.Tensor], device: str = "meta") -> None:
         super().__init__()
         self.now = self.peak = 0
+        self._device = device
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
 
     def __torch_dispatch__(
@@ -41,7 +42,7 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in tree_leaves(result):
-            if isinstance(value, torch.Tensor) and value.device.type == "meta":
+            if isinstance(value, torch.Tensor) and value.device.type == self._device:
                 self._count(value.untyped_storage())
         return result
 

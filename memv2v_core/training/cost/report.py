@@ -10,8 +10,8 @@ from .tables import aligned
 _FLEETS = (1, 8, 32)
 _STATE = ("frozen", "trained", "gradients", "moments", "average", "copies", "total")
 _TOO_MUCH = (
-    "! more than {:g} GiB: lower the share of 1x2x2 in `kernels`, the number of memories or frames,"
-    " or train low-rank changes"
+    "! more than {:g} GiB: lower the share of 1x2x2 in `kernels`, the memories or the frames, train"
+    " low-rank changes, or divide the weights among GPUs with FSDP2"
 )
 _PREFIXES = ((1e18, "EFLOP"), (1e15, "PFLOP"), (TERA, "TFLOP"), (1e9, "GFLOP"))
 # Larger numbers stay in TFLOP, so that the lines of a table have one unit.
