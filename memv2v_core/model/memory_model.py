@@ -267,11 +267,11 @@ def _attention_input(block: Block, sequence: TokenSequence) -> torch.Tensor:
     return block.attention_input(sequence)
 
 
-@torch.no_grad()
 def _plan(
     backbone: Backbone, i: int, block: Block, sequence: TokenSequence, config: MergeConfig
 ) -> MergePlan:
-    # A choice of frames has no gradient.
+    # A choice of frames has no gradient. No `no_grad` says so: under it some versions of torch
+    # keep autocast's copies of weights without their gradient, for the block itself too.
     h = block.attention_input(sequence)
     return plan_merge(sequence.layout, config, score_frames(backbone, i, h, sequence, config))
 
