@@ -71,21 +71,15 @@ class Watch:
 
     def _held_out_loss(self, model: nn.Module) -> float:
         """The mean loss of the same held-out rows, levels and noise at every look."""
-        config, accelerator = self.config, self.progress.accelerator
-        total, own = torch.zeros((), device=accelerator.device), 0
-        count, number = accelerator.num_processes, accelerator.process_index
-        for i in range(config.keep.held_out_rows):
-            if i % count != number:
-                continue
-            example, row = self._example(i)
+        config, device = self.config, self.progress.accelerator.device
+        total = torch.zeros((), device=device)
+        # Every process measures every row: rows differ in their blocks, and sharded weights need
+        # all processes in each of them.
+        for number in range(config.keep.held_out_rows):
+            example, row = self._example(number)
             noising = draw_noising(example.target, config.optim, [row])
-            total += model(lambda own_model, e=example, n=noising: own_model.loss(e, n))
-            own += 1
-        # Every process runs the model equally often, as sharded weights need it.
-        while own < -(-config.keep.held_out_rows // count):
-            model(lambda own_model, e=example, n=noising: own_model.loss(e, n))
-            own += 1
-        return accelerator.reduce(total, reduction="sum").item() / config.keep.held_out_rows
+            total += model(lambda own, e=example, n=noising: own.loss(e, n))
+        return total.item() / config.keep.held_out_rows
 
     def _example(self, number: int) -> tuple[Example, torch.Generator]:
         # Each row has its own structure, so that all kinds of memory are measured.
@@ -155,4 +149,9 @@ def _looking(model: nn.Module, average: Average) -> Iterator[Any]:
         with torch.no_grad():
             yield model
     finally:
+        # FSDP2 lets gathered weights go in the backward pass, and a look has none.
+        for module in model.modules():
+            reshard: Any = getattr(module, "reshard", None)
+            if reshard is not None:
+                reshard()
         average.swap()
