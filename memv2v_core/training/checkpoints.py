@@ -10,21 +10,16 @@ No random state is stored: every draw follows from the run's seed and the step.
 """
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_optimizer_state_dict,
-    set_optimizer_state_dict,
-)
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..atomic_files import sync_folder
@@ -38,8 +33,6 @@ WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
     "optimizer.pt",
     "state.json",
 )
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_FROM_FIRST = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
 @dataclass
@@ -70,7 +63,6 @@ def best_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 def save_checkpoint(
     accelerator: Accelerator,
-    model: nn.Module,
     weights: dict[str, nn.Parameter],
     average: Average,
     optimizers: Optimizers,
@@ -86,7 +78,7 @@ def save_checkpoint(
         WEIGHTS: {name: _whole(weight.detach()) for name, weight in weights.items()},
         AVERAGE: {name: _whole(value) for name, value in average.values.items()},
     }
-    optimizer = [get_optimizer_state_dict(model, each, options=_WHOLE) for each in optimizers.each]
+    optimizer = _states_of(optimizers, weights)
     if accelerator.is_main_process:
         place = folder / CHECKPOINTS / f"step-{position.step:08d}"
         temp = place.with_name(f"writing-{place.name}")
@@ -98,6 +90,10 @@ def save_checkpoint(
         torch.save(optimizer, temp / OPTIMIZER)
         reached = {"step": position.step, "seconds": position.seconds}
         (temp / STATE).write_text(json.dumps(reached), encoding="utf-8")
+        # A power cut after the rename must not find empty files.
+        for path in temp.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
         sync_folder(temp)
         shutil.rmtree(place, ignore_errors=True)
         temp.rename(place)
@@ -108,8 +104,6 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    accelerator: Accelerator,
-    model: nn.Module,
     weights: dict[str, nn.Parameter],
     average: Average,
     optimizers: Optimizers,
@@ -126,15 +120,50 @@ def load_checkpoint(
         for name, value in (load_file(stored) if stored.exists() else found).items():
             _put(average.values[name], value)
     # A checkpoint that another model gave has no optimisers: they begin.
-    if not (checkpoint / OPTIMIZER).exists():
-        return read_position(checkpoint)
-    states: list[Any] = [{} for _ in optimizers.each]
-    if accelerator.is_main_process or not dist.is_initialized():
+    if (checkpoint / OPTIMIZER).exists():
         states = torch.load(checkpoint / OPTIMIZER, weights_only=True, map_location="cpu")
-    options = _FROM_FIRST if dist.is_initialized() else _WHOLE
-    for each, state in zip(optimizers.each, states, strict=True):
-        set_optimizer_state_dict(model, each, state, options=options)
+        _put_states(optimizers, weights, states, checkpoint)
     return read_position(checkpoint)
+
+
+def _states_of(
+    optimizers: Optimizers, weights: dict[str, nn.Parameter]
+) -> list[dict[str, dict[str, Any]]]:
+    """The state of every optimiser, by the names of weights.
+
+    A weight that has had no gradient yet has none. Rates and the like follow from the recipe.
+    """
+    names = {id(weight): name for name, weight in weights.items()}
+    found = []
+    for each in optimizers.each:
+        state = {}
+        for weight in (weight for group in each.param_groups for weight in group["params"]):
+            values = each.state.get(weight, {})
+            if values:
+                state[names[id(weight)]] = {key: _whole(value) for key, value in values.items()}
+        found.append({"state": state})
+    return found
+
+
+def _put_states(
+    optimizers: Optimizers,
+    weights: dict[str, nn.Parameter],
+    found: list[dict[str, dict[str, Any]]],
+    where: Path,
+) -> None:
+    if len(found) != len(optimizers.each):
+        raise ValueError(
+            f"{where} got {len(found)} optimisers, wanted {len(optimizers.each)} of this recipe: "
+            "it trains with Muon where the run did not, or the other way round; keep muon_rate, or "
+            "take another run folder"
+        )
+    names = {id(weight): name for name, weight in weights.items()}
+    for each, stored in zip(optimizers.each, found, strict=True):
+        for weight in (weight for group in each.param_groups for weight in group["params"]):
+            for key, value in stored["state"].get(names[id(weight)], {}).items():
+                place = torch.empty_like(weight) if value.shape == weight.shape else value.clone()
+                _put(place, value)
+                each.state[weight][key] = place
 
 
 def put_weights(

@@ -24,10 +24,9 @@ from .data.worlds import WorldExamples
 from .network.bases import Parts, build_parts
 from .network.fp8 import keep_in_fp8
 from .network.module import TrainedModel
-from .network.parts import add_lora, freeze_others
+from .network.parts import add_lora, freeze_others, parts_of
 from .network.residence import Residence
 from .optim.average import Average
-from .optim.muon import Muon
 from .optim.optimizers import build_optimizers
 from .optim.precision import attention_for
 from .progress import Progress
@@ -81,30 +80,14 @@ def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tu
     Raises: ValueError for a folder whose run trains other weights, or a choice that processes
     cannot share.
     """
+    _require_shareable(config, accelerator)
     folder.mkdir(parents=True, exist_ok=True)
     built = build(config, folder)
     model = built.model
     model.set_checkpointing(config.optim.has_checkpointing)
     model.view.attend = attention_for(config.optim.precision, accelerator.device)
     optimizers = build_optimizers(built.weights, config.trained, config.optim)
-    if accelerator.distributed_type == "DEEPSPEED":
-        raise ValueError(
-            "accelerate's configuration got DeepSpeed, wanted DDP or FSDP2: checkpoints of "
-            "DeepSpeed are not supported; run `accelerate config` again"
-        )
-    is_sharded = accelerator.distributed_type == "FSDP"
-    if is_sharded and any(isinstance(each, Muon) for each in optimizers.each):
-        raise ValueError(
-            "muon_rate got a value in a run with sharded weights, wanted None: Muon needs whole "
-            "matrices; use AdamW's rate alone, or DDP"
-        )
     has_residence = config.optim.resident_blocks is not None
-    if has_residence and accelerator.num_processes > 1:
-        raise ValueError(
-            f"resident_blocks got {config.optim.resident_blocks} in a run of "
-            f"{accelerator.num_processes} processes, wanted one process; leave it out and shard "
-            "the weights with FSDP2"
-        )
     if config.optim.resident_blocks is not None:
         residence = Residence(list(model.blocks), config.optim.resident_blocks, accelerator.device)
         residence.settle(model)
@@ -226,6 +209,39 @@ def decoder_of(config: TrainConfig, built: Built, device: torch.device) -> Decod
     from .prepare.encoders.registry import encoder_of
 
     return encoder_of(config.prepare.encoder).decode_video
+
+
+def _require_shareable(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Raise ValueError for a recipe that the processes of this run cannot share."""
+    optim, count = config.optim, accelerator.num_processes
+    if accelerator.distributed_type == "DEEPSPEED":
+        raise ValueError(
+            "accelerate's configuration got DeepSpeed, wanted DDP or FSDP2: checkpoints of "
+            "DeepSpeed are not supported; run `accelerate config` again"
+        )
+    is_sharded = accelerator.distributed_type == "FSDP"
+    if is_sharded and not accelerator.is_fsdp2:
+        raise ValueError(
+            "accelerate's configuration got FSDP of version 1, wanted version 2, which keeps the "
+            "names of weights; set fsdp_version to 2"
+        )
+    if is_sharded and any(part.muon_rate is not None for part in parts_of(config.trained).values()):
+        raise ValueError(
+            "muon_rate got a value in a run with sharded weights, wanted None: Muon needs whole "
+            "matrices; use AdamW's rate alone, or DDP"
+        )
+    if optim.resident_blocks is not None and count > 1:
+        raise ValueError(
+            f"resident_blocks got {optim.resident_blocks} in a run of {count} processes, wanted "
+            "one process; leave it out and shard the weights with FSDP2"
+        )
+    for name in ("batch_size", "whole_batch_size"):
+        num_rows = getattr(optim, name)
+        if num_rows is not None and num_rows % count:
+            raise ValueError(
+                f"{name} got {num_rows} rows for {count} processes, wanted a multiple of {count}; "
+                f"change {name} or the number of processes"
+            )
 
 
 def _start_from(model: TrainedModel, folder: Path) -> None:

@@ -57,7 +57,6 @@ class Run:
         started = time.monotonic()
         save_checkpoint(
             self.accelerator,
-            self.model,
             self.weights,
             self.average,
             self.optimizers,
@@ -82,9 +81,7 @@ class Run:
             )
         if newest is None:
             return False
-        self.position = load_checkpoint(
-            self.accelerator, self.model, self.weights, self.average, self.optimizers, newest
-        )
+        self.position = load_checkpoint(self.weights, self.average, self.optimizers, newest)
         log.info("resumed at step %d, %.0f s", self.position.step, self.position.seconds)
         return True
 
@@ -165,16 +162,9 @@ def _step(
 
 
 def _chunks(num_rows: int, at_once: int, accelerator: Accelerator) -> Iterator[tuple[int, ...]]:
-    """Numbers of the rows that this process draws, as many at once as fit.
-
-    Raises: ValueError when the processes cannot share the rows evenly.
-    """
+    """Numbers of the rows that this process draws, as many at once as fit."""
     count, number = accelerator.num_processes, accelerator.process_index
-    if num_rows % count:
-        raise ValueError(
-            f"batch_size got {num_rows} rows for {count} processes, wanted a multiple of {count}; "
-            "change batch_size or the number of processes"
-        )
+    assert num_rows % count == 0, "checked when the run starts"
     own = range(number * num_rows // count, (number + 1) * num_rows // count)
     # Equal chunks: the mean of their losses is the mean over rows.
     at_once = min(at_once, len(own))
