@@ -102,8 +102,6 @@ def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tu
     average = Average(weights, config.optim.ema)
     run = Run(accelerator, wrapped, own, weights, optimizers, average, folder, Position())
     run.resume()
-    if accelerator.is_main_process:
-        (folder / RECIPE_FILE).write_text(as_yaml(config), encoding="utf-8")
     return run, built
 
 
@@ -124,6 +122,9 @@ def run_recipe(config: TrainConfig, folder: Path, accelerator: Accelerator) -> B
             accelerator, folder, phase.optim.steps, None if minutes is None else 60 * minutes
         )
         watch = Watch(phase, examples, progress, decoder_of(phase, built, accelerator.device))
+        if accelerator.is_main_process:
+            # The whole recipe: a phase alone would not begin the run again.
+            (folder / RECIPE_FILE).write_text(as_yaml(config), encoding="utf-8")
         train(run, phase, examples, watch)
     # Only trackers end here: the processes may have more to do together.
     for tracker in accelerator.trackers:
