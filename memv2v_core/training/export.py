@@ -6,10 +6,11 @@ is gives an adapter file.
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..builtin.bundle import save_bundle
+from ..builtin.bundle import read_info, save_bundle
 from ..builtin.info import BuiltinInfo, DitConfig
 from ..builtin.text_encoder import TextConfig, TextEncoder
 from ..weights.adapter_file import AdapterFile, TrainingRecord, save_adapter_file
@@ -94,10 +95,23 @@ def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
     """Write the model of the run in `folder` as the built-in model `key`.
 
     name: as shown to users.
+
+    Raises: ValueError for a run whose model is no whole small one.
     """
+    attention = config.trained.self_attention
+    if config.base.kind == "file":
+        raise ValueError(
+            f"--key got a run of the published base {config.base.path}, wanted a new or built-in "
+            "model; leave --key out and use the run's adapter file"
+        )
+    if attention is not None and attention.lora_rank is not None:
+        raise ValueError(
+            "--key got a run with low-rank changes, wanted whole weights; leave --key out and use "
+            "the run's adapter file"
+        )
     built, _ = _trained(config, folder)
     parts, model = built.parts, built.model
-    assert parts.codec is not None
+    assert parts.codec is not None, "every small model has one"
     _own_blocks(built)
     text = model.text
     assert text is None or isinstance(text, TextEncoder)
@@ -106,17 +120,19 @@ def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
 
 def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
     """The record that the pack keeps of a model trained with `config`."""
+    shown: dict[str, Any] = {"name": name, "shift": config.optim.shift}
+    if (data := config.scenes or config.worlds) is not None:
+        shown |= {"size": data.size, "num_frames": data.num_frames}
+    if config.scenes is not None:
+        shown["fov_deg"] = config.scenes.scenes.fov_deg
+    # Sizes are the ones of the model that the run began with.
+    if config.base.kind == "builtin":
+        return dataclasses.replace(read_info(config.base.name), **shown)
     model = config.base.model
-    data = config.scenes or config.worlds
-    assert data is not None, "a whole small model is trained on rendered examples"
     return BuiltinInfo(
-        name=name,
-        size=data.size,
-        num_frames=data.num_frames,
+        **shown,
         task=config.task,
-        fov_deg=config.scenes.scenes.fov_deg if config.scenes is not None else None,
         text=TextConfig(dim=model.text_dim) if model.has_text else None,
-        shift=config.optim.shift,
         num_steps=NUM_SAMPLER_STEPS,
         dit=DitConfig(
             **{field.name: getattr(model, field.name) for field in dataclasses.fields(DitConfig)}
@@ -136,8 +152,10 @@ def _trained(config: TrainConfig, folder: Path) -> tuple[Built, int]:
 
 def _native_dit(config: TrainConfig, folder: Path) -> dict[str, torch.Tensor]:
     """The DiT that the run began with, under native names."""
+    # In fp8 the self-attention would be rounded, which is frozen here and trained in the run.
+    base = dataclasses.replace(config.base, has_fp8=False)
     plain = dataclasses.replace(config.trained, self_attention=None)
-    started = build(dataclasses.replace(config, trained=plain), folder)
+    started = build(dataclasses.replace(config, base=base, trained=plain), folder)
     _own_blocks(started)
     return to_native_names(started.parts.dit.state_dict())
 
