@@ -60,7 +60,8 @@ def _run(config: TrainConfig, options: argparse.Namespace) -> None:
     level = logging.INFO if accelerator.is_main_process else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
     if options.start_from is not None:
-        start_from_builtin(config, folder, options.start_from)
+        with accelerator.main_process_first():
+            start_from_builtin(config, folder, options.start_from)
     if not options.only_export:
         if config.base.kind == "new":
             with accelerator.main_process_first():
@@ -156,4 +157,3 @@ def _parser() -> argparse.ArgumentParser:
         help="train on the CPU even where there is a GPU",
     )
     return parser
-
