@@ -37,8 +37,8 @@ def train_codec(config: TrainConfig, folder: Path, device: torch.device) -> None
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / CODEC_FILE).exists():
         return
-    codec = fit_codec(config, device)
     torch.manual_seed(config.seed)
+    codec = fit_codec(config, device)
     train_decoder(codec, config, folder / "codec_log.jsonl")
     save_codec(codec, folder)
 
