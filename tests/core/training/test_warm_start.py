@@ -1,50 +1,22 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from instruments.training_runs import changed, finished_run, weights_of
+from safetensors.torch import load_file
 
 from memv2v_core.builtin import bundle
 from memv2v_core.builtin.text_encoder import train_vocabulary
-from memv2v_core.synthetic.worlds import WorldConfig
-from memv2v_core.training.codec_trainer import train_codec
-from memv2v_core.training.config import EditDataConfig, ModelConfig, TrainConfig
+from memv2v_core.training.checkpoints import CHECKPOINTS, newest_checkpoint, read_position
+from memv2v_core.training.codec_trainer import CODEC_FILE, train_codec
+from memv2v_core.training.config.run import TrainConfig
 from memv2v_core.training.export import export_run
-from memv2v_core.training.network import build_network
-from memv2v_core.training.trainer import VOCABULARY_FILE, save_checkpoint, start_run, train
+from memv2v_core.training.launch import VOCABULARY_FILE
 from memv2v_core.training.warm_start import start_from_builtin
 
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def editor_config(tiny_config: TrainConfig) -> TrainConfig:
-    model = ModelConfig(
-        64,
-        num_heads=2,
-        num_layers=3,
-        ffn_dim=64,
-        text_dim=16,
-        freq_dim=16,
-        channels=8,
-        has_source_channels=True,
-        has_rays=False,
-        has_cameras=False,
-        has_text=True,
-    )
-    worlds = WorldConfig(canvas_height=48)
-    edits = EditDataConfig(
-        size=32,
-        num_frames=3,
-        target_frames=2,
-        memory_frames=2,
-        num_canvases=3,
-        first_canvases=2,
-        worlds=worlds,
-    )
-    return replace(tiny_config, task="text_edit", model=model, edits=edits)
 
 
 @pytest.fixture
@@ -59,11 +31,18 @@ def shipped(
         ["give the red ball a new colour", "put a hat on the blue box"], size=60
     )
     (folder / VOCABULARY_FILE).write_bytes(vocabulary)
-    torch.manual_seed(8)
-    run = start_run(editor_config, build_network(editor_config.model, vocabulary))
-    save_checkpoint(run, folder / "checkpoint.pt")
+    finished_run(changed(editor_config, "optim.steps=1", "seed=8"), folder)
     export_run(editor_config, folder, "tiny", "Tiny")
     return bundle.load_bundle("tiny")
+
+
+def place_of(part: str, name: str) -> str:
+    """The name in a run of a weight of a built-in model."""
+    words = name.split(".")
+    if part in ("dit", "adapter") and words[0] == "blocks":
+        inner = "base" if part == "dit" else "cameras"
+        return ".".join(("blocks", words[1], inner, *words[2:]))
+    return f"{part}.{name}"
 
 
 def test_a_run_begins_with_the_builtin_models_weights_and_trains_on(
@@ -71,22 +50,26 @@ def test_a_run_begins_with_the_builtin_models_weights_and_trains_on(
 ):
     folder = tmp_path / "second"
     start_from_builtin(editor_config, folder, "tiny")
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    assert (state["step"], state["seconds"]) == (0, 0.0)
-    parts = {
-        "dit": shipped.backbone.model,
-        "adapter": shipped.adapter,
-        "text": shipped.text_encoder,
-    }
-    for part, module in parts.items():
+    begun = newest_checkpoint(folder)
+    position = read_position(begun)
+    assert (position.step, position.seconds) == (0, 0.0)
+    found, checked = weights_of(folder), set()
+    for part, module in (
+        ("dit", shipped.backbone.model),
+        ("adapter", shipped.adapter),
+        ("text", shipped.text_encoder),
+    ):
         for name, value in module.state_dict().items():
-            assert torch.equal(state["network"][f"{part}.{name}"], value), name
+            if place_of(part, name) in found:
+                assert torch.equal(found[place_of(part, name)], value), name
+                checked.add(place_of(part, name))
+    # Only the locator is new: the trained model does not keep it.
+    assert {name.partition(".")[0] for name in found.keys() - checked} == {"locator"}
     train_codec(editor_config, folder, CPU)  # finds the model's own
-    codec = torch.load(folder / "codec.pt", weights_only=True)
-    assert all(
-        torch.equal(codec[name], value) for name, value in shipped.codec.state_dict().items()
-    )
-    train(replace(editor_config, optim=replace(editor_config.optim, steps=2)), folder, CPU)
+    codec = load_file(folder / CODEC_FILE)
+    own = shipped.codec.state_dict()
+    assert all(torch.equal(codec[name], value) for name, value in own.items())
+    finished_run(changed(editor_config, "optim.steps=2"), folder)
     export_run(editor_config, folder, "trained_on", "Trained on")
     after = bundle.load_bundle("trained_on")
     assert after.text_encoder.vocabulary == shipped.text_encoder.vocabulary
@@ -101,21 +84,53 @@ def test_a_run_that_has_begun_stays_as_it_is(
     editor_config: TrainConfig, shipped: bundle.Bundle, tmp_path: Path
 ):
     folder = tmp_path / "second"
-    folder.mkdir()
-    (folder / "checkpoint.pt").write_bytes(b"begun")
+    begun = folder / CHECKPOINTS / "step-00000007"
+    begun.mkdir(parents=True)
     start_from_builtin(editor_config, folder, "tiny")
-    assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
-    assert (folder / "checkpoint.pt").read_bytes() == b"begun"
+    assert [path.name for path in folder.rglob("*")] == [CHECKPOINTS, "step-00000007"]
 
 
 def test_a_model_of_another_size_or_task_is_refused(
     editor_config: TrainConfig, tiny_config: TrainConfig, shipped: bundle.Bundle, tmp_path: Path
 ):
-    wide = replace(editor_config, model=replace(editor_config.model, dim=96))
+    wide = changed(editor_config, "base.model.dim=96")
     with pytest.raises(
-        ValueError, match="tiny got model.dim 64, wanted 96 as configured; set model.dim to 64"
+        ValueError,
+        match=r"tiny got base\.model\.dim 64, wanted 96 as configured; set base\.model\.dim to 64",
     ):
         start_from_builtin(wide, tmp_path / "second", "tiny")
     with pytest.raises(ValueError, match="tiny got task text_edit, wanted novel_view"):
         start_from_builtin(tiny_config, tmp_path / "second", "tiny")
+    other = changed(editor_config, "base={kind: builtin, name: text_edit}")
+    with pytest.raises(ValueError, match=r"tiny got base\.kind new, wanted builtin"):
+        start_from_builtin(other, tmp_path / "second", "tiny")
+    cameras = changed(editor_config, "base.model.has_cameras=true")
+    with pytest.raises(ValueError, match=r"tiny got base\.model\.has_cameras False, wanted True"):
+        start_from_builtin(cameras, tmp_path / "second", "tiny")
     assert not (tmp_path / "second").exists()
+
+
+def test_a_part_that_the_run_freezes_is_refused(
+    editor_config: TrainConfig, shipped: bundle.Bundle, tmp_path: Path
+):
+    """A new run's frozen parts are its own new ones."""
+    frozen = changed(editor_config, "trained.text=null")
+    low_rank = changed(editor_config, "trained.self_attention={lora_rank: 2}")
+    for config, part in ((frozen, "text"), (low_rank, "self_attention")):
+        with pytest.raises(
+            ValueError, match=f"trained lacks the whole part {part}, .* builtin, nam"
+        ):
+            start_from_builtin(config, tmp_path / "second", "tiny")
+    assert newest_checkpoint(tmp_path / "second") is None
+
+
+def test_tokenizers_that_the_builtin_model_lacks_begin_from_its_embedding(
+    editor_config: TrainConfig, shipped: bundle.Bundle, tmp_path: Path
+):
+    config = changed(editor_config, "adapter.has_base_tokenizer=true")
+    start_from_builtin(config, tmp_path / "second", "tiny")
+    found = weights_of(tmp_path / "second")
+    patch = shipped.backbone.model.patch_embedding.weight
+    assert torch.equal(found["adapter.tokenizers.2.weight"], patch)
+    wanted = shipped.adapter.tokenizers["4"].weight
+    assert torch.equal(found["adapter.tokenizers.4.weight"], wanted)
