@@ -65,15 +65,18 @@ def trained(
     return before, after, largest
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
+@pytest.mark.parametrize("kind", ["full", "lora", "full in bf16", "lora in bf16"])
 def test_the_papers_parts_learn_and_all_others_stay_bit_equal(
     tiny_config: TrainConfig, tmp_path: Path, kind: str
 ):
     """Sec. 4.1: self-attention, projector, camera encoder, tokenizers and merging convolutions."""
-    config = changed(tiny_config, f"optim.steps={STEPS}", *([LORA] if kind == "lora" else []))
+    changes = [LORA] if "lora" in kind else []
+    if "bf16" in kind:
+        changes += ["optim.precision=bf16", "optim.has_checkpointing=true"]
+    config = changed(tiny_config, f"optim.steps={STEPS}", *changes)
     before, after, largest = trained(config, tmp_path)
     words = ("cam_encoder", "ray_encoder", "projector", "tokenizers", "mergers")
-    words += (".attn1.",) if kind == "full" else (".lora_",)
+    words += (".lora_",) if "lora" in kind else (".attn1.",)
     wanted = {name for name in before if any(word in name for word in words)}
     assert largest.keys() == wanted
     assert [name for name in sorted(wanted) if largest[name] == 0] == []
