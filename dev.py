@@ -1,5 +1,6 @@
-"""The pack's commands: demo, test, serve, evaluate, prepare, train, lint, setup. Each sets up what it needs
-first.
+"""The pack's commands: demo, test, serve, evaluate, prepare, train, lint, setup.
+
+Each sets up what it needs first.
 
 Needs CPython 3.10 to 3.14 and nothing else; `python dev.py COMMAND --help` lists a command's
 options.

@@ -28,7 +28,16 @@ DISK_NOTE = (
 )
 
 RUNTIME_MODULES = ("torch", "aiohttp", "kornia", "safetensors", "av", "PIL", "yaml")
-TEST_MODULES = ("pytest", "xdist", "ruff", "mypy", "diffusers", "transformers", "accelerate", "peft")
+TEST_MODULES = (
+    "pytest",
+    "xdist",
+    "ruff",
+    "mypy",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "peft",
+)
 
 COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
 
