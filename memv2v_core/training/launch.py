@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from .network.parts import add_lora, freeze_others, parts_of
 from .network.residence import Residence
 from .optim.average import Average
 from .optim.optimizers import build_optimizers
-from .optim.precision import attention_for
+from .optim.precision import attention_for, computing
 from .progress import Progress
 from .trainer import Run, train
 from .watching import Decode, Watch
@@ -85,7 +86,9 @@ def start_run(config: TrainConfig, folder: Path, accelerator: Accelerator) -> tu
     built = build(config, folder)
     model = built.model
     model.set_checkpointing(config.optim.has_checkpointing)
-    model.view.attend = attention_for(config.optim.precision, accelerator.device)
+    precision, device = config.optim.precision, accelerator.device
+    model.view.attend = attention_for(precision, device)
+    model.computing = partial(computing, precision, device)
     optimizers = build_optimizers(built.weights, config.trained, config.optim)
     has_residence = config.optim.resident_blocks is not None
     if config.optim.resident_blocks is not None:
@@ -146,7 +149,8 @@ def new_accelerator(config: TrainConfig, folder: Path, is_on_cpu: bool) -> Accel
             )
     return Accelerator(
         cpu=is_on_cpu,
-        mixed_precision="bf16" if config.optim.precision == "bf16" else "no",
+        # The model computes in its precision by itself, the same alone, in DDP and in FSDP2.
+        mixed_precision="no",
         log_with=list(config.keep.trackers) or None,
         project_dir=folder,
         # A step without memories gives their tokenizers no gradient.

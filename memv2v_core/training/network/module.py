@@ -5,6 +5,7 @@ DDP and FSDP put hooks around a module's forward. So everything that reads weigh
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -112,10 +113,13 @@ class TrainedModel(nn.Module):
         self.dit, self.adapter = dit, adapter
         self.text, self.locator = text, locator
         self.view = TrainingView(dit, tuple(self.blocks), F.scaled_dot_product_attention)
+        # Makes the context of a forward: the precision of its matrix products.
+        self.computing: Callable[[], AbstractContextManager] = nullcontext
 
     def forward(self, work: "Callable[[TrainedModel], Result]") -> Result:
-        """work(self). A wrapper passes this call on, between its hooks."""
-        return work(self)
+        """work(self) in the run's precision. A wrapper passes this call on, between its hooks."""
+        with self.computing():
+            return work(self)
 
     def context_of(self, example: Example) -> torch.Tensor:
         """Text tokens (B, L, D) of an example."""

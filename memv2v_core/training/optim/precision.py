@@ -13,8 +13,13 @@ from ..config.trained import Precision
 
 
 def computing(precision: Precision, device: torch.device) -> AbstractContextManager:
-    """A context with the precision of an optimiser's step."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """A context with the precision of a forward or of an optimiser's step.
+
+    Copies of weights in bfloat16 are made anew for each use: a copy that a merging plan made would
+    get its gradient after FSDP2 has summed the gradients of its block.
+    """
+    is_half = precision == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_half, cache_enabled=False)
 
 
 def attention_for(precision: Precision, device: torch.device) -> Attend:
