@@ -36,15 +36,16 @@ from memv2v_core.training.launch import run_recipe  # noqa: E402
 
 def shard(version: int) -> None:
     """Make this process's accelerator shard weights, one block at a time."""
-    for state in (AcceleratorState._shared_state, PartialState._shared_state):
-        state["distributed_type"] = DistributedType.FSDP
-    AcceleratorState._shared_state["fsdp_plugin"] = FullyShardedDataParallelPlugin(
+    plugin = FullyShardedDataParallelPlugin(
         fsdp_version=version,
         auto_wrap_policy="transformer_based_wrap",
         transformer_cls_names_to_wrap=["TrainedBlock"],
         reshard_after_forward=True if version == 2 else None,
         cpu_ram_efficient_loading=False,
     )
+    for shared in (AcceleratorState._shared_state, PartialState._shared_state):
+        shared["distributed_type"] = DistributedType.FSDP
+    AcceleratorState._shared_state["fsdp_plugin"] = plugin
 
 
 def train(job: dict[str, Any]) -> None:
@@ -56,7 +57,8 @@ def train(job: dict[str, Any]) -> None:
         if accelerator.is_main_process and "from" in job:
             start = Path(job["from"])
             shutil.copytree(start, folder / CHECKPOINTS / start.name)
-        train_codec(config, folder, accelerator.device)
+        if config.base.kind == "new":
+            train_codec(config, folder, accelerator.device)
     run_recipe(config, folder, accelerator)
 
 

@@ -50,6 +50,7 @@ VIEWS = recipe(
     "keep.checkpoint_steps=10",
     "keep.held_out_steps=10",
     "keep.held_out_rows=5",
+    f"keep.sample_steps={STEPS}",
 )
 # Memories that the model draws itself, Muon, and a beginning of another kind.
 EDITS = recipe(
@@ -59,6 +60,17 @@ EDITS = recipe(
     "first.optim={steps: 2, batch_size: 2, rows_at_once: 1, sigmas: logit_normal}",
     "keep.held_out_steps=3",
     "keep.held_out_rows=3",
+)
+# The same steps in bfloat16, and low-rank changes over a base in fp8.
+SHORT = (
+    "optim.steps=6",
+    "optim.precision=bf16",
+    "optim.rows_at_once=2",
+    "keep.held_out_steps=null",
+)
+HALF = changed(VIEWS, *SHORT)
+SMALL = changed(
+    VIEWS, *SHORT, "base.has_fp8=true", "trained.self_attention={rate: 0.002, lora_rank: 2}"
 )
 
 
@@ -134,9 +146,10 @@ class Jobs:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folders of the same runs by one process."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in ("views", "edits")}
-    finished_run(VIEWS, folders["views"])
-    finished_run(EDITS, folders["edits"])
+    configs = {"views": VIEWS, "edits": EDITS, "half": HALF, "small": SMALL}
+    folders = {name: tmp_path_factory.mktemp(name) for name in configs}
+    for name, config in configs.items():
+        finished_run(config, folders[name])
     return folders
 
 
@@ -146,12 +159,14 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
     jobs = Jobs(tmp_path_factory.mktemp("group"))
     for kind in ("ddp", "fsdp"):
         jobs.add(f"views_{kind}", kind, VIEWS)
+        jobs.add(f"half_{kind}", kind, HALF)
         # A run that stops after its second step, when some tokenizers have had no gradient yet.
         jobs.add(f"begun_{kind}", kind, changed(VIEWS, "optim.steps=2"))
         jobs.add(f"resumed_{kind}", kind, changed(VIEWS, "optim.steps=10"), f"begun_{kind}")
     middle = jobs.folder / "views_fsdp" / CHECKPOINTS / "step-00000010"
     jobs.add("fsdp_to_ddp", "ddp", VIEWS, **{"from": str(middle)})
     jobs.add("edits_ddp", "ddp", EDITS)
+    jobs.add("small_fsdp", "fsdp", SMALL)
     jobs.add("odd", "ddp", changed(VIEWS, "optim.batch_size=3"))
     jobs.add("odd_whole", "ddp", changed(VIEWS, "optim.whole_batch_size=3"))
     jobs.add("muon", "fsdp", changed(VIEWS, "trained.projector.muon_rate=0.02"))
@@ -191,6 +206,24 @@ def test_two_processes_train_as_one_does(group: Group, alone: dict[str, Path], k
     print(f"\n{kind}: losses apart by {apart:.1e}, held-out {looks:.1e}, weights {moved:.1e}")
     assert apart < 1e-5
     assert looks < 1e-5
+    assert (run / "samples" / f"step-{STEPS:08d}.png").exists()
+
+
+def test_in_bfloat16_sharded_weights_get_the_gradients_of_whole_ones(
+    group: Group, alone: dict[str, Path]
+):
+    """Bit by bit where the same rows are computed at once; one process adds them otherwise."""
+    whole, sharded = group.run("half_ddp"), group.run("half_fsdp")
+    apart = most_apart(losses_of(whole), losses_of(sharded))
+    from_one = most_apart(losses_of(alone["half"]), losses_of(sharded))
+    small = most_apart(losses_of(alone["small"]), losses_of(group.run("small_fsdp")))
+    print(
+        f"\nbfloat16: FSDP2 and DDP apart by {apart:.1e}, from one process {from_one:.1e}; over "
+        f"fp8 {small:.1e}"
+    )
+    assert apart < 1e-6
+    assert from_one < 2e-3
+    assert small < 2e-3
 
 
 def test_an_editor_with_muon_and_own_memories_trains_the_same(group: Group, alone: dict[str, Path]):
