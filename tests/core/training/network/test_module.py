@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from instruments.live_bytes import LiveBytes
 from instruments.training_examples import random_example, random_noising
 
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.training.codec_trainer import fit_codec, save_codec
 from memv2v_core.training.config.run import TrainConfig
+from memv2v_core.training.cost.live_bytes import LiveBytes
 from memv2v_core.training.launch import Built, build
 from memv2v_core.training.network.parts import part_of
 
@@ -26,7 +26,7 @@ def gradients_of(built: Built, has_checkpointing: bool) -> tuple[dict[str, torch
     # Gradients take their memory before the count begins.
     for weight in weights.values():
         weight.grad = torch.zeros_like(weight)
-    with LiveBytes(model, device="cpu") as live:
+    with LiveBytes([*model.parameters(), *model.buffers()], device="cpu") as live:
         model.loss(example, noising).backward()
     return {name: weight.grad for name, weight in weights.items()}, live.peak
 
