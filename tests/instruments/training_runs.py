@@ -47,6 +47,30 @@ codec_minutes: 0
 seed: 3
 """
 
+# The shipped model is the base; its scenes are small.
+BUILTIN = """
+task: novel_view
+base: {kind: builtin, name: novel_view}
+adapter: {attention: one_way, has_base_tokenizer: true}
+scenes:
+  size: 32
+  num_frames: 3
+  target_frames: 2
+  source_frames: 2
+  memory_frames: 2
+  num_scenes: 3
+  first_scenes: 2
+  scenes: {num_shapes: 3, panorama_width: 64}
+trained:
+  cameras: {rate: 0.01}
+  projector: {rate: 0.01}
+  tokenizers: {rate: 0.01}
+  mergers: {rate: 0.01}
+  self_attention: {rate: 0.01}
+optim: {batch_size: 1, steps: 3, warmup_steps: 1, sigmas: logit_normal, shift: 3.0}
+keep: {log_steps: 1, checkpoint_minutes: null}
+"""
+
 # An editor of LucyEdit's form that is trained whole, with its text encoder.
 TEXT_EDIT = """
 task: text_edit

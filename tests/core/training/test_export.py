@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from instruments.training_examples import random_example
-from instruments.training_runs import changed, finished_run, recipe
+from instruments.training_runs import BUILTIN, changed, finished_run, recipe
 
 from memv2v_core.bases.base_info import adapted
 from memv2v_core.builtin import bundle
@@ -32,29 +32,6 @@ from memv2v_core.weights.wan_shapes import shapes_hash, wan_shapes
 
 pytestmark = pytest.mark.slow
 
-# The shipped model is the base; its scenes are small.
-BUILTIN = """
-task: novel_view
-base: {kind: builtin, name: novel_view}
-adapter: {attention: one_way, has_base_tokenizer: true}
-scenes:
-  size: 32
-  num_frames: 3
-  target_frames: 2
-  source_frames: 2
-  memory_frames: 2
-  num_scenes: 3
-  first_scenes: 2
-  scenes: {num_shapes: 3, panorama_width: 64}
-trained:
-  cameras: {rate: 0.01}
-  projector: {rate: 0.01}
-  tokenizers: {rate: 0.01}
-  mergers: {rate: 0.01}
-  self_attention: {rate: 0.01}
-optim: {batch_size: 1, steps: 3, warmup_steps: 1, sigmas: logit_normal, shift: 3.0}
-keep: {log_steps: 1, checkpoint_minutes: null}
-"""
 FULL, LORA = "seed=0", "trained.self_attention={rate: 0.01, lora_rank: 4, lora_alpha: 6}"
 TIMES = torch.tensor([300.0, 900.0])
 
