@@ -26,7 +26,14 @@ def shifted_sigmas(num_steps: int, shift: float) -> torch.Tensor:
             f"shift got {shift}, wanted more than 0; 3 suits the built-in model, 5 ReCamMaster"
         )
     even = torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)
-    # ComfyUI and ReCamMaster use this formula.
+    return shifted(even, shift)
+
+
+def shifted(even: torch.Tensor, shift: float) -> torch.Tensor:
+    """Noise levels in [0, 1], shifted towards noise.
+
+    ComfyUI and ReCamMaster use this formula.
+    """
     return shift * even / (1 + (shift - 1) * even)
 
 

@@ -14,6 +14,7 @@ from ..builtin.bundle import read_info, save_bundle
 from ..builtin.info import BuiltinInfo, DitConfig
 from ..builtin.text_encoder import TextConfig, TextEncoder
 from ..weights.adapter_file import AdapterFile, TrainingRecord, save_adapter_file
+from ..weights.base_changes import difference_name
 from ..weights.checkpoint import to_native_names
 from ..weights.wan_shapes import measured_sizes
 from .checkpoints import best_weights, newest_checkpoint, put_weights, read_position
@@ -34,7 +35,8 @@ def export_adapter(config: TrainConfig, folder: Path, recipe: str, path: Path) -
     Raises: ValueError for a run without a checkpoint.
     """
     built, steps = _trained(config, folder)
-    adapter, changes = built.model.adapter, base_changes(built, config, folder)
+    adapter, before = built.model.adapter, native_dit(config, folder)
+    changes = base_changes(built, config, before)
     # Cameras belong to blocks while a model is trained.
     state = {name: tensor.detach() for name, tensor in adapter.state_dict().items()}
     for i, block in enumerate(built.model.blocks):
@@ -46,7 +48,7 @@ def export_adapter(config: TrainConfig, folder: Path, recipe: str, path: Path) -
             }
     num_frames = None if config.prepared is None else config.prepared.num_frames
     adapter_config = dataclasses.replace(adapter.config, num_latent_frames=num_frames)
-    shapes = {name: tuple(tensor.shape) for name, tensor in _native_dit(config, folder).items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in before.items()}
     record = TrainingRecord.of(
         built.parts.name,
         measured_sizes(shapes, len(built.model.blocks)),
@@ -60,8 +62,12 @@ def export_adapter(config: TrainConfig, folder: Path, recipe: str, path: Path) -
     return path
 
 
-def base_changes(built: Built, config: TrainConfig, folder: Path) -> dict[str, torch.Tensor]:
+def base_changes(
+    built: Built, config: TrainConfig, before: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """How training changed the base's weights, by native layer names.
+
+    before: the DiT that the run began with, see `native_dit`.
 
     Low-rank changes stay low-rank, with alpha / rank in B. Whole weights become their difference to
     the base.
@@ -84,10 +90,10 @@ def base_changes(built: Built, config: TrainConfig, folder: Path) -> dict[str, t
             _lora_name(name): tensor * (scale if ".lora_B." in name else 1.0)
             for name, tensor in own.items()
         }
-    before = _native_dit(config, folder)
     after = to_native_names({_dit_name(name): tensor for name, tensor in own.items()})
     return {
-        _diff_name(name): tensor.float() - before[name].float() for name, tensor in after.items()
+        difference_name(name): tensor.float() - before[name].float()
+        for name, tensor in after.items()
     }
 
 
@@ -98,13 +104,12 @@ def export_run(config: TrainConfig, folder: Path, key: str, name: str) -> None:
 
     Raises: ValueError for a run whose model is no whole small one.
     """
-    attention = config.trained.self_attention
     if config.base.kind == "file":
         raise ValueError(
             f"--key got a run of the published base {config.base.path}, wanted a new or built-in "
             "model; leave --key out and use the run's adapter file"
         )
-    if attention is not None and attention.lora_rank is not None:
+    if config.trained.lora_rank is not None:
         raise ValueError(
             "--key got a run with low-rank changes, wanted whole weights; leave --key out and use "
             "the run's adapter file"
@@ -150,7 +155,7 @@ def _trained(config: TrainConfig, folder: Path) -> tuple[Built, int]:
     return built, read_position(newest).step
 
 
-def _native_dit(config: TrainConfig, folder: Path) -> dict[str, torch.Tensor]:
+def native_dit(config: TrainConfig, folder: Path) -> dict[str, torch.Tensor]:
     """The DiT that the run began with, under native names."""
     # In fp8 the self-attention would be rounded, which is frozen here and trained in the run.
     base = dataclasses.replace(config.base, has_fp8=False)
@@ -179,11 +184,6 @@ def _data_of(config: TrainConfig) -> str:
 def _dit_name(name: str) -> str:
     """The diffusers name of a weight `blocks.N.base.REST`."""
     return name.replace(".base.", ".", 1)
-
-
-def _diff_name(native: str) -> str:
-    layer, _, kind = native.rpartition(".")
-    return f"{layer}.diff_b" if kind == "bias" else f"{layer}.diff"
 
 
 def _lora_name(name: str) -> str:

@@ -13,6 +13,7 @@ from accelerate.tracking import get_available_trackers
 
 from ..model.adapter import start_tokens_from_base
 from ..model.memory_inputs import MemoryInputs
+from ..weights.weight_files import DTYPES
 from .checkpoints import Position, best_weights, newest_checkpoint, put_weights
 from .codec_trainer import load_run_codec
 from .config.run import TrainConfig
@@ -36,7 +37,6 @@ from .watching import Decode, Watch
 
 log = logging.getLogger(__name__)
 RECIPE_FILE, VOCABULARY_FILE = "recipe.yaml", "vocabulary.model"
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,11 @@ from torch import nn
 from ..model.adapter import MemoryAdapter
 from ..model.backbone import Backbone
 from ..model.memory_model import TokenSequence, memory_forward
+from ..sampling.flow_match import NUM_TRAIN_TIMESTEPS, shifted
 from .config.trained import OptimConfig, Sigmas
 from .data.example import Example
 from .data.rows import Rows, row_noise, row_normal, row_uniform
 
-NUM_LEVELS = 1000
 LOCATE_WEIGHT = 0.5
 # The weight of a token that shows the named object. About one token in ten does.
 NAMED_WEIGHT = 4.0
@@ -59,13 +59,8 @@ def draw_sigmas(kind: Sigmas, shift: float, rows: Rows) -> torch.Tensor:
         even = torch.sigmoid(row_normal(rows))
     else:
         # Levels 1, 999/1000, ... 1/1000.
-        even = 1 - torch.floor(row_uniform(rows) * NUM_LEVELS) / NUM_LEVELS
+        even = 1 - torch.floor(row_uniform(rows) * NUM_TRAIN_TIMESTEPS) / NUM_TRAIN_TIMESTEPS
     return shifted(even, shift)
-
-
-def shifted(even: torch.Tensor, shift: float) -> torch.Tensor:
-    """Levels in [0, 1], shifted towards noise."""
-    return shift * even / (1 + (shift - 1) * even)
 
 
 def bell_weights(sigmas: torch.Tensor, shift: float) -> torch.Tensor:
@@ -80,7 +75,7 @@ def bell_weights(sigmas: torch.Tensor, shift: float) -> torch.Tensor:
 @cache
 def _bell_of_levels(shift: float) -> tuple[float, float]:
     """The lowest value of the bell over all levels, and the mean above it."""
-    even = 1 - torch.arange(NUM_LEVELS, dtype=torch.float64) / NUM_LEVELS
+    even = 1 - torch.arange(NUM_TRAIN_TIMESTEPS, dtype=torch.float64) / NUM_TRAIN_TIMESTEPS
     values = _bell(shifted(even, shift))
     lowest = values.min().item()
     return lowest, values.mean().item() - lowest
@@ -121,7 +116,13 @@ def flow_matching_loss(
 
     probe = None if locator is None else watch
     velocity = memory_forward(
-        backbone, adapter, given, NUM_LEVELS * noising.sigmas, context, example.inputs, probe=probe
+        backbone,
+        adapter,
+        given,
+        NUM_TRAIN_TIMESTEPS * noising.sigmas,
+        context,
+        example.inputs,
+        probe=probe,
     )
     # Step 3: the error against noise - x0, in fp32.
     error = (velocity.float() - (noise - example.target)).square()  # (B, C, T, H, W)

@@ -66,7 +66,7 @@ class Run:
         )
         return time.monotonic() - started
 
-    def resume(self) -> bool:
+    def resume(self) -> None:
         """Go on from the newest checkpoint, where there is one.
 
         Raises: ValueError for a process that does not see the first one's checkpoint.
@@ -80,10 +80,9 @@ class Run:
                 f"{self.folder}, wanted {wanted}; use a run folder that all machines share"
             )
         if newest is None:
-            return False
+            return
         self.position = load_checkpoint(self.weights, self.average, self.optimizers, newest)
         log.info("resumed at step %d, %.0f s", self.position.step, self.position.seconds)
-        return True
 
 
 def train(run: Run, config: TrainConfig, examples: Examples, watch: Watch) -> None:

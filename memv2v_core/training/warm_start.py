@@ -77,9 +77,7 @@ def start_from_builtin(config: TrainConfig, folder: Path, name: str) -> None:
 
 def _require_all_trained(config: TrainConfig, own: dict[str, torch.Tensor], name: str) -> None:
     """Raise ValueError for a part that the recipe freezes: a run stores what it trains alone."""
-    parts = parts_of(config.trained)
-    attention = config.trained.self_attention
-    has_lora = attention is not None and attention.lora_rank is not None
+    parts, has_lora = parts_of(config.trained), config.trained.lora_rank is not None
     for part in sorted({part_of(each) for each in own}):
         if part not in parts or (part == "self_attention" and has_lora):
             raise ValueError(

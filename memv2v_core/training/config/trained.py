@@ -63,6 +63,11 @@ class TrainedConfig:
     text: Part | None = None
     locator: Part | None = None
 
+    @property
+    def lora_rank(self) -> int | None:
+        """Rank of the changes of self-attention; None where they are whole, or it is frozen."""
+        return None if self.self_attention is None else self.self_attention.lora_rank
+
 
 @dataclass(frozen=True)
 class OptimConfig:

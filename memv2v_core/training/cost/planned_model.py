@@ -7,6 +7,7 @@ from torch import nn
 
 from ...bases.base_info import adapted
 from ...model.adapter import MemoryAdapter
+from ...weights.weight_files import DTYPES
 from ..config.run import TrainConfig
 from ..network.bases import (
     Parts,
@@ -21,8 +22,6 @@ from ..network.fp8 import keep_in_fp8
 from ..network.module import TrainedModel
 from ..network.parts import add_lora, freeze_others
 from .base_sizes import planned_base
-
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True, eq=False)

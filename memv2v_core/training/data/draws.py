@@ -4,12 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ...tokens.budget import KERNELS
 from ...tokens.merging import MergeConfig
-from ...tokens.tokenizers import BASE_KERNEL
 from ..config.data import MemoryDraws
 from .rows import Rows, row_noise, row_uniform
-
-_KERNELS = (BASE_KERNEL, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def draw_memories(config: MemoryDraws, generator: torch.Generator) -> MemoryStru
         share = low + (high - low) * torch.rand((), generator=generator).item()
     # Step 3: some steps drop the source, so that memories must serve alone.
     has_source = not (chance(config.drop_source, generator) and count > 0)
-    return MemoryStructure(tuple(_KERNELS[c] for c in choice[:count]), share, has_source)
+    return MemoryStructure(tuple(KERNELS[c] for c in choice[:count]), share, has_source)
 
 
 def chance(probability: float, generator: torch.Generator) -> bool:

@@ -44,7 +44,7 @@ _FP32 = ("time_embedder", "scale_shift_table", "norm1", "norm2", "norm3")
 class Parts:
     """A model before it is put together for training.
 
-    base: the model as memory sees it. native: the sizes of the DiT, by its native names.
+    base: the model as memory sees it.
     name: of the base, for an adapter's record.
     codec, text, locator: of a small model.
     """
@@ -190,9 +190,9 @@ def require_task(config: TrainConfig, published: PublishedBase) -> None:
     """Raise ValueError unless the base is made for the recipe's task."""
     is_editor = published.source_placement == "channels"
     if is_editor != (config.task == "text_edit"):
+        use = "edits" if is_editor else "takes its source as tokens"
         raise ValueError(
-            f"base got {published.kind}, which {'edits' if is_editor else 'takes its source as '}"
-            f"{'' if is_editor else 'tokens'}, and the task {config.task}; use LucyEdit for "
+            f"base got {published.kind}, which {use}, and the task {config.task}; use LucyEdit for "
             "text_edit, ReCamMaster or Wan for novel_view"
         )
 
@@ -268,10 +268,7 @@ def _adapter_for(
         and (options.has_rays or (known is not None and known.config.has_rays)),
     )
     if known is not None:
-        kept = ("has_keyframe",)
-        adapter_config = replace(
-            adapter_config, **{name: getattr(known.config, name) for name in kept}
-        )
+        adapter_config = replace(adapter_config, has_keyframe=known.config.has_keyframe)
     adapter = MemoryAdapter(adapter_config)
     start_from_base(adapter, patch.weight.float(), patch.bias.float())
     if known is not None:

@@ -1,6 +1,7 @@
 """Which weights are trained: the parts of a recipe, by the names of weights."""
 
-import torch
+from typing import get_args
+
 from torch import nn
 
 from ..config.trained import Part, PartName, TrainedConfig
@@ -33,17 +34,7 @@ def part_of(name: str) -> PartName:
 
 def parts_of(config: TrainedConfig) -> dict[PartName, Part]:
     """The parts that a recipe trains."""
-    names: tuple[PartName, ...] = (
-        "cameras",
-        "projector",
-        "tokenizers",
-        "mergers",
-        "self_attention",
-        "base",
-        "text",
-        "locator",
-    )
-    found = {name: getattr(config, name) for name in names}
+    found = {name: getattr(config, name) for name in get_args(PartName)}
     return {name: part for name, part in found.items() if part is not None}
 
 
@@ -56,8 +47,7 @@ def freeze_others(model: TrainedModel, config: TrainedConfig) -> dict[str, nn.Pa
     Raises: ValueError for a part that this model does not have.
     """
     parts = parts_of(config)
-    attention = parts.get("self_attention")
-    has_lora = getattr(attention, "lora_rank", None) is not None
+    has_lora = config.lora_rank is not None
     trained: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
         part = part_of(name)
@@ -109,8 +99,3 @@ def _is_silent(name: str, model: TrainedModel) -> bool:
     reads_one_token = model.text is None and model.base_info.text_width is not None
     silent = ("attn2.to_q.", "attn2.to_k.", "attn2.norm_q.", "attn2.norm_k.", ".base.norm2.")
     return reads_one_token and any(part in name for part in silent)
-
-
-def is_finite(weights: dict[str, nn.Parameter]) -> bool:
-    """Whether every trained number is finite."""
-    return all(bool(torch.isfinite(weight).all()) for weight in weights.values())

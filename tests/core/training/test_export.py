@@ -23,6 +23,7 @@ from memv2v_core.training.export import (
     builtin_info,
     export_adapter,
     export_run,
+    native_dit,
 )
 from memv2v_core.training.launch import Built, build
 from memv2v_core.weights.adapter_file import read_adapter_file
@@ -104,7 +105,7 @@ def test_changes_of_a_base_in_fp8_are_differences_to_the_base_itself(tmp_path: P
     finished_run(config, tmp_path)
     built, info = with_last_weights(config, tmp_path), read_info("novel_view")
     native = {name: tensor.float() for name, tensor in read_dit("novel_view", info).items()}
-    changes = base_changes(built, config, tmp_path)
+    changes = base_changes(built, config, native_dit(config, tmp_path))
     for layer in ("q", "k", "v", "o", "norm_q"):
         name = f"blocks.2.self_attn.{layer}"
         place = {"o": "to_out.0", "norm_q": "norm_q"}.get(layer, f"to_{layer}")
