@@ -75,15 +75,18 @@ def base_recipe(minutes: float) -> dict[str, Any]:
     }
 
 
-def memory_recipe(attention: str, start: Path, minutes: float) -> dict[str, Any]:
-    """The paper's recipe on that base."""
+def memory_recipe(
+    attention: str, start: Path, minutes: float, steps: int | None = None
+) -> dict[str, Any]:
+    """The paper's recipe on that base, for so many minutes, or steps where they are given."""
+    length = {"minutes": minutes} if steps is None else {"steps": steps}
     return {
         "task": "novel_view",
         "base": {"kind": "new", "model": MODEL, "start": str(start)},
         "adapter": {"attention": attention, "has_base_tokenizer": True},
         "scenes": {**SCENES, "memory": MEMORY},
         "trained": {part: SLOW for part in PAPERS_PARTS},
-        "optim": {**STEP, "minutes": minutes},
+        "optim": {**STEP, **length},
         "keep": {"checkpoint_minutes": 2},
         "seed": 12,
     }
@@ -135,14 +138,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("training_runs/memory_training"))
     parser.add_argument("--base-minutes", type=float, default=35.0)
     parser.add_argument("--minutes", type=float, default=30.0, help="of each run with memory")
+    parser.add_argument("--steps", type=int, help="of each run with memory, in place of minutes")
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--runs", nargs="+", default=["base", "one_way", "two_way"])
     options = parser.parse_args()
     base = options.folder / "base"
     recipes = {
         "base": base_recipe(options.base_minutes),
-        "one_way": memory_recipe("one_way", base, options.minutes),
-        "two_way": memory_recipe("two_way", base, options.minutes),
+        "one_way": memory_recipe("one_way", base, options.minutes, options.steps),
+        "two_way": memory_recipe("two_way", base, options.minutes, options.steps),
     }
     print(
         "run                     disagreement, memory over none   true view: gain dB   "
