@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-# The role of a video in one turn. "previous" is the segment before the target in a long video.
-Role = Literal["target", "source", "previous", "memory"]
+# The role of a video in one turn. "reference" is a clean video that the user gave beside the
+# source, "previous" the segment before the target in a long video.
+Role = Literal["target", "source", "reference", "previous", "memory"]
 
 # How the model that made a turn knows memory. "imported": other nodes made it, so it is unknown.
 TurnMode = Literal["trained", "training-free", "imported"]
@@ -29,6 +30,10 @@ Attention = Literal["two_way", "one_way"]
 
 # Where a base takes its source: as tokens of the sequence, or on the channel axis of the target.
 SourcePlacement = Literal["sequence", "channels"]
+
+# How a base tells clean videos apart: each has its range of temporal indices (App. D.1), or all
+# count from 0 and each has a number of its own, which turns its tokens (Bernini).
+StreamIdentity = Literal["temporal_ranges", "source_id"]
 
 # Temporal indices of memories: a separate range (App. D.1), or the range of the source.
 MemoryRange = Literal["own", "source"]

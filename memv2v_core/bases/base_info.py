@@ -10,6 +10,7 @@ from ..vocabulary import (
     CleanTimestep,
     MemoryOrder,
     SourcePlacement,
+    StreamIdentity,
     TurnMode,
 )
 
@@ -28,6 +29,8 @@ class BaseInfo:
     trained.
     source_placement: where it takes the source video: as tokens of the sequence, or on the target's
     channel axis (LucyEdit).
+    stream_identity: how it tells clean videos apart. max_source_id: the largest number of a clean
+    video in its training, where it tells them by numbers.
     latent_size: rows and columns of the latents it was made for, used where no video gives a size.
     num_frames: pixel frames of its window.
     memory_order: temporal order of memories that its weights were trained with.
@@ -35,6 +38,7 @@ class BaseInfo:
     attention, clean_reads_text: what clean tokens see, see `MemoryInputs`.
     memories_carry_source: whether a memory lies beside its source, where the source takes the
     channel axis.
+    expert_boundary: the noise level sigma below which the second DiT of a base of two takes over.
     """
 
     model_name: str
@@ -45,6 +49,8 @@ class BaseInfo:
     has_cameras: bool
     camera_conditioning: CameraConditioning = "per_video"
     source_placement: SourcePlacement = "sequence"
+    stream_identity: StreamIdentity = "temporal_ranges"
+    max_source_id: int | None = None
     latent_size: tuple[int, int] = (60, 104)
     num_frames: int = 81
     memory_order: MemoryOrder = "forward"
@@ -52,6 +58,12 @@ class BaseInfo:
     attention: Attention = "two_way"
     clean_reads_text: bool = True
     memories_carry_source: bool = True
+    expert_boundary: float | None = None
+
+    @property
+    def has_source_ids(self) -> bool:
+        """Whether it tells clean videos apart by numbers."""
+        return self.stream_identity == "source_id"
 
     @property
     def has_source_tokens(self) -> bool:

@@ -1,15 +1,24 @@
 """A published base in numbers and names.
 
-Each base has its own file in this room.
+Each base has its own page, a file in this room: everything that the pack knows of it. To add one,
+write its page and name it in `registry.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..vocabulary import SourcePlacement
+from ..model.adapter import AdapterConfig
+from ..shapes import VaeRatios
+from ..vocabulary import Attention, CleanTimestep, SourcePlacement, StreamIdentity
+from .base_info import BaseInfo
 
 # The shape of every tensor in a file, by its key.
 Shapes = Mapping[str, tuple[int, ...]]
+
+# Wan2.1's VAE, also of Wan2.2-A14B, and the VAE of Wan2.2-5B.
+WAN21_RATIOS, WAN22_RATIOS = VaeRatios(4, 8, 16), VaeRatios(4, 16, 48)
+# Rows and columns of the pixels that the published bases were made for.
+_PIXELS = (480, 832)
 
 
 @dataclass(frozen=True)
@@ -23,42 +32,94 @@ class DitSizes:
 
 
 @dataclass(frozen=True)
+class OwnAdapter:
+    """Weights in a base's file beside its DiT, which become its adapter.
+
+    marks: layers of the first block that tell a file with them.
+    file: the checkpoint that has them, for messages.
+    owns: whether the weight of this name, without a prefix, is one of them.
+    config: the adapter that the weights of a file make, from their shapes, the prefix of every key,
+    and the sizes of the DiT in the same file (None for a file without one). It raises ValueError
+    naming a weight that is missing or has another size.
+    """
+
+    marks: frozenset[str]
+    file: str
+    owns: Callable[[str], bool]
+    config: Callable[[Shapes, str, DitSizes | None], AdapterConfig]
+
+
+@dataclass(frozen=True)
 class PublishedBase:
     """A base that others have published.
 
     kind: its short name in the code.
-    name: the name of a model that was made from a Wan; "" for Wan itself.
-    family, task: of the Wan.
-    in_channels, out_channels: of its DiT. With has_camera_weights they tell its files from the
-    files of other Wans.
+    titles: its name in words for each published size, such as "1.3B"; `title` serves other sizes.
+    title: with the place {size}.
+    in_channels, out_channels: of its DiT. With `own` they tell its files from the files of other
+    Wans.
     shift: flow shift of its sampler.
+    ratios: of its VAE.
     source_placement: where it takes the source video.
+    stream_identity, max_source_id, clean_timestep, attention: see `BaseInfo`.
+    own: weights beside the DiT's; None where it has none.
+    word: a word in the name of its files, for a base whose files look like another base's; "" where
+    its weights tell it.
+    expert_boundary: the noise level sigma below which the second of its two DiTs takes over; None
+    for a base of one DiT.
     """
 
     kind: str
-    name: str
-    family: str
-    task: str
+    title: str
     in_channels: int
     out_channels: int
     shift: float
+    ratios: VaeRatios = WAN21_RATIOS
+    titles: tuple[tuple[str, str], ...] = ()
     source_placement: SourcePlacement = "sequence"
-    has_camera_weights: bool = False
+    stream_identity: StreamIdentity = "temporal_ranges"
+    max_source_id: int | None = None
+    clean_timestep: CleanTimestep = "target"
+    attention: Attention = "two_way"
+    own: OwnAdapter | None = None
+    word: str = ""
+    expert_boundary: float | None = None
 
-    def title(self, size: str) -> str:
+    def title_of(self, size: str) -> str:
         """The base in words.
 
         size: for example "1.3B".
         """
-        # A finetune is named after itself, with its Wan in brackets.
-        if self.name:
-            return f"{self.name} ({self.family} {size})"
-        # Wan2.1's 14B and both halves of Wan2.2's A14B have the same keys and shapes.
-        return "Wan T2V 14B" if size == "14B" else f"{self.family} {self.task} {size}"
+        return dict(self.titles).get(size, self.title.format(size=size))
 
-    def fits(self, sizes: DitSizes, has_camera_weights: bool) -> bool:
-        """Whether a DiT of these sizes, with or without camera weights, is this base."""
+    @property
+    def marks(self) -> frozenset[str]:
+        """Layers of the first block that other Wans do not have."""
+        return self.own.marks if self.own is not None else frozenset()
+
+    def fits(self, sizes: DitSizes, marks: frozenset[str] = frozenset()) -> bool:
+        """Whether a DiT of these sizes, with these marks in its first block, is this base."""
         # Channels alone do not tell ReCamMaster from its Wan; its camera weights do.
         channels = self.in_channels, self.out_channels
-        is_alike = channels == (sizes.in_channels, sizes.out_channels)
-        return is_alike and self.has_camera_weights == has_camera_weights
+        return channels == (sizes.in_channels, sizes.out_channels) and self.marks == marks
+
+    def info(self, model_name: str) -> BaseInfo:
+        """The base as memory sees it, before an adapter is attached.
+
+        model_name: in caches.
+        """
+        ratio = self.ratios.spatial
+        return BaseInfo(
+            model_name=model_name,
+            mode="training-free",
+            ratios=self.ratios,
+            text_width=None,
+            clean_timestep=self.clean_timestep,
+            has_cameras=False,
+            source_placement=self.source_placement,
+            stream_identity=self.stream_identity,
+            max_source_id=self.max_source_id,
+            attention=self.attention,
+            latent_size=(_PIXELS[0] // ratio, _PIXELS[1] // ratio),
+            expert_boundary=self.expert_boundary,
+        )

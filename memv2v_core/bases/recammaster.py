@@ -6,18 +6,12 @@ k, v, o and their norms) is missing.
 Source: train_recammaster.py and inference_recammaster.py, KwaiVGI/ReCamMaster.
 """
 
-from collections.abc import Mapping
-
-import torch
-
 from ..model.adapter import AdapterConfig
 from ..model.camera_encoder import NUM_POSE_VALUES
-from .published import DitSizes, PublishedBase, Shapes
+from .published import DitSizes, OwnAdapter, PublishedBase, Shapes
 
-# The shift stands in its pipeline, FlowMatchScheduler(shift=5, ...).
-RECAMMASTER = PublishedBase(
-    "recammaster", "ReCamMaster", "Wan2.1", "T2V", 16, 16, shift=5.0, has_camera_weights=True
-)
+_FILE = "step20000.ckpt of KwaiVGI/ReCamMaster-Wan2.1"
+_CHANNELS = 16
 _MODULES = (".cam_encoder.", ".projector.")
 
 
@@ -56,12 +50,12 @@ def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> Adapte
                 state = f"has the size {found}" if found else "is missing"
                 raise ValueError(
                     f"ReCamMaster's blocks.{i}.{name} {state}, wanted {shape}; "
-                    "download step20000.ckpt of KwaiVGI/ReCamMaster-Wan2.1 again"
+                    f"download {_FILE} again"
                 )
     return AdapterConfig(
         dim=dim,
         num_blocks=num_blocks,
-        in_channels=sizes.in_channels if sizes else RECAMMASTER.in_channels,
+        in_channels=sizes.in_channels if sizes else _CHANNELS,
         has_tokenizers=False,
         has_merging=False,
         clean_timestep="target",
@@ -69,12 +63,12 @@ def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> Adapte
     )
 
 
-def camera_state(weights: Mapping[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
-    """The camera weights in `weights`, under an adapter's names."""
-    bare = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-    return {name: tensor for name, tensor in bare.items() if is_camera_weight(name)}
-
-
-def base_state(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The DiT in `weights` (native names), without its cameras."""
-    return {name: tensor for name, tensor in weights.items() if not is_camera_weight(name)}
+# The shift stands in its pipeline, FlowMatchScheduler(shift=5, ...).
+RECAMMASTER = PublishedBase(
+    "recammaster",
+    "ReCamMaster (Wan2.1 {size})",
+    _CHANNELS,
+    _CHANNELS,
+    shift=5.0,
+    own=OwnAdapter(frozenset({"cam_encoder"}), _FILE, is_camera_weight, camera_config),
+)

@@ -12,7 +12,7 @@ from torch import nn
 from ..tokens.merging import REDUCTION_SIDE, pad_grid
 from ..tokens.tokenizers import BASE_KERNEL, COARSE_KERNELS, coarse_weight_from_base, pad_to_kernel
 from ..vocabulary import Attention, CameraConditioning, CleanTimestep, MemoryOrder
-from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES
+from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES, FrameCameras
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,10 @@ class AdapterBlock(nn.Module):
         self.ray_encoder = (
             ops.Linear(NUM_RAY_FEATURES, config.dim, bias=False) if config.has_rays else None
         )
+
+    def embed_frames(self, cameras: FrameCameras, dtype: torch.dtype) -> torch.Tensor:
+        """What every frame adds to its tokens before attention, (B, frames, D)."""
+        return self.cam_encoder(cameras.poses().to(dtype))
 
 
 class MemoryAdapter(nn.Module):

@@ -41,7 +41,11 @@ class Backbone(Protocol):
         ...
 
     def rope(self, positions: torch.Tensor) -> Any:
-        """Rotations for RoPE indices (B or 1, L, 3)."""
+        """Rotations for RoPE indices (B or 1, L, 3).
+
+        A fourth column is the number of each token's video: it turns the whole head by that
+        position, on top of the three axes. The target's number is 0.
+        """
         ...
 
     def around_block(

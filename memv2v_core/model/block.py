@@ -12,6 +12,7 @@ import torch
 from ..tokens.layout import SequenceLayout
 from .adapter import MemoryAdapter
 from .backbone import Backbone, expand_time
+from .camera_encoder import FrameCameras
 from .memory_inputs import MemoryInputs
 
 
@@ -20,8 +21,8 @@ class TokenSequence:
     """All tokens on their way through the blocks, with everything that each one carries."""
 
     x: torch.Tensor  # (B, L, D)
-    positions: torch.Tensor  # (B or 1, L, 3)
-    pose_of_token: torch.Tensor  # (B or 1, L, 1)
+    positions: torch.Tensor  # (B or 1, L, 3), or 4 where videos have numbers
+    frame_of_token: torch.Tensor  # (B or 1, L, 1)
     rays: torch.Tensor | None  # (B or 1, L, R)
     layout: SequenceLayout
 
@@ -38,6 +39,7 @@ class Modulation:
 class Block:
     """One block: Wan's block, with the camera before attention and the projector after it.
 
+    cameras: of all frames, target first; None where no frame has one.
     layout: of the sequence before any merge of this block; the target's tokens stay the same.
     """
 
@@ -45,7 +47,7 @@ class Block:
     adapter: MemoryAdapter | None
     block_idx: int
     time: Modulation
-    poses: torch.Tensor | None
+    cameras: FrameCameras | None
     layout: SequenceLayout
     inputs: MemoryInputs
 
@@ -83,12 +85,13 @@ class Block:
     def attention_input(self, sequence: TokenSequence) -> torch.Tensor:
         """The input (B, L, D) of self-attention: norm1, modulation, then cameras (Eq. 17)."""
         h = self._modulate(self.backbone.norm(self.block_idx, 1, sequence.x), 0)
-        if self.adapter is None or self.poses is None or not self.adapter.config.has_cameras:
+        if self.adapter is None or self.cameras is None or not self.adapter.config.has_cameras:
             return h
         block = self.adapter.block(self.block_idx)
-        embedding = block.cam_encoder(self.poses.to(h)).expand(h.shape[0], -1, -1)  # (B, frames, D)
+        embedding = block.embed_frames(self.cameras, h.dtype)
+        embedding = embedding.expand(h.shape[0], -1, -1)  # (B, frames, D)
         # Each token takes the embedding of its own frame.
-        frame = sequence.pose_of_token.expand(h.shape[0], -1, embedding.shape[-1])
+        frame = sequence.frame_of_token.expand(h.shape[0], -1, embedding.shape[-1])
         h = h + embedding.gather(1, frame)
         if block.ray_encoder is not None and sequence.rays is not None:
             h = h + block.ray_encoder(sequence.rays.to(h))

@@ -51,6 +51,17 @@ class FrameCameras:
             torch.cat([row.c2w for row in rows]), torch.cat([row.intrinsics for row in rows])
         )
 
+    @classmethod
+    def concatenated(cls, videos: Sequence["FrameCameras"]) -> "FrameCameras":
+        """The cameras of all frames of all videos, one video after the other.
+
+        A video without a batch of its own is shared by all rows.
+        """
+        rows = max(video.c2w.shape[0] for video in videos)
+        c2w = [video.c2w.expand(rows, -1, -1, -1) for video in videos]
+        intrinsics = [video.intrinsics.expand(rows, -1, -1, -1) for video in videos]
+        return cls(torch.cat(c2w, dim=1), torch.cat(intrinsics, dim=1))
+
     def poses(self) -> torch.Tensor:
         """[R|t] row by row, (B, T, 12): the cam_v of App. D.1."""
         return self.c2w[:, :, :3].flatten(2)

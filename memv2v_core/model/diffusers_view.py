@@ -16,6 +16,8 @@ from .backbone import Result, attend_one_way, expand_time
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
+# t, y and x.
+_NUM_AXES = 3
 # (B, L, 1, d / 2) complex: e^(i angle) of every pair of channels.
 Rope = torch.Tensor
 
@@ -78,6 +80,10 @@ class DiffusersView:
             )
             angles.append(positions[..., axis, None].double() / 10000.0**exponent)
         angle = torch.cat(angles, dim=-1).unsqueeze(2)  # (B, L, 1, d / 2)
+        if positions.shape[-1] > _NUM_AXES:
+            exponent = torch.arange(0, self.head_dim, 2, dtype=torch.float64) / self.head_dim
+            turn = 10000.0 ** -exponent.to(positions.device)
+            angle = angle + (positions[..., _NUM_AXES, None].double() * turn).unsqueeze(2)
         return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
     def around_block(

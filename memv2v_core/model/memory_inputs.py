@@ -12,13 +12,14 @@ from .camera_encoder import FrameCameras
 
 @dataclass(frozen=True, eq=False)
 class ConditioningStream:
-    """One clean video: the source or a memory.
+    """One clean video: the source, a reference or a memory.
 
-    latent: (B, C, T, H, W) as the DiT sees it, with the target's H and W.
+    latent: (B, C, T, H, W) as the DiT sees it. A reference may have H and W of its own.
     kernel: 2, 4 or 8.
     frame_indices: temporal RoPE index of each of the T latent frames
     (`positions.temporal_indices`).
     cameras: one per latent frame; None where the base takes no cameras.
+    source_id: the number of the video, where the base tells videos apart so (`source_ids`).
     """
 
     role: Role
@@ -26,6 +27,7 @@ class ConditioningStream:
     latent: torch.Tensor
     frame_indices: tuple[int, ...]
     cameras: FrameCameras | None = None
+    source_id: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,11 @@ class MemoryInputs:
     clean_timestep: CleanTimestep = "target"
     attention: Attention = "two_way"
     clean_reads_text: bool = True
+
+    @property
+    def has_source_ids(self) -> bool:
+        """Whether every video has a number; the target's is 0."""
+        return any(stream.source_id is not None for stream in self.streams)
 
     def cameras_told(self, stream: ConditioningStream) -> FrameCameras | None:
         """The cameras that the tokens of `stream` get, one per frame; None without cameras.

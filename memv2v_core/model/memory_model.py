@@ -35,21 +35,23 @@ from .camera_encoder import FrameCameras, ray_features
 from .memory_inputs import ConditioningStream, MemoryInputs
 
 Merge = Callable[[torch.Tensor], torch.Tensor]
+# The order of clean videos in the sequence.
+_ORDER: tuple[Role, ...] = ("source", "reference", "previous", "memory")
 
 
 @dataclass(frozen=True, eq=False)
 class CleanTokens:
     """Tokens of source and memories, made once per run: neither noise nor step changes them.
 
-    tokens: (1 or B, Lc, D), or None without streams. positions: (L, 3) RoPE indices, target first.
-    poses: (1 or B, frames, 12) of all frames, target first, or None. pose_of_token: (L,) number of
-    each token's frame. rays: (1 or B, L, 42) or None.
+    tokens: (1 or B, Lc, D), or None without streams. positions: (L, 3) RoPE indices, target first,
+    or (L, 4) where videos have numbers. cameras: of all frames, target first, or None.
+    frame_of_token: (L,) number of each token's frame. rays: (1 or B, L, 42) or None.
     """
 
     tokens: torch.Tensor | None
     positions: torch.Tensor
-    poses: torch.Tensor | None
-    pose_of_token: torch.Tensor
+    cameras: FrameCameras | None
+    frame_of_token: torch.Tensor
     rays: torch.Tensor | None
     layout: SequenceLayout
 
@@ -79,6 +81,7 @@ def memory_forward(
     grid = (target.shape[2], target.shape[3], target.shape[4])
     clean = clean or tokenize_clean(backbone, adapter, inputs, latent.shape)
     sequence = _join(target.flatten(2).mT, clean)  # x: (B, L, D)
+    cameras = None if clean.cameras is None else clean.cameras.to(target.device)
     # Step 2: time, text and positions. WanView relies on the target's time coming first.
     time, modulation = _embed_time(backbone, inputs, timestep, has_clean=clean.tokens is not None)
     text = backbone.embed_text(context)
@@ -88,7 +91,7 @@ def memory_forward(
     )
     # Step 3: the blocks. Before two of them the sequence shrinks, and the rotations with it.
     for i in range(backbone.num_blocks):
-        block = Block(backbone, adapter, i, modulation, clean.poses, sequence.layout, inputs)
+        block = Block(backbone, adapter, i, modulation, cameras, sequence.layout, inputs)
         if probe is not None:
             look = partial(_attention_input, block, sequence)
             probe(i, backbone.inside_block(i, look), sequence)
@@ -119,36 +122,42 @@ def tokenize_clean(
     """Tokens, positions and cameras of all streams, for a target latent (B, C, T, H, W)."""
     _, _, num_frames, height, width = target_shape
     # Streams of one role and kernel stand side by side, so that they can share one group.
-    streams = sorted(inputs.streams, key=lambda stream: (stream.role != "source", stream.kernel))
+    streams = sorted(inputs.streams, key=lambda stream: (_ORDER.index(stream.role), stream.kernel))
     tokens, positions = [], []
     shapes: list[tuple[Role, int, int, int, int]] = []
     rows, columns = token_grid(height, width, BASE_KERNEL)
     indices = inputs.target_frame_indices or tuple(range(num_frames))
     # Step 1: the target's place. Its tokens are noisy and follow later, in `_join`.
     shapes.append(("target", BASE_KERNEL, num_frames, rows, columns))
-    positions.append(token_positions(indices, rows, columns, BASE_KERNEL))
+    own_id = 0.0 if inputs.has_source_ids else None
+    positions.append(token_positions(indices, rows, columns, BASE_KERNEL, own_id))
     # Step 2: tokens and positions of every stream.
     for stream in streams:
         grid = _tokenize(backbone, adapter, stream)  # (B, D, T, rows, columns)
         count, rows, columns = grid.shape[2:]
-        # A memory of the same kernel joins the group before it: the frames merge as one pool.
-        if shapes[-1][:2] == (stream.role, stream.kernel) and len(shapes) > 1:
-            count += shapes.pop()[2]
+        positions.append(
+            token_positions(stream.frame_indices, rows, columns, stream.kernel, stream.source_id)
+        )
+        # A video of the same role and kernel joins the group before it: the frames merge as one
+        # pool. A reference of another size makes its own group.
+        role, kernel, before, *size = shapes[-1]
+        if (role, kernel, *size) == (stream.role, stream.kernel, rows, columns):
+            count += before
+            shapes.pop()
         shapes.append((stream.role, stream.kernel, count, rows, columns))
         tokens.append(grid.flatten(2).mT)  # (B, T*rows*columns, D)
-        positions.append(token_positions(stream.frame_indices, rows, columns, stream.kernel))
     layout = build_layout(shapes)
     # Step 3: cameras, in fp32: half precision would turn the rays.
     device = tokens[0].device if tokens else None
     has_rays = adapter is not None and adapter.config.has_rays
     with _exact(device):
-        poses = _poses(inputs, streams)
+        cameras = _cameras(inputs, streams)
         rays = _rays(inputs, streams, height, width) if has_rays else None
     return CleanTokens(
         tokens=torch.cat(_same_rows(tokens), dim=1) if tokens else None,
         positions=torch.cat(positions).to(device),
-        poses=poses,
-        pose_of_token=_pose_of_token(layout).to(device),
+        cameras=cameras,
+        frame_of_token=_frame_of_token(layout).to(device),
         rays=rays,
         layout=layout,
     )
@@ -176,12 +185,12 @@ def _tokenize(
     )
 
 
-def _poses(inputs: MemoryInputs, streams: list[ConditioningStream]) -> torch.Tensor | None:
+def _cameras(inputs: MemoryInputs, streams: list[ConditioningStream]) -> FrameCameras | None:
     if inputs.target_cameras is None:
         return None
     # In the order of the layout: the target, then the streams.
-    cameras = [inputs.target_cameras] + [_cameras_told(inputs, stream) for stream in streams]
-    return torch.cat(_same_rows([told.poses() for told in cameras]), dim=1)  # (B, frames, 12)
+    told = [inputs.target_cameras] + [_cameras_told(inputs, stream) for stream in streams]
+    return FrameCameras.concatenated(told)
 
 
 def _rays(
@@ -211,10 +220,10 @@ def _same_rows(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return [tensor.expand(rows, *tensor.shape[1:]) for tensor in tensors]
 
 
-def _pose_of_token(layout: SequenceLayout) -> torch.Tensor:
+def _frame_of_token(layout: SequenceLayout) -> torch.Tensor:
     counts, first = [], 0
     for group in layout.groups:
-        # Frames are numbered through the whole sequence, as `poses` lists them.
+        # Frames are numbered through the whole sequence, as `cameras` lists them.
         frames = torch.arange(first, first + group.num_frames)
         counts.append(frames.repeat_interleave(group.tokens_per_frame))
         first += group.num_frames
@@ -230,7 +239,7 @@ def _join(target: torch.Tensor, clean: CleanTokens) -> TokenSequence:
     return TokenSequence(
         x,
         clean.positions[None].to(device),
-        clean.pose_of_token[None, :, None].to(device),
+        clean.frame_of_token[None, :, None].to(device),
         rays,
         clean.layout,
     )
@@ -307,7 +316,7 @@ def _merge(
     return TokenSequence(
         x=plan.apply(sequence.x, merge_tokens),
         positions=carry(sequence.positions, merge_average),
-        pose_of_token=carry(sequence.pose_of_token, lambda grid: grid[:, :, ::2, ::2]),
+        frame_of_token=carry(sequence.frame_of_token, lambda grid: grid[:, :, ::2, ::2]),
         rays=None if sequence.rays is None else carry(sequence.rays, merge_average),
         layout=plan.layout,
     )

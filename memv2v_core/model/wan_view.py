@@ -13,6 +13,8 @@ import torch
 from .backbone import Result, attend_one_way, expand_time
 
 Cast = Callable[..., torch.Tensor]
+# t, y and x.
+_NUM_AXES = 3
 _ROPE_OPTIONS = (("scale", 1.0), ("shift", 0.0))
 
 
@@ -75,7 +77,7 @@ class WanView:
         return self.model.text_embedding(context)
 
     def rope(self, positions: torch.Tensor) -> torch.Tensor:
-        """Rotations for indices (B or 1, L, 3), changed by ComfyUI's rope options.
+        """Rotations for indices (B or 1, L, 3 or 4), changed by ComfyUI's rope options.
 
         The options scale and shift indices, as in ComfyUI's own forward.
         Our choice: one map for all tokens, so that every video keeps its place relative to the
@@ -89,8 +91,18 @@ class WanView:
             )
             # The native forward applies the options to its index grids, we to the positions
             # themselves.
-            positions = positions * positions.new_tensor(scale) + positions.new_tensor(shift)
-        return self.model.rope_embedder(positions).movedim(1, 2)
+            positions = positions.clone()
+            positions[..., :_NUM_AXES] = positions[..., :_NUM_AXES] * positions.new_tensor(
+                scale
+            ) + positions.new_tensor(shift)
+        embedder = self.model.rope_embedder
+        rotations = embedder(positions[..., :_NUM_AXES]).movedim(1, 2)  # (B, L, 1, d / 2, 2, 2)
+        if positions.shape[-1] == _NUM_AXES:
+            return rotations
+        # The number of a video turns the whole head, as one more axis would.
+        width = self.model.dim // self.model.num_heads
+        turn = type(embedder)(dim=width, theta=embedder.theta, axes_dim=[width])
+        return rotations @ turn(positions[..., _NUM_AXES:]).movedim(1, 2)
 
     def around_block(
         self,

@@ -4,7 +4,7 @@ B rows, C channels, T latent frames, H rows and W columns of latents.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,7 +12,8 @@ from ..bases.base_info import BaseInfo
 from ..model.camera_encoder import FrameCameras
 from ..model.memory_inputs import ConditioningStream, MemoryInputs
 from ..tokens.merging import MergeConfig
-from ..tokens.positions import temporal_indices
+from ..tokens.positions import source_ids, temporal_indices
+from ..tokens.tokenizers import BASE_KERNEL
 from ..vocabulary import CameraConditioning, MemoryRange, Role
 
 
@@ -52,16 +53,22 @@ def assemble_inputs(
     camera_conditioning: None takes the way the base's weights were trained.
     A base that takes its source on the channel axis gets no source tokens.
 
+    A base that tells videos apart by numbers gets every video from frame 0 on, and numbers in the
+    order of `videos`.
+
     Source: App. D.1 and D.2, arXiv:2601.16296v2.
     """
+    # A source on the channel axis lies beside the target, not in the sequence.
+    given = [video for video in videos if video.role != "source" or base.has_source_tokens]
     streams = []
-    for video in videos:
-        # Its source lies beside the target, not in the sequence.
-        if video.role == "source" and not base.has_source_tokens:
-            continue
+    for video in given:
         # Indices of the whole clip, of which the video may hold a few frames.
         count = video.latent.shape[2] if video.frames is None else num_target
-        indices = temporal_indices(video.role, num_target, count, memory_range, base.memory_order)
+        indices = tuple(range(count))
+        if not base.has_source_ids:
+            indices = temporal_indices(
+                video.role, num_target, count, memory_range, base.memory_order
+            )
         if video.frames is not None:
             indices = tuple(indices[frame] for frame in video.frames)
         # On the channel axis a memory looks like the target: the edit, then its source. Weights
@@ -70,10 +77,10 @@ def assemble_inputs(
         if video.source is not None and base.shows_sources_of_memories:
             latent = torch.cat((latent, video.source), dim=1)
         # Inside the DiT the segment before is a memory like the others.
-        role: Role = "source" if video.role == "source" else "memory"
+        role: Role = "memory" if video.role == "previous" else video.role
         streams.append(ConditioningStream(role, video.kernel, latent, indices, video.cameras))
     return MemoryInputs(
-        streams=tuple(streams),
+        streams=numbered(streams, base.max_source_id) if base.has_source_ids else tuple(streams),
         target_cameras=target_cameras,
         target_frame_indices=target_frames,
         camera_conditioning=camera_conditioning or base.camera_conditioning,
@@ -82,3 +89,31 @@ def assemble_inputs(
         attention=base.attention,
         clean_reads_text=base.clean_reads_text,
     )
+
+
+def numbered(
+    streams: Sequence[ConditioningStream], max_source_id: int | None
+) -> tuple[ConditioningStream, ...]:
+    """`streams` with their numbers, in this order; see `source_ids`."""
+    numbers = source_ids(len(streams), max_source_id or len(streams))
+    return tuple(
+        replace(stream, source_id=number) for stream, number in zip(streams, numbers, strict=True)
+    )
+
+
+def with_references(
+    inputs: MemoryInputs, latents: Sequence[torch.Tensor], max_source_id: int | None
+) -> MemoryInputs:
+    """The inputs with clean videos that the user gave beside the source.
+
+    latents: each (B, C, T, h, w) in the DiT's space; h and w may differ from the target's. They
+    stand behind the source and before the memories, at 1x2x2, and all numbers move up. Without a
+    source the first of them is the source, as in ComfyUI's own forward.
+    """
+    given = [
+        ConditioningStream("reference", BASE_KERNEL, latent, tuple(range(latent.shape[2])))
+        for latent in latents
+    ]
+    sources = [stream for stream in inputs.streams if stream.role == "source"]
+    memories = [stream for stream in inputs.streams if stream.role != "source"]
+    return replace(inputs, streams=numbered([*sources, *given, *memories], max_source_id))

@@ -38,6 +38,7 @@ def temporal_indices(
     starts: dict[Role, int] = {
         "target": 0,
         "source": 1,
+        "reference": 1,
         "previous": 1,
         "memory": 2 if memory_range == "own" else 1,
     }
@@ -47,10 +48,30 @@ def temporal_indices(
     return tuple(reversed(indices) if is_reversed else indices)
 
 
+def source_ids(num_streams: int, max_source_id: int) -> tuple[float, ...]:
+    """The numbers of clean videos in their order, for a base that tells them apart so.
+
+    They are 1, 2, 3, ... The target has 0. More than `max_source_id` videos share the range that
+    training saw, evenly: its first and last number stay.
+
+    Source: interpolate_src_id and max_trained_src_id of ByteDance's Bernini.
+    """
+    if num_streams <= max_source_id:
+        return tuple(float(i + 1) for i in range(num_streams))
+    return tuple(torch.linspace(1, max_source_id, num_streams, dtype=torch.float64).tolist())
+
+
 def token_positions(
-    frame_indices: Sequence[int], rows: int, columns: int, kernel: int
+    frame_indices: Sequence[int],
+    rows: int,
+    columns: int,
+    kernel: int,
+    source_id: float | None = None,
 ) -> torch.Tensor:
     """RoPE indices (t, y, x) of every token of one video, (L, 3) float32.
+
+    source_id: the number of the video, where the base tells videos apart so; it becomes a fourth
+    column, (L, 4).
 
     The unit is one 1x2x2 token of the base. A k x k token sits at the centre of the base tokens
     that it covers: i * k/2 + (k/2 - 1)/2.
@@ -61,4 +82,7 @@ def token_positions(
     t = torch.tensor(frame_indices, dtype=torch.float32)  # (T,)
     y = torch.arange(rows, dtype=torch.float32) * scale + offset
     x = torch.arange(columns, dtype=torch.float32) * scale + offset
-    return torch.stack(torch.meshgrid(t, y, x, indexing="ij"), dim=-1).reshape(-1, 3)
+    positions = torch.stack(torch.meshgrid(t, y, x, indexing="ij"), dim=-1).reshape(-1, 3)
+    if source_id is None:
+        return positions
+    return torch.cat((positions, positions.new_full((len(positions), 1), source_id)), dim=1)

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import torch
 from safetensors.torch import save_file
 
-from ..bases.published import Shapes
-from ..bases.recammaster import base_state, camera_config, camera_state, is_camera_weight
+from ..bases.published import OwnAdapter, Shapes
+from ..bases.recammaster import RECAMMASTER
+from ..bases.registry import PUBLISHED
 from ..model.adapter import AdapterConfig, MemoryAdapter
 from .detection import ADAPTER_FORMAT, WeightFile, detect
 from .reading.boundary import Fault, one_line, place, quoted, reading
@@ -27,7 +28,6 @@ from .wan_shapes import measured_sizes, require_config, require_shapes, wan_shap
 from .weight_files import read_header, read_weights
 
 WANTED_ADAPTER = "a whole Memory-V2V adapter"
-WANTED_CAMERAS = "ReCamMaster's camera weights (step20000.ckpt)"
 # A tensor, or its shape.
 Value = TypeVar("Value")
 
@@ -134,40 +134,55 @@ def adapter_shapes(config: AdapterConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def read_cameras(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
-    """The camera weights of a ReCamMaster file, with or without its DiT.
+def own_adapter_of(file: WeightFile) -> OwnAdapter | None:
+    """What tells the weights in a file that become an adapter; None where it has none."""
+    if file.kind == "cameras":
+        return RECAMMASTER.own
+    return PUBLISHED[file.kind].own if file.kind in PUBLISHED else None
+
+
+def read_own_adapter(path: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
+    """The adapter in a published base's file, with or without its DiT: ReCamMaster's cameras.
 
     No other weights of the file are read.
 
-    Raises: ValueError naming a file of another kind, or a camera weight that it lacks.
+    Raises: ValueError naming a file of another kind, or a weight that it lacks.
     """
     header = read_header(path)
-    file = detect(header.shapes, header.metadata)
-    if file.kind not in ("recammaster", "cameras"):
+    file = detect(header.shapes, header.metadata, path)
+    own = own_adapter_of(file)
+    if own is None:
         raise ValueError(
             f"{place(path)} is {file.what}, wanted a memory adapter or a ReCamMaster checkpoint "
             f"(step20000.ckpt); {file.remedy or 'choose it as the model'}"
         )
-    with reading(path, WANTED_CAMERAS):
-        config = camera_config(header.shapes, file.prefix, file.sizes)
-    weights = read_weights(path, lambda name: is_camera_weight(name.removeprefix(file.prefix)))
-    with reading(path, WANTED_CAMERAS):
-        state = camera_state(weights, file.prefix)
+    wanted = f"the whole of {own.file}"
+    with reading(path, wanted):
+        config = own.config(header.shapes, file.prefix, file.sizes)
+    weights = read_weights(path, lambda name: own.owns(name.removeprefix(file.prefix)))
+    state = {name.removeprefix(file.prefix): tensor for name, tensor in weights.items()}
+    with reading(path, wanted):
         found = {name: tuple(tensor.shape) for name, tensor in state.items()}
         require_exact(found, adapter_shapes(config))
-    return config, _checked_weights(path, WANTED_CAMERAS, state)
+    return config, _checked_weights(path, wanted, state)
 
 
 def dit_weights(
     path: Path, weights: Mapping[str, torch.Tensor], file: WeightFile
 ) -> dict[str, torch.Tensor]:
-    """The Wan DiT in a file's `weights` under native names, without cameras and foreign tensors.
+    """The Wan DiT in a file's `weights` under native names, without its own adapter and foreign
+    tensors.
 
     Raises: ValueError naming the file, for a tensor that does not fit.
     """
     assert file.sizes is not None
     with reading(path, "the weights of a Wan DiT"):
-        native = base_state(native_weights(weights, file))
+        own = own_adapter_of(file)
+        native = {
+            name: tensor
+            for name, tensor in native_weights(weights, file).items()
+            if own is None or not own.owns(name)
+        }
         shapes = {name: tuple(tensor.shape) for name, tensor in native.items()}
         wanted = wan_shapes(measured_sizes(shapes, file.sizes.num_blocks))
     # A tensor beside a known layer is a part of its quantisation. Others could make a program that
@@ -217,7 +232,7 @@ def native_weights(weights: Mapping[str, Value], file: WeightFile) -> dict[str, 
 def require_whole(path: Path, header: Header, file: WeightFile) -> None:
     """Raise ValueError unless the file holds every weight of its base, each of its size.
 
-    Camera weights must be complete too, where the file has any.
+    The weights of its own adapter must be complete too, where the base has one.
     """
     with reading(path, "all weights of its base, each of its size"):
         if missing := missing_weights(header.shapes, file):
@@ -225,8 +240,9 @@ def require_whole(path: Path, header: Header, file: WeightFile) -> None:
                 f"is {file.what} without {len(missing)} of its weights, the first "
                 f"{quoted(missing[0])}"
             )
-        if file.kind == "recammaster":
-            camera_config(header.shapes, file.prefix, file.sizes)
+        own = own_adapter_of(file)
+        if own is not None:
+            own.config(header.shapes, file.prefix, file.sizes)
         assert file.sizes is not None
         shapes = native_weights(header.shapes, file)
         sizes = measured_sizes(shapes, file.sizes.num_blocks)

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from .checkpoint import native_weights, require_base_finite, require_whole
-from .detection import WeightFile, detect, require_base
+from .detection import SOURCE_KEY, WeightFile, detect, require_base
 from .weight_files import (
     DTYPES,
     SAFETENSORS_SUFFIXES,
@@ -51,10 +51,10 @@ def convert(source: Path, target: Path, dtype: torch.dtype | None = None) -> Wei
     # All checks come first; only the last one reads more than the header.
     path = weights_file(source)
     header = read_header(path)
-    file = detect(header.shapes, header.metadata)
+    file = detect(header.shapes, header.metadata, path)
     require_base(file, path.name)
     require_whole(path, header, file)
-    metadata = {**header.metadata, "format": "pt", "memory_v2v_source": file.what}
+    metadata = {**header.metadata, "format": "pt", SOURCE_KEY: file.what}
     weights = native_weights(read_weights(path), file)
     require_base_finite(path, weights)
     write_safetensors(target, weights, metadata, dtype)

@@ -1,24 +1,30 @@
 """What a file of weights holds.
 
-The answer is detected from the file's keys and shapes alone.
+The answer is detected from the file's keys and shapes. Where two published bases look alike, a word
+in the file's name decides.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from ..bases.published import DitSizes, Shapes
-from ..bases.registry import PUBLISHED, base_of
+from ..bases.recammaster import RECAMMASTER
+from ..bases.registry import ALL_MARKS, PUBLISHED, base_of
 from .reading.boundary import quoted
 
 # Format 2 adds changes of the base's weights and a record of the training.
 ADAPTER_FORMAT = "memory-v2v-adapter-1"
 ADAPTER_FORMAT_2 = "memory-v2v-adapter-2"
+# Where a converted file says which base it is.
+SOURCE_KEY = "memory_v2v_source"
 Layout = Literal["native", "diffusers"]
 
 WANTED_BASE = (
-    "a Wan DiT: Wan2.1-T2V (wan2.1_t2v_1.3B_bf16.safetensors), ReCamMaster (step20000.ckpt), "
+    "a Wan DiT: Wan2.1-T2V (wan2.1_t2v_1.3B_bf16.safetensors), Bernini-R, ReCamMaster "
+    "(step20000.ckpt), "
     "Wan2.2-TI2V-5B or LucyEdit Dev (lucy-edit-dev-cui-fp16.safetensors)"
 )
 
@@ -87,6 +93,8 @@ class WeightFile:
     what: the content in words, with an article where it is no base.
     remedy: what to do with a file that is no base.
     sizes, layout, prefix: of the DiT in the file; the prefix precedes every key.
+    word: the word in the file's name that decided between bases that look alike; "" where the
+    weights did.
     """
 
     kind: str
@@ -95,6 +103,7 @@ class WeightFile:
     sizes: DitSizes | None = None
     layout: Layout = "native"
     prefix: str = ""
+    word: str = ""
 
     def model_name(self, stem: str) -> str:
         """The base's name in caches.
@@ -108,9 +117,12 @@ class WeightFile:
         return f"{self.what}, {stem}"
 
 
-def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightFile:
+def detect(
+    shapes: Shapes, metadata: Mapping[str, str] | None = None, path: Path | None = None
+) -> WeightFile:
     """What a file with these tensors and safetensors metadata is.
 
+    path: of the file. Its name, and the names of two folders above, may tell bases that look alike.
     It never raises: an unknown file is described as such.
     """
     # Step 1: our adapters name their format, of any version.
@@ -121,10 +133,10 @@ def detect(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> WeightF
         if f"{prefix}patch_embedding.weight" in shapes:
             for layout, marker, block in _LAYOUTS:
                 if prefix + marker in shapes and f"{prefix}blocks.0.{block}.weight" in shapes:
-                    return _wan(shapes, layout, prefix)
+                    return _wan(shapes, layout, prefix, _name_of(path, metadata or {}))
     # Step 3: cameras without a DiT. A file with both is a DiT and was found above.
     for prefix in _PREFIXES:
-        if f"{prefix}blocks.0.cam_encoder.weight" in shapes:
+        if all(f"{prefix}blocks.0.{mark}.weight" in shapes for mark in RECAMMASTER.marks):
             return WeightFile(
                 "cameras",
                 "camera weights without a DiT",
@@ -149,7 +161,14 @@ def require_base(file: WeightFile, name: str) -> None:
         raise ValueError(f"{name} is {file.what}, wanted {WANTED_BASE}; {file.remedy}")
 
 
-def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
+def _name_of(path: Path | None, metadata: Mapping[str, str]) -> str:
+    # A folder in diffusers' layout names the model, not its files. A file that we converted says
+    # what it was.
+    names = [] if path is None else path.parts[-3:]
+    return "/".join([*names, metadata.get(SOURCE_KEY, "")])
+
+
+def _wan(shapes: Shapes, layout: Layout, prefix: str, name_of_file: str) -> WeightFile:
     # Step 1: Wans with extra inputs. Some have the sizes of a plain Wan, so they go first.
     sizes = _sizes(shapes, layout, prefix)
     if sizes is None:
@@ -173,11 +192,15 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
             layout,
             prefix,
         )
-    # Step 2: the published base with these channels, with or without camera weights.
-    has_cameras = f"{prefix}blocks.0.cam_encoder.weight" in shapes
-    base = base_of(sizes, has_cameras)
+    # Step 2: the published base with these channels and marks.
+    marks = frozenset(
+        mark
+        for mark in ALL_MARKS
+        if any(key.startswith(f"{prefix}blocks.0.{mark}.") for key in shapes)
+    )
+    base = base_of(sizes, marks, name_of_file)
     if base is None:
-        extra = " and camera weights" if has_cameras else ""
+        extra = " and camera weights" if marks else ""
         channels = f"{sizes.in_channels} input and {sizes.out_channels} output channels"
         remedy = (
             "choose one by its channels: text-to-video models have 16 or 48 of both, LucyEdit 96 "
@@ -187,7 +210,7 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str) -> WeightFile:
         return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
     # Step 3: its name. Unpublished sizes are described by their numbers.
     size = _size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
-    return WeightFile(base.kind, base.title(size), "", sizes, layout, prefix)
+    return WeightFile(base.kind, base.title_of(size), "", sizes, layout, prefix, base.word)
 
 
 def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes | None:

@@ -15,7 +15,6 @@ from ..network.bases import (
     build_parts,
     empty_dit,
     kept_dtype,
-    published_base,
     require_task,
 )
 from ..network.fp8 import keep_in_fp8
@@ -80,5 +79,5 @@ def _parts(config: TrainConfig) -> tuple[Parts, str]:
     with torch.device("meta"):
         adapter = MemoryAdapter(adapter_config)
     name = base.published.kind
-    info = adapted(published_base(base.published, name), adapter_config, "trained")
+    info = adapted(base.published.info(name), adapter_config, "trained")
     return Parts(dit, adapter, info, name), base.origin

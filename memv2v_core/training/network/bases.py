@@ -14,11 +14,11 @@ from ...builtin.bundle import load_bundle, read_info
 from ...builtin.codec import Codec, codec_ratios
 from ...builtin.info import builtin_base
 from ...model.adapter import AdapterConfig, MemoryAdapter, start_from_base
-from ...shapes import VaeRatios
 from ...weights.adapter_file import read_adapter_file
 from ...weights.checkpoint import (
     dit_weights,
-    read_cameras,
+    own_adapter_of,
+    read_own_adapter,
     require_base_finite,
     require_whole,
     to_diffusers_names,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
 HEAD_DIM = 128
-RATIOS = {16: VaeRatios(4, 8, 16), 48: VaeRatios(4, 16, 48)}
 # diffusers keeps these in fp32 in any model.
 _FP32 = ("time_embedder", "scale_shift_table", "norm1", "norm2", "norm3")
 
@@ -134,34 +133,16 @@ def _published_parts(config: TrainConfig, path: Path, dtype: torch.dtype) -> Par
     shapes = {name: tuple(tensor.shape) for name, tensor in native.items()}
     assert file.sizes is not None
     dit = _diffusers_dit(measured_sizes(shapes, file.sizes.num_blocks), native, dtype)
-    # Step 2: the adapter, with ReCamMaster's cameras where the file has them.
+    # Step 2: the adapter; the file may have one, as ReCamMaster's cameras.
     cameras = None
-    if file.kind == "recammaster":
-        camera_config, state = read_cameras(path)
+    if own_adapter_of(file) is not None:
+        camera_config, state = read_own_adapter(path)
         cameras = MemoryAdapter(camera_config)
         cameras.load_state_dict(state)
     adapter = _adapter_for(config, dit, config.task == "novel_view", cameras)
-    base = published_base(published, file.model_name(stem_of(path)))
+    base = published.info(file.model_name(stem_of(path)))
     require_task(config, published)
     return Parts(dit, adapter, adapted(base, adapter.config, "trained"), base.model_name)
-
-
-def published_base(published: PublishedBase, name: str) -> BaseInfo:
-    """A published base as memory sees it, before it has an adapter.
-
-    name: of the model in caches.
-    """
-    ratios = RATIOS[published.out_channels]
-    return BaseInfo(
-        name,
-        "training-free",
-        ratios,
-        text_width=None,
-        clean_timestep="target",
-        has_cameras=False,
-        source_placement=published.source_placement,
-        latent_size=(480 // ratios.spatial, 832 // ratios.spatial),
-    )
 
 
 def published_file(path: Path) -> tuple[WeightFile, Path]:
@@ -180,7 +161,7 @@ def published_file(path: Path) -> tuple[WeightFile, Path]:
         )
     path = weights_file(path)
     header = read_header(path)
-    file = detect(header.shapes, header.metadata)
+    file = detect(header.shapes, header.metadata, path)
     require_base(file, str(path))
     require_whole(path, header, file)
     return file, path
@@ -188,6 +169,12 @@ def published_file(path: Path) -> tuple[WeightFile, Path]:
 
 def require_task(config: TrainConfig, published: PublishedBase) -> None:
     """Raise ValueError unless the base is made for the recipe's task."""
+    if published.stream_identity == "source_id":
+        raise ValueError(
+            f"base got {published.kind}, which tells clean videos apart by numbers; memory cannot "
+            "be trained on such a base yet, and works on it without training; train on "
+            "ReCamMaster, Wan or LucyEdit"
+        )
     is_editor = published.source_placement == "channels"
     if is_editor != (config.task == "text_edit"):
         use = "edits" if is_editor else "takes its source as tokens"

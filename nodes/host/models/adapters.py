@@ -3,7 +3,7 @@
 from ....memv2v_core.model.adapter import AdapterConfig
 from ....memv2v_core.vocabulary import TurnMode
 from ....memv2v_core.weights.adapter_file import AdapterFile, TrainingRecord, read_adapter_file
-from ....memv2v_core.weights.checkpoint import read_cameras
+from ....memv2v_core.weights.checkpoint import read_own_adapter
 from ....memv2v_core.weights.detection import detect
 from ....memv2v_core.weights.reading.boundary import one_line
 from ....memv2v_core.weights.weight_files import read_header, stem_of
@@ -23,7 +23,7 @@ def load_adapter(name: str) -> LoadedAdapter:
     header = read_header(path)
     # The content decides, not the name of the file.
     is_ours = detect(header.shapes, header.metadata).kind == "adapter"
-    file = read_adapter_file(path) if is_ours else AdapterFile(*read_cameras(path))
+    file = read_adapter_file(path) if is_ours else AdapterFile(*read_own_adapter(path))
     # Cloned: ComfyUI keeps the weights, and the mapped file may be overwritten.
     state, changes = (
         {key: value.clone() for key, value in tensors.items()}

@@ -11,13 +11,13 @@ import comfy.ops
 import torch
 
 from ....memv2v_core.bases.base_info import BaseInfo, adapted
+from ....memv2v_core.bases.published import DitSizes
+from ....memv2v_core.bases.registry import base_of
 from ....memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
-from ....memv2v_core.shapes import VaeRatios
 from ....memv2v_core.tokens.cost import DitShape
 from ....memv2v_core.vocabulary import TurnMode
 from ....memv2v_core.weights.adapter_file import TrainingRecord
 from ....memv2v_core.weights.checkpoint import require_fit
-from ..compat import temporal_ratio
 from .base_changes import require_base, with_changes, without_changes
 
 KEY = "memory_v2v"
@@ -104,8 +104,8 @@ def with_adapter(
 def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
     """The description of a MODEL.
 
-    A MODEL without an adapter works in training-free mode and takes no cameras. A Wan2.2 DiT whose
-    input holds two latents takes the source in the second one (LucyEdit).
+    A MODEL of another loader is the published base whose sizes it has. It works in training-free
+    mode and takes no cameras until it gets an adapter.
 
     Raises: ValueError when the MODEL is no Wan DiT, or a Wan DiT that needs more than text and
     video.
@@ -115,29 +115,22 @@ def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
         return info
     # From another loader: the shape of the DiT says what it is.
     dit, kind = model.model.diffusion_model, type(model.model).__name__
-    latent = model.get_model_object("latent_format")
-    takes_source = kind == "WAN22" and getattr(dit, "in_dim", 0) == 2 * latent.latent_channels
-    if type(dit).__name__ != "WanModel" or (
-        dit.in_dim != latent.latent_channels and not takes_source
-    ):
+    base = None
+    if type(dit).__name__ == "WanModel":
+        base = base_of(dit_sizes(model))
+    if base is None:
         raise ValueError(
             f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input "
             "channels), wanted a Wan text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, "
             "LucyEdit or a built-in model"
         )
-    ratios = VaeRatios(
-        temporal_ratio(latent), latent.spacial_downscale_ratio, latent.latent_channels
-    )
-    return BaseInfo(
-        model_name=f"{kind} of {len(dit.blocks)} blocks of {dit.dim}",
-        mode="training-free",
-        ratios=ratios,
-        text_width=None,
-        clean_timestep="target",
-        has_cameras=False,
-        source_placement="channels" if takes_source else "sequence",
-        latent_size=(480 // ratios.spatial, 832 // ratios.spatial),
-    )
+    return base.info(f"{kind} of {len(dit.blocks)} blocks of {dit.dim}")
+
+
+def dit_sizes(model: comfy.model_patcher.ModelPatcher) -> DitSizes:
+    """The sizes of a native Wan MODEL that tell its base."""
+    dit = model.model.diffusion_model
+    return DitSizes(dit.dim, len(dit.blocks), dit.in_dim, dit.out_dim)
 
 
 def adapter_of(model: comfy.model_patcher.ModelPatcher) -> MemoryAdapter | None:

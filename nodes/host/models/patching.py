@@ -18,25 +18,31 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 
+from ....memv2v_core.bases.base_info import BaseInfo
 from ....memv2v_core.model.adapter import MemoryAdapter
 from ....memv2v_core.model.memory_inputs import MemoryInputs, window_inputs
 from ....memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from ....memv2v_core.model.wan_view import WanView
+from ....memv2v_core.sampling.inputs import with_references
 from ....memv2v_core.sampling.turn import Turn
 from ....memv2v_core.shapes import token_grid
 from ....memv2v_core.tokens.cost import plan_layout
 from .attachment import KEY, adapter_of
 
 _TIME_AXIS = 2
-# Inputs of Wan's forwards beside the latent and the prompt. Ours would silently ignore them.
-_FOREIGN_INPUTS = (
-    "reference_latent",
-    "context_latents",
-    "camera_conditions",
-    "vace_context",
-    "audio_embed",
-    "control",
-)
+# Inputs of Wan's forwards beside the latent and the prompt, which ours would silently ignore, and
+# why it refuses them.
+_FOREIGN_INPUTS = {
+    "clip_fea": "image-to-video models read it, and memory works on text-to-video models",
+    "time_dim_concat": "its frames would take the places of memories in time",
+    "reference_latent": "Fun Control's reference image shifts every frame of the target in time",
+    "camera_conditions": "Fun Camera's cameras and memory's cameras would disagree",
+    "vace_context": "VACE's control runs through blocks of its own beside the target alone",
+    "audio_embed": "speech models add it to frames of the target by their number",
+    "control": "a ControlNet adds its values to every token, and memories have none",
+}
+# Given as a clean video where the base reads several; see `with_references`.
+_REFERENCES = "context_latents"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +98,7 @@ class MemoryPatch:
             retained_latents=tuple(getattr(windows, "latent_retain_index_list", ())),
             retained_conds=tuple(getattr(windows, "cond_retain_index_list", ())),
             has_hooks="registered_hooks" in guider.model_options,
+            base=self.turn.base,
         )
         # Step 3: our wrappers go last, and so innermost. Our forward never calls the wrapped one,
         # and context windows must shrink the shape before we grow it.
@@ -135,22 +142,32 @@ class MemoryRun:
     retained_latents, retained_conds: places in a window that hold the frame with that number of the
     whole latent, and of its conditioning.
     has_hooks: whether prompts swap weights from call to call, so that tokens cannot be kept.
+    base: the model as memory sees it.
     """
 
     inputs: MemoryInputs
     adapter: MemoryAdapter | None
     latent_shape: tuple[int, int, int, int]
+    base: BaseInfo
     retained_latents: tuple[int, ...] = ()
     retained_conds: tuple[int, ...] = ()
     has_hooks: bool = False
     kept: "_WindowTokens | None" = None
 
     def forward(
-        self, view: WanView, x: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor
+        self,
+        view: WanView,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        context: torch.Tensor,
+        references: Sequence[torch.Tensor] = (),
     ) -> torch.Tensor:
         """The DiT's output for one step of the whole target, or of a context window of it.
 
-        Raises: ValueError when another node cut the latent into pieces of another kind.
+        references: clean videos that came with the prompt, cut to the window.
+
+        Raises: ValueError when another node cut the latent into pieces of another kind, and for
+        references that the base cannot tell apart.
         """
         # Step 1: which frames of the target this call shows.
         frames = window_frames(view.options.get("context_window"), self.latent_shape[1])
@@ -162,16 +179,42 @@ class MemoryRun:
                 "axes than time, or Apply Memory"
             )
         # Step 2: clean tokens. They stay the same until the window moves or weights change.
-        if self.kept is None or self.kept.frames != frames or self.has_hooks:
-            inputs = self._inputs_of(frames)
-            self.kept = _WindowTokens(
-                frames, inputs, tokenize_clean(view, self.adapter, inputs, x.shape)
-            )
+        # References belong to a prompt, so their tokens are not kept beyond this call.
+        if self.kept is None or self.kept.frames != frames or self.has_hooks or references:
+            inputs = self._with_references(self._inputs_of(frames), references)
+            tokens = tokenize_clean(view, self.adapter, inputs, x.shape)
+            shown = _WindowTokens(frames, inputs, tokens)
+            self.kept = None if references else shown
+        else:
+            shown = self.kept
         # Step 3: our forward. The target was padded to patches, so the padding is cut off.
         out = memory_forward(
-            view, self.adapter, view.noisy, timestep, context, self.kept.inputs, self.kept.tokens
+            view, self.adapter, view.noisy, timestep, context, shown.inputs, shown.tokens
         )
         return out[..., : x.shape[-2], : x.shape[-1]]
+
+    def _with_references(
+        self, inputs: MemoryInputs, references: Sequence[torch.Tensor]
+    ) -> MemoryInputs:
+        if not references:
+            return inputs
+        if not self.base.has_source_ids:
+            raise ValueError(
+                f"the model got the conditioning {_REFERENCES!r} beside memory, but "
+                f"{self.base.model_name} tells clean videos apart by their places in time and has "
+                "none for it; disconnect Bernini Conditioning, or load Bernini-R"
+            )
+        for stream in inputs.streams:
+            if stream.role == "source" and any(
+                given.shape[1:] == stream.latent.shape[1:]
+                and torch.allclose(given[:1].float(), stream.latent[:1].to(given).float())
+                for given in references
+            ):
+                raise ValueError(
+                    f"the model got the source video twice: as source of Apply Memory and in "
+                    f"{_REFERENCES!r}; disconnect it from one of them"
+                )
+        return with_references(inputs, references, self.base.max_source_id)
 
     def _inputs_of(self, frames: tuple[int, ...]) -> MemoryInputs:
         num_frames = self.latent_shape[1]
@@ -223,13 +266,12 @@ def diffusion_model(
 
     Raises: ValueError for conditioning that this forward does not read.
     """
-    others = {"clip_fea": clip_fea, "time_dim_concat": time_dim_concat}
-    others |= {name: kwargs.get(name) for name in _FOREIGN_INPUTS}
-    for name, given in others.items():
-        if given is not None:
+    others = {**kwargs, "clip_fea": clip_fea, "time_dim_concat": time_dim_concat}
+    for name, reason in _FOREIGN_INPUTS.items():
+        if others.get(name) is not None:
             raise ValueError(
-                f"the model got the conditioning {name!r} beside memory, wanted text alone; "
-                "disconnect the node that adds it, or Apply Memory"
+                f"the model got the conditioning {name!r} beside memory, wanted text alone: "
+                f"{reason}; disconnect the node that adds it, or Apply Memory"
             )
     dit = executor.class_obj
     assert transformer_options is not None, "this wrapper was found in them"
@@ -244,4 +286,5 @@ def diffusion_model(
         transformer_options,
         comfy.ldm.common_dit.pad_to_patch_size(x, dit.patch_size),
     )
-    return transformer_options[KEY].forward(view, x, timestep, context)
+    references = kwargs.get(_REFERENCES) or ()
+    return transformer_options[KEY].forward(view, x, timestep, context, references)

@@ -1,6 +1,5 @@
 """Published base models as MODEL, each with the description that memory needs."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import comfy.model_management
@@ -14,7 +13,8 @@ from ....memv2v_core.bases.base_info import adapted
 from ....memv2v_core.bases.registry import PUBLISHED
 from ....memv2v_core.weights.checkpoint import (
     dit_weights,
-    read_cameras,
+    own_adapter_of,
+    read_own_adapter,
     require_base_finite,
     require_whole,
 )
@@ -28,7 +28,7 @@ from ....memv2v_core.weights.weight_files import (
     shards_of,
     stem_of,
 )
-from .attachment import KEY, attach_adapter, base_info
+from .attachment import KEY, attach_adapter
 
 _VAE_PREFIX = "vae."
 # Share of the computer's memory in which files of weights stay after they were read.
@@ -38,26 +38,27 @@ _CHECKED_SHARE = 0.5
 def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
     """The MODEL of a published base in training-free mode, and its VAE where the file has one.
 
-    The flow shift is set, and ReCamMaster's cameras are attached. ComfyUI chooses the dtype.
-    Weights stay on the disk until they are used.
+    The flow shift is set, and the file's own adapter, as ReCamMaster's cameras, is attached.
+    ComfyUI chooses the dtype. Weights stay on the disk until they are used.
     Raises: ValueError naming a file that is broken, not whole or no base, and the kind of file
     wanted.
     """
     header = read_header(path)
-    file = detect(header.shapes, header.metadata)
+    file = detect(header.shapes, header.metadata, path)
     require_base(file, place(path))
     require_whole(path, header, file)
     model = load_dit(path, file)
     # Caches of two bases with equal shapes must not mix, so the name is more than the shape.
-    info = replace(base_info(model), model_name=file.model_name(stem_of(path)))
-    # ReCamMaster has its cameras in the file of the DiT; other bases have none.
-    if file.kind == "recammaster":
-        config, state = read_cameras(path)
+    base = PUBLISHED[file.kind]
+    info = base.info(file.model_name(stem_of(path)))
+    # Some bases have their cameras in the file of the DiT.
+    if own_adapter_of(file) is not None:
+        config, state = read_own_adapter(path)
         model = attach_adapter(model, config, state, adapted(info, config, info.mode))
     else:
         model.set_attachments(KEY, info)
     has_vae = any(name.startswith(_VAE_PREFIX) for name in header.shapes)
-    return with_shift(model, PUBLISHED[file.kind].shift), _load_vae(path) if has_vae else None
+    return with_shift(model, base.shift), _load_vae(path) if has_vae else None
 
 
 def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> ModelPatcher:

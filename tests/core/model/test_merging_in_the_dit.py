@@ -102,10 +102,10 @@ def test_all_that_tokens_carry_is_merged_with_them(
         positions = after.positions[0, group.tokens].view(
             group.num_frames, group.rows, group.columns, 3
         )
-        poses = after.pose_of_token[0, group.tokens].view(group.num_frames, -1)
+        poses = after.frame_of_token[0, group.tokens].view(group.num_frames, -1)
         assert torch.equal(poses.amin(1), poses.amax(1))  # one frame, one camera
         for frame, pose in zip(positions, poses[:, 0], strict=True):
-            whole = before.positions[0, (before.pose_of_token[0, :, 0] == pose)]
+            whole = before.positions[0, (before.frame_of_token[0, :, 0] == pose)]
             assert torch.equal(frame[..., 0].unique(), whole[:, 0].unique())
             if not group.is_merged:
                 assert torch.equal(frame.flatten(0, 1), whole)

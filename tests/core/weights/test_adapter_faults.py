@@ -9,7 +9,7 @@ from instruments.broken_weights import fault_of, save_small_adapter, with_config
 from safetensors.torch import load_file, save_file
 
 from memv2v_core.model.adapter import MemoryAdapter
-from memv2v_core.weights.checkpoint import ADAPTER_FORMAT, read_adapter, read_cameras
+from memv2v_core.weights.checkpoint import ADAPTER_FORMAT, read_adapter, read_own_adapter
 from memv2v_core.weights.weight_files import read_header
 
 NAME = "mine.safetensors"
@@ -140,6 +140,6 @@ def test_a_wrong_camera_weight_is_named_with_its_file(
 ) -> None:
     path = tmp_path / "step20000.ckpt"
     torch.save(camera_weights(), path)
-    assert read_cameras(path)[0].dim == 8
+    assert read_own_adapter(path)[0].dim == 8
     torch.save(camera_weights() | {f"blocks.0.{name}": tensor}, path)
-    assert words in fault_of(lambda: read_cameras(path), path.name)
+    assert words in fault_of(lambda: read_own_adapter(path), path.name)

@@ -11,7 +11,7 @@ from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.weights.checkpoint import (
     ADAPTER_FORMAT,
     read_adapter,
-    read_cameras,
+    read_own_adapter,
     require_fit,
     save_adapter,
     to_diffusers_names,
@@ -203,7 +203,7 @@ def test_cameras_of_a_recammaster_checkpoint_make_an_adapter(
 ) -> None:
     cameras = camera_weights(96, 3)
     torch.save(to_native_names(dit.state_dict()) | cameras, tmp_path / "step20000.ckpt")
-    config, state = read_cameras(tmp_path / "step20000.ckpt")
+    config, state = read_own_adapter(tmp_path / "step20000.ckpt")
     assert config == AdapterConfig(
         96, 3, 16, has_tokenizers=False, has_merging=False, camera_conditioning="target"
     )
@@ -215,7 +215,7 @@ def test_cameras_of_a_recammaster_checkpoint_make_an_adapter(
 
 def test_cameras_without_a_dit_make_the_same_adapter(tmp_path: Path) -> None:
     save_file(camera_weights(96, 3), str(tmp_path / "cameras.safetensors"))
-    config, state = read_cameras(tmp_path / "cameras.safetensors")
+    config, state = read_own_adapter(tmp_path / "cameras.safetensors")
     assert (config.dim, config.num_blocks, config.in_channels, len(state)) == (96, 3, 16, 12)
 
 
@@ -235,7 +235,7 @@ def test_a_camera_weight_that_does_not_fit_is_named(
         str(tmp_path / "c.safetensors"),
     )
     with pytest.raises(ValueError, match=f"{name} {found}, wanted .*; download step20000.ckpt"):
-        read_cameras(tmp_path / "c.safetensors")
+        read_own_adapter(tmp_path / "c.safetensors")
 
 
 def test_a_base_without_cameras_is_no_adapter(dit: WanTransformer3DModel, tmp_path: Path) -> None:
@@ -243,4 +243,4 @@ def test_a_base_without_cameras_is_no_adapter(dit: WanTransformer3DModel, tmp_pa
     with pytest.raises(
         ValueError, match="wan.safetensors in .* is Wan2.1 T2V .*; choose it as the model"
     ):
-        read_cameras(tmp_path / "wan.safetensors")
+        read_own_adapter(tmp_path / "wan.safetensors")
