@@ -17,11 +17,12 @@ from ..memv2v_core.long_edit.settings import (
     SamplerSettings,
     parse_segments,
 )
-from ..memv2v_core.vocabulary import EditMode, MemoryRange
+from ..memv2v_core.vocabulary import EditMode
 from .host.batches import batch_notes
 from .host.clips.segments import SplitSettings, split_video
 from .host.clips.stitching import StitchSettings, write_stitched
 from .host.long_edit import ComfyHost
+from .host.long_edit_inputs import REDO_INPUTS, REDO_STALE, TOKEN_DEFAULTS, TOKEN_INPUTS
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.turns import negative_or_unread
@@ -33,8 +34,6 @@ from .host.shared_inputs import (
     SEGMENT_RETRIEVAL_INPUTS,
     SPLIT_INPUTS,
     STITCH_INPUTS,
-    UNRESPONSIVE_CHOICES,
-    UNRESPONSIVE_DEFAULT,
     VIDEO_INPUTS,
     rate_and_sound_of,
     sampler_inputs,
@@ -42,52 +41,6 @@ from .host.shared_inputs import (
 )
 from .host.shown import VideoAndText, teller
 from .io_types import CATEGORY, CacheSocket
-
-KEEP_STALE, REDO_STALE = "keep and mark", "redo"
-# Optional, so that requests of older versions still run; this is what such a request means.
-TOKEN_DEFAULTS = {"unresponsive": UNRESPONSIVE_DEFAULT, "memory_range": "own"}
-
-REDO_INPUTS = [
-    io.String.Input(
-        "redo",
-        default="",
-        tooltip="Numbers of segments to make again with other noise, such as 3 or 2,5; empty for "
-        "none. Each is made once per redo_seed, however often the graph runs, and stays when you "
-        "empty this field.",
-    ),
-    io.Int.Input(
-        "redo_seed",
-        default=1,
-        min=0,
-        max=MAX_SEED,
-        tooltip="The other noise; change it for another try. The value of seed brings the first "
-        "noise back.",
-    ),
-    io.Combo.Input(
-        "stale",
-        options=[KEEP_STALE, REDO_STALE],
-        default=KEEP_STALE,
-        tooltip="What to do with segments that saw the old edit of a segment that was made again, "
-        "directly or through others: keep them and say so in the report, or make them again.",
-    ),
-]
-TOKEN_INPUTS = [
-    io.Combo.Input(
-        "unresponsive",
-        options=UNRESPONSIVE_CHOICES,
-        default=UNRESPONSIVE_DEFAULT,
-        optional=True,
-        tooltip="As in Dynamic Tokenize: what happens to frames that the target hardly attends to.",
-    ),
-    io.Combo.Input(
-        "memory_range",
-        options=list(get_args(MemoryRange)),
-        default="own",
-        optional=True,
-        tooltip="As in Dynamic Tokenize: temporal positions of memories. source may suit a base "
-        "without an adapter.",
-    ),
-]
 
 
 class EditLongVideo(io.ComfyNode):

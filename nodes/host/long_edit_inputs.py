@@ -1,0 +1,54 @@
+"""Inputs of Edit Long Video that no other node has."""
+
+from typing import get_args
+
+from comfy_api.latest import io
+
+from ...memv2v_core.vocabulary import MemoryRange
+from .shared_inputs import MAX_SEED, UNRESPONSIVE_CHOICES, UNRESPONSIVE_DEFAULT
+
+KEEP_STALE, REDO_STALE = "keep and mark", "redo"
+# Optional, so that requests of older versions still run; this is what such a request means.
+TOKEN_DEFAULTS = {"unresponsive": UNRESPONSIVE_DEFAULT, "memory_range": "own"}
+
+REDO_INPUTS = [
+    io.String.Input(
+        "redo",
+        default="",
+        tooltip="Numbers of segments to make again with other noise, such as 3 or 2,5; empty for "
+        "none. Each is made once per redo_seed, however often the graph runs, and stays when you "
+        "empty this field.",
+    ),
+    io.Int.Input(
+        "redo_seed",
+        default=1,
+        min=0,
+        max=MAX_SEED,
+        tooltip="The other noise; change it for another try. The value of seed brings the first "
+        "noise back.",
+    ),
+    io.Combo.Input(
+        "stale",
+        options=[KEEP_STALE, REDO_STALE],
+        default=KEEP_STALE,
+        tooltip="What to do with segments that saw the old edit of a segment that was made again, "
+        "directly or through others: keep them and say so in the report, or make them again.",
+    ),
+]
+TOKEN_INPUTS = [
+    io.Combo.Input(
+        "unresponsive",
+        options=UNRESPONSIVE_CHOICES,
+        default=UNRESPONSIVE_DEFAULT,
+        optional=True,
+        tooltip="As in Dynamic Tokenize: what happens to frames that the target hardly attends to.",
+    ),
+    io.Combo.Input(
+        "memory_range",
+        options=list(get_args(MemoryRange)),
+        default="own",
+        optional=True,
+        tooltip="As in Dynamic Tokenize: temporal positions of memories. source may suit a base "
+        "without an adapter.",
+    ),
+]
