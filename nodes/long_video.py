@@ -24,12 +24,14 @@ from .host.clips.stitching import StitchSettings, write_stitched
 from .host.long_edit import ComfyHost
 from .host.long_edit_inputs import REDO_INPUTS, REDO_STALE, TOKEN_DEFAULTS, TOKEN_INPUTS
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
+from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.turns import negative_or_unread
 from .host.sessions.folders import NO_SESSION, refused_name
 from .host.sessions.saving import open_cache
 from .host.shared_inputs import (
     ADAPTER_INPUT,
+    LOW_NOISE_INPUT,
     MAX_SEED,
     SEGMENT_RETRIEVAL_INPUTS,
     SPLIT_INPUTS,
@@ -105,6 +107,7 @@ class EditLongVideo(io.ComfyNode):
                 *TOKEN_INPUTS,
                 *rate_and_sound_of("images"),
                 ADAPTER_INPUT,
+                LOW_NOISE_INPUT,
             ],
             outputs=[
                 io.Video.Output(
@@ -142,6 +145,7 @@ class EditLongVideo(io.ComfyNode):
         frame_rate: float = 16.0,
         audio: dict | None = None,
         adapter: LoadedAdapter | None = None,
+        low_noise_model: ModelPatcher | None = None,
         **widgets: Any,
     ) -> io.NodeOutput:
         if not session:
@@ -155,6 +159,7 @@ class EditLongVideo(io.ComfyNode):
         # Step 1: what can be refused is refused before anything is sampled.
         model = with_adapter(model, adapter)
         info, is_whole = base_info(model), mode == "fifo"
+        experts = describe_experts(model, low_noise_model, sampler, mode)
         tell = teller(cls.hidden)
         split = split_video(info, splitting, video, images, frame_rate, audio, is_whole, tell)
         SegmentStitcher(split.plan, stitching.config)
@@ -176,6 +181,7 @@ class EditLongVideo(io.ComfyNode):
             memory=memory,
             asks_download=widgets["allow_download"],
             window=splitting.length,
+            low_noise_model=low_noise_model,
         )
         edit = LongEdit(
             base=info,
@@ -192,7 +198,12 @@ class EditLongVideo(io.ComfyNode):
 
         # Step 3: one video again.
         path = write_stitched(split, edited.entries, vae, stitching)
-        report = [describe_edit(edited.segments), split.summary, stitching.describe(split)]
+        report = [
+            describe_edit(edited.segments),
+            *experts,
+            split.summary,
+            stitching.describe(split),
+        ]
         report += (*split.clip.notes, *batch_notes(cls.hidden))
         report += (*describe_leftovers(edited.segments, edited.cache), *notes, *edited.repairs)
         text = "\n".join(report)

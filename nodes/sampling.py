@@ -12,6 +12,7 @@ from ..memv2v_core.sampling.sample import sample_turn
 from ..memv2v_core.tokens.budget import TokenPlan
 from .host.compat import shows_result
 from .host.models.attachment import LoadedAdapter, with_adapter
+from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.sampler import ComfySampler
 from .host.sampling.thumbnail import thumbnail
@@ -23,7 +24,13 @@ from .host.sampling.turns import (
     with_memory,
 )
 from .host.sessions.saving import remember, require_room
-from .host.shared_inputs import ADAPTER_INPUT, MAX_SEED, TURN_INPUTS, sampler_inputs
+from .host.shared_inputs import (
+    ADAPTER_INPUT,
+    LOW_NOISE_INPUT,
+    MAX_SEED,
+    TURN_INPUTS,
+    sampler_inputs,
+)
 from .io_types import CATEGORY, CacheSocket, SegmentSocket
 
 
@@ -129,6 +136,7 @@ class MemoryV2VSampler(io.ComfyNode):
                     tooltip="From DINO Segment Retrieve: which segment of a long video this turn "
                     "edits. It is stored with the result, so that Stitch Segments finds it.",
                 ),
+                LOW_NOISE_INPUT,
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished turn."),
@@ -156,6 +164,7 @@ class MemoryV2VSampler(io.ComfyNode):
         cache: MemoryCache | None = None,
         adapter: LoadedAdapter | None = None,
         segment: SegmentQuery | None = None,
+        low_noise_model: ModelPatcher | None = None,
     ) -> io.NodeOutput:
         model = with_adapter(model, adapter)
         turn = connected_turn(model, source, plan, source_camera, target_camera)
@@ -164,8 +173,9 @@ class MemoryV2VSampler(io.ComfyNode):
         settings = SamplerSettings(
             seed=seed, steps=steps, cfg=cfg, sampler_name=sampler_name, scheduler=scheduler
         )
+        experts = describe_experts(model, low_noise_model, settings)
         negative = negative_or_unread(positive, negative, cfg)
-        sampler = ComfySampler(model, positive, negative, settings)
+        sampler = ComfySampler(model, positive, negative, settings, low_noise_model=low_noise_model)
         # A turn with a segment is part of a long video, so a keyframe may lead it.
         latent = sample_turn(turn, sampler, is_segment=segment is not None)
         entry = finished_entry(
@@ -179,7 +189,7 @@ class MemoryV2VSampler(io.ComfyNode):
         )
         remembered = remember(cache, entry)
         name = f"turn {entry.turn} is {entry.entry_id[:8]}"
-        text = "\n".join((turn.describe(), name, *remembered.notices))
+        text = "\n".join((turn.describe(), *experts, name, *remembered.notices))
         # Cloned: a node that changes the output in place must not change the memory.
         finished = {"samples": latent.unsqueeze(0).clone()}
         return io.NodeOutput(finished, remembered.cache, ui=ui.PreviewText(text))

@@ -24,7 +24,7 @@ from .footage.reading import Reader
 from .models.downloads import how_to_allow, machine_allows_download
 from .models.files import descriptor_folders
 from .sampling.fifo import sample_fifo_video
-from .sampling.fingerprints import model_parts, vae_parts
+from .sampling.fingerprints import models_parts, vae_parts
 from .sampling.sampler import ComfySampler, Progress
 from .sampling.thumbnail import thumbnail
 from .sampling.turns import prompt_or_empty, source_latent
@@ -52,6 +52,7 @@ class ComfyHost:
     negative: the positive prompt stands here where none is connected and none is read.
     asks_download: whether the node asks for a download of missing DINOv2 weights.
     window: pixel frames that the FIFO mode sees at once; 0 takes the model's own window.
+    low_noise_model: the second of two experts.
     """
 
     model: ModelPatcher
@@ -64,15 +65,19 @@ class ComfyHost:
     memory: MemorySettings
     asks_download: bool
     window: int = 0
+    low_noise_model: ModelPatcher | None = None
 
     def settings_hash(self) -> str:
         """Hash of everything that decides all segments in the same way."""
         # At cfg 1 ComfyUI skips the negative prompt, unless a patch forbids this. A prompt that is
         # not read must not count.
-        keeps_cfg1 = self.model.model_options.get("disable_cfg1_optimization", False)
+        experts = [model for model in (self.model, self.low_noise_model) if model is not None]
+        keeps_cfg1 = any(
+            model.model_options.get("disable_cfg1_optimization", False) for model in experts
+        )
         reads_negative = self.sampler.cfg != 1 or keeps_cfg1
         return hash_settings(
-            model_parts(self.model),
+            models_parts(self.model, self.low_noise_model),
             vae_parts(self.vae),
             (self.positive, self.negative if reads_negative else self.positive),
             self.sampler,
@@ -108,7 +113,9 @@ class ComfyHost:
         settings = replace(self.sampler, seed=seed)
         # One progress bar for the whole video.
         callback = self._callback_of(segment)
-        sampler = ComfySampler(self.model, self.positive, self.negative, settings, callback)
+        sampler = ComfySampler(
+            self.model, self.positive, self.negative, settings, callback, self.low_noise_model
+        )
         return sampler(turn, shows_progress)
 
     def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:

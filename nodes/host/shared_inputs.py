@@ -115,6 +115,13 @@ ADAPTER_INPUT = AdapterSocket.Input(
     optional=True,
     tooltip="From Load Memory Adapter, for a model from another loader.",
 )
+LOW_NOISE_INPUT = io.Model.Input(
+    "low_noise_model",
+    optional=True,
+    tooltip="The second of two experts (Wan2.2-A14B, Bernini-R 14B): it takes over where the noise "
+    "falls below the boundary of its base. It sees the same memory. The adapter input is for the "
+    "first model alone.",
+)
 K_INPUT = io.Int.Input(
     "k",
     default=3,

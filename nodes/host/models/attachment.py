@@ -11,6 +11,7 @@ import comfy.ops
 import torch
 
 from ....memv2v_core.bases.base_info import BaseInfo, adapted
+from ....memv2v_core.bases.experts import pair_name
 from ....memv2v_core.bases.published import DitSizes
 from ....memv2v_core.bases.registry import base_of
 from ....memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
@@ -90,8 +91,11 @@ def with_adapter(
     require_fit(adapter.config, dit.dim, len(dit.blocks), dit.in_dim)
     if adapter.record is not None:
         require_base(adapter.name, adapter.record, dit)
-    # Another name, so that caches keep the results of two adapters apart.
-    named = replace(info, model_name=f"{info.model_name} with {adapter.name}")
+    # Another name, so that caches keep the results of two adapters apart. Adapters of two experts
+    # are one pair.
+    has_experts = info.expert_boundary is not None
+    name = pair_name(adapter.name) if has_experts else adapter.name
+    named = replace(info, model_name=f"{info.model_name} with {name}")
     bare = without_changes(model)
     changed = with_changes(bare, adapter.base_changes, adapter.adapter_id)
     whole = attach_adapter(
@@ -116,7 +120,7 @@ def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
     # From another loader: the shape of the DiT says what it is.
     dit, kind = model.model.diffusion_model, type(model.model).__name__
     base = None
-    if type(dit).__name__ == "WanModel":
+    if type(dit).__name__ in ("WanModel", "VaceWanModel"):
         base = base_of(dit_sizes(model))
     if base is None:
         raise ValueError(

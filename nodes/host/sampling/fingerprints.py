@@ -31,6 +31,15 @@ def model_parts(model: ModelPatcher) -> tuple[object, ...]:
     )
 
 
+def models_parts(
+    model: ModelPatcher, low_noise_model: ModelPatcher | None = None
+) -> tuple[object, ...]:
+    """Everything of one model, or of two experts, that decides a result."""
+    parts = model_parts(model)
+    # One model alone counts as in versions without experts, so that old sessions stay.
+    return parts if low_noise_model is None else (parts, model_parts(low_noise_model))
+
+
 def base_parts(model: ModelPatcher) -> dict[str, object]:
     """A sample of every weight of the DiT: a vector whole, a matrix by its first row.
 

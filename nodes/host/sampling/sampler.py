@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ....memv2v_core.long_edit.settings import SamplerSettings
 from ....memv2v_core.sampling.turn import Turn
+from .experts import Stage, stages_of
 from .turns import conditionings, empty_latent, with_memory
 
 # As ComfyUI's samplers call it: step, x0, x, number of steps.
@@ -23,6 +24,8 @@ class ComfySampler:
 
     settings: with the seed of this turn's noise.
     callback: shows progress; None shows previews and a progress bar of this turn.
+    low_noise_model: the second of two experts, which see the same memory. The latents are then
+    those of Apply Memory on each, and two nodes KSampler (Advanced) with the same seed.
     """
 
     model: ModelPatcher
@@ -30,25 +33,46 @@ class ComfySampler:
     negative: list | None
     settings: SamplerSettings
     callback: Progress | None = None
+    low_noise_model: ModelPatcher | None = None
 
     def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
-        """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space."""
+        """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space.
+
+        Raises: ValueError for two models that are no pair of experts.
+        """
         settings, latent = self.settings, empty_latent(turn)
         callback = None
         if shows_progress:
             callback = self.callback or latent_preview.prepare_callback(self.model, settings.steps)
-        # The call of KSampler, so that both give the same latents.
-        (samples,) = comfy.sample.sample(
-            with_memory(self.model, turn),
-            comfy.sample.prepare_noise(latent, settings.seed),
-            settings.steps,
-            settings.cfg,
-            settings.sampler_name,
-            settings.scheduler,
-            *conditionings(self.positive, self.negative, turn),
-            latent,
-            callback=callback,
-            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-            seed=settings.seed,
-        )
+        noise = comfy.sample.prepare_noise(latent, settings.seed)
+        for stage in stages_of(self.model, self.low_noise_model, settings):
+            # The call of KSampler, so that both give the same latents.
+            latent = comfy.sample.sample(
+                with_memory(stage.model, turn),
+                noise,
+                settings.steps,
+                settings.cfg,
+                settings.sampler_name,
+                settings.scheduler,
+                *conditionings(self.positive, self.negative, turn),
+                latent,
+                sigmas=stage.sigmas,
+                callback=_counted(callback, stage, settings.steps),
+                disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+                seed=settings.seed,
+            )
+            # The next expert goes on from a noisy latent.
+            noise = torch.zeros_like(noise)
+        (samples,) = latent
         return samples
+
+
+def _counted(callback: Progress | None, stage: Stage, num_steps: int) -> Progress | None:
+    """`callback` for one stage, which counts the steps of the whole run."""
+    if callback is None or stage.sigmas is None:
+        return callback
+
+    def counted(step: int, x0: torch.Tensor, x: torch.Tensor, _total: int) -> None:
+        callback(stage.first_step + step, x0, x, num_steps)
+
+    return counted
