@@ -6,6 +6,7 @@ from . import (
     cache,
     clips,
     demo,
+    describing,
     evaluation,
     loading,
     long_video,
@@ -21,6 +22,7 @@ from .host.socket_types import check_sockets
 # Every file of the menu, in the order of the work.
 MENU = (
     loading,
+    describing,
     clips,
     demo,
     paths,

@@ -1,7 +1,6 @@
 """Nodes that load models with memory, and memory for models of other loaders."""
 
 import comfy.sd
-from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
 from ..memv2v_core.bases.base_info import BaseInfo
@@ -9,12 +8,12 @@ from ..memv2v_core.builtin import bundle
 from ..memv2v_core.builtin.info import BUILTIN_PREFIX
 from .host.compat import shows_result
 from .host.models.adapters import describe_adapter, load_adapter
-from .host.models.attachment import base_info, with_adapter
+from .host.models.attachment import base_info, describe_model, with_adapter
 from .host.models.builtin import USES, builtin_fingerprint, load_builtin_model
 from .host.models.builtin_text import builtin_clip
 from .host.models.builtin_vae import BuiltinVAE
 from .host.models.files import FOLDER, file_fingerprint, file_path, weight_files
-from .host.models.published import load_base
+from .host.models.published import LoadedBase, load_base
 from .host.named_files import require_choice
 from .io_types import CATEGORY, AdapterSocket
 
@@ -33,10 +32,10 @@ class LoadMemoryV2VModel(io.ComfyNode):
             display_name="Load Memory-V2V Model",
             category=CATEGORY,
             description="Loads a model with memory and sets its flow shift. It takes Wan2.1-T2V, "
-            "ReCamMaster, Wan2.2-TI2V-5B or LucyEdit Dev from your model folders, or a built-in "
-            "demonstration that needs no download: novel_view for new camera paths, text_edit for "
-            "instructions such as 'put a hat on the red box'. Published models run in "
-            "training-free mode until you add a trained memory adapter. Load their text encoder "
+            "Bernini-R, ReCamMaster, Wan2.2-TI2V-5B or LucyEdit Dev from your model folders, or a "
+            "built-in demonstration that needs no download: novel_view for new camera paths, "
+            "text_edit for instructions such as 'put a hat on the red box'. Published models run "
+            "in training-free mode until you add a trained memory adapter. Load their text encoder "
             "and VAE with Load CLIP and Load VAE.",
             inputs=[
                 io.Combo.Input(
@@ -90,21 +89,25 @@ class LoadMemoryV2VModel(io.ComfyNode):
     @classmethod
     def execute(cls, model_name: str, adapter: str = OWN_ADAPTER) -> io.NodeOutput:
         chosen = None if adapter == OWN_ADAPTER else load_adapter(adapter)
-        clip, use = None, None
+        clip, notes = None, []
         if model_name.startswith(BUILTIN_PREFIX):
             name = _builtin_name(model_name)
             codec = bundle.load_codec(name)
             # A built-in model keeps its own adapter unless the user chose another.
             model = load_builtin_model(name, chosen is None, codec)
             vae: comfy.sd.VAE | None = BuiltinVAE(codec)
-            clip, use = builtin_clip(name), USES[bundle.read_info(name).task]
+            clip, notes = builtin_clip(name), [USES[bundle.read_info(name).task]]
         else:
-            model, vae = load_base(file_path(*_folder_and_name(model_name)))
+            loaded = load_base(file_path(*_folder_and_name(model_name)))
+            model, vae, notes = loaded.model, loaded.vae, _alike(loaded)
         model = with_adapter(model, chosen)
-        text = _describe(model, vae, use)
+        lines = [*describe_model(model), *notes]
+        # Built-in models bring text encoder and VAE; published files rarely do.
+        if vae is None:
+            lines.append(_missing_parts(base_info(model)))
         if chosen is not None:
-            text += f"\nadapter: {describe_adapter(chosen)}"
-        return io.NodeOutput(model, clip, vae, ui=ui.PreviewText(text))
+            lines.append(f"adapter: {describe_adapter(chosen)}")
+        return io.NodeOutput(model, clip, vae, ui=ui.PreviewText("\n".join(lines)))
 
 
 class LoadMemoryAdapter(io.ComfyNode):
@@ -168,28 +171,22 @@ def _folder_and_name(model_name: str) -> tuple[str, str]:
     return BASE_FOLDER, model_name
 
 
-def _describe(model: ModelPatcher, vae: comfy.sd.VAE | None, use: str | None) -> str:
-    info = base_info(model)
-    lines = [
-        f"{info.model_name}, {info.mode} mode",
-        f"flow shift {model.get_model_object('model_sampling').shift:g}",
-        "takes camera paths" if info.has_cameras else "no camera weights: takes no camera paths",
-    ]
-    if use is not None:
-        lines.append(use)
-    if info.mode == "training-free":
-        lines.append("no trained memory: the base's own weights read the memories")
-    # Built-in models bring text encoder and VAE; published files rarely do.
-    if vae is None:
-        lines.append(
-            f"load its text encoder (umt5_xxl) with Load CLIP and its VAE ({_vae_name(info)}) with "
-            "Load VAE"
-        )
-    return "\n".join(lines)
+def _alike(loaded: LoadedBase) -> list[str]:
+    """How a base was told from bases whose files look alike."""
+    others = " or ".join(loaded.look_alikes)
+    if not others:
+        return []
+    if loaded.told_by:
+        return [
+            f"told by {loaded.told_by!r} in the file's name; if it is {others}, say so with "
+            "Describe Base"
+        ]
+    return [f"a file of {others} looks the same; if it is one, say so with Describe Base"]
 
 
-def _vae_name(info: BaseInfo) -> str:
-    return "wan2.2_vae" if info.ratios.channels == 48 else "wan_2.1_vae"
+def _missing_parts(info: BaseInfo) -> str:
+    vae = "wan2.2_vae" if info.ratios.channels == 48 else "wan_2.1_vae"
+    return f"load its text encoder (umt5_xxl) with Load CLIP and its VAE ({vae}) with Load VAE"
 
 
 NODES = [LoadMemoryV2VModel, LoadMemoryAdapter]

@@ -9,7 +9,7 @@ from ..memv2v_core.long_edit.settings import MemorySettings
 from ..memv2v_core.pictures.retrievals import draw_retrieval, drawn_candidates
 from ..memv2v_core.pictures.segments import draw_segments
 from ..memv2v_core.retrieval.segments import SegmentQuery, describe_ranking
-from ..memv2v_core.retrieval.selection import retrieve_by_fov, retrieve_recent
+from ..memv2v_core.retrieval.selection import Retrieval, retrieve_by_fov, retrieve_recent
 from ..memv2v_core.retrieval.video_fov import VideoFovConfig
 from .host.clips.decoding import last_frame
 from .host.clips.segments import SplitVideo, read_segment
@@ -102,8 +102,21 @@ class VideoFOVRetrieve(io.ComfyNode):
             if entry.problem() is None
         }
         picture = draw_retrieval(retrieval, config, thumbnails)[None]
-        shown = PictureAndText(picture, retrieval.describe(), cls)
-        return io.NodeOutput(retrieval, picture, ui=shown)
+        text = "\n".join((retrieval.describe(), *_assumed_cameras(retrieval)))
+        return io.NodeOutput(retrieval, picture, ui=PictureAndText(picture, text, cls))
+
+
+def _assumed_cameras(retrieval: Retrieval) -> tuple[str, ...]:
+    """A line about turns whose camera is not known."""
+    candidates = (*retrieval.ranked, *retrieval.rejected)
+    count = sum(found.entry.camera.is_assumed for found in candidates)
+    if count == 0:
+        return ()
+    return (
+        f"{count} of {len(candidates)} turns have no camera path and count as static, as those of "
+        "a model without camera weights (Wan, Bernini-R, LucyEdit); for such a model use Recent "
+        "Retrieve",
+    )
 
 
 class RecentRetrieve(io.ComfyNode):

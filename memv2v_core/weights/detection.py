@@ -112,7 +112,7 @@ class WeightFile:
         user's own, so the name adds `stem`, the file name without its ending.
         """
         assert self.sizes is not None
-        if _size_name(self.sizes):
+        if size_name(self.sizes):
             return self.what
         return f"{self.what}, {stem}"
 
@@ -209,7 +209,7 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str, name_of_file: str) -> Weig
         what = f"a Wan DiT of {channels}{extra}"
         return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
     # Step 3: its name. Unpublished sizes are described by their numbers.
-    size = _size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
+    size = size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
     return WeightFile(base.kind, base.title_of(size), "", sizes, layout, prefix, base.word)
 
 
@@ -234,5 +234,6 @@ def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes | None:
     return DitSizes(width[-1], num_blocks, patch[1], out[0] // patch_volume)
 
 
-def _size_name(sizes: DitSizes) -> str | None:
+def size_name(sizes: DitSizes) -> str | None:
+    """The name of a published size, such as "1.3B"; None for another size."""
     return _SIZES.get((sizes.dim, sizes.num_blocks))

@@ -137,6 +137,22 @@ def dit_sizes(model: comfy.model_patcher.ModelPatcher) -> DitSizes:
     return DitSizes(dit.dim, len(dit.blocks), dit.in_dim, dit.out_dim)
 
 
+def describe_model(model: comfy.model_patcher.ModelPatcher) -> list[str]:
+    """A MODEL in words, line by line: its base, its flow shift, its cameras and its memory."""
+    info = base_info(model)
+    lines = [
+        f"{info.model_name}, {info.mode} mode",
+        f"flow shift {model.get_model_object('model_sampling').shift:g}",
+        "takes camera paths"
+        if info.has_cameras
+        else "no camera weights: takes no camera paths; choose memories with Recent Retrieve or "
+        "DINO Segment Retrieve",
+    ]
+    if info.mode == "training-free":
+        lines.append("no trained memory: the base's own weights read the memories")
+    return lines
+
+
 def adapter_of(model: comfy.model_patcher.ModelPatcher) -> MemoryAdapter | None:
     """The adapter that was attached to a MODEL, if any."""
     patchers = model.get_additional_models_with_key(KEY)

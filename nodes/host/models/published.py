@@ -1,5 +1,7 @@
 """Published base models as MODEL, each with the description that memory needs."""
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.model_management
@@ -8,9 +10,12 @@ import comfy.sd
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 
 from ....memv2v_core.bases.base_info import adapted
-from ....memv2v_core.bases.registry import PUBLISHED
+from ....memv2v_core.bases.experts import pair_name
+from ....memv2v_core.bases.published import PublishedBase
+from ....memv2v_core.bases.registry import PUBLISHED, look_alikes
 from ....memv2v_core.weights.checkpoint import (
     dit_weights,
     own_adapter_of,
@@ -18,7 +23,7 @@ from ....memv2v_core.weights.checkpoint import (
     require_base_finite,
     require_whole,
 )
-from ....memv2v_core.weights.detection import WeightFile, detect, require_base
+from ....memv2v_core.weights.detection import WeightFile, detect, require_base, size_name
 from ....memv2v_core.weights.reading.boundary import place, reading
 from ....memv2v_core.weights.reading.finite import require_finite
 from ....memv2v_core.weights.weight_files import (
@@ -28,15 +33,40 @@ from ....memv2v_core.weights.weight_files import (
     shards_of,
     stem_of,
 )
-from .attachment import KEY, attach_adapter
+from .attachment import KEY, adapter_of, attach_adapter, base_info, dit_sizes
 
 _VAE_PREFIX = "vae."
 # Share of the computer's memory in which files of weights stay after they were read.
 _CHECKED_SHARE = 0.5
 
 
-def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
-    """The MODEL of a published base in training-free mode, and its VAE where the file has one.
+def name_of(base: PublishedBase) -> str:
+    """The base in words, without a size."""
+    # A title goes on with a size, or with its Wan in brackets.
+    return re.split(r" [({]", base.title)[0]
+
+
+# Bases whose weights look like those of another, by their names.
+DESCRIBABLE = {name_of(base): base for base in PUBLISHED.values() if look_alikes(base)}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedBase:
+    """A published base from a file.
+
+    vae: None where the file has none.
+    told_by: the word of the file's name that told it from bases that look alike; "" where none did.
+    look_alikes: names of those bases.
+    """
+
+    model: ModelPatcher
+    vae: comfy.sd.VAE | None
+    told_by: str = ""
+    look_alikes: tuple[str, ...] = ()
+
+
+def load_base(path: Path) -> LoadedBase:
+    """A published base in training-free mode.
 
     The flow shift is set, and the file's own adapter, as ReCamMaster's cameras, is attached.
     ComfyUI chooses the dtype. Weights stay on the disk until they are used.
@@ -50,7 +80,10 @@ def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
     model = load_dit(path, file)
     # Caches of two bases with equal shapes must not mix, so the name is more than the shape.
     base = PUBLISHED[file.kind]
-    info = base.info(file.model_name(stem_of(path)))
+    stem = stem_of(path)
+    if base.expert_boundary is not None:
+        stem = pair_name(stem)
+    info = base.info(file.model_name(stem))
     # Some bases have their cameras in the file of the DiT.
     if own_adapter_of(file) is not None:
         config, state = read_own_adapter(path)
@@ -58,7 +91,47 @@ def load_base(path: Path) -> tuple[ModelPatcher, comfy.sd.VAE | None]:
     else:
         model.set_attachments(KEY, info)
     has_vae = any(name.startswith(_VAE_PREFIX) for name in header.shapes)
-    return with_shift(model, base.shift), _load_vae(path) if has_vae else None
+    return LoadedBase(
+        with_shift(model, base.shift),
+        _load_vae(path) if has_vae else None,
+        file.word,
+        tuple(name_of(other) for other in look_alikes(base)),
+    )
+
+
+def described(model: ModelPatcher, name: str, sets_shift: bool) -> ModelPatcher:
+    """A clone of `model` that counts as the base of `DESCRIBABLE` with this name.
+
+    In caches it has the name that `load_base` gives to that base, so both share them.
+    sets_shift: whether it gets the base's flow shift; else it keeps its own.
+
+    Raises: ValueError for a MODEL of other channels, and for one that has an adapter or memory
+    already.
+    """
+    base, found = DESCRIBABLE[name], base_info(model).model_name
+    # Step 1: what the description would contradict.
+    if adapter_of(model) is not None:
+        raise ValueError(
+            f"model got {found}, which has an adapter, wanted one without: an adapter is made for "
+            "the base as it was loaded; connect Describe Base directly behind the loader"
+        )
+    if model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY):
+        raise ValueError(
+            f"model got {found} with memory from Apply Memory, wanted one without: its memory was "
+            "made for the base as it was loaded; connect Describe Base directly behind the loader"
+        )
+    sizes = dit_sizes(model)
+    if not base.fits(sizes):
+        raise ValueError(
+            f"base got {name}, of {base.in_channels} input and {base.out_channels} output "
+            f"channels, but model is {found}, of {sizes.in_channels} and {sizes.out_channels}; "
+            "remove Describe Base, or load another model"
+        )
+    # Step 2: the description.
+    size = size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
+    clone = with_shift(model, base.shift) if sets_shift else model.clone()
+    clone.set_attachments(KEY, base.info(base.title_of(size)))
+    return clone
 
 
 def load_dit(path: Path, file: WeightFile, disable_dynamic: bool = False) -> ModelPatcher:

@@ -167,16 +167,18 @@ def test_a_level_at_the_boundary_belongs_to_the_first_expert() -> None:
 
 
 def test_one_progress_bar_over_both_experts(in_one_node, monkeypatch) -> None:
-    import comfy.utils
+    import latent_preview
 
-    seen = []
+    bars, seen = [], []
 
-    def hook(value: int, total: int, preview: Any, node_id: Any = None) -> None:
-        seen.append((value, total))
+    def prepare(_model: Any, steps: int) -> Any:
+        bars.append(steps)
+        return lambda step, x0, x, total: seen.append((step, total))
 
-    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+    monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
     in_one_node()
-    assert seen == [(step + 1, STEPS) for step in range(STEPS)]
+    assert bars == [STEPS]
+    assert seen == [(step, STEPS) for step in range(STEPS)]
 
 
 def test_a_stop_in_the_second_expert_stops_the_turn(in_one_node, monkeypatch) -> None:
@@ -299,7 +301,8 @@ def test_a_run_within_the_run_of_another_expert_sees_its_own_tokens(
 ) -> None:
     outer, inner = two_turns(wan_model, low)
     alone = [tiny_wan.sample(*run) for run in two_turns(tiny_wan.load(), low)]
-    assert not torch.equal(*alone)
+    # Tokens of the other turn would be noticed: on one DiT both turns differ.
+    assert not torch.equal(tiny_wan.sample(*two_turns(low, low)[0]), alone[1])
     nested = []
 
     # After the first step of one run comes a whole run of the other expert.
@@ -314,6 +317,7 @@ def test_a_run_within_the_run_of_another_expert_sees_its_own_tokens(
 def test_runs_of_one_dit_leave_nothing_to_each_other(tiny_wan, wan_model, two_turns) -> None:
     first, second = two_turns(wan_model, wan_model)
     alone = [tiny_wan.sample(*run) for run in two_turns(tiny_wan.load(), tiny_wan.load())]
+    assert not torch.equal(*alone)
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
