@@ -16,6 +16,7 @@ const TEXT_NODES = new Set([
   "MemV2VRecentRetrieve",
   "LoadMemoryV2VModel",
   "MemV2VLoadMemoryAdapter",
+  "MemV2VDescribeBase",
   "MemV2VSplitSegments",
   "DinoSegmentRetrieve",
   "StitchSegments",

@@ -224,6 +224,13 @@ def test_an_entry_of_a_pair_is_read_by_each_expert_by_hand(
         assert tiny_wan.turn(model, adapter=adapter, plan=plan).latent is not None
 
 
+def test_a_bare_apply_memory_gives_a_second_expert_its_adapter(tiny_wan, low, in_one_node) -> None:
+    nothing = {"source": None, "plan": None, "source_camera": None, "target_camera": None}
+    bare = tiny_wan.turn(low, **nothing).model
+    made = in_one_node(low_noise_model=bare).result[0]["samples"]
+    assert torch.equal(made, in_one_node().result[0]["samples"])
+
+
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
