@@ -39,6 +39,7 @@ class BaseInfo:
     memories_carry_source: whether a memory lies beside its source, where the source takes the
     channel axis.
     expert_boundary: the noise level sigma below which the second DiT of a base of two takes over.
+    has_frame_times: whether it takes a playback time of every frame beside the camera.
     """
 
     model_name: str
@@ -59,6 +60,7 @@ class BaseInfo:
     clean_reads_text: bool = True
     memories_carry_source: bool = True
     expert_boundary: float | None = None
+    has_frame_times: bool = False
 
     @property
     def has_source_ids(self) -> bool:
@@ -98,4 +100,5 @@ def adapted(info: BaseInfo, config: AdapterConfig, mode: TurnMode) -> BaseInfo:
         attention=config.attention,
         clean_reads_text=config.clean_reads_text,
         memories_carry_source=config.memories_carry_source,
+        has_frame_times=config.has_frame_times,
     )

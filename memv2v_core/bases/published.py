@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..model.adapter import AdapterConfig
+from ..model.camera_encoder import NUM_POSE_VALUES
 from ..shapes import VaeRatios
 from ..vocabulary import Attention, CleanTimestep, SourcePlacement, StreamIdentity
 from .base_info import BaseInfo
@@ -41,12 +42,14 @@ class OwnAdapter:
     config: the adapter that the weights of a file make, from their shapes, the prefix of every key,
     and the sizes of the DiT in the same file (None for a file without one). It raises ValueError
     naming a weight that is missing or has another size.
+    has_frame_times: whether it reads a playback time of every frame.
     """
 
     marks: frozenset[str]
     file: str
     owns: Callable[[str], bool]
     config: Callable[[Shapes, str, DitSizes | None], AdapterConfig]
+    has_frame_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,22 +100,27 @@ class PublishedBase:
         """Layers of the first block that other Wans do not have."""
         return self.own.marks if self.own is not None else frozenset()
 
+    @property
+    def has_frame_times(self) -> bool:
+        """Whether its own adapter reads a playback time of every frame."""
+        return self.own is not None and self.own.has_frame_times
+
     def fits(self, sizes: DitSizes, marks: frozenset[str] = frozenset()) -> bool:
         """Whether a DiT of these sizes, with these marks in its first block, is this base."""
         # Channels alone do not tell ReCamMaster from its Wan; its camera weights do.
         channels = self.in_channels, self.out_channels
         return channels == (sizes.in_channels, sizes.out_channels) and self.marks == marks
 
-    def info(self, model_name: str) -> BaseInfo:
+    def info(self, model_name: str, ratios: VaeRatios | None = None) -> BaseInfo:
         """The base as memory sees it, before an adapter is attached.
 
-        model_name: in caches.
+        model_name: in caches. ratios: of the VAE at hand; None is the published one.
         """
-        ratio = self.ratios.spatial
+        ratios = ratios or self.ratios
         return BaseInfo(
             model_name=model_name,
             mode="training-free",
-            ratios=self.ratios,
+            ratios=ratios,
             text_width=None,
             clean_timestep=self.clean_timestep,
             has_cameras=False,
@@ -120,6 +128,54 @@ class PublishedBase:
             stream_identity=self.stream_identity,
             max_source_id=self.max_source_id,
             attention=self.attention,
-            latent_size=(_PIXELS[0] // ratio, _PIXELS[1] // ratio),
+            latent_size=(_PIXELS[0] // ratios.spatial, _PIXELS[1] // ratios.spatial),
             expert_boundary=self.expert_boundary,
         )
+
+
+def num_own_blocks(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> int:
+    """How many blocks must have a camera encoder.
+
+    A DiT says it: then a missing last block is noticed. Without one the camera encoders are
+    counted.
+    """
+    if sizes is not None:
+        return sizes.num_blocks
+    num_blocks = 0
+    while f"{prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
+        num_blocks += 1
+    return num_blocks
+
+
+def own_width(shapes: Shapes, prefix: str) -> int:
+    """Width of the camera encoders. An encoder without axes or numbers counts as 1 wide, so that
+    `require_blocks` refuses it like any other size."""
+    first = shapes.get(f"{prefix}blocks.0.cam_encoder.weight", ())
+    return first[0] if first and first[0] > 0 else 1
+
+
+def require_blocks(
+    shapes: Shapes, prefix: str, num_blocks: int, wanted: Shapes, owner: str, file: str
+) -> None:
+    """Raise ValueError unless every block has the weights that are `wanted`, each of its size.
+
+    wanted: by their names within a block. owner, file: of the weights, for the message.
+    """
+    for i in range(num_blocks):
+        for name, shape in wanted.items():
+            found = shapes.get(f"{prefix}blocks.{i}.{name}")
+            if found != shape:
+                state = f"has the size {found}" if found else "is missing"
+                raise ValueError(
+                    f"{owner}'s blocks.{i}.{name} {state}, wanted {shape}; download {file} again"
+                )
+
+
+def camera_weights(dim: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of a camera encoder and its projector, by its name in a block."""
+    return {
+        "cam_encoder.weight": (dim, NUM_POSE_VALUES),
+        "cam_encoder.bias": (dim,),
+        "projector.weight": (dim, dim),
+        "projector.bias": (dim,),
+    }

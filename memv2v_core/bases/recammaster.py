@@ -7,8 +7,16 @@ Source: train_recammaster.py and inference_recammaster.py, KwaiVGI/ReCamMaster.
 """
 
 from ..model.adapter import AdapterConfig
-from ..model.camera_encoder import NUM_POSE_VALUES
-from .published import DitSizes, OwnAdapter, PublishedBase, Shapes
+from .published import (
+    DitSizes,
+    OwnAdapter,
+    PublishedBase,
+    Shapes,
+    camera_weights,
+    num_own_blocks,
+    own_width,
+    require_blocks,
+)
 
 _FILE = "step20000.ckpt of KwaiVGI/ReCamMaster-Wan2.1"
 _CHANNELS = 16
@@ -28,30 +36,8 @@ def camera_config(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> Adapte
 
     Raises: ValueError naming a camera weight that is missing or has another size.
     """
-    num_blocks = 0
-    while f"{prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
-        num_blocks += 1
-    first = shapes[f"{prefix}blocks.0.cam_encoder.weight"]
-    # A tensor without axes or numbers has no width; it is refused below like any other size.
-    dim = first[0] if first and first[0] > 0 else 1
-    # A DiT says how many blocks must have cameras: then a missing last block is noticed.
-    if sizes is not None:
-        num_blocks = sizes.num_blocks
-    wanted = {
-        "cam_encoder.weight": (dim, NUM_POSE_VALUES),
-        "cam_encoder.bias": (dim,),
-        "projector.weight": (dim, dim),
-        "projector.bias": (dim,),
-    }
-    for i in range(num_blocks):
-        for name, shape in wanted.items():
-            found = shapes.get(f"{prefix}blocks.{i}.{name}")
-            if found != shape:
-                state = f"has the size {found}" if found else "is missing"
-                raise ValueError(
-                    f"ReCamMaster's blocks.{i}.{name} {state}, wanted {shape}; "
-                    f"download {_FILE} again"
-                )
+    num_blocks, dim = num_own_blocks(shapes, prefix, sizes), own_width(shapes, prefix)
+    require_blocks(shapes, prefix, num_blocks, camera_weights(dim), "ReCamMaster", _FILE)
     return AdapterConfig(
         dim=dim,
         num_blocks=num_blocks,

@@ -4,9 +4,12 @@ from .bernini import BERNINI
 from .lucyedit import LUCYEDIT
 from .published import DitSizes, PublishedBase
 from .recammaster import RECAMMASTER
+from .spacetimepilot import SPACETIMEPILOT
 from .wan import WAN21, WAN22_5B
 
-PUBLISHED = {base.kind: base for base in (WAN21, BERNINI, RECAMMASTER, WAN22_5B, LUCYEDIT)}
+PUBLISHED = {
+    base.kind: base for base in (WAN21, BERNINI, RECAMMASTER, SPACETIMEPILOT, WAN22_5B, LUCYEDIT)
+}
 
 # Every layer that tells a base.
 ALL_MARKS = frozenset().union(*(base.marks for base in PUBLISHED.values()))

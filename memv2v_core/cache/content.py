@@ -14,7 +14,7 @@ from ..cameras.trajectory import CameraTrajectory
 FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 # Hex digits: 128 bits, and short enough for Windows paths.
 ID_LENGTH = 32
-LATENT, C2W, INTRINSICS = "latent", "c2w", "intrinsics"
+LATENT, C2W, INTRINSICS, TIMES = "latent", "c2w", "intrinsics", "times"
 SOURCE, DESCRIPTOR, THUMBNAIL = "source_latent", "source_descriptor", "thumbnail"
 
 
@@ -118,14 +118,18 @@ class HeldContent:
         """Every tensor by its name in the entry's file."""
         cameras = {C2W: self.camera.c2w, INTRINSICS: self.camera.intrinsics}
         optional = {name: getattr(self, name) for name in (SOURCE, DESCRIPTOR, THUMBNAIL)}
+        optional[TIMES] = self.camera.times
         given = {name: value for name, value in optional.items() if value is not None}
         return {LATENT: self.latent, **cameras, **given}
 
     def content_id(self, made: str) -> str:
         """Hex hash of latent and camera, and of `made`."""
         digest = hashlib.sha256()
-        for tensor in (self.latent, self.camera.c2w, self.camera.intrinsics):
-            feed_tensor(digest, tensor)
+        camera = self.camera
+        for tensor in (self.latent, camera.c2w, camera.intrinsics, camera.times):
+            # A path without times keeps the id that it had before there were times.
+            if tensor is not None:
+                feed_tensor(digest, tensor)
         digest.update(made.encode())
         return digest.hexdigest()[:ID_LENGTH]
 

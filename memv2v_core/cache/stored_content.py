@@ -23,6 +23,7 @@ from .content import (
     LATENT,
     SOURCE,
     THUMBNAIL,
+    TIMES,
     feed_tensor,
     require_finite,
 )
@@ -34,6 +35,7 @@ _MAX_BYTES = {
     SOURCE: 2048 * MiB,
     C2W: 64 * MiB,
     INTRINSICS: 64 * MiB,
+    TIMES: 64 * MiB,
     DESCRIPTOR: 64 * MiB,
     THUMBNAIL: 64 * MiB,
 }
@@ -89,8 +91,11 @@ class StoredContent:
     def camera(self) -> CameraTrajectory:
         """The camera of every pixel frame."""
         if self._camera is None:
-            read = self._read((C2W, INTRINSICS))
-            self._camera = CameraTrajectory(read[C2W], read[INTRINSICS], self.is_assumed)
+            times = (TIMES,) if TIMES in self.shapes else ()
+            read = self._read((C2W, INTRINSICS, *times))
+            self._camera = CameraTrajectory(
+                read[C2W], read[INTRINSICS], self.is_assumed, read.get(TIMES)
+            )
         return self._camera
 
     @property
@@ -163,8 +168,9 @@ class StoredContent:
     def _require_id(self, file: Any) -> None:
         """Compare a file from before this version with its name, as that version did."""
         digest = hashlib.sha256()
-        for name in _REQUIRED:
-            feed_tensor(digest, file.get_tensor(name))
+        for name in (*_REQUIRED, TIMES):
+            if name in self.shapes:
+                feed_tensor(digest, file.get_tensor(name))
         digest.update(self._made.encode())
         if digest.hexdigest()[:ID_LENGTH] != self.path.stem:
             raise ValueError(f"it was renamed or its bytes changed; {_REMADE}")
@@ -199,6 +205,11 @@ def checked_shapes(file: Any) -> dict[str, tuple[int, ...]]:
         raise ValueError(
             f"its c2w has shape {shapes[C2W]} and its intrinsics {shapes[INTRINSICS]}, wanted "
             f"(F, 4, 4) and (F, 3, 3); {_REMADE}"
+        )
+    if TIMES in shapes and shapes[TIMES] != (shapes[C2W][0],):
+        raise ValueError(
+            f"its times have shape {shapes[TIMES]}, wanted one for each of its {shapes[C2W][0]} "
+            f"cameras; {_REMADE}"
         )
     return shapes
 

@@ -117,7 +117,7 @@ def make_preset(config: PresetConfig, intrinsics: torch.Tensor | None = None) ->
 def combine_paths(first: CameraTrajectory, second: CameraTrajectory) -> CameraTrajectory:
     """Both moves at once, frame by frame: `second` as seen from the moving camera of `first`.
 
-    The lens is the lens of `first`.
+    The lens and the playback are those of `first`.
 
     Raises: ValueError when the lengths differ.
     """

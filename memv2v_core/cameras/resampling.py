@@ -19,7 +19,8 @@ def resample_trajectory(trajectory: CameraTrajectory, num_frames: int) -> Camera
 
     The first and the last frame stay; rotations turn at constant speed in between. Frames that fall
     on an old frame keep its matrix bit for bit. Only rotations relative to the previous frame are
-    interpolated, so mirrored worlds (determinant -1) stay mirrored.
+    interpolated, so mirrored worlds (determinant -1) stay mirrored. Moments of a playback are
+    interpolated too; they stay moments of the same source.
 
     Raises: ValueError when `num_frames` is below 1.
     """
@@ -68,7 +69,10 @@ def _sampled(trajectory: CameraTrajectory, positions: torch.Tensor) -> CameraTra
     intrinsics = torch.lerp(
         trajectory.intrinsics[before], trajectory.intrinsics[after], share[..., None]
     )
-    return replace(trajectory, c2w=c2w, intrinsics=intrinsics)
+    times = trajectory.times
+    if times is not None:
+        times = torch.lerp(times[before], times[after], share[:, 0])
+    return replace(trajectory, c2w=c2w, intrinsics=intrinsics, times=times)
 
 
 def _between(start: torch.Tensor, end: torch.Tensor, share: torch.Tensor) -> torch.Tensor:

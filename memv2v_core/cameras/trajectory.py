@@ -58,13 +58,17 @@ class CameraTrajectory:
     intrinsics: (F, 3, 3) float64, normalised by image size.
     is_assumed: True when the camera is unknown and assumed to stand still; reports and nodes say
     so.
+    times: (F,) float64, which moment of the source each frame shows, in the source's pixel frames
+    from 0: a path in space and time. None is 0, 1, 2, ..., the source as it plays.
 
-    Raises: ValueError for wrong shapes and for numbers that are not finite.
+    Raises: ValueError for wrong shapes, for numbers that are not finite, and for moments before
+    the source.
     """
 
     c2w: torch.Tensor
     intrinsics: torch.Tensor
     is_assumed: bool = False
+    times: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         num_frames = self.c2w.shape[0]
@@ -88,6 +92,8 @@ class CameraTrajectory:
                     f"{name} got NaN or infinity in frame {bad[0]}, wanted finite numbers; repair "
                     "the camera file"
                 )
+        if self.times is not None:
+            object.__setattr__(self, "times", _checked_times(self.times, num_frames))
 
     @property
     def num_frames(self) -> int:
@@ -104,7 +110,16 @@ class CameraTrajectory:
                 f"{max(indices) + 1}; make the path as long as the video or resample it"
             )
         idx = list(indices)
-        return replace(self, c2w=self.c2w[idx], intrinsics=self.intrinsics[idx])
+        # Without times the frames are those of a clip that was cut in the same way: its first
+        # frame is moment 0 again.
+        times = None if self.times is None else self.times[idx]
+        return replace(self, c2w=self.c2w[idx], intrinsics=self.intrinsics[idx], times=times)
+
+    def moments(self) -> torch.Tensor:
+        """Which moment of the source each frame shows, (F,) float64."""
+        if self.times is not None:
+            return self.times
+        return torch.arange(self.num_frames, dtype=torch.float64)
 
     def cropped_to(self, aspect: float) -> "CameraTrajectory":
         """The same cameras for the middle part of the picture that has the given aspect.
@@ -130,6 +145,22 @@ class CameraTrajectory:
         Every frame becomes inverse(reference[0]) @ c2w.
         """
         return replace(self, c2w=torch.linalg.inv(reference.c2w[0]) @ self.c2w)
+
+
+def _checked_times(times: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """`times` in float64, one finite moment a frame."""
+    if times.shape != (num_frames,):
+        raise ValueError(
+            f"times got shape {tuple(times.shape)}, wanted ({num_frames},); pass one moment a frame"
+        )
+    times = times.to(torch.float64)
+    bad = times[~(torch.isfinite(times) & (times >= 0))]
+    if len(bad):
+        raise ValueError(
+            f"times got {bad[0].item():g} as a moment, wanted finite numbers from 0, the source's "
+            "first frame; make the playback again"
+        )
+    return times
 
 
 def static_trajectory(

@@ -13,6 +13,13 @@ from ..tokens.merging import REDUCTION_SIDE, pad_grid
 from ..tokens.tokenizers import BASE_KERNEL, COARSE_KERNELS, coarse_weight_from_base, pad_to_kernel
 from ..vocabulary import Attention, CameraConditioning, CleanTimestep, MemoryOrder
 from .camera_encoder import NUM_POSE_VALUES, NUM_RAY_FEATURES, FrameCameras
+from .playback_time import (
+    NUM_NORM_GROUPS,
+    TemporalDownsampler,
+    TimeOperations,
+    embed_times,
+    frame_time_embedding,
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,10 @@ class AdapterConfig:
     beside its own source, like the target. Without it a memory is the edited latent alone, as in
     the paper, and every tokenizer takes half of the base's channels.
     num_latent_frames: latent frames T of the target in training, where the file says it.
+    has_frame_times: an encoder of playback time beside the camera encoder, see `playback_time`.
 
-    Raises: ValueError for memories without their source and no learned tokenizers, and for clean
-    tokens without text in two-way attention.
+    Raises: ValueError for memories without their source and no learned tokenizers, for clean
+    tokens without text in two-way attention, and for times without cameras or of a wrong width.
     """
 
     dim: int
@@ -58,6 +66,7 @@ class AdapterConfig:
     has_base_tokenizer: bool = False
     memories_carry_source: bool = True
     num_latent_frames: int | None = None
+    has_frame_times: bool = False
 
     def __post_init__(self) -> None:
         learned = self.has_tokenizers and self.has_base_tokenizer
@@ -75,6 +84,13 @@ class AdapterConfig:
                 "attention the target tells clean tokens the prompt; set attention to 'one_way'"
             )
 
+        if self.has_frame_times and (not self.has_cameras or self.dim % NUM_NORM_GROUPS):
+            raise ValueError(
+                f"has_frame_times got True with has_cameras {self.has_cameras} and dim {self.dim}, "
+                f"wanted cameras and a dim that {NUM_NORM_GROUPS} divides: times are encoded "
+                "beside cameras and normed in groups; choose another dim, or leave times out"
+            )
+
     @property
     def memory_channels(self) -> int:
         """Channels of a memory's latent: half of the base's where no source lies beside it."""
@@ -87,11 +103,9 @@ class AdapterConfig:
         return (BASE_KERNEL, *coarse) if self.has_base_tokenizer else coarse
 
 
-class Operations(Protocol):
+class Operations(TimeOperations, Protocol):
     """The layers of torch.nn, or ComfyUI's layers with the same names."""
 
-    @property
-    def Linear(self) -> type[nn.Linear]: ...
     @property
     def Conv2d(self) -> type[nn.Conv2d]: ...
     @property
@@ -100,6 +114,8 @@ class Operations(Protocol):
 
 class AdapterBlock(nn.Module):
     """Camera encoder and projector of one block; the names are ReCamMaster's checkpoint keys.
+
+    With playback times it encodes them too, under SpaceTimePilot's keys.
 
     Source: Eq. 16-17, arXiv:2601.16296v2.
     """
@@ -111,16 +127,26 @@ class AdapterBlock(nn.Module):
         self.ray_encoder = (
             ops.Linear(NUM_RAY_FEATURES, config.dim, bias=False) if config.has_rays else None
         )
+        if config.has_frame_times:
+            self.frame_time_embedding = frame_time_embedding(config.dim, ops)
+            self.temporal_downsampler = TemporalDownsampler(config.dim, ops)
+        self.has_frame_times = config.has_frame_times
 
     def embed_frames(self, cameras: FrameCameras, dtype: torch.dtype) -> torch.Tensor:
         """What every frame adds to its tokens before attention, (B, frames, D)."""
-        return self.cam_encoder(cameras.poses().to(dtype))
+        embedding = self.cam_encoder(cameras.poses().to(dtype))
+        if self.has_frame_times:
+            assert cameras.times is not None, "beside this adapter every video has its times"
+            embedding = embedding + embed_times(
+                cameras.times, self.frame_time_embedding, self.temporal_downsampler, dtype
+            )
+        return embedding
 
 
 class MemoryAdapter(nn.Module):
     """Camera encoder and projector of every block, tokenizers, merging convolutions.
 
-    ops: has the classes Linear, Conv2d and Conv3d: torch.nn, or ComfyUI's operations.
+    ops: has the layers of `Operations`: torch.nn, or ComfyUI's operations.
     """
 
     def __init__(self, config: AdapterConfig, ops: Operations = nn) -> None:

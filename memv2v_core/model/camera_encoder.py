@@ -1,4 +1,4 @@
-"""What a token knows about its camera.
+"""What a token knows about its camera and its moment.
 
 Poses: 12 numbers [R|t] per frame, for the linear encoder of ReCamMaster and the paper. Rays: our
 option, the direction of every single token.
@@ -25,12 +25,16 @@ class FrameCameras:
 
     They are relative to the source's first frame.
 
-    c2w: (B, T, 4, 4). intrinsics: (B, T, 3, 3) normalised. Both float32; with B = 1 all rows share
-    them.
+    c2w: (B, T, 4, 4). intrinsics: (B, T, 3, 3) normalised.
+    times: (B, T, R), which moment of the source each of the R pixel frames of a latent frame shows,
+    in the source's pixel frames. The first latent frame of a video holds one pixel frame, so its
+    other moments are NaN. None where the base takes no playback time.
+    All float32; with B = 1 all rows share them.
     """
 
     c2w: torch.Tensor
     intrinsics: torch.Tensor
+    times: torch.Tensor | None = None
 
     @classmethod
     def from_trajectory(
@@ -48,7 +52,9 @@ class FrameCameras:
         Every row has the same number of frames.
         """
         return cls(
-            torch.cat([row.c2w for row in rows]), torch.cat([row.intrinsics for row in rows])
+            torch.cat([row.c2w for row in rows]),
+            torch.cat([row.intrinsics for row in rows]),
+            _joined_times([row.times for row in rows], dim=0),
         )
 
     @classmethod
@@ -60,7 +66,10 @@ class FrameCameras:
         rows = max(video.c2w.shape[0] for video in videos)
         c2w = [video.c2w.expand(rows, -1, -1, -1) for video in videos]
         intrinsics = [video.intrinsics.expand(rows, -1, -1, -1) for video in videos]
-        return cls(torch.cat(c2w, dim=1), torch.cat(intrinsics, dim=1))
+        times = [
+            None if video.times is None else video.times.expand(rows, -1, -1) for video in videos
+        ]
+        return cls(torch.cat(c2w, dim=1), torch.cat(intrinsics, dim=1), _joined_times(times, dim=1))
 
     def poses(self) -> torch.Tensor:
         """[R|t] row by row, (B, T, 12): the cam_v of App. D.1."""
@@ -69,10 +78,18 @@ class FrameCameras:
     def frames(self, indices: Sequence[int]) -> "FrameCameras":
         """The cameras of these frames, in the given order."""
         chosen = list(indices)
-        return FrameCameras(self.c2w[:, chosen], self.intrinsics[:, chosen])
+        times = None if self.times is None else self.times[:, chosen]
+        return FrameCameras(self.c2w[:, chosen], self.intrinsics[:, chosen], times)
 
     def to(self, device: torch.device) -> "FrameCameras":
-        return FrameCameras(self.c2w.to(device), self.intrinsics.to(device))
+        times = None if self.times is None else self.times.to(device)
+        return FrameCameras(self.c2w.to(device), self.intrinsics.to(device), times)
+
+
+def _joined_times(times: Sequence[torch.Tensor | None], dim: int) -> torch.Tensor | None:
+    given = [each for each in times if each is not None]
+    assert len(given) in (0, len(times)), "either every video has a playback time or none"
+    return torch.cat(given, dim=dim) if given else None
 
 
 def ray_features(

@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 # Settings of an adapter that the first files of format 1 do not have.
 _LATER_SETTINGS = (
     *("attention", "clean_reads_text", "has_base_tokenizer"),
-    *("memories_carry_source", "num_latent_frames"),
+    *("memories_carry_source", "num_latent_frames", "has_frame_times"),
 )
 
 # (native name, diffusers name) of Wan2.1 and Wan2.2 text-to-video.

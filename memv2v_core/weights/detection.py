@@ -24,7 +24,7 @@ Layout = Literal["native", "diffusers"]
 
 WANTED_BASE = (
     "a Wan DiT: Wan2.1-T2V (wan2.1_t2v_1.3B_bf16.safetensors), Bernini-R, ReCamMaster "
-    "(step20000.ckpt), "
+    "(step20000.ckpt), SpaceTimePilot (SpacetimePilot_1.3B_v1.ckpt), "
     "Wan2.2-TI2V-5B or LucyEdit Dev (lucy-edit-dev-cui-fp16.safetensors)"
 )
 
@@ -137,6 +137,13 @@ def detect(
     # Step 3: cameras without a DiT. A file with both is a DiT and was found above.
     for prefix in _PREFIXES:
         if all(f"{prefix}blocks.0.{mark}.weight" in shapes for mark in RECAMMASTER.marks):
+            # Nobody publishes these alone, and without times they are another encoder.
+            if _marks(shapes, prefix) != RECAMMASTER.marks:
+                return WeightFile(
+                    "unsupported",
+                    "camera weights with a playback time and without a DiT",
+                    "choose the whole file of SpaceTimePilot",
+                )
             return WeightFile(
                 "cameras",
                 "camera weights without a DiT",
@@ -182,25 +189,11 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str, name_of_file: str) -> Weig
                 "model or LucyEdit"
             )
             return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
-    if f"{prefix}blocks.0.frame_time_embedding.0.weight" in shapes:
-        return WeightFile(
-            "unsupported",
-            "SpaceTimePilot, which adds a learned playback time to every token of every block "
-            "(blocks.0.frame_time_embedding and temporal_downsampler) and is not itself without it",
-            "this pack's forward has no playback time, so use ReCamMaster for camera work",
-            sizes,
-            layout,
-            prefix,
-        )
     # Step 2: the published base with these channels and marks.
-    marks = frozenset(
-        mark
-        for mark in ALL_MARKS
-        if any(key.startswith(f"{prefix}blocks.0.{mark}.") for key in shapes)
-    )
+    marks = _marks(shapes, prefix)
     base = base_of(sizes, marks, name_of_file)
     if base is None:
-        extra = " and camera weights" if marks else ""
+        extra = f" and weights of {' and '.join(sorted(marks))}" if marks else ""
         channels = f"{sizes.in_channels} input and {sizes.out_channels} output channels"
         remedy = (
             "choose one by its channels: text-to-video models have 16 or 48 of both, LucyEdit 96 "
@@ -211,6 +204,14 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str, name_of_file: str) -> Weig
     # Step 3: its name. Unpublished sizes are described by their numbers.
     size = size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
     return WeightFile(base.kind, base.title_of(size), "", sizes, layout, prefix, base.word)
+
+
+def _marks(shapes: Shapes, prefix: str) -> frozenset[str]:
+    """The layers that tell a base, of those that the first block has."""
+    first = f"{prefix}blocks.0."
+    return frozenset(
+        mark for mark in ALL_MARKS if any(key.startswith(f"{first}{mark}.") for key in shapes)
+    )
 
 
 def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes | None:

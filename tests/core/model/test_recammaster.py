@@ -7,83 +7,33 @@ tokens of target and source), both sides run once in fp32: off by 1.1e-5 at most
 as in the first.
 """
 
-import json
-import math
-import zlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import pytest
 import torch
+from instruments.official_dits import (
+    TRUE_SIZES,
+    Draw,
+    build_adapter,
+    build_view,
+    cameras_of,
+    golden,
+    normal,
+    uniform,
+)
 
-from memv2v_core.builtin.bundle import build_dit
 from memv2v_core.builtin.info import DitConfig
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
-from memv2v_core.model.camera_encoder import FrameCameras
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
 from memv2v_core.model.memory_model import memory_forward
 from memv2v_core.tokens.positions import temporal_indices
 from memv2v_core.vocabulary import CameraConditioning
-from memv2v_core.weights.checkpoint import to_diffusers_names, to_native_names
 
 SIZES = DitConfig(dim=256, num_heads=2, num_layers=2, ffn_dim=512, text_dim=32, freq_dim=64)
-TRUE_SIZES = DitConfig(
-    dim=1536, num_heads=12, num_layers=2, ffn_dim=8960, text_dim=4096, freq_dim=256
-)
 LATENT = (1, 16, 2, 60, 104)
-Draw = Callable[[str, tuple[int, ...]], torch.Tensor]
 
 
-def golden(name: str) -> dict[str, Any]:
-    return json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
-
-
-def normal(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """z of the recipe in golden_recammaster.json."""
-    return torch.from_numpy(np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape))
-
-
-def uniform(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """z of the recipe in golden_recammaster_full_size.json: seven times quicker to draw."""
-    values = np.random.RandomState(zlib.crc32(name.encode())).random_sample(shape)
-    return torch.from_numpy(np.float32(math.sqrt(12) * (values - 0.5)))
-
-
-def weight(draw: Draw, name: str, shape: torch.Size) -> torch.Tensor:
-    z = draw(name, tuple(shape))
-    if name.endswith(("norm_q.weight", "norm_k.weight", "norm3.weight")):
-        z = 1 + 0.1 * z
-    elif name.endswith(".bias"):
-        z = 0.1 * z
-    elif name.endswith("modulation"):
-        z = 0.3 * z
-    else:
-        z = z / math.sqrt(math.prod(shape[1:]))
-    return z.float()
-
-
-def build_view(sizes: DitConfig, draw: Draw) -> DiffusersView:
-    with torch.device("meta"):
-        dit = build_dit(sizes)
-    native = {
-        name: weight(draw, name, like.shape)
-        for name, like in to_native_names(dit.state_dict()).items()
-    }
-    dit.load_state_dict(to_diffusers_names(native), assign=True)
-    return DiffusersView(dit.eval().requires_grad_(False))
-
-
-def build_adapter(sizes: DitConfig, draw: Draw) -> MemoryAdapter:
-    with torch.device("meta"):
-        made = MemoryAdapter(
-            AdapterConfig(sizes.dim, sizes.num_layers, 16, has_tokenizers=False, has_merging=False)
-        )
-    weights = {name: weight(draw, name, like.shape) for name, like in made.state_dict().items()}
-    made.load_state_dict(weights, assign=True)
-    return made.eval().requires_grad_(False)
+def config_of(sizes: DitConfig) -> AdapterConfig:
+    return AdapterConfig(sizes.dim, sizes.num_layers, 16, has_tokenizers=False, has_merging=False)
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +43,7 @@ def view() -> DiffusersView:
 
 @pytest.fixture(scope="module")
 def adapter() -> MemoryAdapter:
-    return build_adapter(SIZES, normal)
-
-
-def cameras_of(poses: torch.Tensor) -> FrameCameras:
-    """Frames (1, T) whose 12 numbers are `poses` (1, T, 12), rotations or not."""
-    c2w = torch.eye(4).repeat(*poses.shape[:2], 1, 1)
-    c2w[:, :, :3] = poses.unflatten(-1, (3, 4))
-    return FrameCameras(c2w, torch.eye(3).repeat(*poses.shape[:2], 1, 1))
+    return build_adapter(config_of(SIZES), normal)
 
 
 def our_output(
@@ -152,7 +95,7 @@ def test_eq_17_gives_the_source_its_own_camera_and_so_something_else(
 @pytest.mark.slow
 def test_at_its_true_sizes_too():
     official = golden("golden_recammaster_full_size.json")
-    view, adapter = build_view(TRUE_SIZES, uniform), build_adapter(TRUE_SIZES, uniform)
+    view, adapter = build_view(TRUE_SIZES, uniform), build_adapter(config_of(TRUE_SIZES), uniform)
     out = our_output(view, adapter, "target", TRUE_SIZES.text_dim, uniform)
     torch.testing.assert_close(
         out.flatten()[:: official["stride"]], torch.tensor(official["values"]), atol=1e-4, rtol=0

@@ -101,16 +101,56 @@ def test_scales_of_quantised_weights_change_nothing() -> None:
     assert detect(wan(TINY) | extra).kind == "wan2.1"
 
 
-def test_spacetimepilot_is_refused_with_the_reason() -> None:
-    times = {
-        "blocks.0.frame_time_embedding.0.weight": (128, 256),
-        "blocks.0.temporal_downsampler.norm1.bias": (128,),
-    }
-    file = detect(wan(TINY) | cameras(128, 2) | times)
+def times(dim: int, blocks: int) -> Shapes:
+    """What SpaceTimePilot adds to every block beside ReCamMaster's (spacetimepilot.py)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i in range(blocks):
+        embedding = f"blocks.{i}.frame_time_embedding."
+        shapes |= {f"{embedding}0.weight": (dim, 256), f"{embedding}0.bias": (dim,)}
+        shapes |= {f"{embedding}2.weight": (dim, dim), f"{embedding}2.bias": (dim,)}
+        for stage in (1, 2):
+            downsampler = f"blocks.{i}.temporal_downsampler."
+            shapes |= {
+                f"{downsampler}temporal_conv{stage}.weight": (dim, dim, 3),
+                f"{downsampler}temporal_conv{stage}.bias": (dim,),
+                f"{downsampler}norm{stage}.weight": (dim,),
+                f"{downsampler}norm{stage}.bias": (dim,),
+            }
+    return shapes
+
+
+def test_spacetimepilot_is_told_by_its_times() -> None:
+    shapes = wan(REAL["1.3B"]) | cameras(1536, 30) | times(1536, 30)
+    file = detect(shapes)
+    assert file.model_name("mine") == "SpaceTimePilot (Wan2.1 1.3B)"
+    assert (file.kind, missing_weights(shapes, file)) == ("spacetimepilot", [])
+    own = BASES["spacetimepilot"].own
+    assert {name for name in shapes if own.owns(name)} == set(cameras(1, 30) | times(1, 30))
+    config = own.config(shapes, "", file.sizes)
+    assert (config.dim, config.num_blocks, config.has_frame_times) == (1536, 30, True)
+    assert (config.camera_conditioning, config.clean_timestep) == ("per_video", "target")
+
+
+@pytest.mark.parametrize("name", [*cameras(128, 2), *times(128, 2)])
+def test_each_weight_of_cameras_and_times_must_be_there_and_of_its_size(name: str) -> None:
+    shapes = {**wan(TINY), **cameras(128, 2), **times(128, 2)}
+    own, sizes = BASES["spacetimepilot"].own, detect(shapes).sizes
+    with pytest.raises(ValueError, match=f"SpaceTimePilot's {name} has the size \\(1, 2\\)"):
+        own.config({**shapes, name: (1, 2)}, "", sizes)
+    del shapes[name]
+    with pytest.raises(ValueError, match=f"{name} is missing, wanted .*SpacetimePilot_1.3B_v1"):
+        own.config(shapes, "", sizes)
+
+
+def test_cameras_with_times_need_their_dit() -> None:
+    file = detect(cameras(128, 2) | times(128, 2))
+    assert (file.kind, file.remedy) == ("unsupported", "choose the whole file of SpaceTimePilot")
+    assert detect(cameras(128, 2)).kind == "cameras"
+    file = detect(wan(TINY) | times(128, 2))
     with pytest.raises(
-        ValueError, match="^x.ckpt is SpaceTimePilot.* playback time .*frame_time_embedding"
+        ValueError, match="^x is a Wan DiT of .* and weights of frame_time_embedding, wanted"
     ):
-        require_base(file, "x.ckpt")
+        require_base(file, "x")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +172,7 @@ def test_spacetimepilot_is_refused_with_the_reason() -> None:
         (
             {"blocks.0.cam_encoder.weight": (128, 12)},
             (48, 48),
-            "48 input and 48 output channels and camera weights",
+            "48 input and 48 output channels and weights of cam_encoder",
         ),
     ],
 )
