@@ -10,9 +10,11 @@ import torch
 
 from ..bases.base_info import BaseInfo
 from ..cache.entry import MemoryEntry
+from ..cameras.playback import playback_summary
 from ..cameras.trajectory import CameraTrajectory, require_length, static_trajectory
 from ..model.camera_encoder import FrameCameras
 from ..model.memory_inputs import MemoryInputs
+from ..model.playback_time import latent_frame_times
 from ..shapes import latent_frame_indices, num_latent_frames
 from ..tokens.budget import TokenPlan
 from ..tokens.tokenizers import BASE_KERNEL
@@ -120,6 +122,8 @@ class Turn:
         lines = [f"{self.base.model_name}, {self.base.mode} mode", f"memories: {seen or 'none'}"]
         if self.source_path is not None and self.source_path.is_assumed:
             lines.append("the source's camera is unknown and taken as static")
+        if self.target_path is not None and self.target_path.times is not None:
+            lines.append(f"the target {playback_summary(self.target_path.times)}")
         return "\n".join(lines)
 
     def of_frames(self, frames: slice) -> "Turn":
@@ -129,8 +133,14 @@ class Turn:
         ratio = self.base.ratios.temporal
         # Pixel frames of these latent frames: ratio * (n - 1) + 1, as the VAE counts.
         pixels = tuple(range(chosen.start * ratio, (chosen.stop - 1) * ratio + 1))
-        paths = (self.source_path, self.target_path)
-        source_path, target_path = (path and path.frames(pixels) for path in paths)
+
+        def part(path: CameraTrajectory | None) -> CameraTrajectory | None:
+            if path is not None and self.base.has_frame_times:
+                # Stated, the moments stay those of the whole source.
+                path = replace(path, times=path.moments())
+            return path and path.frames(pixels)
+
+        source_path, target_path = part(self.source_path), part(self.target_path)
         return Turn(self.base, self.source[:, frames], source_path, target_path)
 
     def seeing(self, plan: TokenPlan | None) -> "Turn":
@@ -148,8 +158,14 @@ class Turn:
                 "path"
             )
         # One camera per latent frame: the camera of its first pixel frame.
-        chosen = path.frames(latent_frame_indices(num_latent, self.base.ratios.temporal))
-        return FrameCameras.from_trajectory(chosen, self.source_path or self.target_path)
+        ratio = self.base.ratios.temporal
+        chosen = path.frames(latent_frame_indices(num_latent, ratio))
+        cameras = FrameCameras.from_trajectory(chosen, self.source_path or self.target_path)
+        if not self.base.has_frame_times:
+            _require_no_times(self.base, path, "the camera path of a memory")
+            return cameras
+        # A latent frame has one camera, and the moment of each of its pixel frames.
+        return replace(cameras, times=latent_frame_times(path.moments(), num_latent, ratio))
 
     def _camera_conditioning(self) -> CameraConditioning:
         if self.plan is None or self.plan.camera_conditioning == "as_trained":
@@ -212,11 +228,21 @@ def _require_cameras(turn: Turn) -> None:
                 f"{name} got a path, but {base.model_name} has no camera weights; load a model "
                 "with a Memory-V2V or ReCamMaster adapter, or disconnect the path"
             )
+        if path is not None and not base.has_frame_times:
+            _require_no_times(base, path, name)
     has_videos = turn.source is not None or bool(turn.memories) or turn.source_path is not None
     if turn.target_path is None and base.has_cameras and has_videos:
         raise ValueError(
             "target_camera is not connected, wanted the path of this turn; connect a Camera "
             "Trajectory"
+        )
+
+
+def _require_no_times(base: BaseInfo, path: CameraTrajectory, name: str) -> None:
+    if path.times is not None:
+        raise ValueError(
+            f"{name} got a playback time, but {base.model_name} has no weights for one and shows "
+            "the source as it plays; load SpaceTimePilot, or disconnect Playback Time"
         )
 
 
