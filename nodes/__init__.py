@@ -15,7 +15,7 @@ from . import (
     segments,
     tokens,
 )
-from .cameras import estimating, exporting, importing, paths
+from .cameras import estimating, exporting, importing, paths, playback
 from .host.renamed_ids import install_renaming, register_replacements
 from .host.socket_types import check_sockets
 
@@ -28,6 +28,7 @@ MENU = (
     paths,
     importing,
     estimating,
+    playback,
     exporting,
     cache,
     retrieval,

@@ -32,11 +32,11 @@ class LoadMemoryV2VModel(io.ComfyNode):
             display_name="Load Memory-V2V Model",
             category=CATEGORY,
             description="Loads a model with memory and sets its flow shift. It takes Wan2.1-T2V, "
-            "Bernini-R, ReCamMaster, Wan2.2-TI2V-5B or LucyEdit Dev from your model folders, or a "
-            "built-in demonstration that needs no download: novel_view for new camera paths, "
-            "text_edit for instructions such as 'put a hat on the red box'. Published models run "
-            "in training-free mode until you add a trained memory adapter. Load their text encoder "
-            "and VAE with Load CLIP and Load VAE.",
+            "Bernini-R, ReCamMaster, SpaceTimePilot, Wan2.2-TI2V-5B or LucyEdit Dev from your "
+            "model folders, or a built-in demonstration that needs no download: novel_view for new "
+            "camera paths, text_edit for instructions such as 'put a hat on the red box'. "
+            "Published models run in training-free mode until you add a trained memory adapter. "
+            "Load their text encoder and VAE with Load CLIP and Load VAE.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
@@ -66,8 +66,8 @@ class LoadMemoryV2VModel(io.ComfyNode):
                 io.Vae.Output(
                     display_name="vae",
                     tooltip="The VAE, if the file holds one, as for the built-in models. Other "
-                    "models need Load VAE: wan_2.1_vae for Wan2.1 and ReCamMaster, wan2.2_vae for "
-                    "Wan2.2 5B and LucyEdit.",
+                    "models need Load VAE: wan_2.1_vae for Wan2.1, ReCamMaster and SpaceTimePilot, "
+                    "wan2.2_vae for Wan2.2 5B and LucyEdit.",
                 ),
             ],
             **shows_result(),

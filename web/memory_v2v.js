@@ -4,6 +4,7 @@ import { api } from "../../scripts/api.js";
 
 const TEXT_NODES = new Set([
   "MemV2VPreviewCameraTrajectory",
+  "MemV2VPlaybackTime",
   "MemoryCache",
   "VideoFOVRetrieve",
   "DynamicTokenize",

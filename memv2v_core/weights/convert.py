@@ -4,8 +4,8 @@
     python -m memv2v_core.weights.convert Lucy-Edit-Dev lucy-edit-dev.safetensors --dtype bf16
 
 IN is one of two.
-- ReCamMaster's checkpoint. Its cameras stay in the file: LoadMemoryV2VModel takes the whole file,
-LoadMemoryAdapter its cameras.
+- The checkpoint of ReCamMaster or SpaceTimePilot. Its cameras stay in the file: LoadMemoryV2VModel
+takes the whole file, LoadMemoryAdapter its cameras.
 - A Wan DiT in diffusers' names: a file, any shard of a set, the `transformer` folder or the folder
 above it.
 OUT has native Wan names.
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "source",
         metavar="IN",
         type=Path,
-        help="ReCamMaster's .ckpt, or a file or folder of diffusers",
+        help="a .ckpt of ReCamMaster or SpaceTimePilot, or a file or folder of diffusers",
     )
     parser.add_argument("target", metavar="OUT", type=Path, help="the safetensors file to write")
     parser.add_argument(

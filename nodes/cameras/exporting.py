@@ -117,6 +117,10 @@ class ExportCameraTrajectory(io.ComfyNode):
         else:
             save_transforms(camera, path, height=height, width=width)
         said = f"{camera.num_frames} cameras: {path}"
+        if camera.times is not None:
+            said += (
+                "\nThe file has no place for the path's playback time: set it again after import."
+            )
         if format == TRANSFORMS and camera.cropped_to(width / height) is not camera:
             own = float(camera.intrinsics[0, 1, 1] / camera.intrinsics[0, 0, 0])
             said += (

@@ -5,6 +5,8 @@ The sizes that ComfyUI derives are a real model's: heads of 128, text of 4096, f
 
 import torch
 
+from memv2v_core.bases.published import camera_weights
+from memv2v_core.model.playback_time import time_weights
 from memv2v_core.weights.wan_shapes import WanSizes
 
 DIM, FFN_DIM, NUM_BLOCKS, TEXT_DIM, FREQ_DIM = 256, 512, 3, 4096, 256
@@ -24,6 +26,18 @@ def wan_weights(
         name: _random(name, shape, generator)
         for name, shape in _shapes(in_channels, out_channels).items()
     }
+
+
+def pilot_weights(seed: int = 0) -> dict[str, torch.Tensor]:
+    """A SpaceTimePilot: the DiT of `wan_weights`, with cameras and times in every block."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    shapes = camera_weights(DIM) | time_weights(DIM)
+    own = {
+        f"blocks.{i}.{name}": _random(name, shape, generator)
+        for i in range(NUM_BLOCKS)
+        for name, shape in shapes.items()
+    }
+    return wan_weights(seed=seed) | own
 
 
 def lora_weights(rank: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:

@@ -127,6 +127,7 @@ def _published_parts(config: TrainConfig, path: Path, dtype: torch.dtype) -> Par
     # Step 1: the DiT. All checks come before the weights are read.
     file, path = published_file(path)
     published = PUBLISHED[file.kind]
+    require_task(config, published)
     weights = read_weights(path)
     native = dit_weights(path, weights, file)
     require_base_finite(path, native)
@@ -141,7 +142,6 @@ def _published_parts(config: TrainConfig, path: Path, dtype: torch.dtype) -> Par
         cameras.load_state_dict(state)
     adapter = _adapter_for(config, dit, config.task == "novel_view", cameras)
     base = published.info(file.model_name(stem_of(path)))
-    require_task(config, published)
     return Parts(dit, adapter, adapted(base, adapter.config, "trained"), base.model_name)
 
 
@@ -172,6 +172,12 @@ def require_task(config: TrainConfig, published: PublishedBase) -> None:
     if published.stream_identity == "source_id":
         raise ValueError(
             f"base got {published.kind}, which tells clean videos apart by numbers; memory cannot "
+            "be trained on such a base yet, and works on it without training; train on "
+            "ReCamMaster, Wan or LucyEdit"
+        )
+    if published.has_frame_times:
+        raise ValueError(
+            f"base got {published.kind}, which reads a playback time of every frame; memory cannot "
             "be trained on such a base yet, and works on it without training; train on "
             "ReCamMaster, Wan or LucyEdit"
         )

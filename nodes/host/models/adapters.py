@@ -45,9 +45,10 @@ def describe_adapter(adapter: LoadedAdapter) -> str:
         lines += _training_lines(adapter.record)
         lines.append(_changes_line(adapter))
     if adapter.mode == "training-free":
+        owner = "SpaceTimePilot" if config.has_frame_times else "ReCamMaster"
         lines.append(
-            "camera weights alone: memory is not trained, and ReCamMaster's own self-attention "
-            "stays in its checkpoint"
+            f"camera weights alone: memory is not trained, and {owner}'s own self-attention stays "
+            "in its checkpoint"
         )
     else:
         lines += _setting_lines(config, adapter.record)

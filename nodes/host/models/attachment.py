@@ -148,6 +148,8 @@ def describe_model(model: comfy.model_patcher.ModelPatcher) -> list[str]:
         else "no camera weights: takes no camera paths; choose memories with Recent Retrieve or "
         "DINO Segment Retrieve",
     ]
+    if info.has_frame_times:
+        lines.append("takes a playback time with the target's path, from Playback Time")
     if info.mode == "training-free":
         lines.append("no trained memory: the base's own weights read the memories")
     return lines

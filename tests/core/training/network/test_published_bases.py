@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 from instruments.prepared_folders import TEXT_WIDTH, FolderMaker
+from instruments.tiny_wan import pilot_weights
 from instruments.training_runs import finished_run
 from safetensors.torch import save_file
 
 from memv2v_core.shapes import VaeRatios
 from memv2v_core.training.config.run import TrainConfig
 from memv2v_core.training.config.strict import build as build_config
+from memv2v_core.training.cost.planned_model import planned_model
 from memv2v_core.training.export import export_adapter
 from memv2v_core.training.launch import build
 from memv2v_core.training.network.fp8 import Fp8Linear
@@ -101,6 +103,17 @@ def recipe(kind: str, folder: Path, **changes: Any) -> TrainConfig:
         group, _, name = key.partition("__")
         values[group] = {**values[group], name: value}
     return build_config(TrainConfig, values, "test")
+
+
+def test_a_base_with_playback_times_is_refused_before_its_weights_are_read(tmp_path: Path):
+    path = tmp_path / "SpacetimePilot_1.3B_v1.ckpt"
+    torch.save(pilot_weights(), path)
+    config = recipe("recammaster", tmp_path, base__path=str(path))
+    for use in (lambda: build(config, tmp_path / "run"), lambda: planned_model(config)):
+        with pytest.raises(
+            ValueError, match="spacetimepilot, which reads a playback time of every"
+        ):
+            use()
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
