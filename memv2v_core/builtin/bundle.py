@@ -63,7 +63,7 @@ class Bundle:
     def base_info(self) -> BaseInfo:
         """The model as memory sees it: the same description that the nodes give it."""
         base = builtin_base(self.key, self.info, self.codec.ratios)
-        return adapted(base, self.adapter.config, "trained")
+        return adapted(base, self.adapter.config, self.info.mode)
 
     def empty_context(self, rows: int) -> torch.Tensor:
         """The empty prompt (rows, 1, text width) of a model that reads no text."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..bases.base_info import BaseInfo
 from ..shapes import VaeRatios
-from ..vocabulary import Task
+from ..vocabulary import StreamIdentity, Task, TurnMode
 from .codec import SIDE
 from .text_encoder import TextConfig
 
@@ -18,7 +18,8 @@ class DitConfig:
 
     channels: of its latents. used_channels: how many of them, from the first, carry the video; None
     means all.
-    has_source_channels: True for a model that edits: it takes the source beside the target.
+    has_source_channels: whether it takes the source on the channel axis, beside the target.
+    stream_identity, max_source_id: how it tells clean videos apart, see `BaseInfo`.
     """
 
     dim: int = 256
@@ -30,6 +31,8 @@ class DitConfig:
     channels: int = 16
     has_source_channels: bool = False
     used_channels: int | None = None
+    stream_identity: StreamIdentity = "temporal_ranges"
+    max_source_id: int | None = None
 
     @property
     def num_used(self) -> int:
@@ -61,6 +64,14 @@ class BuiltinInfo:
     task: Task = "novel_view"
     fov_deg: float | None = None
     text: TextConfig | None = None
+
+    @property
+    def mode(self) -> TurnMode:
+        """How it knows memory, with its own adapter.
+
+        A model that reads references was trained on true edits alone, not on memories.
+        """
+        return "training-free" if self.dit.stream_identity == "source_id" else "trained"
 
 
 def wrong_sizes(info: BuiltinInfo) -> str:
@@ -105,6 +116,8 @@ def builtin_base(key: str, info: BuiltinInfo, ratios: VaeRatios) -> BaseInfo:
         clean_timestep="target",
         has_cameras=False,
         source_placement="channels" if info.dit.has_source_channels else "sequence",
+        stream_identity=info.dit.stream_identity,
+        max_source_id=info.dit.max_source_id,
         latent_size=(side, side),
         num_frames=info.num_frames,
     )

@@ -32,6 +32,10 @@ class Measured:
 
     values: dict[str, torch.Tensor]
 
+    def has(self, name: str) -> bool:
+        """Whether any scene has this measure."""
+        return name in self.values
+
     def mean(self, name: str) -> Estimate:
         return mean_estimate(self.values[name])
 

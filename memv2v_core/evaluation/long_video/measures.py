@@ -40,7 +40,7 @@ def edited_videos(host: ClipHost) -> Videos:
     - led: alone, with a keyframe for each segment, as first segments have with memory.
     - memory: aware of shots.
     - paper: Alg. 2 unchanged; in one shot it equals memory.
-    - fifo: FIFO-Diffusion.
+    - fifo: FIFO-Diffusion, for a base that takes its source on the channel axis.
     - given: the right answer as memory of every earlier segment. Differences that remain come from
     the editor, not from its memories.
     - truth: one right answer through the codec, the least that segments of perfect edits differ.
@@ -50,8 +50,11 @@ def edited_videos(host: ClipHost) -> Videos:
     truth = codec.encode_frames(clip.truth)
     arms = {"alone": edit_alone(host), "memory": edit_with_memory(host)}
     if clip.family == "one_shot":
-        arms["led"] = edit_alone(host, is_led=True)
-        arms["fifo"] = edit_by_fifo(host)
+        base = host.bundle.base_info()
+        if base.has_keyframe:
+            arms["led"] = edit_alone(host, is_led=True)
+        if not base.has_source_tokens:
+            arms["fifo"] = edit_by_fifo(host)
         arms["given"] = edit_with_given(host, truth)
     if clip.family in ("two_shot", "return"):
         arms["paper"] = edit_with_memory(host, AS_IN_THE_PAPER)

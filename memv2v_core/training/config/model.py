@@ -19,11 +19,20 @@ class ModelConfig(DitConfig):
     has_rays: per-token rays beside poses (departs from the paper).
     has_cameras: whether its adapter has cameras.
     has_text: whether a text encoder, as wide as `text_dim`, is trained with it.
+    text_from: the built-in model whose text encoder it begins with; "" begins a new one.
     """
 
     has_rays: bool = True
     has_cameras: bool = True
     has_text: bool = False
+    text_from: str = ""
+
+    def __post_init__(self) -> None:
+        if self.text_from and not self.has_text:
+            raise ValueError(
+                f"text_from got {self.text_from} with has_text false, wanted has_text true; set "
+                "it, or leave text_from out"
+            )
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,10 @@ class WorldExamples:
         return EditRow(edit.instruction, target, tuple(memories), named)
 
     def encoded(self, structure: WorldStructure, drawn: Sequence[EditRow], rows: Rows) -> Example:
-        """A batch of these rows. Every memory is the edited latent beside its source.
+        """A batch of these rows.
+
+        Every memory is the edited latent; where the base takes sources on the channel axis, it lies
+        beside its source.
 
         Raises: ValueError when `structure` wants memories that the model draws itself and there is
         no `editor`.
@@ -212,21 +215,26 @@ class WorldExamples:
         target = self._encode([row.target.target for row in drawn])
         source = self._encode([row.target.source for row in drawn])
         shown = SegmentLatents(target, source, structure.target_frames)
-        videos = [
+        memories = [
             self._memory(i, structure, drawn, rows, shown) for i in range(len(structure.kernels))
         ]
+        # The source is the first clean video, or lies beside the target.
+        videos, beside = memories, None if self.base.has_source_tokens else source
+        if beside is None:
+            first = CleanVideo("source", BASE_KERNEL, source, frames=structure.target_frames)
+            videos = [first, *memories]
         inputs = assemble_inputs(
             self.base,
             self.config.num_frames,
             videos,
             target_frames=structure.target_frames,
-            merging=structure.memory.merging(bool(videos)),
+            merging=structure.memory.merging(bool(memories)),
         )
         named = torch.stack([row.named for row in drawn]).float()
         is_named = F.avg_pool2d(named, _TOKEN_PX).flatten(1) > _SHOWS
         weight = self._weight(target, source)
         return Example(
-            target, inputs, source, prompts, weight=weight, named=is_named.float().to(target)
+            target, inputs, beside, prompts, weight=weight, named=is_named.float().to(target)
         )
 
     def _memory(

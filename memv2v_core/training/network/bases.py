@@ -106,6 +106,8 @@ def new_base(model: ModelConfig) -> BaseInfo:
         clean_timestep="target",
         has_cameras=False,
         source_placement="channels" if model.has_source_channels else "sequence",
+        stream_identity=model.stream_identity,
+        max_source_id=model.max_source_id,
     )
 
 

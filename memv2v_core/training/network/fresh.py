@@ -4,10 +4,11 @@ C channels, D width.
 """
 
 import torch
+import torch.nn.functional as F
 from diffusers import WanTransformer3DModel
 from torch import nn
 
-from ...builtin.bundle import build_dit
+from ...builtin.bundle import build_dit, load_text_encoder, read_info
 from ...builtin.text_encoder import TextConfig, TextEncoder, train_vocabulary
 from ...model.adapter import AdapterBlock, AdapterConfig, MemoryAdapter, start_from_base
 from ...synthetic.edits import all_instructions
@@ -17,6 +18,9 @@ from ..config.model import AdapterOptions, ModelConfig
 # Size of the constant in the half of an editor's width that carries no video. Video has a
 # deviation of about 1.
 CONSTANT = 4.0
+# Size of each pair of the constant part of queries and keys, where what tokens show has about 1,
+# and the gain of their norms: together they decide how sharply a token looks at its own place.
+PLACE_SIZE, PLACE_GAIN = 8.0, 1.5
 
 
 def new_adapter_config(model: ModelConfig, options: AdapterOptions) -> AdapterConfig:
@@ -29,6 +33,9 @@ def new_adapter_config(model: ModelConfig, options: AdapterOptions) -> AdapterCo
         clean_timestep=options.clean_timestep,
         has_cameras=model.has_cameras,
         has_keyframe=model.has_source_channels,
+        # A base that reads references with its own weights needs nothing beside them.
+        has_tokenizers=model.stream_identity == "temporal_ranges",
+        has_merging=model.stream_identity == "temporal_ranges",
         attention=options.attention,
         clean_reads_text=options.clean_reads_text,
         has_base_tokenizer=options.has_base_tokenizer,
@@ -51,6 +58,8 @@ def build_network(
         _start_for_editing(dit, model)
     else:
         _start_for_copying(dit)
+        if model.stream_identity == "source_id":
+            _start_at_the_source(dit)
     start_from_base(adapter, dit.patch_embedding.weight, dit.patch_embedding.bias)
     for block in adapter.blocks:
         assert isinstance(block, AdapterBlock)
@@ -59,10 +68,22 @@ def build_network(
             nn.init.normal_(block.ray_encoder.weight, std=0.3)
     network = nn.ModuleDict({"dit": dit, "adapter": adapter})
     if model.has_text:
-        vocabulary = vocabulary or train_vocabulary(all_instructions(KINDS))
-        network["text"] = TextEncoder(TextConfig(dim=model.text_dim), vocabulary)
+        network["text"] = _text_encoder(model, vocabulary)
         network["locator"] = nn.Sequential(nn.LayerNorm(model.dim), nn.Linear(model.dim, 1))
     return network
+
+
+def _text_encoder(model: ModelConfig, vocabulary: bytes | None) -> TextEncoder:
+    if not model.text_from:
+        vocabulary = vocabulary or train_vocabulary(all_instructions(KINDS))
+        return TextEncoder(TextConfig(dim=model.text_dim), vocabulary)
+    config = read_info(model.text_from).text
+    if config is None or config.dim != model.text_dim:
+        raise ValueError(
+            f"text_from got {model.text_from}, wanted a built-in model with a text encoder "
+            f"{model.text_dim} wide, as text_edit; choose it, or leave text_from out"
+        )
+    return load_text_encoder(model.text_from, config)
 
 
 @torch.no_grad()
@@ -90,6 +111,32 @@ def _start_for_copying(dit: WanTransformer3DModel) -> None:
         nn.init.zeros_(block.scale_shift_table)
         # Both gates start half open.
         block.scale_shift_table[:, (2, 5)] = 0.5
+
+
+@torch.no_grad()
+def _start_at_the_source(dit: WanTransformer3DModel) -> None:
+    """Let half of the heads find the source's token at its own place from the first step.
+
+    A constant part of queries and keys makes attention depend on places alone. It lies in the pairs
+    of values that turn fast: slow ones would not tell a token from its neighbour. The key's part is
+    turned back by the rotation of source_id 1, so that the source fits best, not the target itself.
+    """
+    heads, width = dit.config.num_attention_heads, dit.config.attention_head_dim
+    turn = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    back = torch.polar(torch.ones_like(turn), -turn)
+    # The first pair of each axis, and how many of its pairs tell places. Time also tells videos.
+    side = width // 6
+    time = width // 2 - 2 * side
+    places = torch.zeros(heads, width // 2, 1)
+    for first, count in ((0, 6), (time, 3), (time + side, 3)):
+        places[: heads // 2, first : first + count] = PLACE_SIZE
+    for block in dit.blocks:
+        query = places * F.normalize(torch.randn(heads, width // 2, 2), dim=-1)
+        pairs = torch.view_as_complex(query.double().contiguous())
+        block.attn1.to_q.bias.copy_(query.flatten())
+        block.attn1.to_k.bias.copy_(torch.view_as_real(pairs * back).float().flatten())
+        for norm in (block.attn1.norm_q, block.attn1.norm_k):
+            nn.init.constant_(norm.weight, PLACE_GAIN)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from ....memv2v_core.bases.base_info import BaseInfo, adapted
 from ....memv2v_core.builtin import bundle
 from ....memv2v_core.builtin.codec import Codec
 from ....memv2v_core.builtin.info import builtin_base
+from ....memv2v_core.vocabulary import TurnMode
 from ....memv2v_core.weights.checkpoint import read_adapter
 from ....memv2v_core.weights.reading.boundary import Fault, reading
 from .attachment import KEY, attach_adapter
@@ -47,7 +48,7 @@ def load_builtin_model(
     # Without an adapter the description alone makes it a base.
     model.set_attachments(KEY, info)
     if has_adapter:
-        model = _with_own_adapter(model, bundle.adapter_path(name), info)
+        model = _with_own_adapter(model, bundle.adapter_path(name), info, shipped.mode)
     return with_shift(model, shipped.shift)
 
 
@@ -57,10 +58,12 @@ def builtin_fingerprint(name: str) -> str:
     return fingerprint(*(path(name) for path in parts))
 
 
-def _with_own_adapter(model: ModelPatcher, path: Path, info: BaseInfo) -> ModelPatcher:
+def _with_own_adapter(
+    model: ModelPatcher, path: Path, info: BaseInfo, mode: TurnMode
+) -> ModelPatcher:
     config, state = read_adapter(path)
     state = {key: value.float() for key, value in state.items()}
-    return attach_adapter(model, config, state, adapted(info, config, "trained"))
+    return attach_adapter(model, config, state, adapted(info, config, mode))
 
 
 def _load_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPatcher:

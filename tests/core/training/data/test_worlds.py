@@ -294,3 +294,43 @@ def test_examples_follow_the_seed_of_the_run(make: Made):
     examples = make()
     other = WorldExamples(examples.config, examples.base, examples.codec, seed=7)
     assert not torch.equal(other.draw(STRUCTURE, rows(0)).target, one)
+
+
+def test_a_base_of_numbered_videos_gets_source_and_references_as_tokens(
+    editor_config: TrainConfig,
+) -> None:
+    """The form of Bernini: every clean video counts from frame 0 and has its number."""
+    model = replace(
+        editor_config.base.model,
+        channels=16,
+        used_channels=None,
+        has_source_channels=False,
+        stream_identity="source_id",
+        max_source_id=5,
+    )
+    config = replace(editor_config, base=replace(editor_config.base, model=model))
+    adapter = new_adapter_config(model, config.adapter)
+    assert not adapter.has_tokenizers
+    assert not adapter.has_merging
+    base = adapted(new_base(model), adapter, "trained")
+    codec = fit_codec(config, torch.device("cpu"))
+    worlds = replace(config.worlds, memory=replace(config.worlds.memory, noise=0.0))
+    examples = WorldExamples(worlds, base, codec, 6)
+    structure = replace(STRUCTURE, memory=replace(STRUCTURE.memory, kernels=(2, 2), share=None))
+    drawn = [examples.draw_row(structure, row) for row in rows(1, 2)]
+    example = examples.encoded(structure, drawn, rows(1, 2))
+    assert example.source is None
+    source, *memories = example.inputs.streams
+    assert (source.role, source.frame_indices, source.source_id) == ("source", (0, 2), 1.0)
+    assert torch.equal(
+        source.latent, codec.encode_frames(torch.stack([row.target.source for row in drawn]))
+    )
+    assert [(memory.frame_indices, memory.source_id) for memory in memories] == [
+        ((0, 1), 2.0),
+        ((2,), 3.0),
+    ]
+    # A reference is the true edit alone, without its source.
+    for i, memory in enumerate(memories):
+        edits = torch.stack([row.memories[i].target for row in drawn])
+        assert torch.equal(memory.latent, codec.encode_frames(edits))
+    assert example.inputs.merging is None
