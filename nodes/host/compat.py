@@ -6,7 +6,10 @@
 from dataclasses import fields
 from typing import Any
 
+import comfy.latent_formats
 from comfy_api.latest import Input, io
+
+_WAN_TEMPORAL_RATIO = 4
 
 
 def shows_result() -> dict[str, Any]:
@@ -17,6 +20,11 @@ def shows_result() -> dict[str, Any]:
     # Asked of the class, not of a version number.
     name = "has_intermediate_output"
     return {name: True} if any(field.name == name for field in fields(io.Schema)) else {}
+
+
+def temporal_ratio(latent_format: comfy.latent_formats.LatentFormat) -> int:
+    """Pixel frames per latent frame of a Wan DiT. Older ComfyUIs know it only from the VAE."""
+    return getattr(latent_format, "temporal_downscale_ratio", _WAN_TEMPORAL_RATIO)
 
 
 def trim_window(video: Input.Video) -> tuple[float, float]:

@@ -15,10 +15,12 @@ from ....memv2v_core.bases.experts import pair_name
 from ....memv2v_core.bases.published import DitSizes
 from ....memv2v_core.bases.registry import base_of
 from ....memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
+from ....memv2v_core.shapes import VaeRatios
 from ....memv2v_core.tokens.cost import DitShape
 from ....memv2v_core.vocabulary import TurnMode
 from ....memv2v_core.weights.adapter_file import TrainingRecord
 from ....memv2v_core.weights.checkpoint import require_fit
+from ..compat import temporal_ratio
 from .base_changes import require_base, with_changes, without_changes
 
 KEY = "memory_v2v"
@@ -128,7 +130,12 @@ def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
             "channels), wanted a Wan text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, "
             "LucyEdit or a built-in model"
         )
-    return base.info(f"{kind} of {len(dit.blocks)} blocks of {dit.dim}")
+    # The latent format of a small model may have other ratios than its published Wan.
+    latent = model.get_model_object("latent_format")
+    ratios = VaeRatios(
+        temporal_ratio(latent), latent.spacial_downscale_ratio, latent.latent_channels
+    )
+    return base.info(f"{kind} of {len(dit.blocks)} blocks of {dit.dim}", ratios)
 
 
 def dit_sizes(model: comfy.model_patcher.ModelPatcher) -> DitSizes:
