@@ -29,6 +29,11 @@ class ConditioningStream:
     cameras: FrameCameras | None = None
     source_id: float | None = None
 
+    def to(self, device: torch.device) -> "ConditioningStream":
+        """The same video on a device."""
+        cameras = None if self.cameras is None else self.cameras.to(device)
+        return replace(self, latent=self.latent.to(device, non_blocking=True), cameras=cameras)
+
 
 @dataclass(frozen=True, eq=False)
 class MemoryInputs:
@@ -53,6 +58,15 @@ class MemoryInputs:
     clean_timestep: CleanTimestep = "target"
     attention: Attention = "two_way"
     clean_reads_text: bool = True
+
+    def to(self, device: torch.device) -> "MemoryInputs":
+        """The same inputs on a device."""
+        told = self.target_cameras
+        return replace(
+            self,
+            streams=tuple(stream.to(device) for stream in self.streams),
+            target_cameras=None if told is None else told.to(device),
+        )
 
     @property
     def has_source_ids(self) -> bool:

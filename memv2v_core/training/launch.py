@@ -2,6 +2,7 @@
 
 import json
 import logging
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.tracking import get_available_trackers
 
+from ..bases.base_info import BaseInfo
+from ..builtin.codec import Codec
 from ..model.adapter import start_tokens_from_base
 from ..model.memory_inputs import MemoryInputs
 from ..weights.weight_files import DTYPES
@@ -18,9 +21,12 @@ from .checkpoints import Position, best_weights, newest_checkpoint, put_weights
 from .codec_trainer import load_run_codec
 from .config.run import TrainConfig
 from .config.strict import as_values, as_yaml
+from .data.ahead import ExamplesAhead
 from .data.example import Example, Examples
+from .data.own_memories import Editor
 from .data.prepared import PreparedExamples
 from .data.prepared_folder import PreparedFolder
+from .data.rows import Rows
 from .data.scenes import SceneExamples
 from .data.worlds import WorldExamples
 from .network.bases import Parts, build_parts
@@ -32,7 +38,7 @@ from .optim.average import Average
 from .optim.optimizers import build_optimizers
 from .optim.precision import attention_for, computing
 from .progress import Progress
-from .trainer import Run, train
+from .trainer import Run, rows_of, structure_of, train
 from .watching import Decode, Watch
 
 log = logging.getLogger(__name__)
@@ -128,7 +134,11 @@ def run_recipe(config: TrainConfig, folder: Path, accelerator: Accelerator) -> B
         if accelerator.is_main_process:
             # The whole recipe: a phase alone would not begin the run again.
             (folder / RECIPE_FILE).write_text(as_yaml(config), encoding="utf-8")
-        train(run, phase, examples, watch)
+        try:
+            train(run, phase, examples, watch)
+        finally:
+            if isinstance(examples, ExamplesAhead):
+                examples.close()
     # Only trackers end here: the processes may have more to do together.
     for tracker in accelerator.trackers:
         tracker.finish()
@@ -179,10 +189,14 @@ def examples_of(
             "published VAE takes minutes for what a step needs; prepare them with dataset kind "
             "procedural"
         )
+    num_workers, first_step = config.optim.draw_workers, 0 if run is None else run.position.step
+    if num_workers and run is not None:
+        make = partial(rendered_examples, config, base, deepcopy(codec).to("cpu"))
+        place = run.accelerator.process_index, run.accelerator.num_processes
+        plan = partial(_plan_step, config, place)
+        own = rendered_examples(config, base, codec.to(device))
+        return ExamplesAhead(own, make, plan, num_workers, first_step, device)
     codec = codec.to(device)
-    if config.scenes is not None:
-        return SceneExamples(config.scenes, base, codec, config.seed)
-    assert config.worlds is not None, "TrainConfig has checked it"
     editor = None
 
     if run is not None:
@@ -197,7 +211,24 @@ def examples_of(
             example = Example(x, inputs, source, prompts)
             return run.model(lambda own: own.velocity(x, timesteps, example))
 
+    return rendered_examples(config, base, codec, editor)
+
+
+def rendered_examples(
+    config: TrainConfig, base: BaseInfo, codec: Codec, editor: Editor | None = None
+) -> Examples:
+    """The procedural examples that a recipe names, on the codec's device."""
+    if config.scenes is not None:
+        return SceneExamples(config.scenes, base, codec, config.seed)
+    assert config.worlds is not None, "TrainConfig has checked it"
     return WorldExamples(config.worlds, base, codec, config.seed, editor)
+
+
+def _plan_step(
+    config: TrainConfig, place: tuple[int, int], examples: Examples, step: int
+) -> tuple[Any, list[Rows]]:
+    structure, is_whole = structure_of(config, examples, step)
+    return structure, rows_of(config, step, is_whole, place)
 
 
 def decoder_of(config: TrainConfig, built: Built, device: torch.device) -> Decode | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -22,6 +23,7 @@ from .checkpoints import Position, load_checkpoint, newest_checkpoint, save_chec
 from .config.run import TrainConfig
 from .config.trained import OptimConfig
 from .data.example import Examples
+from .data.rows import Rows
 from .network.module import TrainedModel
 from .objective import draw_noising
 from .optim.average import Average
@@ -119,18 +121,15 @@ def _step(
     """One step of all processes: its loss, and the time of its parts."""
     # Step 1: what all rows share. Every process draws the same.
     optim, accelerator, step = config.optim, run.accelerator, run.position.step
-    shared = seeded(config.seed, "structure", step)
-    is_whole = torch.rand((), generator=shared).item() < optim.whole_share
-    is_whole = is_whole or progress >= optim.whole_from
-    structure = examples.structure(step, is_whole, shared)
+    structure, is_whole = structure_of(config, examples, step, progress)
     run.optimizers.set_rates(rate_factor(progress, step, optim))
     run.optimizers.zero_grad()
     # Step 2: this process's rows, a few at a time.
     total, shares = torch.zeros((), device=accelerator.device), Shares()
-    chunks = list(_chunks(optim.rows(is_whole), optim.rows_at_once, accelerator))
-    for i, numbers in enumerate(chunks):
+    place = accelerator.process_index, accelerator.num_processes
+    chunks = rows_of(config, step, is_whole, place)
+    for i, rows in enumerate(chunks):
         began = time.monotonic()
-        rows = [seeded(config.seed, "row", step, number) for number in numbers]
         example = examples.draw(structure, rows)
         noising = draw_noising(example.target, optim, rows)
         shares.examples += _since(began, accelerator.device)
@@ -160,9 +159,31 @@ def _step(
     return mean, shares
 
 
-def _chunks(num_rows: int, at_once: int, accelerator: Accelerator) -> Iterator[tuple[int, ...]]:
-    """Numbers of the rows that this process draws, as many at once as fit."""
-    count, number = accelerator.num_processes, accelerator.process_index
+def structure_of(
+    config: TrainConfig, examples: Examples, step: int, progress: float = 0.0
+) -> tuple[Any, bool]:
+    """What all rows of a step share, and whether it draws whole clips.
+
+    progress: share of the run that is done.
+    """
+    shared = seeded(config.seed, "structure", step)
+    is_whole = torch.rand((), generator=shared).item() < config.optim.whole_share
+    is_whole = is_whole or progress >= config.optim.whole_from
+    return examples.structure(step, is_whole, shared), is_whole
+
+
+def rows_of(config: TrainConfig, step: int, is_whole: bool, place: tuple[int, int]) -> list[Rows]:
+    """The rows that one process draws in a step, as many at once as fit.
+
+    place: the number of the process, and how many there are.
+    """
+    optim = config.optim
+    chunks = _chunks(optim.rows(is_whole), optim.rows_at_once, *place)
+    return [[seeded(config.seed, "row", step, number) for number in numbers] for numbers in chunks]
+
+
+def _chunks(num_rows: int, at_once: int, number: int, count: int) -> Iterator[tuple[int, ...]]:
+    """Numbers of the rows that process `number` of `count` draws, as many at once as fit."""
     assert num_rows % count == 0, "checked when the run starts"
     own = range(number * num_rows // count, (number + 1) * num_rows // count)
     # Equal chunks: the mean of their losses is the mean over rows.

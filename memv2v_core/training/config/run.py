@@ -63,6 +63,14 @@ class TrainConfig:
                 f"examples got {' and '.join(given) or 'none'}, wanted one of scenes, worlds and "
                 "prepared; give that one"
             )
+        for phase in (self, self.first, self.last):
+            own_share = 0.0 if phase is None or phase.worlds is None else phase.worlds.own_share
+            if own_share > 0 and phase.optim.draw_workers:
+                raise ValueError(
+                    f"draw_workers got {phase.optim.draw_workers} with own_share {own_share}, "
+                    "wanted one of them to be 0: only the process that trains the model can draw "
+                    "memories with it"
+                )
         wrong = {"scenes": "text_edit", "worlds": "novel_view"}.get(given[0])
         if wrong == self.task:
             raise ValueError(

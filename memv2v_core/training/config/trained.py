@@ -87,6 +87,8 @@ class OptimConfig:
     has_checkpointing: activations of a block are computed again in the backward pass.
     resident_blocks: frozen weights of this many blocks are on the device at a time, the others in
     main memory; None keeps all there.
+    draw_workers: processes that draw rendered examples ahead of the steps, for a GPU that would
+    wait for them; 0 draws them in the step. The run is the same.
     whole_share: share of steps that draw whole clips. whole_from: progress after which every step
     does.
     """
@@ -108,6 +110,7 @@ class OptimConfig:
     precision: Precision = "fp32"
     has_checkpointing: bool = False
     resident_blocks: int | None = None
+    draw_workers: int = 0
     whole_share: float = 1.0
     whole_from: float = 1.0
 
@@ -118,6 +121,12 @@ class OptimConfig:
             raise ValueError(
                 "resident_blocks needs has_checkpointing: true, because a block's weights leave "
                 "the device between its forward and its backward pass"
+            )
+        if self.draw_workers and self.whole_from < 1:
+            raise ValueError(
+                f"draw_workers got {self.draw_workers} with whole_from {self.whole_from}, wanted "
+                "whole_from 1: whether a step draws whole clips must not depend on the clock; use "
+                "a last phase for them"
             )
         _require_positive(self, "batch_size", "rows_at_once", "whole_batch_size")
 

@@ -1,7 +1,7 @@
 """A batch to learn from, in one form for all tasks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -28,6 +28,22 @@ class Example:
     context: torch.Tensor | None = None
     weight: torch.Tensor | None = None
     named: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> "Example":
+        """The same batch on a device."""
+
+        def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            target=self.target.to(device, non_blocking=True),
+            inputs=self.inputs.to(device),
+            source=moved(self.source),
+            context=moved(self.context),
+            weight=moved(self.weight),
+            named=moved(self.named),
+        )
 
 
 Structure = TypeVar("Structure")
