@@ -9,7 +9,8 @@ from ..clips.segments import SegmentPlan
 from ..retrieval.descriptors import LIGHT
 from ..retrieval.segments import SegmentQuery, SegmentRetrievalConfig, retrieve_by_similarity
 from ..retrieval.selection import Retrieval
-from ..tokens.budget import TokenPlan, plan_tokens
+from ..tokens.budget import BudgetConfig, TokenPlan, plan_tokens
+from ..tokens.tokenizers import BASE_KERNEL
 from ..vocabulary import EditMode, MemoryRange, UnresponsiveChoice
 
 
@@ -35,7 +36,7 @@ class MemorySettings:
     descriptor: name of the extractor that compares sources.
     recent_first, shot_aware, min_similarity: see `SegmentRetrievalConfig`; 0 takes the descriptor's
     own similarity.
-    unresponsive, memory_range: see `plan_tokens`.
+    unresponsive, memory_range, memory_frames: see `plan_tokens`.
     """
 
     k: int = 4
@@ -45,6 +46,7 @@ class MemorySettings:
     min_similarity: float = 0.0
     unresponsive: UnresponsiveChoice = "automatic"
     memory_range: MemoryRange = "own"
+    memory_frames: int = 0
 
     def parts(self, base: BaseInfo) -> tuple[object, ...]:
         """Everything that decides what the model sees of earlier segments, as plain values."""
@@ -53,7 +55,9 @@ class MemorySettings:
         if unresponsive == "automatic":
             unresponsive = "keep" if base.mode == "training-free" else "merge"
         choice = (self.k, self.descriptor, self.recent_first, self.shot_aware, self.min_similarity)
-        return *choice, unresponsive, self.memory_range
+        # Whole videos, the only choice of older versions, are not named: their sessions stay valid.
+        frames = (self.memory_frames,) if self.memory_frames else ()
+        return *choice, unresponsive, self.memory_range, *frames
 
     def retrieve(self, cache: MemoryCache, query: SegmentQuery, base: BaseInfo) -> Retrieval:
         """The memories for a segment whose source was described.
@@ -75,10 +79,16 @@ class MemorySettings:
     def plan(self, cache: MemoryCache, query: SegmentQuery, base: BaseInfo) -> TokenPlan:
         """The retrieved memories with kernels and merging.
 
-        The node Dynamic Tokenize makes the same plan.
+        The node Dynamic Tokenize makes the same plan. A base that was trained to read references
+        reads them at 1x2x2, as in its training.
         """
+        config = BudgetConfig()
+        if base.has_source_ids:
+            config = BudgetConfig(top_kernel=BASE_KERNEL, rest_kernel=BASE_KERNEL)
         return plan_tokens(
             self.retrieve(cache, query, base),
+            config,
+            memory_frames=self.memory_frames,
             unresponsive=self.unresponsive,
             memory_range=self.memory_range,
         )

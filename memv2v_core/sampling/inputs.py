@@ -25,7 +25,8 @@ class CleanVideo:
     source: the latent that a memory was edited from, for a base that takes both on the channel
     axis. Other bases leave it unread.
     cameras: one per latent frame; None for a base without cameras.
-    frames: which latent frames of its clip `latent` holds; None is 0 to T-1.
+    frames: which latent frames of its clip `latent` holds; None is 0 to T-1. num_frames: latent
+    frames of that clip; None is as many as the target's.
     """
 
     role: Role
@@ -34,6 +35,36 @@ class CleanVideo:
     source: torch.Tensor | None = None
     cameras: FrameCameras | None = None
     frames: tuple[int, ...] | None = None
+    num_frames: int | None = None
+
+
+def shown_parts(
+    video: CleanVideo, frames: tuple[int, ...] | None, has_source_ids: bool
+) -> list[CleanVideo]:
+    """The parts of a memory that the DiT sees.
+
+    frames: latent frames of the whole memory `video`; None is all of them.
+    Where the base tells videos apart by numbers, every frame is a reference image, a video of one
+    frame with a number of its own. Else they keep their places in one video.
+    """
+    if frames is None:
+        return [video]
+
+    def part(chosen: tuple[int, ...], places: tuple[int, ...]) -> CleanVideo:
+        latent, source = (
+            None if whole is None else whole[:, :, list(chosen)]
+            for whole in (video.latent, video.source)
+        )
+        assert latent is not None, "a video has a latent"
+        cameras = None if video.cameras is None else video.cameras.frames(chosen)
+        count = video.latent.shape[2]
+        return replace(
+            video, latent=latent, source=source, cameras=cameras, frames=places, num_frames=count
+        )
+
+    if has_source_ids:
+        return [part((frame,), (0,)) for frame in frames]
+    return [part(frames, frames)]
 
 
 def assemble_inputs(
@@ -63,7 +94,9 @@ def assemble_inputs(
     streams = []
     for video in given:
         # Indices of the whole clip, of which the video may hold a few frames.
-        count = video.latent.shape[2] if video.frames is None else num_target
+        count = video.num_frames or num_target
+        if video.frames is None:
+            count = video.latent.shape[2]
         indices = tuple(range(count))
         if not base.has_source_ids:
             indices = temporal_indices(

@@ -15,11 +15,12 @@ from ..cameras.trajectory import CameraTrajectory, require_length, static_trajec
 from ..model.camera_encoder import FrameCameras
 from ..model.memory_inputs import MemoryInputs
 from ..model.playback_time import latent_frame_times
+from ..retrieval.frames import evenly_spread, frames_by_source, frames_by_view
 from ..shapes import latent_frame_indices, num_latent_frames
 from ..tokens.budget import TokenPlan
 from ..tokens.tokenizers import BASE_KERNEL
 from ..vocabulary import CameraConditioning, Role
-from .inputs import CleanVideo, assemble_inputs
+from .inputs import CleanVideo, assemble_inputs, shown_parts
 
 Normalise = Callable[[torch.Tensor], torch.Tensor]
 
@@ -103,7 +104,8 @@ class Turn:
                     source = normalise(_source_of(entry).unsqueeze(0))
                 cameras = self._cameras(entry.camera, entry.num_latent_frames)
                 latent = normalise(entry.latent.unsqueeze(0))
-                videos.append(CleanVideo(role, kernel, latent, source, cameras))
+                whole = CleanVideo(role, kernel, latent, source, cameras)
+                videos += shown_parts(whole, self._shown_frames(entry), self.base.has_source_ids)
         # Step 3: temporal indices, cameras and merging.
         return assemble_inputs(
             self.base,
@@ -166,6 +168,29 @@ class Turn:
             return cameras
         # A latent frame has one camera, and the moment of each of its pixel frames.
         return replace(cameras, times=latent_frame_times(path.moments(), num_latent, ratio))
+
+    def _shown_frames(self, entry: MemoryEntry) -> tuple[int, ...] | None:
+        """The latent frames of a memory that the DiT sees, in their order; None for all.
+
+        Where the turn has cameras they choose, else sources do; without either, frames are evenly
+        spread.
+        """
+        assert self.plan is not None, "memories come with a plan"
+        count, num_latent = self.plan.frames_of(entry), entry.num_latent_frames
+        if count == num_latent:
+            return None
+        if self.target_path is not None:
+            ratio = self.base.ratios.temporal
+            paths = (
+                (self.target_path, self.latent_shape[1]),
+                (entry.camera, num_latent),
+            )
+            target, seen = (path.frames(latent_frame_indices(n, ratio)) for path, n in paths)
+            return frames_by_view(target, seen, count)
+        source = entry.source_latent
+        if self.source is None or source is None or source.shape[1] != num_latent:
+            return evenly_spread(num_latent, count)
+        return frames_by_source(self.source.to(source), source, count)
 
     def _camera_conditioning(self) -> CameraConditioning:
         if self.plan is None or self.plan.camera_conditioning == "as_trained":

@@ -5,6 +5,7 @@ Source: Sec. 3.3, arXiv:2601.16296v2.
 
 from dataclasses import dataclass
 
+from ..cache.entry import MemoryEntry
 from ..retrieval.selection import Retrieval
 from ..vocabulary import CameraChoice, MemoryRange, Pool, TurnMode, UnresponsiveChoice
 from .merging import MAX_SHARE, MIN_SHARE, MergeConfig, share_for
@@ -49,6 +50,8 @@ class TokenPlan:
     memory_range: see `positions`.
     camera_conditioning: Eq. 17 or Eq. 16, see `MemoryInputs`, or as the base was trained.
     is_automatic: only weights that were trained to merge do so, see `merging_for`.
+    memory_frames: how many latent frames of each memory the DiT sees, the best ones (see
+    `retrieval.frames`); 0 is the whole video. Our choice.
     """
 
     retrieval: Retrieval
@@ -57,6 +60,12 @@ class TokenPlan:
     memory_range: MemoryRange = "own"
     camera_conditioning: CameraChoice = "as_trained"
     is_automatic: bool = False
+    memory_frames: int = 0
+
+    def frames_of(self, entry: MemoryEntry) -> int:
+        """How many latent frames of this memory the DiT sees."""
+        count = entry.num_latent_frames
+        return min(self.memory_frames, count) if self.memory_frames else count
 
     def merging_for(self, mode: TurnMode) -> MergeConfig | None:
         """How a base of this mode treats unresponsive frames.
@@ -78,6 +87,8 @@ class TokenPlan:
             return "no memory; nothing merged"
         names = ", ".join(f"1x{kernel}x{kernel}" for kernel in self.kernels)
         text = f"memories by rank: {names}"
+        if self.memory_frames:
+            text += f", the best {self.memory_frames} latent frames of each"
         merging = self.merging if mode is None else self.merging_for(mode)
         if merging is None:
             return f"{text}; nothing merged"
@@ -96,11 +107,13 @@ def plan_tokens(
     pool: Pool = "conditioning",
     memory_range: MemoryRange = "own",
     camera_conditioning: CameraChoice = "as_trained",
+    memory_frames: int = 0,
 ) -> TokenPlan:
     """The plan for retrieved memories: kernels by rank, and the share of frames to merge.
 
     unresponsive: "automatic" merges where memory is trained, see `TokenPlan.merging_for`.
     share: 0 takes the share that suits the number of videos (`share_for`).
+    memory_frames: 0 shows whole memories; n shows the best n latent frames of each.
     Without memories nothing is merged: an empty retrieval is the base itself.
 
     Raises: ValueError for a share outside the range of the training.
@@ -118,7 +131,15 @@ def plan_tokens(
         # The source counts as a conditioning video too, hence + 1.
         treatment = "merge" if unresponsive == "automatic" else unresponsive
         merging = MergeConfig(share or share_for(len(kernels) + 1), pool, treatment)
-    return TokenPlan(retrieval, kernels, merging, memory_range, camera_conditioning, is_automatic)
+    return TokenPlan(
+        retrieval,
+        kernels,
+        merging,
+        memory_range,
+        camera_conditioning,
+        is_automatic,
+        memory_frames,
+    )
 
 
 def kernels_by_rank(num_entries: int, config: BudgetConfig) -> tuple[int, ...]:

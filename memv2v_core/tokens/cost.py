@@ -120,7 +120,7 @@ def plan_costs(
     size: (T, H, W) of the target. mode: the mode of the base.
     has_source: whether the source's tokens are in the sequence.
     """
-    frames = tuple(entry.num_latent_frames for entry in plan.retrieval.entries)
+    frames = tuple(plan.frames_of(entry) for entry in plan.retrieval.entries)
     layout = plan_layout(*size, has_source, frames, plan.kernels)
     plain = plan_layout(*size, has_source, (), ())
     merging = plan.merging_for(mode)
