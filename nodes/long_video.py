@@ -33,6 +33,7 @@ from .host.shared_inputs import (
     ADAPTER_INPUT,
     LOW_NOISE_INPUT,
     MAX_SEED,
+    MEMORY_FRAMES_INPUT,
     SEGMENT_RETRIEVAL_INPUTS,
     SPLIT_INPUTS,
     STITCH_INPUTS,
@@ -108,6 +109,7 @@ class EditLongVideo(io.ComfyNode):
                 *rate_and_sound_of("images"),
                 ADAPTER_INPUT,
                 LOW_NOISE_INPUT,
+                MEMORY_FRAMES_INPUT,
             ],
             outputs=[
                 io.Video.Output(

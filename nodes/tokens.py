@@ -10,9 +10,14 @@ from ..memv2v_core.retrieval.selection import Retrieval
 from ..memv2v_core.tokens.budget import KERNELS, BudgetConfig, TokenPlan, plan_tokens
 from ..memv2v_core.tokens.cost import DitShape, plan_costs
 from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE
+from ..memv2v_core.tokens.tokenizers import BASE_KERNEL
 from ..memv2v_core.vocabulary import CameraChoice, MemoryRange, Pool, UnresponsiveChoice
 from .host.models.attachment import base_info, dit_shape
-from .host.shared_inputs import UNRESPONSIVE_CHOICES, UNRESPONSIVE_DEFAULT
+from .host.shared_inputs import (
+    MEMORY_FRAMES_INPUT,
+    UNRESPONSIVE_CHOICES,
+    UNRESPONSIVE_DEFAULT,
+)
 from .io_types import CATEGORY, PlanSocket, RetrievalSocket
 
 
@@ -100,6 +105,7 @@ class DynamicTokenize(io.ComfyNode):
                     optional=True,
                     tooltip="For the cost only: the source video, which sets the size.",
                 ),
+                MEMORY_FRAMES_INPUT,
             ],
             outputs=[
                 PlanSocket.Output(
@@ -126,6 +132,7 @@ class DynamicTokenize(io.ComfyNode):
         camera_conditioning: CameraChoice,
         model: ModelPatcher | None = None,
         source: dict | None = None,
+        memory_frames: int = 0,
     ) -> io.NodeOutput:
         plan = plan_tokens(
             retrieval,
@@ -135,6 +142,7 @@ class DynamicTokenize(io.ComfyNode):
             pool=pool,
             memory_range=memory_range,
             camera_conditioning=camera_conditioning,
+            memory_frames=memory_frames,
         )
         text = cost_text(plan, model, source)
         return io.NodeOutput(plan, text, ui=ui.PreviewText(text))
@@ -149,6 +157,11 @@ def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) 
     """
     info = None if model is None else base_info(model)
     lines = [plan.describe(None if info is None else info.mode)]
+    if info is not None and info.has_source_ids and set(plan.kernels) - {BASE_KERNEL}:
+        lines.append(
+            f"{info.model_name} was trained to read clean videos at 1x2x2 alone: coarser tokens "
+            "are cheaper, and a guess; set top_kernel and rest_kernel to 2 for its own"
+        )
     entries = plan.retrieval.entries
     if source is None and not entries:
         return "\n".join([*lines, "connect source to see how many tokens run"])

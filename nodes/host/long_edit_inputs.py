@@ -9,7 +9,7 @@ from .shared_inputs import MAX_SEED, UNRESPONSIVE_CHOICES, UNRESPONSIVE_DEFAULT
 
 KEEP_STALE, REDO_STALE = "keep and mark", "redo"
 # Optional, so that requests of older versions still run; this is what such a request means.
-TOKEN_DEFAULTS = {"unresponsive": UNRESPONSIVE_DEFAULT, "memory_range": "own"}
+TOKEN_DEFAULTS = {"unresponsive": UNRESPONSIVE_DEFAULT, "memory_range": "own", "memory_frames": 0}
 
 REDO_INPUTS = [
     io.String.Input(

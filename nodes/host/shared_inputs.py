@@ -115,6 +115,16 @@ ADAPTER_INPUT = AdapterSocket.Input(
     optional=True,
     tooltip="From Load Memory Adapter, for a model from another loader.",
 )
+MEMORY_FRAMES_INPUT = io.Int.Input(
+    "memory_frames",
+    default=0,
+    min=0,
+    max=81,
+    optional=True,
+    tooltip="0: memories are seen whole. Else: how many latent frames of each memory are seen, the "
+    "ones that show most of what this turn shows. Cheaper and less exact. On Bernini-R each frame "
+    "is a reference image.",
+)
 LOW_NOISE_INPUT = io.Model.Input(
     "low_noise_model",
     optional=True,
