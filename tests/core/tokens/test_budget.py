@@ -5,6 +5,7 @@ That is 21 x 60 x 104 latents for Wan2.1-1.3B, 21 x 30 x 52 for Wan2.2-5B and Lu
 
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -352,3 +353,27 @@ def test_one_way_attention_and_clean_tokens_without_text_cost_what_a_meta_forwar
     two_way = forward_cost(layout, replace(shape, attention="two_way", clean_reads_text=True), None)
     assert two_way.flops > cost.flops
     assert forward_cost(layout_of(0, "dynamic"), shape, None).flops > 0
+
+
+@pytest.mark.parametrize(
+    ("label", "frames", "kernel"),
+    [
+        ("none", (), 2),
+        ("3, the best 2 latent frames of each", (2,) * 3, 2),
+        ("3 at 1x4x4", (FRAMES,) * 3, 4),
+        ("1 whole", (FRAMES,), 2),
+        ("3 whole", (FRAMES,) * 3, 2),
+    ],
+)
+def test_the_documented_cost_of_references(
+    label: str, frames: tuple[int, ...], kernel: int
+) -> None:
+    """The table of Bernini-R in docs/real_models.md."""
+    layout = plan_layout(FRAMES, HEIGHT, WIDTH, True, frames, (kernel,) * len(frames))
+    cells = [f"{layout.num_tokens:,}"]
+    small = replace(WAN_1_3B, has_adapter=False, has_mergers=False)
+    for shape in (small, replace(small, dim=5120, ffn_dim=13824, num_blocks=40)):
+        cost = forward_cost(layout, shape, None)
+        cells.append(f"{cost.flops / 1e12:,.0f}, {cost.activation_bytes / 2**30:.1f} GiB")
+    text = (Path(__file__).parents[3] / "docs" / "real_models.md").read_text(encoding="utf-8")
+    assert f"| {label} | {' | '.join(cells)} |" in text
