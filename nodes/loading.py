@@ -9,7 +9,7 @@ from ..memv2v_core.builtin.info import BUILTIN_PREFIX
 from .host.compat import shows_result
 from .host.models.adapters import describe_adapter, load_adapter
 from .host.models.attachment import base_info, describe_model, with_adapter
-from .host.models.builtin import USES, builtin_fingerprint, load_builtin_model
+from .host.models.builtin import builtin_fingerprint, load_builtin_model, use_of
 from .host.models.builtin_text import builtin_clip
 from .host.models.builtin_vae import BuiltinVAE
 from .host.models.files import FOLDER, file_fingerprint, file_path, weight_files
@@ -96,7 +96,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
             # A built-in model keeps its own adapter unless the user chose another.
             model = load_builtin_model(name, chosen is None, codec)
             vae: comfy.sd.VAE | None = BuiltinVAE(codec)
-            clip, notes = builtin_clip(name), [USES[bundle.read_info(name).task]]
+            clip, notes = builtin_clip(name), [use_of(bundle.read_info(name))]
         else:
             loaded = load_base(file_path(*_folder_and_name(model_name)))
             model, vae, notes = loaded.model, loaded.vae, _alike(loaded)

@@ -71,7 +71,7 @@ def _run(config: TrainConfig, options: argparse.Namespace) -> None:
     if not accelerator.is_main_process:
         return
     if options.key is not None:
-        export_run(config, folder, options.key, NAMES[config.task])
+        export_run(config, folder, options.key, _name_of(config))
         log.info("the built-in model %s is written", options.key)
     elif config.trained.base is None:
         path = options.output or folder / ADAPTER_FILE
@@ -79,6 +79,12 @@ def _run(config: TrainConfig, options: argparse.Namespace) -> None:
         log.info("%s: put it into ComfyUI's models/memv2v and choose it as adapter", path)
     else:
         log.info("%s holds the run; --only-export --key NAME makes a built-in model of it", folder)
+
+
+def _name_of(config: TrainConfig) -> str:
+    if config.base.kind == "new" and config.base.model.stream_identity == "source_id":
+        return "Memory-V2V editing with references (rendered clips)"
+    return NAMES[config.task]
 
 
 def _changes(options: argparse.Namespace) -> list[str]:

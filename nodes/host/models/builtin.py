@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from ....memv2v_core.bases.base_info import BaseInfo, adapted
 from ....memv2v_core.builtin import bundle
 from ....memv2v_core.builtin.codec import Codec
-from ....memv2v_core.builtin.info import builtin_base
+from ....memv2v_core.builtin.info import BuiltinInfo, builtin_base
 from ....memv2v_core.vocabulary import TurnMode
 from ....memv2v_core.weights.checkpoint import read_adapter
 from ....memv2v_core.weights.reading.boundary import Fault, reading
@@ -19,13 +19,21 @@ from .files import fingerprint
 from .published import with_shift
 
 # The use of each task, as the loader describes it.
-USES = {
+_USES = {
     "novel_view": "shows a clip along a camera path; takes no prompt",
     "text_edit": (
         "edits a clip as an instruction says, such as 'put a hat on the red box' or 'give "
         "the blue ball a new colour'; connect clip to CLIP Text Encode"
     ),
 }
+
+
+def use_of(info: BuiltinInfo) -> str:
+    """What a built-in model is for, in words."""
+    use = _USES[info.task]
+    if info.dit.stream_identity == "source_id":
+        use += "\nhas the form of Bernini-R: reads earlier edits as references, without training"
+    return use
 
 
 def load_builtin_model(
@@ -62,6 +70,11 @@ def _with_own_adapter(
     model: ModelPatcher, path: Path, info: BaseInfo, mode: TurnMode
 ) -> ModelPatcher:
     config, state = read_adapter(path)
+    if not state:
+        # A model that reads references with its own weights has nothing beside them.
+        bare = model.clone()
+        bare.set_attachments(KEY, adapted(info, config, mode))
+        return bare
     state = {key: value.float() for key, value in state.items()}
     return attach_adapter(model, config, state, adapted(info, config, mode))
 

@@ -87,8 +87,8 @@ def test_info_on_disk_is_plain_json(saved: dict[str, torch.nn.Module]):
 
 
 def test_every_shipped_model_is_whole_and_small():
-    assert bundle.builtin_names() == ("novel_view", "text_edit")
-    assert bundle.builtin_names("text_edit") == ("text_edit",)
+    assert bundle.builtin_names() == ("novel_view", "reference_edit", "text_edit")
+    assert bundle.builtin_names("text_edit") == ("reference_edit", "text_edit")
     for name in bundle.builtin_names():
         assert sum(path.stat().st_size for path in bundle.WEIGHTS.glob(f"{name}*")) <= MAX_BYTES
         loaded = load_bundle(name)
