@@ -14,10 +14,13 @@ CHILD_PATIENCE_S = 20.0
 # The name of the pack for ComfyUI's loader, the tests and mypy.
 PACKAGE = "memory_v2v"
 TYPED = ("memv2v_core", "nodes")
-# The tests for the inner loop on the core: no ComfyUI, no server. Small tests run fastest side by
-# side, with one thread each.
+# Small tests run fastest side by side, with one thread each. A worker of the whole run may hold a
+# server and a ComfyUI, hence fewer of them.
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--maxprocesses")
+ALL = (*SIDE_BY_SIDE, "2")
+# The tests for the inner loop on the core: no ComfyUI, no server.
 FAST = (
-    *("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"),
+    *(*SIDE_BY_SIDE, "4"),
     *("-m", "not (comfy or server or slow or gpu)"),
     *("tests/core", "tests/test_layering.py"),
 )
@@ -34,10 +37,12 @@ def lint(environment: Environment, fix: bool = False) -> int:
 def run_tests(environment: Environment, is_fast: bool, arguments: Sequence[str]) -> int:
     """Exit code of lint and then pytest.
 
-    is_fast: only the quick tests of the core.
+    is_fast: only the quick tests of the core. arguments: of pytest; with some, tests run one after
+    another.
     """
-    chosen = [*(FAST if is_fast else ()), *arguments]
-    variables = {"OMP_NUM_THREADS": "1"} if is_fast else {}
+    side_by_side = FAST if is_fast else () if arguments else ALL
+    chosen = [*side_by_side, *arguments]
+    variables = {"OMP_NUM_THREADS": "1"} if side_by_side else {}
     return lint(environment) or run_python(
         environment, ["-m", "pytest", *chosen], variables=variables
     )
