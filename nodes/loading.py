@@ -34,7 +34,8 @@ class LoadMemoryV2VModel(io.ComfyNode):
             description="Loads a model with memory and sets its flow shift. It takes Wan2.1-T2V, "
             "Bernini-R, ReCamMaster, SpaceTimePilot, Wan2.2-TI2V-5B or LucyEdit Dev from your "
             "model folders, or a built-in demonstration that needs no download: novel_view for new "
-            "camera paths, text_edit for instructions such as 'put a hat on the red box'. "
+            "camera paths, text_edit for instructions such as 'put a hat on the red box', "
+            "reference_edit for the same in Bernini-R's form. "
             "Published models run in training-free mode until you add a trained memory adapter. "
             "Load their text encoder and VAE with Load CLIP and Load VAE.",
             inputs=[
@@ -59,7 +60,8 @@ class LoadMemoryV2VModel(io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="The base with its memory adapter."),
                 io.Clip.Output(
                     display_name="clip",
-                    tooltip="The text encoder of a built-in model that reads prompts (text_edit). "
+                    tooltip="The text encoder of a built-in model that reads prompts (text_edit, "
+                    "reference_edit). "
                     "Other models give none: novel_view reads no prompt; published models need "
                     "Load CLIP (umt5_xxl, wan).",
                 ),

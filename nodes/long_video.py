@@ -61,7 +61,9 @@ class EditLongVideo(io.ComfyNode):
             "and an unchanged run makes nothing twice.",
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="The editing model: built-in text_edit, LucyEdit or Wan."
+                    "model",
+                    tooltip="The editing model: built-in text_edit or reference_edit, LucyEdit, "
+                    "Bernini-R or Wan.",
                 ),
                 io.Vae.Input("vae", tooltip="That model's VAE."),
                 io.Conditioning.Input("positive", optional=True, tooltip="The edit, as a prompt."),
