@@ -39,7 +39,8 @@ class Sizes:
 class Video:
     """One video of one row: its tokens with everything that they carry.
 
-    group: role and kernel. x: (L, D). places: (L, 3) of t, y, x. frame: (L,) number of the frame.
+    group: role and kernel. x: (L, D). places: (L, 3) of t, y, x, or (L, 4) with the video's number.
+    frame: (L,) number of the frame.
     cam: (L, 12). grid: rows and columns of a frame. is_merged: whether its frames have merged.
     """
 
@@ -160,7 +161,7 @@ def attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 def turned(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """RoPE of (L, heads, head): pairs of channels as complex numbers.
 
-    Time has what y and x leave.
+    Time has what y and x leave. A fourth place, the number of a video, turns all pairs once more.
     """
     side = 2 * (x.shape[-1] // 6)
     widths = (x.shape[-1] - 2 * side, side, side)
@@ -172,6 +173,15 @@ def turned(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         ]
         for place in places.tolist()
     ]
+    width = x.shape[-1]
+    if places.shape[1] > len(widths):
+        turns = [
+            [
+                turn * cmath.exp(1j * number * 10000 ** (-2 * i / width))
+                for i, turn in enumerate(row)
+            ]
+            for row, number in zip(turns, places[:, -1].tolist(), strict=True)
+        ]
     pairs = torch.complex(x[..., 0::2], x[..., 1::2])
     pairs = pairs * torch.tensor(turns, dtype=torch.complex128)[:, None]
     return torch.stack((pairs.real, pairs.imag), dim=-1).flatten(-2)
@@ -210,7 +220,7 @@ class LiteralWan:
             for number, merging in enumerate((depth // 3, 2 * depth // 3)):
                 if share is not None and i == merging:
                     clean = self._merged(number, i, target, clean, share)
-            target, *clean = self._block(i, [target, *clean])
+            target, *clean = self.block(i, [target, *clean])
         shift, scale = self.w["dit.scale_shift_table"][0] + self.time
         out = linear(self.w, "dit.proj_out", plain_norm(target.x) * (1 + scale) + shift)
         channels, count = self.sizes.latent[:2]
@@ -227,7 +237,7 @@ class LiteralWan:
         embedding = linear(self.w, f"{name}.time_embedder.linear_2", silu(embedding))
         return embedding, linear(self.w, f"{name}.time_proj", silu(embedding)).view(6, -1)
 
-    def _block(self, i: int, videos: list[Video]) -> list[Video]:
+    def block(self, i: int, videos: list[Video]) -> list[Video]:
         w, first = self.w, len(videos[0].x)
         x, places = (torch.cat([getattr(v, part) for v in videos]) for part in ("x", "places"))
         _, _, gate, shift, scale, last_gate = self._parts(i, first, len(x))

@@ -40,6 +40,48 @@ def pilot_weights(seed: int = 0) -> dict[str, torch.Tensor]:
     return wan_weights(seed=seed) | own
 
 
+def vace_weights(num_layers: int = NUM_BLOCKS, seed: int = 4) -> dict[str, torch.Tensor]:
+    """A VACE on Wan2.1: `wan_weights` and a control's own blocks, as many as `num_layers`."""
+    shapes = {
+        "vace_patch_embedding.weight": (DIM, 96, 1, 2, 2),
+        "vace_patch_embedding.bias": (DIM,),
+        **_linear("vace_blocks.0.before_proj", DIM, DIM),
+    }
+    for i in range(num_layers):
+        block = {**_block_shapes(), **_linear("after_proj", DIM, DIM)}
+        shapes |= {f"vace_blocks.{i}.{name}": shape for name, shape in block.items()}
+    generator = torch.Generator().manual_seed(seed)
+    own = {name: _random(name, shape, generator) for name, shape in shapes.items()}
+    return {**wan_weights(), **own}
+
+
+def fun_control_weights(seed: int = 5) -> dict[str, torch.Tensor]:
+    """A Fun Control on Wan2.1: channels of a control and of an image, and a reference image."""
+    generator = torch.Generator().manual_seed(seed)
+    own = {"ref_conv.weight": (DIM, 16, 2, 2), "ref_conv.bias": (DIM,)}
+    return {
+        **wan_weights(48, 16),
+        **{name: _random(name, shape, generator) for name, shape in own.items()},
+    }
+
+
+def fun_camera_weights(seed: int = 6) -> dict[str, torch.Tensor]:
+    """A Fun Camera on Wan2.2: channels of an image, and layers for cameras."""
+    generator = torch.Generator().manual_seed(seed)
+    own = {
+        "control_adapter.conv.weight": (DIM, 24 * 64, 2, 2),
+        "control_adapter.conv.bias": (DIM,),
+        "control_adapter.residual_blocks.0.conv1.weight": (DIM, DIM, 3, 3),
+        "control_adapter.residual_blocks.0.conv1.bias": (DIM,),
+        "control_adapter.residual_blocks.0.conv2.weight": (DIM, DIM, 3, 3),
+        "control_adapter.residual_blocks.0.conv2.bias": (DIM,),
+    }
+    return {
+        **wan_weights(36, 16),
+        **{name: _random(name, shape, generator) for name, shape in own.items()},
+    }
+
+
 def lora_weights(rank: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
     """A LoRA for `wan_weights`: low rank in every attention and feed-forward."""
     generator = torch.Generator().manual_seed(seed)

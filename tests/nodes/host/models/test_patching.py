@@ -1,6 +1,7 @@
 """Memory on a native MODEL: what must be bit-equal, and what must agree with the diffusers view."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -171,7 +172,8 @@ def test_cond_and_uncond_together_equal_apart_with_merging(comfy_api, model, mon
     assert distance(model, together, apart) <= 1e-5
 
 
-def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
+@pytest.mark.parametrize("identity", ["temporal_ranges", "source_id"])
+def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model, identity: str) -> None:
     import comfy.ldm.flux.math
     import comfy.model_management
     from comfy.ldm.modules.attention import optimized_attention
@@ -180,7 +182,7 @@ def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
     from memv2v_core.model.wan_view import WanView
 
     bundle = load_bundle("novel_view")
-    info = base_info(model)
+    info = replace(base_info(model), stream_identity=identity, max_source_id=3)
     turn = Turn(
         info,
         latent(0)[0],
@@ -189,6 +191,10 @@ def test_comfyui_view_agrees_with_diffusers_view(comfy_api, model) -> None:
         plan((4, 4, 8), MergeConfig()),
     )
     inputs = turn.inputs(lambda x: x)
+    # Four videos share the numbers 1 to 3.
+    numbers = [stream.source_id for stream in inputs.streams]
+    whole = identity == "temporal_ranges"
+    assert numbers == 4 * [None] if whole else numbers == pytest.approx([1, 5 / 3, 7 / 3, 3])
     x, timestep, context = latent(9), torch.tensor([700.0]), torch.zeros(1, 1, 64)
     dit = model.model.diffusion_model
     comfy.model_management.load_models_gpu([model])

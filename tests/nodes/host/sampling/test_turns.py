@@ -169,11 +169,11 @@ def test_a_weight_patch_reaches_the_memory_forward(apply, ksampler, one_turn) ->
 
 
 def test_clean_tokens_are_made_once_a_run(apply, ksampler, one_turn, monkeypatch) -> None:
-    from memory_v2v.nodes.host.models import patching
+    from memory_v2v.nodes.host.models import memory_run
 
     calls = []
-    real = patching.tokenize_clean
-    monkeypatch.setattr(patching, "tokenize_clean", lambda *args: calls.append(1) or real(*args))
+    real = memory_run.tokenize_clean
+    monkeypatch.setattr(memory_run, "tokenize_clean", lambda *args: calls.append(1) or real(*args))
     patched, positive, negative, latent = apply(**one_turn)
     ksampler(patched, positive, negative, latent, steps=3)
     ksampler(patched, positive, negative, latent, steps=3)
