@@ -1,6 +1,7 @@
 """Turns on small random Wans that ComfyUI's own loaders load."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,19 @@ class AppliedTurn:
     negative: list
     latent: dict
     inputs: dict[str, Any]
+
+
+def window_parts() -> tuple[tuple[int, int, int], ...]:
+    """(first, last, dropped) of two context windows of 3 over 6 latent frames: the frames that a
+    window sees, and how many of its first ones have no result.
+
+    Newer ComfyUIs put the frame before a window in front of it.
+    """
+    import comfy.context_windows
+
+    source = inspect.getsource(comfy.context_windows)
+    has_anchor = "causal_anchor_index" in source
+    return (0, 3, 0), ((2, 6, 1) if has_anchor else (3, 6, 0))
 
 
 @dataclass(frozen=True, eq=False)

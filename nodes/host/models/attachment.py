@@ -127,8 +127,10 @@ def base_info(model: comfy.model_patcher.ModelPatcher) -> BaseInfo:
     if base is None:
         raise ValueError(
             f"model got {kind} ({type(dit).__name__}, {getattr(dit, 'in_dim', 'unknown')} input "
-            "channels), wanted a Wan text-to-video DiT or LucyEdit; load Wan2.1 T2V, ReCamMaster, "
-            "LucyEdit or a built-in model"
+            "channels), wanted a Wan text-to-video DiT, a VACE or LucyEdit. Image-to-video, Fun "
+            "Control, Fun Camera and speech models take more channels or layers beside the target, "
+            "and memories have nothing for them; load Wan2.1 T2V, ReCamMaster, LucyEdit or a "
+            "built-in model"
         )
     # The latent format of a small model may have other ratios than its published Wan.
     latent = model.get_model_object("latent_format")

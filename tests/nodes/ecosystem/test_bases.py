@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from instruments.entry_files import with_content
+from instruments.wan_turns import window_parts
 
 from memv2v_core.tokens.merging import MergeConfig
 
@@ -110,7 +111,7 @@ def test_context_windows_cut_the_source_of_lucy_edit(tiny_wan, lucy) -> None:
     source, noise = tiny_wan.video(3, 6, 48), tiny_wan.video(8, 6, 48)[None]
     turn = bare_turn(tiny_wan, lucy, source=source)
     whole = tiny_wan.predict(turn, noise, tiny_wan.windows(turn.model))
-    for first, last, kept in ((0, 3, 0), (2, 6, 1)):
+    for first, last, kept in window_parts():
         part = bare_turn(tiny_wan, lucy, source=source[:, first:last])
         alone = tiny_wan.predict(part, noise[:, :, first:last])
         assert distance(whole[:, :, first + kept : last], alone[:, :, kept:]) < 1e-5

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from instruments.entry_files import with_content
-from instruments.wan_turns import AppliedTurn
+from instruments.wan_turns import AppliedTurn, window_parts
 
 from memv2v_core.tokens.merging import MergeConfig
 
@@ -197,8 +197,7 @@ def test_context_windows_cut_the_source_and_a_reference_as_long_as_it(
     plan = memories(tiny_wan, bernini, (2, 4))
     turn = showing(turn_of(tiny_wan, bernini, source, plan=plan), [reference, image])
     whole = tiny_wan.predict(turn, noise, tiny_wan.windows(turn.model))
-    # A window after the first also gets the frame before it, and drops its result.
-    for first, last, kept in ((0, 3, 0), (2, 6, 1)):
+    for first, last, kept in window_parts():
         part = turn_of(tiny_wan, bernini, source[:, :, first:last], plan=plan)
         part = showing(part, [reference[:, :, first:last], image])
         alone = tiny_wan.predict(part, noise[:, :, first:last])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from instruments.wan_turns import AppliedTurn
+from instruments.wan_turns import AppliedTurn, window_parts
 
 from memv2v_core.tokens.merging import MergeConfig
 
@@ -152,7 +152,7 @@ def test_context_windows_cut_the_control_with_the_source(tiny_wan, vace) -> None
     shown = control(20, 6)
     turn = given(tiny_wan.turn(vace, source={"samples": source[None]}, plan=None, **BARE), shown)
     whole = tiny_wan.predict(turn, noise, tiny_wan.windows(turn.model))
-    for first, last, kept in ((0, 3, 0), (2, 6, 1)):
+    for first, last, kept in window_parts():
         cut = {name: [shown[name][0][:, :, first:last]] for name in ("vace_frames", "vace_mask")}
         part = tiny_wan.turn(
             vace, source={"samples": source[None, :, first:last]}, plan=None, **BARE
@@ -257,5 +257,7 @@ def test_fun_models_are_refused_before_anything_runs(tiny_wan, kind: str) -> Non
         "fun_control": r"\(WanModel, 48 input channels\)",
         "fun_camera": r"\(CameraWanModel, 36 input channels\)",
     }
-    with pytest.raises(ValueError, match=f"model got .*{wanted[kind]}"):
+    with pytest.raises(
+        ValueError, match=f"model got .*{wanted[kind]}.*memories have nothing for them"
+    ):
         tiny_wan.turn(model, plan=None, **BARE)
