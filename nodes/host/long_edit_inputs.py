@@ -1,6 +1,6 @@
 """Inputs of Edit Long Video that no other node has."""
 
-from typing import get_args
+from typing import Any, get_args
 
 from comfy_api.latest import io
 
@@ -9,7 +9,11 @@ from .shared_inputs import MAX_SEED, UNRESPONSIVE_CHOICES, UNRESPONSIVE_DEFAULT
 
 KEEP_STALE, REDO_STALE = "keep and mark", "redo"
 # Optional, so that requests of older versions still run; this is what such a request means.
-TOKEN_DEFAULTS = {"unresponsive": UNRESPONSIVE_DEFAULT, "memory_range": "own", "memory_frames": 0}
+TOKEN_DEFAULTS: dict[str, Any] = {
+    "unresponsive": UNRESPONSIVE_DEFAULT,
+    "memory_range": "own",
+    "memory_frames": 0,
+}
 
 REDO_INPUTS = [
     io.String.Input(

@@ -64,10 +64,12 @@ class TrainConfig:
                 "prepared; give that one"
             )
         for phase in (self, self.first, self.last):
-            own_share = 0.0 if phase is None or phase.worlds is None else phase.worlds.own_share
-            if own_share > 0 and phase.optim.draw_workers:
+            if phase is None or phase.worlds is None:
+                continue
+            own_share, workers = phase.worlds.own_share, phase.optim.draw_workers
+            if own_share > 0 and workers:
                 raise ValueError(
-                    f"draw_workers got {phase.optim.draw_workers} with own_share {own_share}, "
+                    f"draw_workers got {workers} with own_share {own_share}, "
                     "wanted one of them to be 0: only the process that trains the model can draw "
                     "memories with it"
                 )
