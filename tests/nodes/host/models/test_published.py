@@ -39,6 +39,7 @@ def test_built_in_models_come_first_then_files_that_may_be_bases(
     shard = str(Path("Lucy", "transformer", FIRST_SHARD))
     assert model_name.options == [
         "built-in: novel_view",
+        "built-in: reference_edit",
         "built-in: text_edit",
         shard,
         "old.pth",
