@@ -28,6 +28,17 @@ def wan_weights(
     }
 
 
+def recammaster_weights(seed: int = 0) -> dict[str, torch.Tensor]:
+    """A ReCamMaster: the DiT of `wan_weights`, with cameras in every block."""
+    generator = torch.Generator().manual_seed(seed + 3)
+    own = {
+        f"blocks.{i}.{name}": _random(name, shape, generator)
+        for i in range(NUM_BLOCKS)
+        for name, shape in camera_weights(DIM).items()
+    }
+    return wan_weights(seed=seed) | own
+
+
 def pilot_weights(seed: int = 0) -> dict[str, torch.Tensor]:
     """A SpaceTimePilot: the DiT of `wan_weights`, with cameras and times in every block."""
     generator = torch.Generator().manual_seed(seed + 1)

@@ -10,81 +10,18 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
-from instruments.depth_anything import small_weights
-from instruments.tiny_wan import DIM, NUM_BLOCKS, wan_weights
-from safetensors.torch import save_file
+from instruments.server_files import VAE_FILE
 
 from memv2v_core.cache.storage import load_session
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT_DIM, SIZE, NUM_FRAMES = 64, 64, 5
-WIDTH_OF_TEXT = {"config": json.dumps({"transformer": {"text_dim": TEXT_DIM}})}
-VAE_FILE = "wan_2.1_vae.safetensors"
-DA3_FILE = "depth_anything_3_base.safetensors"
+SIZE, NUM_FRAMES = 64, 5
 
 Prompt = dict[str, dict]
 
 
-def cameras() -> dict[str, torch.Tensor]:
-    """ReCamMaster's own weights."""
-    generator = torch.Generator().manual_seed(3)
-    state = {}
-    for i in range(NUM_BLOCKS):
-        for layer, width in (("cam_encoder", 12), ("projector", DIM)):
-            state[f"blocks.{i}.{layer}.weight"] = (
-                torch.randn(DIM, width, generator=generator) / width**0.5
-            )
-            state[f"blocks.{i}.{layer}.bias"] = torch.zeros(DIM)
-    return state
-
-
-def for_short_text(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same DiT for text of the built-in model's width."""
-    return {
-        **weights,
-        "text_embedding.0.weight": weights["text_embedding.0.weight"][:, :TEXT_DIM].contiguous(),
-    }
-
-
-@pytest.fixture(scope="module")
-def models(comfy_api, comfy_server) -> None:
-    """Files under the server's models folder; it lists new ones without a restart."""
-    from comfy.ldm.wan.vae import WanVAE
-
-    folder = comfy_server.base_dir / "models"
-    wan, lucy = for_short_text(wan_weights()), for_short_text(wan_weights(96, 48))
-    vae = WanVAE(dim=16, z_dim=16, temperal_downsample=[False, True, True])
-    for name, state in (
-        ("diffusion_models/recammaster.safetensors", {**wan, **cameras()}),
-        ("diffusion_models/lucyedit.safetensors", lucy),
-        ("diffusion_models/wan.safetensors", wan),
-        ("memv2v/recammaster.safetensors", {**wan, **cameras()}),
-        (f"vae/{VAE_FILE}", random_like(vae.state_dict())),
-    ):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path, metadata=WIDTH_OF_TEXT)
-    if has_depth_anything(comfy_api):
-        path = folder / "geometry_estimation" / DA3_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(small_weights(), path)
-
-
 def has_depth_anything(comfy_api) -> bool:
     return (comfy_api.comfyui / "comfy_extras" / "nodes_depth_anything_3.py").is_file()
-
-
-def random_like(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of these shapes that keep numbers near one: gains of 1, the rest by fan-in."""
-    generator = torch.Generator().manual_seed(4)
-    noise = {name: torch.randn(value.shape, generator=generator) for name, value in state.items()}
-    return {
-        name: torch.ones_like(value)
-        if name.endswith("gamma")
-        else value / max(value[0].numel(), 1) ** 0.5
-        for name, value in noise.items()
-    }
 
 
 def small(name: str, object_info: dict, session: str, **names: str) -> Prompt:
@@ -126,11 +63,6 @@ def native(class_type: str, **inputs: object) -> dict:
 
 def num_turns(comfy_server, session: str) -> int:
     return len(load_session(comfy_server.base_dir / "output" / "memory_v2v" / session).cache)
-
-
-@pytest.fixture(scope="module")
-def object_info(comfy_server, models) -> dict:
-    return comfy_server.api.object_info()
 
 
 def test_recammaster_workflow_remembers_three_turns_and_compares_them(
@@ -193,16 +125,18 @@ def test_any_loader_workflow_remembers_from_run_to_run(comfy_server, object_info
     assert "memories: turn 1 at 1x4x4" in entry["outputs"][sampler]["text"][0]
 
 
+@pytest.mark.parametrize("base", ["recammaster", "spacetimepilot"])
 def test_source_camera_workflow_estimates_it_from_fewer_views(
-    comfy_api, comfy_server, object_info: dict
+    comfy_api, comfy_server, object_info: dict, base: str
 ) -> None:
     from devtools.workflow import node_titled, nodes_of_type, with_input
 
     if not has_depth_anything(comfy_api):
         pytest.skip("this ComfyUI has no Depth Anything 3")
-    prompt = small("estimated_source_camera", object_info, "estimated", vae_name=VAE_FILE)
+    session = f"estimated_{base}"
+    prompt = small("estimated_source_camera", object_info, session, vae_name=VAE_FILE)
     loader = node_titled(prompt, "ReCamMaster")
-    prompt = with_input(prompt, loader, "model_name", "recammaster.safetensors")
+    prompt = with_input(prompt, loader, "model_name", f"{base}.safetensors")
     # Three of five frames are views.
     views = node_titled(prompt, "21 views for the estimation")
     for name, value in {"num_frames": 3, "temporal_ratio": 1}.items():
@@ -215,4 +149,4 @@ def test_source_camera_workflow_estimates_it_from_fewer_views(
     assert "lens 57.3 degrees across" in said
     (sampler,) = nodes_of_type(prompt, "MemoryV2VSampler")
     assert "static" not in entry["outputs"][sampler]["text"][0]
-    assert num_turns(comfy_server, "estimated") == 1
+    assert num_turns(comfy_server, session) == 1
