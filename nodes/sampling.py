@@ -188,7 +188,9 @@ class MemoryV2VSampler(io.ComfyNode):
             query=segment,
         )
         remembered = remember(cache, entry)
-        name = f"turn {entry.turn} is {entry.entry_id[:8]}"
+        # A turn that the cache held already keeps its number there.
+        held = (each for each in remembered.cache.entries if each.entry_id == entry.entry_id)
+        name = f"turn {next(held, entry).turn} is {entry.entry_id[:8]}"
         text = "\n".join((turn.describe(), *experts, name, *remembered.notices))
         # Cloned: a node that changes the output in place must not change the memory.
         finished = {"samples": latent.unsqueeze(0).clone()}
