@@ -1,5 +1,6 @@
 """The shipped workflows on a real server: they run as opened, remember, and lose nothing."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 QUICK_STEPS = 2
+TITLE_HEIGHT = 30
 NEEDS_DEPTH_ANYTHING = ("estimated_source_camera",)
 
 
@@ -47,6 +49,22 @@ def test_every_workflow_has_a_thumbnail_and_only_native_nodes_or_ours(
             continue
         module = object_info[node["type"]]["python_module"]
         assert module.startswith(("nodes", "comfy_extras")) or "memory-v2v" in module
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_node_of_a_workflow_covers_another(path: Path) -> None:
+    nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
+    for one, other in itertools.combinations(nodes, 2):
+        (left, top), (width, height) = one["pos"], one["size"]
+        (other_left, other_top), (other_width, other_height) = other["pos"], other["size"]
+        # Titles stand above the position.
+        apart = (
+            left + width <= other_left
+            or other_left + other_width <= left
+            or top + height <= other_top - TITLE_HEIGHT
+            or other_top + other_height <= top - TITLE_HEIGHT
+        )
+        assert apart, (one["id"], other["id"])
 
 
 def test_one_turn_workflow_runs_as_shipped(comfy_server, object_info: dict) -> None:
