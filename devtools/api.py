@@ -151,9 +151,12 @@ class ComfyApi:
         """
         stream = EventStream(self.url, self.client_id) if on_progress else None
         try:
-            return self.wait(
-                self.queue(prompt), timeout_s, _progress_events(stream, prompt, on_progress)
-            )
+            pauses = _progress_events(stream, prompt, on_progress)
+            entry = self.wait(self.queue(prompt), timeout_s, pauses)
+            # A short prompt may end before its events were read.
+            if pauses is not None:
+                next(pauses)
+            return entry
         finally:
             if stream:
                 stream.close()
