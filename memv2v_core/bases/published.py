@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from ..model.adapter import AdapterConfig
 from ..model.camera_encoder import NUM_POSE_VALUES
 from ..shapes import VaeRatios
-from ..vocabulary import Attention, CleanTimestep, SourcePlacement, StreamIdentity
+from ..vocabulary import (
+    Attention,
+    CameraConditioning,
+    CleanTimestep,
+    SourcePlacement,
+    StreamIdentity,
+)
 from .base_info import BaseInfo
 
 # The shape of every tensor in a file, by its key.
@@ -36,20 +42,54 @@ class DitSizes:
 class OwnAdapter:
     """Weights in a base's file beside its DiT, which become its adapter.
 
+    owner, file: the base and the checkpoint that has them, for messages.
     marks: layers of the first block that tell a file with them.
-    file: the checkpoint that has them, for messages.
-    owns: whether the weight of this name, without a prefix, is one of them.
-    config: the adapter that the weights of a file make, from their shapes, the prefix of every key,
-    and the sizes of the DiT in the same file (None for a file without one). It raises ValueError
-    naming a weight that is missing or has another size.
+    weights: the shape of every one of them in a block, by its name there, from the width.
+    in_channels: of the DiT, where a file holds none.
+    camera_conditioning: how its camera weights were trained.
     has_frame_times: whether it reads a playback time of every frame.
     """
 
-    marks: frozenset[str]
+    owner: str
     file: str
-    owns: Callable[[str], bool]
-    config: Callable[[Shapes, str, DitSizes | None], AdapterConfig]
+    marks: frozenset[str]
+    weights: Callable[[int], Shapes]
+    camera_conditioning: CameraConditioning
+    in_channels: int = 16
     has_frame_times: bool = False
+
+    def owns(self, name: str) -> bool:
+        """Whether the weight of this name, without a prefix, is one of them."""
+        layers = {weight.partition(".")[0] for weight in self.weights(1)}
+        return name.startswith("blocks.") and any(f".{layer}." in name for layer in layers)
+
+    def config(self, shapes: Shapes, prefix: str, sizes: DitSizes | None) -> AdapterConfig:
+        """The adapter that the weights of a file make.
+
+        prefix: precedes every key. sizes: of the DiT in the same file; None for a file without one.
+
+        Raises: ValueError naming a weight that is missing or has another size.
+        """
+        num_blocks, dim = _num_own_blocks(shapes, prefix, sizes), _own_width(shapes, prefix)
+        for i in range(num_blocks):
+            for name, shape in self.weights(dim).items():
+                found = shapes.get(f"{prefix}blocks.{i}.{name}")
+                if found != shape:
+                    state = f"has the size {found}" if found else "is missing"
+                    raise ValueError(
+                        f"{self.owner}'s blocks.{i}.{name} {state}, wanted {shape}; download "
+                        f"{self.file} again"
+                    )
+        return AdapterConfig(
+            dim=dim,
+            num_blocks=num_blocks,
+            in_channels=sizes.in_channels if sizes else self.in_channels,
+            has_tokenizers=False,
+            has_merging=False,
+            clean_timestep="target",
+            camera_conditioning=self.camera_conditioning,
+            has_frame_times=self.has_frame_times,
+        )
 
 
 @dataclass(frozen=True)
@@ -133,44 +173,6 @@ class PublishedBase:
         )
 
 
-def num_own_blocks(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> int:
-    """How many blocks must have a camera encoder.
-
-    A DiT says it: then a missing last block is noticed. Without one the camera encoders are
-    counted.
-    """
-    if sizes is not None:
-        return sizes.num_blocks
-    num_blocks = 0
-    while f"{prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
-        num_blocks += 1
-    return num_blocks
-
-
-def own_width(shapes: Shapes, prefix: str) -> int:
-    """Width of the camera encoders. An encoder without axes or numbers counts as 1 wide, so that
-    `require_blocks` refuses it like any other size."""
-    first = shapes.get(f"{prefix}blocks.0.cam_encoder.weight", ())
-    return first[0] if first and first[0] > 0 else 1
-
-
-def require_blocks(
-    shapes: Shapes, prefix: str, num_blocks: int, wanted: Shapes, owner: str, file: str
-) -> None:
-    """Raise ValueError unless every block has the weights that are `wanted`, each of its size.
-
-    wanted: by their names within a block. owner, file: of the weights, for the message.
-    """
-    for i in range(num_blocks):
-        for name, shape in wanted.items():
-            found = shapes.get(f"{prefix}blocks.{i}.{name}")
-            if found != shape:
-                state = f"has the size {found}" if found else "is missing"
-                raise ValueError(
-                    f"{owner}'s blocks.{i}.{name} {state}, wanted {shape}; download {file} again"
-                )
-
-
 def camera_weights(dim: int) -> dict[str, tuple[int, ...]]:
     """The shape of every weight of a camera encoder and its projector, by its name in a block."""
     return {
@@ -179,3 +181,19 @@ def camera_weights(dim: int) -> dict[str, tuple[int, ...]]:
         "projector.weight": (dim, dim),
         "projector.bias": (dim,),
     }
+
+
+def _num_own_blocks(shapes: Shapes, prefix: str, sizes: DitSizes | None) -> int:
+    # A DiT says how many blocks must have cameras: then a missing last block is noticed.
+    if sizes is not None:
+        return sizes.num_blocks
+    num_blocks = 0
+    while f"{prefix}blocks.{num_blocks}.cam_encoder.weight" in shapes:
+        num_blocks += 1
+    return num_blocks
+
+
+def _own_width(shapes: Shapes, prefix: str) -> int:
+    first = shapes.get(f"{prefix}blocks.0.cam_encoder.weight", ())
+    # A tensor without axes or numbers has no width; it is refused like any other size.
+    return first[0] if first and first[0] > 0 else 1

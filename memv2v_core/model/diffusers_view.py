@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from .backbone import NUM_AXES, Result, attend_one_way, expand_time
 from .backbone import Attend as Attend
-from .backbone import Result, attend_one_way, expand_time
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
-# t, y and x.
-_NUM_AXES = 3
 # (B, L, 1, d / 2) complex: e^(i angle) of every pair of channels.
 Rope = torch.Tensor
 
@@ -75,15 +73,10 @@ class DiffusersView:
         side = 2 * (self.head_dim // 6)
         angles = []
         for axis, width in enumerate((self.head_dim - 2 * side, side, side)):
-            exponent = (
-                torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
-            )
-            angles.append(positions[..., axis, None].double() / 10000.0**exponent)
+            angles.append(_angles(positions[..., axis], width))
         angle = torch.cat(angles, dim=-1).unsqueeze(2)  # (B, L, 1, d / 2)
-        if positions.shape[-1] > _NUM_AXES:
-            exponent = torch.arange(0, self.head_dim, 2, dtype=torch.float64) / self.head_dim
-            turn = 10000.0 ** -exponent.to(positions.device)
-            angle = angle + (positions[..., _NUM_AXES, None].double() * turn).unsqueeze(2)
+        if positions.shape[-1] > NUM_AXES:
+            angle = angle + _angles(positions[..., NUM_AXES], self.head_dim).unsqueeze(2)
         return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
     def around_block(
@@ -169,3 +162,9 @@ class DiffusersView:
     def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         out = self.attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         return out.transpose(1, 2).flatten(2)
+
+
+def _angles(positions: torch.Tensor, width: int) -> torch.Tensor:
+    """RoPE's angles (B, L, width / 2) of positions (B, L)."""
+    exponent = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
+    return positions[..., None].double() / 10000.0**exponent

@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from .backbone import Result, attend_one_way, expand_time
+from .backbone import NUM_AXES, Result, attend_one_way, expand_time
 
 Cast = Callable[..., torch.Tensor]
-# t, y and x.
-_NUM_AXES = 3
 _ROPE_OPTIONS = (("scale", 1.0), ("shift", 0.0))
 
 
@@ -92,17 +90,17 @@ class WanView:
             # The native forward applies the options to its index grids, we to the positions
             # themselves.
             positions = positions.clone()
-            positions[..., :_NUM_AXES] = positions[..., :_NUM_AXES] * positions.new_tensor(
+            positions[..., :NUM_AXES] = positions[..., :NUM_AXES] * positions.new_tensor(
                 scale
             ) + positions.new_tensor(shift)
         embedder = self.model.rope_embedder
-        rotations = embedder(positions[..., :_NUM_AXES]).movedim(1, 2)  # (B, L, 1, d / 2, 2, 2)
-        if positions.shape[-1] == _NUM_AXES:
+        rotations = embedder(positions[..., :NUM_AXES]).movedim(1, 2)  # (B, L, 1, d / 2, 2, 2)
+        if positions.shape[-1] == NUM_AXES:
             return rotations
         # The number of a video turns the whole head, as one more axis would.
         width = self.model.dim // self.model.num_heads
         turn = type(embedder)(dim=width, theta=embedder.theta, axes_dim=[width])
-        return rotations @ turn(positions[..., _NUM_AXES:]).movedim(1, 2)
+        return rotations @ turn(positions[..., NUM_AXES:]).movedim(1, 2)
 
     def around_block(
         self,

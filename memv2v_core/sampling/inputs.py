@@ -51,15 +51,14 @@ def shown_parts(
         return [video]
 
     def part(chosen: tuple[int, ...], places: tuple[int, ...]) -> CleanVideo:
-        latent, source = (
-            None if whole is None else whole[:, :, list(chosen)]
-            for whole in (video.latent, video.source)
-        )
-        assert latent is not None, "a video has a latent"
-        cameras = None if video.cameras is None else video.cameras.frames(chosen)
-        count = video.latent.shape[2]
+        source, cameras = video.source, video.cameras
         return replace(
-            video, latent=latent, source=source, cameras=cameras, frames=places, num_frames=count
+            video,
+            latent=video.latent[:, :, list(chosen)],
+            source=None if source is None else source[:, :, list(chosen)],
+            cameras=None if cameras is None else cameras.frames(chosen),
+            frames=places,
+            num_frames=video.latent.shape[2],
         )
 
     if has_source_ids:
@@ -94,9 +93,8 @@ def assemble_inputs(
     streams = []
     for video in given:
         # Indices of the whole clip, of which the video may hold a few frames.
-        count = video.num_frames or num_target
-        if video.frames is None:
-            count = video.latent.shape[2]
+        whole = video.latent.shape[2] if video.frames is None else num_target
+        count = video.num_frames or whole
         indices = tuple(range(count))
         if not base.has_source_ids:
             indices = temporal_indices(

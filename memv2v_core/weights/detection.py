@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..bases.published import DitSizes, Shapes
+from ..bases.published import DitSizes, PublishedBase, Shapes
 from ..bases.recammaster import RECAMMASTER
 from ..bases.registry import ALL_MARKS, PUBLISHED, base_of
 from .reading.boundary import quoted
@@ -112,7 +112,7 @@ class WeightFile:
         user's own, so the name adds `stem`, the file name without its ending.
         """
         assert self.sizes is not None
-        if size_name(self.sizes):
+        if _size_name(self.sizes):
             return self.what
         return f"{self.what}, {stem}"
 
@@ -201,9 +201,8 @@ def _wan(shapes: Shapes, layout: Layout, prefix: str, name_of_file: str) -> Weig
         )
         what = f"a Wan DiT of {channels}{extra}"
         return WeightFile("unsupported", what, remedy, sizes, layout, prefix)
-    # Step 3: its name. Unpublished sizes are described by their numbers.
-    size = size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
-    return WeightFile(base.kind, base.title_of(size), "", sizes, layout, prefix, base.word)
+    # Step 3: its name.
+    return WeightFile(base.kind, title_of(base, sizes), "", sizes, layout, prefix, base.word)
 
 
 def _marks(shapes: Shapes, prefix: str) -> frozenset[str]:
@@ -235,6 +234,10 @@ def _sizes(shapes: Shapes, layout: Layout, prefix: str) -> DitSizes | None:
     return DitSizes(width[-1], num_blocks, patch[1], out[0] // patch_volume)
 
 
-def size_name(sizes: DitSizes) -> str | None:
-    """The name of a published size, such as "1.3B"; None for another size."""
+def title_of(base: PublishedBase, sizes: DitSizes) -> str:
+    """A base of these sizes in words. Unpublished sizes are described by their numbers."""
+    return base.title_of(_size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}")
+
+
+def _size_name(sizes: DitSizes) -> str | None:
     return _SIZES.get((sizes.dim, sizes.num_blocks))

@@ -171,18 +171,15 @@ def published_file(path: Path) -> tuple[WeightFile, Path]:
 
 def require_task(config: TrainConfig, published: PublishedBase) -> None:
     """Raise ValueError unless the base is made for the recipe's task."""
-    if published.stream_identity == "source_id":
-        raise ValueError(
-            f"base got {published.kind}, which tells clean videos apart by numbers; memory cannot "
-            "be trained on such a base yet, and works on it without training; train on "
-            "ReCamMaster, Wan or LucyEdit"
-        )
-    if published.has_frame_times:
-        raise ValueError(
-            f"base got {published.kind}, which reads a playback time of every frame; memory cannot "
-            "be trained on such a base yet, and works on it without training; train on "
-            "ReCamMaster, Wan or LucyEdit"
-        )
+    for is_so, trait in (
+        (published.stream_identity == "source_id", "tells clean videos apart by numbers"),
+        (published.has_frame_times, "reads a playback time of every frame"),
+    ):
+        if is_so:
+            raise ValueError(
+                f"base got {published.kind}, which {trait}; memory cannot be trained on such a "
+                "base yet, and works on it without training; train on ReCamMaster, Wan or LucyEdit"
+            )
     is_editor = published.source_placement == "channels"
     if is_editor != (config.task == "text_edit"):
         use = "edits" if is_editor else "takes its source as tokens"

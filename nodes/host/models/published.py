@@ -23,7 +23,7 @@ from ....memv2v_core.weights.checkpoint import (
     require_base_finite,
     require_whole,
 )
-from ....memv2v_core.weights.detection import WeightFile, detect, require_base, size_name
+from ....memv2v_core.weights.detection import WeightFile, detect, require_base, title_of
 from ....memv2v_core.weights.reading.boundary import place, reading
 from ....memv2v_core.weights.reading.finite import require_finite
 from ....memv2v_core.weights.weight_files import (
@@ -128,9 +128,8 @@ def described(model: ModelPatcher, name: str, sets_shift: bool) -> ModelPatcher:
             "remove Describe Base, or load another model"
         )
     # Step 2: the description.
-    size = size_name(sizes) or f"{sizes.num_blocks} blocks of {sizes.dim}"
     clone = with_shift(model, base.shift) if sets_shift else model.clone()
-    clone.set_attachments(KEY, base.info(base.title_of(size)))
+    clone.set_attachments(KEY, base.info(title_of(base, sizes)))
     return clone
 
 
