@@ -49,3 +49,6 @@ Unresponsive = Literal["merge", "discard", "keep"]
 
 # The same choice in a node; "automatic" merges where the model's memory is trained.
 UnresponsiveChoice = Literal["automatic", "merge", "discard", "keep"]
+
+# How kept keys and values of clean tokens are stored: as computed, or in 8 bits.
+KeptPrecision = Literal["full", "fp8"]

@@ -40,6 +40,8 @@ class BaseInfo:
     channel axis.
     expert_boundary: the noise level sigma below which the second DiT of a base of two takes over.
     has_frame_times: whether it takes a playback time of every frame beside the camera.
+    refresh_every: calls between two refreshes of clean tokens that were measured to change nothing
+    that matters; 1 where nobody has measured it.
     """
 
     model_name: str
@@ -61,6 +63,7 @@ class BaseInfo:
     memories_carry_source: bool = True
     expert_boundary: float | None = None
     has_frame_times: bool = False
+    refresh_every: int = 1
 
     @property
     def has_source_ids(self) -> bool:
@@ -80,6 +83,8 @@ class BaseInfo:
 
 def adapted(info: BaseInfo, config: AdapterConfig, mode: TurnMode) -> BaseInfo:
     """The description of a base after an adapter of `config` is attached to it.
+
+    Measurements of the base alone do not hold any more.
 
     Raises: ValueError for memories without their source on a base that takes no source channels.
     """
@@ -101,4 +106,5 @@ def adapted(info: BaseInfo, config: AdapterConfig, mode: TurnMode) -> BaseInfo:
         clean_reads_text=config.clean_reads_text,
         memories_carry_source=config.memories_carry_source,
         has_frame_times=config.has_frame_times,
+        refresh_every=1,
     )

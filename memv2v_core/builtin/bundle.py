@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ..bases.base_info import BaseInfo, adapted
+from ..bases.base_info import BaseInfo
 from ..bases.published import Shapes
 from ..model.adapter import MemoryAdapter
 from ..model.diffusers_view import DiffusersView
@@ -29,7 +29,7 @@ from ..weights.reading.tensor_sizes import require_exact
 from ..weights.wan_shapes import WanSizes, wan_shapes
 from ..weights.weight_files import read_header, read_weights
 from .codec import Codec
-from .info import BuiltinInfo, DitConfig, builtin_base, wrong_sizes
+from .info import BuiltinInfo, DitConfig, builtin_base, with_own_adapter, wrong_sizes
 from .text_encoder import TextConfig, TextEncoder, text_shapes, vocabulary_size
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Bundle:
     def base_info(self) -> BaseInfo:
         """The model as memory sees it: the same description that the nodes give it."""
         base = builtin_base(self.key, self.info, self.codec.ratios)
-        return adapted(base, self.adapter.config, self.info.mode)
+        return with_own_adapter(base, self.adapter.config, self.info)
 
     def empty_context(self, rows: int) -> torch.Tensor:
         """The empty prompt (rows, 1, text width) of a model that reads no text."""

@@ -1,8 +1,9 @@
 """Descriptions of the small models that ship with the pack."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..bases.base_info import BaseInfo
+from ..bases.base_info import BaseInfo, adapted
+from ..model.adapter import AdapterConfig
 from ..shapes import VaeRatios
 from ..vocabulary import StreamIdentity, Task, TurnMode
 from .codec import SIDE
@@ -53,6 +54,7 @@ class BuiltinInfo:
     shift, num_steps: of its sampler.
     fov_deg: horizontal angle of its lens, where it takes cameras.
     text: its text encoder, where it reads text.
+    refresh_every: see `BaseInfo`, with its own adapter or none.
     """
 
     name: str
@@ -64,6 +66,7 @@ class BuiltinInfo:
     task: Task = "novel_view"
     fov_deg: float | None = None
     text: TextConfig | None = None
+    refresh_every: int = 1
 
     @property
     def mode(self) -> TurnMode:
@@ -86,6 +89,7 @@ def wrong_sizes(info: BuiltinInfo) -> str:
         ),
         (dit.freq_dim % 2, f"{dit.freq_dim} frequencies, an odd number"),
         (dit.num_used > dit.channels, f"{dit.num_used} used channels of {dit.channels}"),
+        (info.refresh_every < 1, f"a refresh in every {info.refresh_every} calls"),
         (info.size % SIDE, f"a size of {info.size} pixels, which {SIDE} does not divide"),
         (info.fov_deg is not None and info.fov_deg >= 180, f"a lens of {info.fov_deg} degrees"),
         (
@@ -121,3 +125,8 @@ def builtin_base(key: str, info: BuiltinInfo, ratios: VaeRatios) -> BaseInfo:
         latent_size=(side, side),
         num_frames=info.num_frames,
     )
+
+
+def with_own_adapter(base: BaseInfo, config: AdapterConfig, info: BuiltinInfo) -> BaseInfo:
+    """The description of a built-in model with the adapter that ships with it."""
+    return replace(adapted(base, config, info.mode), refresh_every=info.refresh_every)

@@ -5,15 +5,24 @@ from dataclasses import dataclass
 
 import torch
 
+from ..model.memory_inputs import MemoryInputs
 from ..model.memory_model import memory_forward
 from ..sampling.denoising import SamplerConfig, sample_latent
 from ..sampling.fifo import sample_fifo
 from ..sampling.flow_match import shifted_sigmas
+from ..sampling.reuse import StreamReuse, stream_reuse
 from ..sampling.turn import Turn
 from .bundle import Bundle
 
 # Noise (C, T, H, W) for a turn.
 Draw = Callable[[Turn], torch.Tensor]
+# The reuse of clean tokens in a turn with these inputs.
+ChooseReuse = Callable[[Turn, MemoryInputs], StreamReuse | None]
+
+
+def reuse_as_asked(turn: Turn, inputs: MemoryInputs) -> StreamReuse | None:
+    """Reuse as the turn's plan asks for it, as in the nodes."""
+    return stream_reuse(turn.reuse, inputs, turn.base.refresh_every)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +30,15 @@ class BundleSampler:
     """A `TurnSampler`: Euler's method with the model's steps and shift, without guidance.
 
     context: (1, L, D) of the prompt, or the model's empty prompt. draw: the noise of a turn.
+    num_steps: None takes the model's. reuse: for measurements.
     Latents stay in the codec's space, which is also the DiT's space.
     """
 
     bundle: Bundle
     context: torch.Tensor
     draw: Draw
+    num_steps: int | None = None
+    reuse: ChooseReuse = reuse_as_asked
 
     def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
@@ -37,14 +49,16 @@ class BundleSampler:
         if not turn.base.has_source_tokens:
             assert turn.source is not None, "a base that edits its source has one"
             beside = turn.source.unsqueeze(0).to(device)
+        inputs = turn.inputs(lambda latent: latent.to(device))
         return sample_latent(
             bundle.backbone,
             bundle.adapter,
-            turn.inputs(lambda latent: latent.to(device)),
+            inputs,
             self.context,
             self.draw(turn).unsqueeze(0).to(device),
-            SamplerConfig(info.num_steps, info.shift),
+            SamplerConfig(self.num_steps or info.num_steps, info.shift),
             beside,
+            self.reuse(turn, inputs),
         )[0]
 
 

@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from .attention_patterns import AttentionPattern
+
 # RoPE's t, y and x.
 NUM_AXES = 3
 Result = TypeVar("Result")
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Backbone(Protocol):
@@ -78,12 +79,11 @@ class Backbone(Protocol):
         ...
 
     def self_attention(
-        self, block_idx: int, x: torch.Tensor, rope: Any, num_target: int | None = None
+        self, block_idx: int, x: torch.Tensor, rope: Any, pattern: AttentionPattern | None = None
     ) -> torch.Tensor:
         """The update (B, L, D) of the block's self-attention.
 
-        num_target: None lets all tokens see each other. A number is one-way attention: the first
-        `num_target` tokens see all, the others see each other alone.
+        pattern: None lets all tokens see each other.
         """
         ...
 
@@ -106,23 +106,6 @@ class Backbone(Protocol):
     def feed_forward(self, block_idx: int, x: torch.Tensor) -> torch.Tensor: ...
 
     def head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor: ...
-
-
-def attend_one_way(
-    attend: Attend,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    num_target: int,
-) -> torch.Tensor:
-    """Attention in which the target's tokens see all tokens, and clean tokens see each other alone.
-
-    query, key, value: (B, L, ...), the first `num_target` tokens from the target.
-    attend: attention of a query, a key and a value of this shape.
-    """
-    target = attend(query[:, :num_target], key, value)
-    clean = attend(query[:, num_target:], key[:, num_target:], value[:, num_target:])
-    return torch.cat((target, clean), dim=1)
 
 
 def expand_time(values: torch.Tensor, num_tokens: int) -> torch.Tensor:

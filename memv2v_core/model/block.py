@@ -5,14 +5,17 @@ B rows, L tokens, D width, n timesteps per row.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from ..tokens.layout import SequenceLayout
 from .adapter import MemoryAdapter
+from .attention_patterns import AttentionPattern, Keeping, OneWay, Recalling
 from .backbone import Backbone, expand_time
 from .camera_encoder import FrameCameras
+from .kept_streams import KeptRows
 from .memory_inputs import MemoryInputs
 
 
@@ -41,6 +44,7 @@ class Block:
 
     cameras: of all frames, target first; None where no frame has one.
     layout: of the sequence before any merge of this block; the target's tokens stay the same.
+    kept: where clean tokens are kept, or where a sequence without any finds them; None for neither.
     """
 
     backbone: Backbone
@@ -50,6 +54,7 @@ class Block:
     cameras: FrameCameras | None
     layout: SequenceLayout
     inputs: MemoryInputs
+    kept: KeptRows | None = None
 
     @property
     def num_target(self) -> int:
@@ -57,10 +62,13 @@ class Block:
         return self.layout.num_target_tokens
 
     @property
-    def num_one_way(self) -> int | None:
-        """Tokens that see all tokens in one-way attention; None where all tokens do."""
-        is_one_way = self.inputs.attention == "one_way" and len(self.layout.conditioning) > 0
-        return self.num_target if is_one_way else None
+    def pattern(self) -> AttentionPattern | None:
+        """Which tokens see which; None where all see all."""
+        has_clean, kept, i = len(self.layout.conditioning) > 0, self.kept, self.block_idx
+        if not has_clean:
+            return None if kept is None else Recalling(partial(kept.recall, i))
+        pattern = OneWay(self.num_target) if self.inputs.attention == "one_way" else None
+        return pattern if kept is None else Keeping(self.num_target, pattern, partial(kept.keep, i))
 
     def run(
         self, sequence: TokenSequence, rope: Any, text: torch.Tensor
@@ -72,7 +80,7 @@ class Block:
             # Wan numbers the modulations of a block: 0 shift, 1 scale and 2 gate of attention, 3, 4
             # and 5 of the feed-forward.
             h = self.attention_input(replace(sequence, x=x))
-            h = backbone.self_attention(i, h, rope, self.num_one_way)
+            h = backbone.self_attention(i, h, rope, self.pattern)
             if self.adapter is not None and self.adapter.config.has_cameras:
                 h = self.adapter.block(i).projector(h)
             x = self._gate(x, h, 2)

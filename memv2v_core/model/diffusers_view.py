@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from .backbone import NUM_AXES, Result, attend_one_way, expand_time
-from .backbone import Attend as Attend
+from .attention_patterns import Attend, AttentionPattern
+from .backbone import NUM_AXES, Result, expand_time
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -107,7 +107,7 @@ class DiffusersView:
         return {1: block.norm1, 2: block.norm3}[which](x)
 
     def self_attention(
-        self, block_idx: int, x: torch.Tensor, rope: Rope, num_target: int | None = None
+        self, block_idx: int, x: torch.Tensor, rope: Rope, pattern: AttentionPattern | None = None
     ) -> torch.Tensor:
         attention = self.model.blocks[block_idx].attn1
         query, key = (
@@ -115,10 +115,10 @@ class DiffusersView:
             self.rotate(self.key(block_idx, x), rope),
         )
         value = attention.to_v(x).unflatten(-1, (self.num_heads, -1))
-        if num_target is None:
+        if pattern is None:
             x = self._attend(query, key, value)
         else:
-            x = attend_one_way(self._attend, query, key, value, num_target)
+            x = pattern(self._attend, query, key, value)
         return attention.to_out[0](x)
 
     def query(self, block_idx: int, x: torch.Tensor) -> torch.Tensor:

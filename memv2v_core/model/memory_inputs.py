@@ -69,6 +69,11 @@ class MemoryInputs:
         )
 
     @property
+    def has_constant_clean_tokens(self) -> bool:
+        """Whether no clean token depends on the target or the step, but for a choice in merging."""
+        return self.attention == "one_way" and self.clean_timestep == "zero"
+
+    @property
     def has_source_ids(self) -> bool:
         """Whether every video has a number; the target's is 0."""
         return any(stream.source_id is not None for stream in self.streams)

@@ -7,7 +7,7 @@ the host program: `Backbone` is our access to it.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch.amp.autocast_mode import is_autocast_available
@@ -32,6 +32,7 @@ from .backbone import Backbone
 from .block import Block, Modulation
 from .block import TokenSequence as TokenSequence
 from .camera_encoder import FrameCameras, ray_features
+from .kept_streams import KeptRows
 from .memory_inputs import ConditioningStream, MemoryInputs
 
 Merge = Callable[[torch.Tensor], torch.Tensor]
@@ -55,6 +56,20 @@ class CleanTokens:
     rays: torch.Tensor | None
     layout: SequenceLayout
 
+    @cached_property
+    def target_alone(self) -> "CleanTokens":
+        """The same place for the target, without any clean token."""
+        target, num = self.layout.groups[0], self.layout.num_target_tokens
+        cameras = self.cameras
+        return CleanTokens(
+            tokens=None,
+            positions=self.positions[:num],
+            cameras=None if cameras is None else cameras.frames(range(target.num_frames)),
+            frame_of_token=self.frame_of_token[:num],
+            rays=None if self.rays is None else self.rays[:, :num],
+            layout=SequenceLayout((target,)),
+        )
+
 
 def memory_forward(
     backbone: Backbone,
@@ -64,14 +79,16 @@ def memory_forward(
     context: torch.Tensor,
     inputs: MemoryInputs,
     clean: CleanTokens | None = None,
+    kept: KeptRows | None = None,
     on_merge: Callable[[int, MergePlan], None] | None = None,
     probe: "Callable[[int, torch.Tensor, TokenSequence], None] | None" = None,
 ) -> torch.Tensor:
     """The DiT's output (B, C, T, H, W) for a noisy `latent` (B, Cin, T, H, W) that sees `inputs`.
 
     timestep: (B,) or (B, T) in [0, 1000]. context: the backbone's text input. clean: result of
-    `tokenize_clean`, to make it once per run. For measurements, on_merge gets every merge plan, and
-    probe gets every block's attention input and the tokens.
+    `tokenize_clean`, to make it once per run. kept: the keys and values of clean tokens are written
+    into it; with `clean.target_alone` the target sees those that it holds. For measurements,
+    on_merge gets every merge plan, and probe gets every block's attention input and the tokens.
 
     Source: Sec. 3.3-3.4 and App. D.1, arXiv:2601.16296v2.
     """
@@ -91,7 +108,7 @@ def memory_forward(
     )
     # Step 3: the blocks. Before two of them the sequence shrinks, and the rotations with it.
     for i in range(backbone.num_blocks):
-        block = Block(backbone, adapter, i, modulation, cameras, sequence.layout, inputs)
+        block = Block(backbone, adapter, i, modulation, cameras, sequence.layout, inputs, kept)
         if probe is not None:
             look = partial(_attention_input, block, sequence)
             probe(i, backbone.inside_block(i, look), sequence)
@@ -100,6 +117,7 @@ def memory_forward(
             plan = backbone.inside_block(
                 i, partial(_plan, backbone, i, block, sequence, inputs.merging)
             )
+            plan = plan if kept is None else kept.settled(i, plan)
             sequence = _merge(adapter, merge_at.index(i), sequence, plan)  # x: (B, fewer, D)
             rope = backbone.rope(sequence.positions)
             if on_merge is not None:

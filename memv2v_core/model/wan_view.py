@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from .backbone import NUM_AXES, Result, attend_one_way, expand_time
+from .attention_patterns import AttentionPattern
+from .backbone import NUM_AXES, Result, expand_time
 
 Cast = Callable[..., torch.Tensor]
 _ROPE_OPTIONS = (("scale", 1.0), ("shift", 0.0))
@@ -54,6 +55,11 @@ class WanView:
         # Block patches read these two, as from the native forward.
         self.options["total_blocks"] = self.num_blocks
         self.options["block_type"] = "double"
+
+    @property
+    def replaces_attention(self) -> bool:
+        """Whether another node put a forward of its own into the self-attention of a block."""
+        return any("forward" in vars(block.self_attn) for block in self.model.blocks)
 
     def patchify(self, latent: torch.Tensor) -> torch.Tensor:
         # In fp32, as in the native forward.
@@ -157,23 +163,26 @@ class WanView:
         return getattr(self.model.blocks[block_idx], f"norm{which}")(x)
 
     def self_attention(
-        self, block_idx: int, x: torch.Tensor, rope: torch.Tensor, num_target: int | None = None
+        self,
+        block_idx: int,
+        x: torch.Tensor,
+        rope: torch.Tensor,
+        pattern: AttentionPattern | None = None,
     ) -> torch.Tensor:
-        """The module's own forward, or its layers around one-way attention.
+        """The module's own forward, or its layers around another pattern of attention.
 
         ComfyUI's "attn1_patch" patches follow either attention.
         """
         attention = self.model.blocks[block_idx].self_attn
-        if num_target is None:
+        if pattern is None:
             return attention(x, rope, transformer_options=self.options)
         query = self.rotate(self.query(block_idx, x), rope)
         key = self.rotate(self.key(block_idx, x), rope)
-        x = attend_one_way(
+        x = pattern(
             partial(self.attend, heads=attention.num_heads, transformer_options=self.options),
             query.flatten(2),
             key.flatten(2),
             attention.v(x),
-            num_target,
         )
         for patch in self.options.get("patches", {}).get("attn1_patch", ()):
             x = patch({"x": x, "q": query, "k": key, "transformer_options": self.options})

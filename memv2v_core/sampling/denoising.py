@@ -6,9 +6,11 @@ import torch
 
 from ..model.adapter import MemoryAdapter
 from ..model.backbone import Backbone
+from ..model.kept_streams import KeptRows
 from ..model.memory_inputs import MemoryInputs
-from ..model.memory_model import memory_forward, tokenize_clean
+from ..model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from .flow_match import sample_euler, shifted_sigmas
+from .reuse import StreamReuse
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,12 @@ def sample_latent(
     noise: torch.Tensor,
     config: SamplerConfig,
     beside: torch.Tensor | None = None,
+    reuse: StreamReuse | None = None,
 ) -> torch.Tensor:
     """The finished latent (B, C, T, H, W), in the DiT's space, sampled from `noise` of that shape.
 
     beside: the source, shaped like `noise`, for a base that takes it on the target's channel axis.
+    reuse: of clean tokens between steps; None refreshes them in every step.
     """
 
     def given(x: torch.Tensor) -> torch.Tensor:
@@ -41,7 +45,15 @@ def sample_latent(
     clean = tokenize_clean(backbone, adapter, inputs, given(noise).shape)
 
     def velocity(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        return memory_forward(backbone, adapter, given(x), timestep, context, inputs, clean)
+        def forward(clean: CleanTokens, kept: KeptRows | None = None) -> torch.Tensor:
+            return memory_forward(
+                backbone, adapter, given(x), timestep, context, inputs, clean, kept
+            )
+
+        if reuse is None:
+            return forward(clean)
+        # All rows are refreshed together.
+        return reuse.call(forward, clean, ("all rows",), timestep, num_bytes=0)
 
     sigmas = shifted_sigmas(config.num_steps, config.shift).to(noise.device)
     return sample_euler(velocity, noise, sigmas)

@@ -18,6 +18,7 @@ from ..model.playback_time import latent_frame_times
 from ..retrieval.frames import evenly_spread, frames_by_source, frames_by_view
 from ..shapes import latent_frame_indices, num_latent_frames
 from ..tokens.budget import TokenPlan
+from ..tokens.reuse import ReuseConfig
 from ..tokens.tokenizers import BASE_KERNEL
 from ..vocabulary import CameraConditioning, Role
 from .inputs import CleanVideo, assemble_inputs, shown_parts
@@ -49,6 +50,11 @@ class Turn:
     def kernels(self) -> tuple[int, ...]:
         """The kernel of every memory."""
         return self.plan.kernels if self.plan is not None else ()
+
+    @property
+    def reuse(self) -> ReuseConfig:
+        """How often clean tokens are computed anew."""
+        return ReuseConfig() if self.plan is None else self.plan.reuse
 
     @property
     def is_bare(self) -> bool:

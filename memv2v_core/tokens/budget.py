@@ -3,12 +3,13 @@
 Source: Sec. 3.3, arXiv:2601.16296v2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..cache.entry import MemoryEntry
 from ..retrieval.selection import Retrieval
 from ..vocabulary import CameraChoice, MemoryRange, Pool, TurnMode, UnresponsiveChoice
 from .merging import MAX_SHARE, MIN_SHARE, MergeConfig, share_for
+from .reuse import ReuseConfig
 from .tokenizers import BASE_KERNEL
 
 # Sec. 3.3: the top three memories get finer tokens.
@@ -52,6 +53,7 @@ class TokenPlan:
     is_automatic: only weights that were trained to merge do so, see `merging_for`.
     memory_frames: how many latent frames of each memory the DiT sees, the best ones (see
     `retrieval.frames`); 0 is the whole video. Our choice.
+    reuse: how often clean tokens are computed anew. Our choice.
     """
 
     retrieval: Retrieval
@@ -61,6 +63,7 @@ class TokenPlan:
     camera_conditioning: CameraChoice = "as_trained"
     is_automatic: bool = False
     memory_frames: int = 0
+    reuse: ReuseConfig = field(default_factory=ReuseConfig)
 
     def frames_of(self, entry: MemoryEntry) -> int:
         """How many latent frames of this memory the DiT sees."""
@@ -108,12 +111,14 @@ def plan_tokens(
     memory_range: MemoryRange = "own",
     camera_conditioning: CameraChoice = "as_trained",
     memory_frames: int = 0,
+    reuse: ReuseConfig | None = None,
 ) -> TokenPlan:
     """The plan for retrieved memories: kernels by rank, and the share of frames to merge.
 
     unresponsive: "automatic" merges where memory is trained, see `TokenPlan.merging_for`.
     share: 0 takes the share that suits the number of videos (`share_for`).
     memory_frames: 0 shows whole memories; n shows the best n latent frames of each.
+    reuse: None takes what was measured for the base.
     Without memories nothing is merged: an empty retrieval is the base itself.
 
     Raises: ValueError for a share outside the range of the training.
@@ -139,6 +144,7 @@ def plan_tokens(
         camera_conditioning,
         is_automatic,
         memory_frames,
+        reuse or ReuseConfig(),
     )
 
 

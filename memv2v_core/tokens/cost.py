@@ -3,6 +3,8 @@
 Source: Fig. 9, arXiv:2601.16296v2.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..shapes import token_grid
@@ -48,12 +50,27 @@ class Cost:
     tokens_in, tokens_out: tokens that enter the first block and leave the last.
     flops: multiplies and adds, counted separately.
     activation_bytes: bytes of activations at the fullest moment.
+    reuse_flops: of a forward of the target alone that sees the kept keys and values of clean tokens
+    (`sampling.reuse`). kept_bytes: bytes of those.
     """
 
     tokens_in: int
     tokens_out: int
     flops: int
     activation_bytes: int
+    reuse_flops: int
+    kept_bytes: int
+
+    def mean_flops(self, refresh_every: int | None, num_calls: int | None = None) -> float:
+        """FLOPs of a forward on average, where every `refresh_every`-th one refreshes.
+
+        refresh_every: None refreshes once. num_calls: of the whole run; None is very many.
+        """
+        if num_calls is None:
+            share = 0.0 if refresh_every is None else 1 / refresh_every
+        else:
+            share = math.ceil(num_calls / (refresh_every or num_calls)) / num_calls
+        return share * self.flops + (1 - share) * self.reuse_flops
 
 
 def plan_layout(
@@ -88,21 +105,56 @@ def forward_cost(
 
     It counts attentions, feed-forward, projector and camera encoder, but no embeddings and no head.
     """
-    flops, tokens_in = 0, layout.num_tokens
-    merge_at = merge_blocks(shape.num_blocks) if will_merge(layout, merging) else ()
+    flops, reuse_flops, tokens_in = 0, 0, layout.num_tokens
     # One pose per frame: merging changes tokens, not frames.
     num_poses = sum(group.num_frames for group in layout.groups)
-    for i in range(shape.num_blocks):
-        if i in merge_at:
+    before = layout
+    for inside in block_layouts(layout, shape.num_blocks, merging):
+        if inside is not before:
             assert merging is not None, "without it no block merges"
             # Scores are computed on the sequence before the merge.
-            flops += _scoring_flops(layout, shape.dim, merging)
+            flops += _scoring_flops(before, shape.dim, merging)
             # The convolution runs only on the frames that this block merges.
-            whole, layout = layout, merged_layout(layout, merging)
             if shape.has_mergers:
-                flops += _merging_flops(_num_merged(layout) - _num_merged(whole), shape.dim)
-        flops += _block_flops(layout, num_poses, shape)
-    return Cost(tokens_in, layout.num_tokens, flops, _peak_bytes(tokens_in, shape, bytes_per_value))
+                flops += _merging_flops(_num_merged(inside) - _num_merged(before), shape.dim)
+        flops += _block_flops(inside, num_poses, shape)
+        reuse_flops += _reuse_flops(inside, shape)
+        before = inside
+    return Cost(
+        tokens_in,
+        before.num_tokens,
+        flops,
+        _peak_bytes(tokens_in, shape, bytes_per_value),
+        reuse_flops,
+        kept_bytes(layout, shape.num_blocks, shape.dim, merging, bytes_per_value),
+    )
+
+
+def block_layouts(
+    layout: SequenceLayout, num_blocks: int, merging: MergeConfig | None
+) -> Iterator[SequenceLayout]:
+    """The layout inside every block, from the one before the first."""
+    merge_at = merge_blocks(num_blocks) if will_merge(layout, merging) else ()
+    for i in range(num_blocks):
+        if i in merge_at:
+            assert merging is not None, "without it no block merges"
+            layout = merged_layout(layout, merging)
+        yield layout
+
+
+def kept_bytes(
+    layout: SequenceLayout,
+    num_blocks: int,
+    dim: int,
+    merging: MergeConfig | None,
+    bytes_per_value: int = 2,
+) -> int:
+    """Bytes of the keys and values of all clean tokens in all blocks, for one row."""
+    num_tokens = sum(
+        inside.num_tokens - inside.num_target_tokens
+        for inside in block_layouts(layout, num_blocks, merging)
+    )
+    return 2 * num_tokens * dim * bytes_per_value
 
 
 def plan_costs(
@@ -165,6 +217,14 @@ def _block_flops(layout: SequenceLayout, num_poses: int, shape: DitShape) -> int
     # products.
     cross_attention = 2 * 2 * (readers + text) * dim**2 + 2 * 2 * readers * text * dim
     return self_attention + cameras + cross_attention + 2 * 2 * num_tokens * dim * shape.ffn_dim
+
+
+def _reuse_flops(layout: SequenceLayout, shape: DitShape) -> int:
+    target = layout.groups[0]
+    alone = _block_flops(SequenceLayout((target,)), target.num_frames, shape)
+    # Scores and weighted sum of the kept tokens.
+    num_kept = layout.num_tokens - target.num_tokens
+    return alone + 2 * 2 * target.num_tokens * num_kept * shape.dim
 
 
 def _scoring_flops(layout: SequenceLayout, dim: int, merging: MergeConfig) -> int:

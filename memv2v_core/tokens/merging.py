@@ -113,6 +113,39 @@ class MergePlan:
     layout: SequenceLayout
     discards: bool
 
+    @classmethod
+    def joined(cls, plans: "Sequence[MergePlan]") -> "MergePlan":
+        """One plan for the rows of several, whose sequences have one layout."""
+        pieces: list[FrameGroup | GroupSplit] = []
+        for each in zip(*(plan.pieces for plan in plans), strict=True):
+            splits = [piece for piece in each if isinstance(piece, GroupSplit)]
+            if not splits:
+                pieces.append(each[0])
+                continue
+            kept, merged = ([getattr(s, name) for s in splits] for name in ("kept", "merged"))
+            pieces.append(GroupSplit(splits[0].group, torch.cat(kept), torch.cat(merged)))
+        return replace(plans[0], pieces=tuple(pieces))
+
+    def of_rows(self, rows: slice) -> "MergePlan":
+        """The plan of some rows alone."""
+
+        def part(piece: FrameGroup | GroupSplit) -> FrameGroup | GroupSplit:
+            if isinstance(piece, FrameGroup):
+                return piece
+            return replace(piece, kept=piece.kept[rows], merged=piece.merged[rows])
+
+        return replace(self, pieces=tuple(map(part, self.pieces)))
+
+    def equals(self, other: "MergePlan") -> bool:
+        """Whether both treat the same frames in the same way."""
+        if self.layout != other.layout or self.discards != other.discards:
+            return False
+        return all(
+            not (isinstance(mine, GroupSplit) and isinstance(theirs, GroupSplit))
+            or torch.equal(mine.merged, theirs.merged)
+            for mine, theirs in zip(self.pieces, other.pieces, strict=True)
+        )
+
     def apply(
         self, values: torch.Tensor, merge: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:

@@ -91,9 +91,16 @@ class ClipHost:
             # A keyframe is sampled from the noise of its frame.
             if turn.latent_shape[1] != noise.shape[1]:
                 noise = noise[:, keyframe_of(noise.shape[1])]
-            sampler = BundleSampler(self.bundle, self.context, lambda _turn: noise)
-            self.finished[sight] = sampler(turn)
+            self.finished[sight] = self.drawn_by(self.sampler(noise), turn)
         return self.finished[sight]
+
+    def sampler(self, noise: torch.Tensor) -> BundleSampler:
+        """The sampler of a turn with this noise (C, T, H, W)."""
+        return BundleSampler(self.bundle, self.context, lambda _turn: noise)
+
+    def drawn_by(self, sampler: BundleSampler, turn: Turn) -> torch.Tensor:
+        """The finished latent (C, T, H, W) of a turn."""
+        return sampler(turn)
 
     def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
         return None

@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ...bases.base_info import BaseInfo
 from ...model.adapter import MemoryAdapter
-from ...model.diffusers_view import Attend, DiffusersView
+from ...model.attention_patterns import Attend
+from ...model.diffusers_view import DiffusersView
 from ...model.memory_model import memory_forward
 from ..data.example import Example
 from ..objective import Noising, flow_matching_loss

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 import torch.nn.functional as F
 
-from ...model.diffusers_view import Attend
+from ...model.attention_patterns import Attend
 from ..config.trained import Precision
 
 

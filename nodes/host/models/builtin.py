@@ -6,11 +6,10 @@ import comfy.sd
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ....memv2v_core.bases.base_info import BaseInfo, adapted
+from ....memv2v_core.bases.base_info import BaseInfo
 from ....memv2v_core.builtin import bundle
 from ....memv2v_core.builtin.codec import Codec
-from ....memv2v_core.builtin.info import BuiltinInfo, builtin_base
-from ....memv2v_core.vocabulary import TurnMode
+from ....memv2v_core.builtin.info import BuiltinInfo, builtin_base, with_own_adapter
 from ....memv2v_core.weights.checkpoint import read_adapter
 from ....memv2v_core.weights.reading.boundary import Fault, reading
 from .attachment import KEY, attach_adapter
@@ -56,7 +55,7 @@ def load_builtin_model(
     # Without an adapter the description alone makes it a base.
     model.set_attachments(KEY, info)
     if has_adapter:
-        model = _with_own_adapter(model, bundle.adapter_path(name), info, shipped.mode)
+        model = _with_own_adapter(model, bundle.adapter_path(name), info, shipped)
     return with_shift(model, shipped.shift)
 
 
@@ -67,16 +66,17 @@ def builtin_fingerprint(name: str) -> str:
 
 
 def _with_own_adapter(
-    model: ModelPatcher, path: Path, info: BaseInfo, mode: TurnMode
+    model: ModelPatcher, path: Path, base: BaseInfo, shipped: BuiltinInfo
 ) -> ModelPatcher:
     config, state = read_adapter(path)
+    info = with_own_adapter(base, config, shipped)
     if not state:
         # A model that reads references with its own weights has nothing beside them.
         bare = model.clone()
-        bare.set_attachments(KEY, adapted(info, config, mode))
+        bare.set_attachments(KEY, info)
         return bare
     state = {key: value.float() for key, value in state.items()}
-    return attach_adapter(model, config, state, adapted(info, config, mode))
+    return attach_adapter(model, config, state, info)
 
 
 def _load_dit(name: str, codec: Codec, disable_dynamic: bool = False) -> ModelPatcher:

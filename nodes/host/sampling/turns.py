@@ -10,7 +10,7 @@ from ....memv2v_core.cameras.trajectory import CameraTrajectory
 from ....memv2v_core.sampling.turn import Turn, checked_turn
 from ....memv2v_core.tokens.budget import TokenPlan
 from ..models.attachment import base_info
-from ..models.patching import MemoryPatch
+from ..patch.memory_patch import MemoryPatch
 
 
 def connected_turn(

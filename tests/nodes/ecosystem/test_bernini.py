@@ -141,7 +141,7 @@ def test_references_alone_are_comfyuis_own_forward_bit_for_bit(
 ) -> None:
     """Apply Memory without a source patches nothing, so the patch is attached here."""
     from memory_v2v.nodes.host.models.attachment import base_info
-    from memory_v2v.nodes.host.models.patching import MemoryPatch
+    from memory_v2v.nodes.host.patch.memory_patch import MemoryPatch
     from memv2v_core.sampling.turn import Turn
 
     bare = Turn(replace(base_info(bernini), latent_size=(8, 16)))
@@ -237,7 +237,7 @@ def test_references_beside_ranges_in_time_are_refused(tiny_wan, wan_model) -> No
 
 
 def test_the_source_given_twice_is_refused_once_per_run(tiny_wan, bernini, monkeypatch) -> None:
-    from memory_v2v.nodes.host.models import conditioning
+    from memory_v2v.nodes.host.patch import conditioning
 
     compared, same = [], conditioning._same
     monkeypatch.setattr(conditioning, "_same", lambda *args: compared.append(1) or same(*args))

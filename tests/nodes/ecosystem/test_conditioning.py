@@ -53,7 +53,7 @@ def given(turn: AppliedTurn, *controls: dict[str, Any]) -> AppliedTurn:
 def bare(wan: Any, model: Any) -> Any:
     """The model with our forward, without source, memories and adapter."""
     from memory_v2v.nodes.host.models.attachment import base_info
-    from memory_v2v.nodes.host.models.patching import MemoryPatch
+    from memory_v2v.nodes.host.patch.memory_patch import MemoryPatch
     from memv2v_core.sampling.turn import Turn
 
     return MemoryPatch(Turn(replace(base_info(model), latent_size=(8, 16)))).attach(model)
@@ -241,7 +241,7 @@ def test_inputs_that_no_text_to_video_model_makes_are_refused(
 
 
 def test_every_refused_input_has_a_test() -> None:
-    from memory_v2v.nodes.host.models.conditioning import REFUSED
+    from memory_v2v.nodes.host.patch.conditioning import REFUSED
 
     tested = {name for name, *_ in FROM_NODES} | {"camera_conditions", "audio_embed", "control"}
     assert set(REFUSED) == tested

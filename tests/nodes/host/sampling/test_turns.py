@@ -60,7 +60,7 @@ def test_our_walk_of_the_native_dit_is_bit_equal_to_its_own(
     tiny_model, bare, ksampler, prompt
 ) -> None:
     from memory_v2v.nodes.host.models.attachment import base_info
-    from memory_v2v.nodes.host.models.patching import MemoryPatch
+    from memory_v2v.nodes.host.patch.memory_patch import MemoryPatch
 
     turn = Turn(base_info(tiny_model))
     patched = MemoryPatch(turn).attach(bare)
@@ -169,7 +169,7 @@ def test_a_weight_patch_reaches_the_memory_forward(apply, ksampler, one_turn) ->
 
 
 def test_clean_tokens_are_made_once_a_run(apply, ksampler, one_turn, monkeypatch) -> None:
-    from memory_v2v.nodes.host.models import memory_run
+    from memory_v2v.nodes.host.patch import memory_run
 
     calls = []
     real = memory_run.tokenize_clean

@@ -1,6 +1,6 @@
 """One sampling run of a patched MODEL: its inputs, and the clean tokens that it keeps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +9,13 @@ import torch
 
 from ....memv2v_core.bases.base_info import BaseInfo
 from ....memv2v_core.model.adapter import MemoryAdapter
+from ....memv2v_core.model.kept_streams import KeptRows
 from ....memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs, window_inputs
 from ....memv2v_core.model.memory_model import CleanTokens, memory_forward, tokenize_clean
 from ....memv2v_core.model.wan_view import WanView
 from ....memv2v_core.sampling.inputs import with_references
+from ....memv2v_core.sampling.reuse import StreamReuse
+from ....memv2v_core.tokens.cost import kept_bytes
 from ....memv2v_core.tokens.tokenizers import BASE_KERNEL
 
 TIME_AXIS = 2
@@ -26,6 +29,8 @@ class MemoryRun:
     retained_latents, retained_conds: places in a window that hold the frame with that number of the
     whole latent, and of its conditioning.
     has_hooks: whether prompts swap weights from call to call, so that tokens cannot be kept.
+    reuse: of the clean tokens' keys and values between calls; None refreshes them in every call.
+    counted_bytes: of what it keeps, in ComfyUI's estimate of memory.
     """
 
     inputs: MemoryInputs
@@ -35,11 +40,19 @@ class MemoryRun:
     retained_latents: tuple[int, ...] = ()
     retained_conds: tuple[int, ...] = ()
     has_hooks: bool = False
+    reuse: StreamReuse | None = None
+    counted_bytes: int = 0
     kept: "_WindowTokens | None" = None
+
+    def drop(self) -> None:
+        """Forget everything that was kept for later calls."""
+        self.kept = None
+        if self.reuse is not None:
+            self.reuse.drop()
 
     def forward(
         self,
-        view: WanView,
+        new_view: Callable[[], WanView],
         x: torch.Tensor,
         timestep: torch.Tensor,
         context: torch.Tensor,
@@ -47,11 +60,13 @@ class MemoryRun:
     ) -> torch.Tensor:
         """The DiT's output for one step of the whole target, or of a context window of it.
 
-        references: clean videos that came with the prompt, cut to the window.
+        new_view: a view of the DiT for one forward. references: clean videos that came with the
+        prompt, cut to the window.
 
         Raises: ValueError when another node cut the latent into pieces of another kind.
         """
         # Step 1: which frames of the target this call shows.
+        view = new_view()
         frames = window_frames(view.options.get("context_window"), self.latent_shape[1])
         if tuple(x.shape[2:]) != (len(frames), *self.latent_shape[2:]):
             raise ValueError(
@@ -74,10 +89,53 @@ class MemoryRun:
             shown = _WindowTokens((frames, rows), inputs, tokens)
             self.kept = self.kept if references else shown
         # Step 3: our forward. The target was padded to patches, so the padding is cut off.
-        out = memory_forward(
-            view, self.adapter, view.noisy, timestep, context, shown.inputs, shown.tokens
-        )
+        given = shown
+
+        def forward(clean: CleanTokens, kept: KeptRows | None) -> torch.Tensor:
+            return memory_forward(
+                new_view(), self.adapter, view.noisy, timestep, context, given.inputs, clean, kept
+            )
+
+        if self.reuse is None:
+            out = forward(shown.tokens, None)
+        else:
+            out = self._by_reuse(self.reuse, forward, view, timestep, shown, bool(references))
         return out[..., : x.shape[-2], : x.shape[-1]]
+
+    def _by_reuse(
+        self,
+        reuse: StreamReuse,
+        forward: Callable[[CleanTokens, KeptRows | None], torch.Tensor],
+        view: WanView,
+        timestep: torch.Tensor,
+        shown: "_WindowTokens",
+        has_references: bool,
+    ) -> torch.Tensor:
+        """The result of a call that refreshes clean tokens or reuses them."""
+        if self.has_hooks:
+            reuse.switch_off("hooks change the model's weights from prompt to prompt")
+        if view.replaces_attention:
+            reuse.switch_off("another node replaces the self-attention of this model")
+        inputs, options, noisy = shown.inputs, view.options, view.noisy
+        # Clean tokens that see neither target nor prompt are the same for all rows.
+        is_shared = (
+            inputs.has_constant_clean_tokens
+            and not (inputs.clean_reads_text or has_references)
+            and inputs.merging is None
+        )
+        prompts: Sequence[Hashable] = ("all",) if is_shared else options.get("uuids") or ("all",)
+        rows = 1 if is_shared else noisy.shape[0] // len(prompts)
+        place = (shown.place[0], rows, noisy.device, patches_of(options))
+        itemsize = noisy.element_size() if reuse.precision == "full" else 1
+        layout, dim = shown.tokens.layout, view.model.dim
+        return reuse.call(
+            forward,
+            shown.tokens,
+            [(prompt, place) for prompt in prompts],
+            timestep,
+            rows * kept_bytes(layout, view.num_blocks, dim, inputs.merging, itemsize),
+            is_shared,
+        )
 
     def _inputs_of(self, frames: tuple[int, ...]) -> MemoryInputs:
         num_frames = self.latent_shape[1]
@@ -118,6 +176,35 @@ def _as_comfyui_embeds(
         return replace(stream, latent=padded.expand(rows, -1, -1, -1, -1))
 
     return replace(inputs, streams=tuple(embedded(stream) for stream in inputs.streams))
+
+
+@dataclass(frozen=True)
+class _Same:
+    """A function, equal to itself alone. Not every function that is a patch can be hashed."""
+
+    function: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.function is other.function
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+
+def patches_of(options: dict[str, Any]) -> Hashable:
+    """The patches of other nodes that take part in a call.
+
+    What was kept under some of them, as when guidance skips a layer, serves no call under others.
+    """
+
+    def named(patches: Iterable[tuple[Any, Any]]) -> tuple:
+        return tuple((str(name), _Same(patch)) for name, patch in patches)
+
+    lists = options.get("patches", {})
+    added = ((name, patch) for name, patches in lists.items() for patch in patches)
+    override = options.get("optimized_attention_override")
+    replaced = options.get("patches_replace", {}).get("dit", {})
+    return named(added), named(replaced.items()), _Same(override)
 
 
 def window_frames(window: Any, num_frames: int) -> tuple[int, ...]:

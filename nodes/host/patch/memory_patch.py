@@ -5,8 +5,11 @@
 - Innermost, every step: our forward over the live DiT in place of its own forward.
 """
 
+import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import comfy.ldm.common_dit
@@ -19,10 +22,12 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 
 from ....memv2v_core.model.vace_view import VaceView
 from ....memv2v_core.model.wan_view import WanView
+from ....memv2v_core.sampling.reuse import ReuseReport, stream_reuse
 from ....memv2v_core.sampling.turn import Turn
 from ....memv2v_core.shapes import token_grid
-from ....memv2v_core.tokens.cost import plan_layout
-from .attachment import KEY, adapter_of
+from ....memv2v_core.tokens.cost import Cost, forward_cost, plan_layout
+from ....memv2v_core.tokens.layout import SequenceLayout
+from ..models.attachment import KEY, adapter_of, dit_shape
 from .conditioning import (
     CONTROL,
     CONTROL_STRENGTHS,
@@ -31,7 +36,15 @@ from .conditioning import (
     require_references,
     require_text,
 )
+from .kept_room import KeptRoom, bytes_to_count, frames_for, num_kept
 from .memory_run import TIME_AXIS, MemoryRun
+
+log = logging.getLogger(__name__)
+
+
+def _log_reuse(report: ReuseReport) -> None:
+    if text := report.describe():
+        log.info("Memory-V2V: %s", text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +52,12 @@ class MemoryPatch:
     """The addition of one ApplyMemory to a MODEL.
 
     All clones share it, so it never changes.
+
+    tell: gets the report about reused tokens at the end of every run.
     """
 
     turn: Turn
+    tell: Callable[[ReuseReport], None] = _log_reuse
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of `model` with this patch in place of any earlier one."""
@@ -82,7 +98,8 @@ class MemoryPatch:
         # Step 2: the run, in options of this run: two runs of one MODEL never share it.
         options = guider.model_options["transformer_options"]
         windows = guider.model_options.get("context_handler")
-        options[KEY] = MemoryRun(
+        cost = self.cost(guider.model_patcher, windows)
+        run = options[KEY] = MemoryRun(
             inputs,
             adapter_of(guider.model_patcher),
             self.turn.latent_shape,
@@ -90,13 +107,28 @@ class MemoryPatch:
             retained_latents=tuple(getattr(windows, "latent_retain_index_list", ())),
             retained_conds=tuple(getattr(windows, "cond_retain_index_list", ())),
             has_hooks="registered_hooks" in guider.model_options,
+            reuse=stream_reuse(
+                self.turn.reuse,
+                inputs,
+                self.turn.base.refresh_every,
+                KeptRoom(device, noise.shape[0] * cost.activation_bytes),
+            ),
         )
+        if run.reuse is not None:
+            kept = num_kept(guider, noise.shape[TIME_AXIS])
+            run.counted_bytes = bytes_to_count(guider.model_patcher, cost, noise.shape[0], kept)
         # Step 3: our wrappers go last, and so innermost. Our forward never calls the wrapped one,
         # and context windows must shrink the shape before we grow it.
         for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.PREPARE_SAMPLING):
             wrappers = options["wrappers"][kind]
             wrappers[KEY] = wrappers.pop(KEY)
-        return executor(noise, *args, **kwargs)
+        # Step 4: what was kept is dropped at once, after an interrupt too.
+        try:
+            return executor(noise, *args, **kwargs)
+        finally:
+            run.drop()
+            if run.reuse is not None:
+                self.tell(run.reuse.report)
 
     def prepare_sampling(
         self,
@@ -109,12 +141,16 @@ class MemoryPatch:
     ) -> tuple:
         """Counts our tokens as frames of the target, so that ComfyUI frees enough memory.
 
-        References count too; ComfyUI itself leaves them out.
+        References count too; ComfyUI itself leaves them out. So do the keys and values that are
+        kept, where the device can hold them.
         """
         shape = list(noise_shape)
         num_frames, whole = shape[TIME_AXIS], self.turn.latent_shape[1]
         growth = self.sequence_growth(num_frames, num_reference_tokens(conds, num_frames, whole))
         shape[TIME_AXIS] = math.ceil(num_frames * growth)
+        run = _run_of(kwargs)
+        if run is not None:
+            shape[TIME_AXIS] += frames_for(model.model, shape, run.counted_bytes, TIME_AXIS)
         return executor(model, shape, conds, *args, **kwargs)
 
     def sequence_growth(self, num_frames: int, num_reference_tokens: int = 0) -> float:
@@ -122,13 +158,33 @@ class MemoryPatch:
 
         num_frames: latent frames of the target. num_reference_tokens: of references.
         """
+        layout = self._layout(num_frames)
+        return (layout.num_tokens + num_reference_tokens) / layout.num_target_tokens
+
+    def cost(self, model: ModelPatcher, windows: Any = None) -> Cost:
+        """Cost of one call for one row, of the whole target or of a context window of it."""
+        whole = self.turn.latent_shape[1]
+        layout = self._layout(min(whole, getattr(windows, "context_length", whole)))
+        plan, itemsize = self.turn.plan, model.model_dtype().itemsize
+        merging = None if plan is None else plan.merging_for(self.turn.base.mode)
+        cost = forward_cost(layout, dit_shape(model), merging, itemsize)
+        if self.turn.reuse.precision == "fp8":
+            cost = replace(cost, kept_bytes=cost.kept_bytes // itemsize)
+        return cost
+
+    def _layout(self, num_frames: int) -> SequenceLayout:
+        """The layout of the first blocks, before anything is merged."""
         turn = self.turn
         frames = tuple(turn.plan.frames_of(entry) for entry in turn.memories if turn.plan)
         has_source = turn.source is not None and turn.base.has_source_tokens
         height, width = turn.latent_shape[2:]
-        # The layout of the first blocks, before anything is merged.
-        layout = plan_layout(num_frames, height, width, has_source, frames, turn.kernels)
-        return (layout.num_tokens + num_reference_tokens) / layout.num_target_tokens
+        return plan_layout(num_frames, height, width, has_source, frames, turn.kernels)
+
+
+def _run_of(keywords: dict[str, Any]) -> MemoryRun | None:
+    """The run in the options of `prepare_sampling`; older ComfyUIs call it without them."""
+    options = keywords.get("model_options") or {}
+    return options.get("transformer_options", {}).get(KEY)
 
 
 def diffusion_model(
@@ -161,10 +217,10 @@ def diffusion_model(
     )
     # A VACE model always gets a control; without frames it is an empty one.
     control = kwargs.get(CONTROL)
-    view = (
-        WanView(*parts)
+    new_view: Callable[[], WanView] = (
+        partial(WanView, *parts)
         if control is None
-        else VaceView(*parts, control=control, strengths=kwargs[CONTROL_STRENGTHS])
+        else partial(VaceView, *parts, control=control, strengths=kwargs[CONTROL_STRENGTHS])
     )
     references = kwargs.get(REFERENCES) or ()
-    return transformer_options[KEY].forward(view, x, timestep, context, references)
+    return transformer_options[KEY].forward(new_view, x, timestep, context, references)
