@@ -34,6 +34,7 @@ from .host.shared_inputs import (
     LOW_NOISE_INPUT,
     MAX_SEED,
     MEMORY_FRAMES_INPUT,
+    REUSE_INPUTS,
     SEGMENT_RETRIEVAL_INPUTS,
     SPLIT_INPUTS,
     STITCH_INPUTS,
@@ -112,6 +113,7 @@ class EditLongVideo(io.ComfyNode):
                 ADAPTER_INPUT,
                 LOW_NOISE_INPUT,
                 MEMORY_FRAMES_INPUT,
+                *REUSE_INPUTS,
             ],
             outputs=[
                 io.Video.Output(
@@ -205,6 +207,7 @@ class EditLongVideo(io.ComfyNode):
         report = [
             describe_edit(edited.segments),
             *experts,
+            *host.reuse_notes(),
             split.summary,
             stitching.describe(split),
         ]

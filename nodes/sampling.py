@@ -8,6 +8,7 @@ from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.long_edit.settings import SamplerSettings
 from ..memv2v_core.retrieval.segments import SegmentQuery
 from ..memv2v_core.sampling.entries import finished_entry
+from ..memv2v_core.sampling.reuse import ReuseReport
 from ..memv2v_core.sampling.sample import sample_turn
 from ..memv2v_core.tokens.budget import TokenPlan
 from .host.compat import shows_result
@@ -175,7 +176,15 @@ class MemoryV2VSampler(io.ComfyNode):
         )
         experts = describe_experts(model, low_noise_model, settings)
         negative = negative_or_unread(positive, negative, cfg)
-        sampler = ComfySampler(model, positive, negative, settings, low_noise_model=low_noise_model)
+        reports: list[ReuseReport] = []
+        sampler = ComfySampler(
+            model,
+            positive,
+            negative,
+            settings,
+            low_noise_model=low_noise_model,
+            tell=reports.append,
+        )
         # A turn with a segment is part of a long video, so a keyframe may lead it.
         latent = sample_turn(turn, sampler, is_segment=segment is not None)
         entry = finished_entry(
@@ -191,7 +200,8 @@ class MemoryV2VSampler(io.ComfyNode):
         # A turn that the cache held already keeps its number there.
         held = (each for each in remembered.cache.entries if each.entry_id == entry.entry_id)
         name = f"turn {next(held, entry).turn} is {entry.entry_id[:8]}"
-        text = "\n".join((turn.describe(), *experts, name, *remembered.notices))
+        reuse = filter(None, [ReuseReport.joined(reports).describe()])
+        text = "\n".join((turn.describe(), *experts, *reuse, name, *remembered.notices))
         # Cloned: a node that changes the output in place must not change the memory.
         finished = {"samples": latent.unsqueeze(0).clone()}
         return io.NodeOutput(finished, remembered.cache, ui=ui.PreviewText(text))

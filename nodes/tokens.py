@@ -2,22 +2,27 @@
 
 from typing import get_args
 
-import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
 from ..memv2v_core.retrieval.selection import Retrieval
-from ..memv2v_core.tokens.budget import KERNELS, BudgetConfig, TokenPlan, plan_tokens
-from ..memv2v_core.tokens.cost import DitShape, plan_costs
+from ..memv2v_core.tokens.budget import KERNELS, BudgetConfig, plan_tokens
 from ..memv2v_core.tokens.merging import MAX_SHARE, MIN_SHARE
-from ..memv2v_core.tokens.tokenizers import BASE_KERNEL
-from ..memv2v_core.vocabulary import CameraChoice, MemoryRange, Pool, UnresponsiveChoice
-from .host.models.attachment import base_info, dit_shape
+from ..memv2v_core.tokens.reuse import AUTOMATIC, ReuseConfig
+from ..memv2v_core.vocabulary import (
+    CameraChoice,
+    KeptPrecision,
+    MemoryRange,
+    Pool,
+    UnresponsiveChoice,
+)
 from .host.shared_inputs import (
     MEMORY_FRAMES_INPUT,
+    REUSE_INPUTS,
     UNRESPONSIVE_CHOICES,
     UNRESPONSIVE_DEFAULT,
 )
+from .host.token_cost import cost_text
 from .io_types import CATEGORY, PlanSocket, RetrievalSocket
 
 
@@ -106,6 +111,7 @@ class DynamicTokenize(io.ComfyNode):
                     tooltip="For the cost only: the source video, which sets the size.",
                 ),
                 MEMORY_FRAMES_INPUT,
+                *REUSE_INPUTS,
             ],
             outputs=[
                 PlanSocket.Output(
@@ -133,6 +139,8 @@ class DynamicTokenize(io.ComfyNode):
         model: ModelPatcher | None = None,
         source: dict | None = None,
         memory_frames: int = 0,
+        refresh_every: int = AUTOMATIC,
+        kept_precision: KeptPrecision = "full",
     ) -> io.NodeOutput:
         plan = plan_tokens(
             retrieval,
@@ -143,63 +151,10 @@ class DynamicTokenize(io.ComfyNode):
             memory_range=memory_range,
             camera_conditioning=camera_conditioning,
             memory_frames=memory_frames,
+            reuse=ReuseConfig(refresh_every, kept_precision),
         )
         text = cost_text(plan, model, source)
         return io.NodeOutput(plan, text, ui=ui.PreviewText(text))
-
-
-def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) -> str:
-    """The plan in words, with the tokens and the cost of one step.
-
-    Only numbers that follow from the connected source and model are given.
-
-    Raises: ValueError for a source that is no video.
-    """
-    info = None if model is None else base_info(model)
-    lines = [plan.describe(None if info is None else info.mode)]
-    if info is not None and info.has_source_ids and set(plan.kernels) - {BASE_KERNEL}:
-        lines.append(
-            f"{info.model_name} was trained to read clean videos at 1x2x2 alone: coarser tokens "
-            "are cheaper, and a guess; set top_kernel and rest_kernel to 2 for its own"
-        )
-    entries = plan.retrieval.entries
-    if source is None and not entries:
-        return "\n".join([*lines, "connect source to see how many tokens run"])
-    # All latents of a session have one size, so a memory can stand for the source.
-    size = entries[0].content.latent_size if source is None else _first_video(source).shape
-    _, num_frames, height, width = size
-    # Only merging makes tokens depend on the number of blocks, and it lies at thirds of any depth.
-    shape = DitShape(1, 1, 3) if model is None else dit_shape(model)
-    cost, plain = plan_costs(
-        plan,
-        (num_frames, height, width),
-        shape,
-        mode="trained" if info is None else info.mode,
-        has_source=source is not None and (info is None or info.has_source_tokens),
-        bytes_per_value=2 if model is None else model.model_dtype().itemsize,
-    )
-    lines.append(
-        f"{cost.tokens_in} tokens enter, {cost.tokens_out} leave the last block ({plain.tokens_in} "
-        "without memory)"
-    )
-    if model is None:
-        return "\n".join([*lines, "connect model to see TFLOP and memory"])
-    lines += [
-        f"{cost.flops / 1e12:.4g} TFLOP a step, {cost.flops / plain.flops:.2f} times a step "
-        "without memory",
-        f"about {cost.activation_bytes / 2**20:.0f} MiB of activations beside the weights",
-    ]
-    return "\n".join(lines)
-
-
-def _first_video(source: dict) -> torch.Tensor:
-    samples = source["samples"]
-    if samples.ndim != 5:
-        raise ValueError(
-            f"source got a latent of shape {tuple(samples.shape)}, wanted (1, channels, frames, "
-            "height, width); encode the whole clip with the VAE of the model that will run"
-        )
-    return samples[0]
 
 
 NODES = [DynamicTokenize]

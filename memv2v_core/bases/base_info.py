@@ -71,6 +71,11 @@ class BaseInfo:
         return self.stream_identity == "source_id"
 
     @property
+    def has_constant_clean_tokens(self) -> bool:
+        """Whether no clean token depends on the target or the step."""
+        return self.attention == "one_way" and self.clean_timestep == "zero"
+
+    @property
     def has_source_tokens(self) -> bool:
         """Whether a source video makes the sequence longer."""
         return self.source_placement == "sequence"

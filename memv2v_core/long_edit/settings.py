@@ -10,8 +10,9 @@ from ..retrieval.descriptors import LIGHT
 from ..retrieval.segments import SegmentQuery, SegmentRetrievalConfig, retrieve_by_similarity
 from ..retrieval.selection import Retrieval
 from ..tokens.budget import BudgetConfig, TokenPlan, plan_tokens
+from ..tokens.reuse import AUTOMATIC, ReuseConfig
 from ..tokens.tokenizers import BASE_KERNEL
-from ..vocabulary import EditMode, MemoryRange, UnresponsiveChoice
+from ..vocabulary import EditMode, KeptPrecision, MemoryRange, UnresponsiveChoice
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class MemorySettings:
     recent_first, shot_aware, min_similarity: see `SegmentRetrievalConfig`; 0 takes the descriptor's
     own similarity.
     unresponsive, memory_range, memory_frames: see `plan_tokens`.
+    refresh_every, kept_precision: see `ReuseConfig`.
     """
 
     k: int = 4
@@ -47,6 +49,16 @@ class MemorySettings:
     unresponsive: UnresponsiveChoice = "automatic"
     memory_range: MemoryRange = "own"
     memory_frames: int = 0
+    refresh_every: int = AUTOMATIC
+    kept_precision: KeptPrecision = "full"
+
+    @property
+    def reuse(self) -> ReuseConfig:
+        """How clean tokens are reused.
+
+        Raises: ValueError for a negative number.
+        """
+        return ReuseConfig(self.refresh_every, self.kept_precision)
 
     def parts(self, base: BaseInfo) -> tuple[object, ...]:
         """Everything that decides what the model sees of earlier segments, as plain values."""
@@ -57,7 +69,14 @@ class MemorySettings:
         choice = (self.k, self.descriptor, self.recent_first, self.shot_aware, self.min_similarity)
         # Whole videos, the only choice of older versions, are not named: their sessions stay valid.
         frames = (self.memory_frames,) if self.memory_frames else ()
-        return *choice, unresponsive, self.memory_range, *frames
+        # Reuse counts by what it means here too, and its default is not named.
+        measured, is_constant = base.refresh_every, base.has_constant_clean_tokens
+        every, automatic = (
+            reuse.calls_between(measured, is_constant) for reuse in (self.reuse, ReuseConfig())
+        )
+        is_usual = every == automatic and (every == 1 or self.kept_precision == "full")
+        reuse = () if is_usual else ("reuse", every, self.kept_precision)
+        return *choice, unresponsive, self.memory_range, *frames, *reuse
 
     def retrieve(self, cache: MemoryCache, query: SegmentQuery, base: BaseInfo) -> Retrieval:
         """The memories for a segment whose source was described.
@@ -91,6 +110,7 @@ class MemorySettings:
             memory_frames=self.memory_frames,
             unresponsive=self.unresponsive,
             memory_range=self.memory_range,
+            reuse=self.reuse,
         )
 
 

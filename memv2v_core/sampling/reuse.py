@@ -111,8 +111,19 @@ class ReuseReport:
     num_reused: int = 0
     refreshes: list[Refresh] = field(default_factory=list)
     most_bytes: int = 0
-    places: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def joined(cls, reports: "Sequence[ReuseReport]") -> "ReuseReport":
+        """One report of several runs."""
+        whole = cls(reports[0].precision if reports else "full")
+        for report in reports:
+            whole.num_reused += report.num_reused
+            whole.refreshes += report.refreshes
+            whole.most_bytes = max(whole.most_bytes, report.most_bytes)
+            for text in report.notes:
+                whole.note(text)
+        return whole
 
     def note(self, text: str) -> None:
         """Say a thing once."""
@@ -130,11 +141,18 @@ class ReuseReport:
                 f"clean videos refreshed in {len(self.refreshes)} of {num_calls} calls of the "
                 f"model; {size} kept" + (" in fp8" if self.precision == "fp8" else ""),
             )
-        changes = [found for found in self.refreshes if found.change is not None]
-        if changes:
-            told = ", ".join(f"{found.change:.1%} at {found.timestep:.0f}" for found in changes)
+        if changes := self._changes():
+            told = ", ".join(f"{change:.1%} at {timestep}" for timestep, change in changes.items())
             lines.insert(1, f"their keys had changed by (timestep 0 to 1000): {told}")
         return "\n".join(lines)
+
+    def _changes(self) -> dict[int, float]:
+        """Mean change at each timestep, over all prompts, windows and runs."""
+        found: dict[int, list[float]] = {}
+        for refresh in self.refreshes:
+            if refresh.change is not None:
+                found.setdefault(round(refresh.timestep), []).append(refresh.change)
+        return {timestep: sum(values) / len(values) for timestep, values in found.items()}
 
 
 @dataclass(eq=False)

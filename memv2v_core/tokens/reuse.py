@@ -29,6 +29,11 @@ class ReuseConfig:
                 "of the model, or a larger number to refresh more rarely"
             )
 
+    @property
+    def is_default(self) -> bool:
+        """Whether it asks for nothing of its own."""
+        return self.refresh_every == AUTOMATIC and self.precision == "full"
+
     def calls_between(self, measured: int, is_constant: bool) -> int | None:
         """Calls from one refresh to the next: 1 never reuses, None refreshes once.
 

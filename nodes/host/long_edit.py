@@ -1,6 +1,6 @@
 """ComfyUI as the program around the edit of a long video."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import comfy.model_management
@@ -16,6 +16,7 @@ from ...memv2v_core.long_edit.host import SegmentSource
 from ...memv2v_core.long_edit.recipe import hash_settings
 from ...memv2v_core.long_edit.settings import MemorySettings, SamplerSettings
 from ...memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
+from ...memv2v_core.sampling.reuse import ReuseReport
 from ...memv2v_core.sampling.turn import Turn
 from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ...memv2v_core.vocabulary import EditMode
@@ -53,6 +54,7 @@ class ComfyHost:
     asks_download: whether the node asks for a download of missing DINOv2 weights.
     window: pixel frames that the FIFO mode sees at once; 0 takes the model's own window.
     low_noise_model: the second of two experts.
+    reuse_reports: of the segments that were sampled.
     """
 
     model: ModelPatcher
@@ -66,6 +68,7 @@ class ComfyHost:
     asks_download: bool
     window: int = 0
     low_noise_model: ModelPatcher | None = None
+    reuse_reports: list[ReuseReport] = field(default_factory=list)
 
     def settings_hash(self) -> str:
         """Hash of everything that decides all segments in the same way."""
@@ -114,9 +117,19 @@ class ComfyHost:
         # One progress bar for the whole video.
         callback = self._callback_of(segment)
         sampler = ComfySampler(
-            self.model, self.positive, self.negative, settings, callback, self.low_noise_model
+            self.model,
+            self.positive,
+            self.negative,
+            settings,
+            callback,
+            self.low_noise_model,
+            tell=self.reuse_reports.append,
         )
         return sampler(turn, shows_progress)
+
+    def reuse_notes(self) -> list[str]:
+        """What all segments of this run kept of their clean tokens, in words."""
+        return list(filter(None, [ReuseReport.joined(self.reuse_reports).describe()]))
 
     def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
         """A small picture of a latent in the colours of the sampler's previews."""

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from comfy_api.latest import io
 
+from ...memv2v_core.tokens.reuse import AUTOMATIC
 from ...memv2v_core.vocabulary import MemoryRange
 from .shared_inputs import MAX_SEED, UNRESPONSIVE_CHOICES, UNRESPONSIVE_DEFAULT
 
@@ -13,6 +14,8 @@ TOKEN_DEFAULTS: dict[str, Any] = {
     "unresponsive": UNRESPONSIVE_DEFAULT,
     "memory_range": "own",
     "memory_frames": 0,
+    "refresh_every": AUTOMATIC,
+    "kept_precision": "full",
 }
 
 REDO_INPUTS = [

@@ -14,7 +14,8 @@ from ...memv2v_core.clips.blending import STITCH_MODES
 from ...memv2v_core.clips.fitting import ASPECTS
 from ...memv2v_core.clips.shots import ShotConfig
 from ...memv2v_core.retrieval.descriptors import DESCRIPTOR_NAMES, LIGHT
-from ...memv2v_core.vocabulary import UnresponsiveChoice
+from ...memv2v_core.tokens.reuse import AUTOMATIC
+from ...memv2v_core.vocabulary import KeptPrecision, UnresponsiveChoice
 from ..io_types import AdapterSocket, CameraSocket, PlanSocket
 from .clips.fitted import MODEL_SIZE, ORIGINAL_SIZE
 from .footage.writing import DEFAULT_CRF
@@ -125,6 +126,28 @@ MEMORY_FRAMES_INPUT = io.Int.Input(
     "ones that show most of what this turn shows. Cheaper and less exact. On Bernini-R each frame "
     "is a reference image.",
 )
+REUSE_INPUTS = [
+    io.Int.Input(
+        "refresh_every",
+        default=AUTOMATIC,
+        min=0,
+        max=200,
+        optional=True,
+        tooltip="How often source and memories are computed anew. Between two refreshes the model "
+        "sees what it kept of them, which is faster. n: in every n-th call of the model (a sampler "
+        "of second order makes two a step). 1: in every call. 0: as rarely as was measured to be "
+        "harmless for this model; 1 where nobody has measured it, once a run where the adapter "
+        "makes that exact.",
+    ),
+    io.Combo.Input(
+        "kept_precision",
+        options=list(get_args(KeptPrecision)),
+        default="full",
+        optional=True,
+        tooltip="How keys and values are kept between refreshes: full, or fp8 in half of the "
+        "memory of bf16 and a little less exact. Not used where every call refreshes.",
+    ),
+]
 LOW_NOISE_INPUT = io.Model.Input(
     "low_noise_model",
     optional=True,

@@ -42,7 +42,8 @@ from .memory_run import TIME_AXIS, MemoryRun
 log = logging.getLogger(__name__)
 
 
-def _log_reuse(report: ReuseReport) -> None:
+def log_reuse(report: ReuseReport) -> None:
+    """Writes a report to the log, where no node can show it."""
     if text := report.describe():
         log.info("Memory-V2V: %s", text)
 
@@ -57,7 +58,7 @@ class MemoryPatch:
     """
 
     turn: Turn
-    tell: Callable[[ReuseReport], None] = _log_reuse
+    tell: Callable[[ReuseReport], None] = log_reuse
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of `model` with this patch in place of any earlier one."""

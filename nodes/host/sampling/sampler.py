@@ -10,6 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ....memv2v_core.long_edit.settings import SamplerSettings
+from ....memv2v_core.sampling.reuse import ReuseReport
 from ....memv2v_core.sampling.turn import Turn
 from .experts import Stage, stages_of
 from .turns import conditionings, empty_latent, with_memory
@@ -26,6 +27,7 @@ class ComfySampler:
     callback: shows progress; None shows previews and a progress bar of this turn.
     low_noise_model: the second of two experts, which see the same memory. The latents are then
     those of Apply Memory on each, and two nodes KSampler (Advanced) with the same seed.
+    tell: gets the report about reused clean tokens; None writes it to the log.
     """
 
     model: ModelPatcher
@@ -34,6 +36,7 @@ class ComfySampler:
     settings: SamplerSettings
     callback: Progress | None = None
     low_noise_model: ModelPatcher | None = None
+    tell: Callable[[ReuseReport], None] | None = None
 
     def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space.
@@ -48,7 +51,7 @@ class ComfySampler:
         for stage in stages_of(self.model, self.low_noise_model, settings):
             # The call of KSampler, so that both give the same latents.
             latent = comfy.sample.sample(
-                with_memory(stage.model, turn),
+                with_memory(stage.model, turn, self.tell),
                 noise,
                 settings.steps,
                 settings.cfg,

@@ -1,5 +1,7 @@
 """A turn from the inputs of a node, and the MODEL, prompts and latent to sample it with."""
 
+from collections.abc import Callable
+
 import comfy.model_management
 import node_helpers
 import torch
@@ -7,10 +9,11 @@ from comfy.model_patcher import ModelPatcher
 
 from ....memv2v_core.bases.base_info import BaseInfo
 from ....memv2v_core.cameras.trajectory import CameraTrajectory
+from ....memv2v_core.sampling.reuse import ReuseReport
 from ....memv2v_core.sampling.turn import Turn, checked_turn
 from ....memv2v_core.tokens.budget import TokenPlan
 from ..models.attachment import base_info
-from ..patch.memory_patch import MemoryPatch
+from ..patch.memory_patch import MemoryPatch, log_reuse
 
 
 def connected_turn(
@@ -60,9 +63,16 @@ def one_video(name: str, latent: dict, info: BaseInfo) -> torch.Tensor:
     return samples[0]
 
 
-def with_memory(model: ModelPatcher, turn: Turn) -> ModelPatcher:
-    """`model` with memory; the same model where a turn gives it nothing to see."""
-    return model if turn.is_bare else MemoryPatch(turn).attach(model)
+def with_memory(
+    model: ModelPatcher, turn: Turn, tell: Callable[[ReuseReport], None] | None = None
+) -> ModelPatcher:
+    """`model` with memory; the same model where a turn gives it nothing to see.
+
+    tell: gets the report about reused clean tokens of every run; None writes it to the log.
+    """
+    if turn.is_bare:
+        return model
+    return MemoryPatch(turn, tell or log_reuse).attach(model)
 
 
 def conditionings(positive: list | None, negative: list | None, turn: Turn) -> tuple[list, list]:
