@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ..cameras.trajectory import CameraTrajectory
-from .video_fov import VideoFovConfig, video_fov_mask
+from .video_fov import VideoFovConfig, video_fov_masks
 
 # Coarse: frames of one video are compared, and each of them covers a thousand points.
 _GRID = VideoFovConfig(num_rows=36, num_columns=72)
@@ -23,15 +23,10 @@ def frames_by_view(
     target, memory: one camera per latent frame, in one world space.
     Our choice: the first frame sees most, each next one adds most to it.
     """
-    wanted = video_fov_mask(target, target, _GRID).flatten()
+    each = [memory.frames((i,)) for i in range(memory.num_frames)]
+    wanted, *seen = video_fov_masks([target, *each], target, _GRID).flatten(1)
     # Alike to 1 where a frame sees a point that the target sees.
-    seen = torch.stack(
-        [
-            video_fov_mask(memory.frames((i,)), target, _GRID).flatten() & wanted
-            for i in range(memory.num_frames)
-        ]
-    )
-    return _covering(seen.double(), count)
+    return _covering((torch.stack(seen) & wanted).double(), count)
 
 
 def frames_by_source(target: torch.Tensor, memory: torch.Tensor, count: int) -> tuple[int, ...]:

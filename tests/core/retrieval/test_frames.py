@@ -4,6 +4,7 @@ import torch
 
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.retrieval.frames import evenly_spread, frames_by_source, frames_by_view
+from memv2v_core.retrieval.video_fov import VideoFovConfig, video_fov_mask
 
 
 def features(*values: float) -> torch.Tensor:
@@ -44,3 +45,21 @@ def test_frames_that_see_the_targets_view_are_chosen() -> None:
 def test_spread_frames_begin_with_the_first() -> None:
     assert evenly_spread(21, 3) == (0, 7, 14)
     assert evenly_spread(2, 5) == (0, 1)
+
+
+def test_chosen_frames_are_those_of_each_frames_own_mask() -> None:
+    """All frames are tested at once; the choice is that of one mask a frame."""
+    target = make_preset(PresetConfig("orbit_left", 30.0, 5))
+    memory = make_preset(PresetConfig("sweep", 60.0, 21))
+    grid = VideoFovConfig(num_rows=36, num_columns=72)
+    wanted = video_fov_mask(target, target, grid)
+    gains = [
+        (video_fov_mask(memory.frames((i,)), target, grid) & wanted)
+        for i in range(memory.num_frames)
+    ]
+    most = max(int(gain.sum()) for gain in gains)
+    (best,) = frames_by_view(target, memory, 1)
+    assert int(gains[best].sum()) == most > 0
+    first, second = frames_by_view(target, memory, 2)
+    added = max(int((gains[best] | gain).sum()) for gain in gains)
+    assert int((gains[first] | gains[second]).sum()) == added > most
