@@ -24,6 +24,7 @@ from .host.clips.stitching import StitchSettings, write_stitched
 from .host.long_edit import ComfyHost
 from .host.long_edit_inputs import REDO_INPUTS, REDO_STALE, TOKEN_DEFAULTS, TOKEN_INPUTS
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
+from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.turns import negative_or_unread
@@ -31,6 +32,7 @@ from .host.sessions.folders import NO_SESSION, refused_name
 from .host.sessions.saving import open_cache
 from .host.shared_inputs import (
     ADAPTER_INPUT,
+    FAST_ATTENTION_INPUT,
     LOW_NOISE_INPUT,
     MAX_SEED,
     MEMORY_FRAMES_INPUT,
@@ -114,6 +116,7 @@ class EditLongVideo(io.ComfyNode):
                 LOW_NOISE_INPUT,
                 MEMORY_FRAMES_INPUT,
                 *REUSE_INPUTS,
+                FAST_ATTENTION_INPUT,
             ],
             outputs=[
                 io.Video.Output(
@@ -188,6 +191,7 @@ class EditLongVideo(io.ComfyNode):
             asks_download=widgets["allow_download"],
             window=splitting.length,
             low_noise_model=low_noise_model,
+            fast_attention=widgets["fast_attention"],
         )
         edit = LongEdit(
             base=info,
@@ -207,6 +211,7 @@ class EditLongVideo(io.ComfyNode):
         report = [
             describe_edit(edited.segments),
             *experts,
+            *describe_attention(model, widgets["fast_attention"] and not is_whole),
             *host.reuse_notes(),
             split.summary,
             stitching.describe(split),

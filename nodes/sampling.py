@@ -13,6 +13,7 @@ from ..memv2v_core.sampling.sample import sample_turn
 from ..memv2v_core.tokens.budget import TokenPlan
 from .host.compat import shows_result
 from .host.models.attachment import LoadedAdapter, with_adapter
+from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.sampler import ComfySampler
@@ -27,6 +28,7 @@ from .host.sampling.turns import (
 from .host.sessions.saving import remember, require_room
 from .host.shared_inputs import (
     ADAPTER_INPUT,
+    FAST_ATTENTION_INPUT,
     LOW_NOISE_INPUT,
     MAX_SEED,
     TURN_INPUTS,
@@ -56,6 +58,7 @@ class ApplyMemory(io.ComfyNode):
                     tooltip="Variants made at once, each from different noise.",
                 ),
                 ADAPTER_INPUT,
+                FAST_ATTENTION_INPUT,
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The model with memory."),
@@ -85,11 +88,12 @@ class ApplyMemory(io.ComfyNode):
         target_camera: CameraTrajectory | None = None,
         batch_size: int = 1,
         adapter: LoadedAdapter | None = None,
+        fast_attention: bool = True,
     ) -> io.NodeOutput:
         model = with_adapter(model, adapter)
         turn = connected_turn(model, source, plan, source_camera, target_camera)
         return io.NodeOutput(
-            with_memory(model, turn),
+            with_memory(model, turn, fast_attention=fast_attention),
             *conditionings(positive, negative, turn),
             {"samples": empty_latent(turn, batch_size)},
             ui=ui.PreviewText(turn.describe()),
@@ -138,6 +142,7 @@ class MemoryV2VSampler(io.ComfyNode):
                     "edits. It is stored with the result, so that Stitch Segments finds it.",
                 ),
                 LOW_NOISE_INPUT,
+                FAST_ATTENTION_INPUT,
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished turn."),
@@ -166,6 +171,7 @@ class MemoryV2VSampler(io.ComfyNode):
         adapter: LoadedAdapter | None = None,
         segment: SegmentQuery | None = None,
         low_noise_model: ModelPatcher | None = None,
+        fast_attention: bool = True,
     ) -> io.NodeOutput:
         model = with_adapter(model, adapter)
         turn = connected_turn(model, source, plan, source_camera, target_camera)
@@ -184,6 +190,7 @@ class MemoryV2VSampler(io.ComfyNode):
             settings,
             low_noise_model=low_noise_model,
             tell=reports.append,
+            fast_attention=fast_attention,
         )
         # A turn with a segment is part of a long video, so a keyframe may lead it.
         latent = sample_turn(turn, sampler, is_segment=segment is not None)
@@ -201,7 +208,8 @@ class MemoryV2VSampler(io.ComfyNode):
         held = (each for each in remembered.cache.entries if each.entry_id == entry.entry_id)
         name = f"turn {next(held, entry).turn} is {entry.entry_id[:8]}"
         reuse = filter(None, [ReuseReport.joined(reports).describe()])
-        text = "\n".join((turn.describe(), *experts, *reuse, name, *remembered.notices))
+        kernel = describe_attention(model, fast_attention and not turn.is_bare)
+        text = "\n".join((turn.describe(), *experts, *kernel, *reuse, name, *remembered.notices))
         # Cloned: a node that changes the output in place must not change the memory.
         finished = {"samples": latent.unsqueeze(0).clone()}
         return io.NodeOutput(finished, remembered.cache, ui=ui.PreviewText(text))

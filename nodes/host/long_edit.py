@@ -55,6 +55,7 @@ class ComfyHost:
     window: pixel frames that the FIFO mode sees at once; 0 takes the model's own window.
     low_noise_model: the second of two experts.
     reuse_reports: of the segments that were sampled.
+    fast_attention: as in `with_memory`; it changes rounding alone, so no segment depends on it.
     """
 
     model: ModelPatcher
@@ -69,6 +70,7 @@ class ComfyHost:
     window: int = 0
     low_noise_model: ModelPatcher | None = None
     reuse_reports: list[ReuseReport] = field(default_factory=list)
+    fast_attention: bool = True
 
     def settings_hash(self) -> str:
         """Hash of everything that decides all segments in the same way."""
@@ -124,6 +126,7 @@ class ComfyHost:
             callback,
             self.low_noise_model,
             tell=self.reuse_reports.append,
+            fast_attention=self.fast_attention,
         )
         return sampler(turn, shows_progress)
 

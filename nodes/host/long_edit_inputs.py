@@ -16,6 +16,7 @@ TOKEN_DEFAULTS: dict[str, Any] = {
     "memory_frames": 0,
     "refresh_every": AUTOMATIC,
     "kept_precision": "full",
+    "fast_attention": True,
 }
 
 REDO_INPUTS = [

@@ -148,6 +148,14 @@ REUSE_INPUTS = [
         "memory of bf16 and a little less exact. Not used where every call refreshes.",
     ),
 ]
+FAST_ATTENTION_INPUT = io.Boolean.Input(
+    "fast_attention",
+    default=True,
+    optional=True,
+    tooltip="On an NVIDIA GPU: time the exact attention kernels once and use the fastest one, "
+    "cuDNN's on an H100. Results differ by rounding alone. A kernel that you or another node has "
+    "chosen stays. Off: ComfyUI's own order. On a CPU it changes nothing.",
+)
 LOW_NOISE_INPUT = io.Model.Input(
     "low_noise_model",
     optional=True,

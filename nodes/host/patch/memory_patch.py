@@ -28,6 +28,7 @@ from ....memv2v_core.shapes import token_grid
 from ....memv2v_core.tokens.cost import Cost, forward_cost, plan_layout
 from ....memv2v_core.tokens.layout import SequenceLayout
 from ..models.attachment import KEY, adapter_of, dit_shape
+from .attention_kernel import AttentionChoice, ask_for, fastest_attention
 from .conditioning import (
     CONTROL,
     CONTROL_STRENGTHS,
@@ -55,10 +56,12 @@ class MemoryPatch:
     All clones share it, so it never changes.
 
     tell: gets the report about reused tokens at the end of every run.
+    kernel: finds the attention kernel of a run; None leaves it to ComfyUI.
     """
 
     turn: Turn
     tell: Callable[[ReuseReport], None] = log_reuse
+    kernel: Callable[[ModelPatcher], AttentionChoice] | None = fastest_attention
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of `model` with this patch in place of any earlier one."""
@@ -118,6 +121,11 @@ class MemoryPatch:
         if run.reuse is not None:
             kept = num_kept(guider, noise.shape[TIME_AXIS])
             run.counted_bytes = bytes_to_count(guider.model_patcher, cost, noise.shape[0], kept)
+        if self.kernel is not None:
+            choice = self.kernel(guider.model_patcher)
+            run.attention = choice.override
+            for line in choice.describe():
+                log.info("Memory-V2V: %s", line)
         # Step 3: our wrappers go last, and so innermost. Our forward never calls the wrapped one,
         # and context windows must shrink the shape before we grow it.
         for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.PREPARE_SAMPLING):
@@ -224,4 +232,6 @@ def diffusion_model(
         else partial(VaceView, *parts, control=control, strengths=kwargs[CONTROL_STRENGTHS])
     )
     references = kwargs.get(REFERENCES) or ()
-    return transformer_options[KEY].forward(new_view, x, timestep, context, references)
+    run = transformer_options[KEY]
+    ask_for(run.attention, transformer_options)
+    return run.forward(new_view, x, timestep, context, references)

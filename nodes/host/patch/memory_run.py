@@ -17,6 +17,7 @@ from ....memv2v_core.sampling.inputs import with_references
 from ....memv2v_core.sampling.reuse import StreamReuse
 from ....memv2v_core.tokens.cost import kept_bytes
 from ....memv2v_core.tokens.tokenizers import BASE_KERNEL
+from .attention_kernel import FastAttention
 
 TIME_AXIS = 2
 
@@ -31,6 +32,7 @@ class MemoryRun:
     has_hooks: whether prompts swap weights from call to call, so that tokens cannot be kept.
     reuse: of the clean tokens' keys and values between calls; None refreshes them in every call.
     counted_bytes: of what it keeps, in ComfyUI's estimate of memory.
+    attention: a faster kernel, one object for all calls; None leaves attention to ComfyUI.
     """
 
     inputs: MemoryInputs
@@ -42,6 +44,7 @@ class MemoryRun:
     has_hooks: bool = False
     reuse: StreamReuse | None = None
     counted_bytes: int = 0
+    attention: FastAttention | None = None
     kept: "_WindowTokens | None" = None
 
     def drop(self) -> None:

@@ -28,6 +28,7 @@ class ComfySampler:
     low_noise_model: the second of two experts, which see the same memory. The latents are then
     those of Apply Memory on each, and two nodes KSampler (Advanced) with the same seed.
     tell: gets the report about reused clean tokens; None writes it to the log.
+    fast_attention: as in `with_memory`.
     """
 
     model: ModelPatcher
@@ -37,6 +38,7 @@ class ComfySampler:
     callback: Progress | None = None
     low_noise_model: ModelPatcher | None = None
     tell: Callable[[ReuseReport], None] | None = None
+    fast_attention: bool = True
 
     def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn, in the VAE's unnormalised space.
@@ -51,7 +53,7 @@ class ComfySampler:
         for stage in stages_of(self.model, self.low_noise_model, settings):
             # The call of KSampler, so that both give the same latents.
             latent = comfy.sample.sample(
-                with_memory(stage.model, turn, self.tell),
+                with_memory(stage.model, turn, self.tell, self.fast_attention),
                 noise,
                 settings.steps,
                 settings.cfg,

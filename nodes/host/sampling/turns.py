@@ -13,6 +13,7 @@ from ....memv2v_core.sampling.reuse import ReuseReport
 from ....memv2v_core.sampling.turn import Turn, checked_turn
 from ....memv2v_core.tokens.budget import TokenPlan
 from ..models.attachment import base_info
+from ..patch.attention_kernel import fastest_attention
 from ..patch.memory_patch import MemoryPatch, log_reuse
 
 
@@ -64,15 +65,20 @@ def one_video(name: str, latent: dict, info: BaseInfo) -> torch.Tensor:
 
 
 def with_memory(
-    model: ModelPatcher, turn: Turn, tell: Callable[[ReuseReport], None] | None = None
+    model: ModelPatcher,
+    turn: Turn,
+    tell: Callable[[ReuseReport], None] | None = None,
+    fast_attention: bool = True,
 ) -> ModelPatcher:
     """`model` with memory; the same model where a turn gives it nothing to see.
 
     tell: gets the report about reused clean tokens of every run; None writes it to the log.
+    fast_attention: whether a run asks for the fastest exact attention kernel of its GPU.
     """
     if turn.is_bare:
         return model
-    return MemoryPatch(turn, tell or log_reuse).attach(model)
+    kernel = fastest_attention if fast_attention else None
+    return MemoryPatch(turn, tell or log_reuse, kernel).attach(model)
 
 
 def conditionings(positive: list | None, negative: list | None, turn: Turn) -> tuple[list, list]:
