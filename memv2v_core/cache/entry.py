@@ -1,7 +1,7 @@
 """One stored video: what the memory keeps of a finished turn."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -141,6 +141,21 @@ class MemoryEntry:
     def camera(self) -> CameraTrajectory:
         """The camera of all pixel frames; raises as `latent` does."""
         return self.content.camera
+
+    @cached_property
+    def true_camera(self) -> CameraTrajectory:
+        """The camera of the true frames, without the padding; raises as `latent` does.
+
+        The padding of a video repeats cameras that the video does not have.
+        """
+        camera, count = self.camera, self.num_frames
+        if count == camera.num_frames:
+            return camera
+        times = None if camera.times is None else camera.times[:count]
+        # Views of the tensors: a bank of ten thousand entries keeps no second copy.
+        return replace(
+            camera, c2w=camera.c2w[:count], intrinsics=camera.intrinsics[:count], times=times
+        )
 
     @property
     def source_latent(self) -> torch.Tensor | None:

@@ -22,8 +22,9 @@ ENTRY_SUFFIX = ".safetensors"
 # A prompt of a whole book fits; a header that was made to fill the memory does not.
 _MAX_HEADER_BYTES = 4 * 2**20
 _SIZE_BYTES = 8
-# About 20 MB of headers and cameras.
-_MAX_KNOWN = 4096
+# About 20 kB each, most of it cameras that were read. Fewer than the entries of a session would be
+# of no use: each load would push out what the next one asks for.
+_MAX_KNOWN = 2**14
 
 # Entries whose headers this process has read: a graph opens its session at every run.
 # By folder and name, as text: paths are slow for a thousand files.

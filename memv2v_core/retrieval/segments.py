@@ -3,15 +3,23 @@
 These are the segments whose sources are most alike.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
+import numpy as np
 import torch
 
 from ..cache.entry import MemoryEntry, Segment
 from ..cache.memory_cache import MemoryCache, preferred
 from .descriptors import default_min_similarity
 from .selection import RankedEntry, Retrieval, of_sound_entries, readable_parts, take
+from .sphere_grid import Floats
+
+_VECTORS_AT_ONCE = 256
+# As torch.nn.functional.cosine_similarity.
+_LEAST_LENGTH = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,22 +86,23 @@ def retrieve_by_similarity(
         _earlier(cache, segment), lambda entry: entry.source_descriptor
     )
     scores = _similarities(entries, held, descriptor, descriptor_name)
-    candidates = [
-        RankedEntry(entry, score, is_previous=_is_previous(entry, segment, config))
-        for entry, score in zip(entries, scores, strict=True)
-    ]
-    order = sorted(candidates, key=lambda found: (-found.score, -_place(found.entry).idx))
-    # A stable sort: all other segments keep their order.
+    candidates = [RankedEntry(*scored) for scored in zip(entries, scores, strict=True)]
+    # In the order of the video only the last one can be the segment just before.
+    if candidates and _is_previous(candidates[-1].entry, segment, config):
+        candidates[-1] = replace(candidates[-1], is_previous=True)
+    # Stable sorts: equals keep their order, which is that of the video from its end.
+    order = sorted(reversed(candidates), key=attrgetter("score"), reverse=True)
     if config.enforce_recent_first:
-        order.sort(key=lambda found: not found.is_previous)
+        order.sort(key=attrgetter("is_previous"), reverse=True)
 
     # Step 2: another shot counts only where it looks alike, or where the user pinned it.
     def does_count(found: RankedEntry) -> bool:
-        is_same_shot = not config.shot_aware or _place(found.entry).shot == segment.shot
-        return is_same_shot or found.score >= threshold or found.entry.is_pinned
+        is_alike = found.score >= threshold or not config.shot_aware
+        return is_alike or _place(found.entry).shot == segment.shot or found.entry.is_pinned
 
-    counting = [found for found in order if does_count(found)]
-    others = [found for found in order if not does_count(found)]
+    counting, others = list[RankedEntry](), list[RankedEntry]()
+    for found in order:
+        (counting if does_count(found) else others).append(found)
 
     # Step 3: take k. Segments that do not count are listed last.
     ranked, rejected, broken = of_sound_entries(counting, lambda sound: take(sound, k))
@@ -119,7 +128,7 @@ def describe_ranking(segment: Segment, retrieval: Retrieval) -> str:
 def _without_previous(retrieval: Retrieval) -> Retrieval:
     # The ranking stays; only the special range is given up.
     ranked, rejected = (
-        tuple(replace(found, is_previous=False) for found in part)
+        tuple(replace(found, is_previous=False) if found.is_previous else found for found in part)
         for part in (retrieval.ranked, retrieval.rejected)
     )
     return replace(retrieval, ranked=ranked, rejected=rejected)
@@ -132,22 +141,19 @@ def _place(entry: MemoryEntry) -> Segment:
 
 def _earlier(cache: MemoryCache, segment: Segment) -> list[MemoryEntry]:
     """One entry for each segment before this one, in the order of the video."""
-    found: dict[int, list[MemoryEntry]] = {}
+    chosen: dict[int, MemoryEntry] = {}
     for entry in cache.entries:
-        if entry.segment is not None and entry.segment.idx < segment.idx:
-            found.setdefault(entry.segment.idx, []).append(entry)
-    chosen = []
-    for idx in sorted(found):
-        kept = preferred(found[idx])
-        assert kept is not None, "a segment is listed with its first entry"
-        chosen.append(kept)
-    return chosen
+        place = entry.segment
+        if place is not None and place.idx < segment.idx:
+            held = chosen.get(place.idx)
+            chosen[place.idx] = entry if held is None else preferred((held, entry)) or entry
+    return [chosen[idx] for idx in sorted(chosen)]
 
 
 def _is_previous(entry: MemoryEntry, segment: Segment, config: SegmentRetrievalConfig) -> bool:
+    place = _place(entry)
     # The segment before a cut shows another scene.
-    is_same_shot = _place(entry).shot == segment.shot or not config.shot_aware
-    return _place(entry).idx == segment.idx - 1 and is_same_shot
+    return place.idx == segment.idx - 1 and (place.shot == segment.shot or not config.shot_aware)
 
 
 def _similarities(
@@ -158,7 +164,6 @@ def _similarities(
 ) -> list[float]:
     """Cosine of every entry's source descriptor, which it holds, with `descriptor`."""
     query = descriptor.detach().double().cpu().flatten()
-    scores = []
     for entry, held in zip(entries, held_by_entry, strict=True):
         # Vectors of two extractors have no common axes, so their cosine means nothing.
         if (
@@ -174,9 +179,23 @@ def _similarities(
                 f"{query.numel()} numbers of {descriptor_name!r}; use one descriptor for the whole "
                 "video, or start a new session"
             )
-        scores.append(
-            float(
-                torch.nn.functional.cosine_similarity(query, held.double().cpu().flatten(), dim=0)
-            )
-        )
+    found = [held.cpu().flatten() for held in held_by_entry if held is not None]
+    scores = list[float]()
+    # A few at once stay in a core's cache.
+    for start in range(0, len(found), _VECTORS_AT_ONCE):
+        vectors = torch.stack(found[start : start + _VECTORS_AT_ONCE]).detach().double()
+        scores += _cosines(vectors.numpy(), query.numpy()).tolist()
     return scores
+
+
+def _cosines(vectors: Floats, query: Floats) -> Floats:
+    """Cosines (N,) of vectors (N, D) with `query` (D,); 0 for a vector of zeros.
+
+    `einsum` adds up every row in the same order. A matrix product rounds some rows otherwise than
+    others: equal vectors would get unequal cosines, and rounding would choose between them in place
+    of the order of the video.
+    """
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    query_length = math.sqrt(np.einsum("d,d->", query, query))
+    products = np.maximum(lengths, _LEAST_LENGTH) * max(query_length, _LEAST_LENGTH)
+    return np.einsum("nd,d->n", vectors, query) / products

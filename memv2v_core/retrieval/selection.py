@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeVar
 
 from ..cache.entry import MemoryEntry
@@ -12,7 +13,8 @@ from .video_fov import VideoFovConfig, video_fov_scores
 Part = TypeVar("Part")
 
 
-@dataclass(frozen=True, eq=False)
+# Slots: a bank of ten thousand entries makes as many of these.
+@dataclass(frozen=True, eq=False, slots=True)
 class RankedEntry:
     """An entry and the reason for its rank.
 
@@ -78,10 +80,7 @@ def retrieve_by_fov(
 
     Raises: ValueError when k is negative or the query sees nothing.
     """
-    # The padding of a video repeats cameras that the video does not have.
-    entries, paths, unreadable = readable_parts(
-        cache.entries, lambda entry: entry.camera.frames(tuple(range(entry.num_frames)))
-    )
+    entries, paths, unreadable = readable_parts(cache.entries, lambda entry: entry.true_camera)
     scores = video_fov_scores(query, paths, config) if paths else ()
     candidates = [
         RankedEntry(entry, fov.score, fov.overlap, fov.contain)
@@ -128,7 +127,10 @@ def of_sound_entries(
     """
     unreadable: dict[str, str] = {}
     while True:
-        sound = [found for found in candidates if found.entry.entry_id not in unreadable]
+        sound = candidates
+        # Ids of entries in memory are hashes of their latents, so they are not made for nothing.
+        if unreadable:
+            sound = [found for found in candidates if found.entry.entry_id not in unreadable]
         ranked, rejected = choice(sound)
         problems = {found.entry.entry_id: found.entry.problem() for found in ranked}
         broken = {entry_id: problem for entry_id, problem in problems.items() if problem}
@@ -150,8 +152,8 @@ def choose(
 
     Raises: ValueError when k is negative.
     """
-    order = sorted(range(len(candidates)), key=lambda idx: (-candidates[idx].score, -idx))
-    return take([candidates[idx] for idx in order], k)
+    # A stable sort: of equal scores the one that comes first here, the newer one, stays first.
+    return take(sorted(reversed(candidates), key=attrgetter("score"), reverse=True), k)
 
 
 def take(
@@ -170,7 +172,7 @@ def take(
     others = [idx for idx, candidate in enumerate(order) if not candidate.entry.is_pinned]
     # The best of the others fill the places that pins leave.
     chosen = {*pinned, *others[: max(k - len(pinned), 0)]}
-    ranked = tuple(candidate for idx, candidate in enumerate(order) if idx in chosen)
+    ranked = tuple(order[idx] for idx in sorted(chosen))
     rejected = tuple(candidate for idx, candidate in enumerate(order) if idx not in chosen)
     return ranked, rejected
 

@@ -1,5 +1,6 @@
 import hashlib
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,3 +101,15 @@ def test_numbers_that_are_not_finite_are_named(make_entry, name, value):
         ValueError, match=f"^{name} of turn 2 got NaN or infinity in 3 of 384 numbers"
     ):
         MemoryCache().append(make_entry(2, **{name: bad}))
+
+
+def test_the_true_camera_is_that_of_the_frames_before_the_padding(make_entry):
+    times = torch.arange(5, dtype=torch.float64) * 2
+    camera = replace(static_trajectory(5, is_assumed=True), times=times)
+    padded = make_entry(1, camera=camera, num_frames=3)
+    assert padded.true_camera.num_frames == 3
+    assert padded.true_camera.times.tolist() == [0.0, 2.0, 4.0]
+    assert padded.true_camera.is_assumed
+    assert padded.true_camera.c2w.data_ptr() == camera.c2w.data_ptr(), "no second copy"
+    whole = make_entry(1, camera=camera, num_frames=5)
+    assert whole.true_camera is whole.camera

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from memv2v_core.cache.entry import MemoryEntry
+from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.presets import MOTIONS, PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import (
     CameraTrajectory,
@@ -19,6 +21,7 @@ from memv2v_core.cameras.trajectory import (
     static_trajectory,
 )
 from memv2v_core.retrieval import footprints
+from memv2v_core.retrieval.selection import retrieve_by_fov
 from memv2v_core.retrieval.video_fov import (
     VideoFovConfig,
     sphere_points,
@@ -241,6 +244,41 @@ def test_equal_paths_have_equal_scores_wherever_they_lie() -> None:
     assert scores[0] == scores[8] == scores[12]
     assert scores[9] == scores[13]
     assert scores[9].score == 1.0
+
+
+def test_the_best_k_are_those_of_scoring_every_point() -> None:
+    """All entries are scored, so pins and ties are decided as by the literal reading."""
+    dice = Dice(11)
+    grid = VideoFovConfig(90, 180)
+    query = real_path(dice, 9)
+    paths = [
+        CameraTrajectory(query.c2w[:1] @ path.c2w, path.intrinsics)
+        for path in (make_preset(PresetConfig("sweep", 7.0 * i, 9)) for i in range(20))
+    ]
+    # Copies tie with what they copy.
+    paths += paths[3:9]
+    target = literal(query, query, grid)
+
+    def score(path: CameraTrajectory) -> float:
+        seen = literal(path, query, grid)
+        both = (seen & target).sum()
+        return 0.5 * both / (seen | target).sum() + 0.5 * both / target.sum()
+
+    scores = [score(path) for path in paths]
+    cache = MemoryCache("m", tuple(bank_entry(i, path) for i, path in enumerate(paths)))
+    expected = sorted(range(len(paths)), key=lambda idx: (-scores[idx], -idx))
+    for k in (1, 3, 10, 26):
+        retrieval = retrieve_by_fov(cache, query, k, grid)
+        found = [item.entry.turn - 1 for item in (*retrieval.ranked, *retrieval.rejected)]
+        assert found == expected
+        assert len(retrieval.ranked) == k
+    assert retrieval.ranked[0].score == pytest.approx(max(scores), abs=1e-15)
+    assert max(scores) > 0
+
+
+def bank_entry(idx: int, path: CameraTrajectory) -> MemoryEntry:
+    latent = torch.full((4, 3, 2, 2), float(idx))
+    return MemoryEntry.of(latent, path, "m", path.num_frames, idx + 1, float(idx))
 
 
 def test_memory_does_not_grow_with_the_number_of_paths() -> None:

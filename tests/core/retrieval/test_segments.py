@@ -197,3 +197,24 @@ def test_other_descriptors_are_refused(fields, got):
 def test_negative_k_is_refused():
     with pytest.raises(ValueError, match="k got -1, wanted 0 or more"):
         rank(MemoryCache(), Segment(0, 0, 5), -1)
+
+
+@pytest.mark.parametrize("width", [5, 767, 768])
+def test_equal_sources_rank_from_the_newest_in_a_long_video(width: int) -> None:
+    """A matrix product rounds some rows otherwise than others, and so would decide here."""
+    descriptor = torch.randn(width, generator=torch.Generator().manual_seed(1))
+    entries = [entry(idx, descriptor) for idx in range(1001)]
+    query = torch.randn(width, generator=torch.Generator().manual_seed(2))
+    cache = MemoryCache("m", tuple(entries))
+    retrieval = retrieve_by_similarity(cache, query, LIGHT, Segment(1001, 5005, 5), 3, PAPER)
+    assert idxs((*retrieval.ranked, *retrieval.rejected)) == list(range(1000, -1, -1))
+    wanted = torch.nn.functional.cosine_similarity(query.double(), descriptor.double(), dim=0)
+    (score,) = {found.score for found in (*retrieval.ranked, *retrieval.rejected)}
+    assert score == pytest.approx(float(wanted), abs=1e-14)
+
+
+def test_a_descriptor_of_zeros_is_alike_to_nothing() -> None:
+    cache = cache_of(entry(0, torch.zeros(4)), entry(1, torch.ones(4)))
+    retrieval = retrieve_by_similarity(cache, torch.ones(4), LIGHT, Segment(2, 10, 5), 2)
+    assert idxs(retrieval.ranked) == [1, 0]
+    assert [found.score for found in retrieval.ranked] == [pytest.approx(1.0, abs=1e-15), 0.0]
