@@ -12,7 +12,12 @@ import torch
 
 from ..tokens.layout import SequenceLayout
 from .adapter import MemoryAdapter
-from .attention_patterns import AttentionPattern, Keeping, OneWay, Recalling
+from .attention_patterns import (
+    AttentionPattern,
+    attend_and_keep,
+    attend_and_recall,
+    attend_one_way,
+)
 from .backbone import Backbone, expand_time
 from .camera_encoder import FrameCameras
 from .kept_streams import KeptRows
@@ -66,9 +71,16 @@ class Block:
         """Which tokens see which; None where all see all."""
         has_clean, kept, i = len(self.layout.conditioning) > 0, self.kept, self.block_idx
         if not has_clean:
-            return None if kept is None else Recalling(partial(kept.recall, i))
-        pattern = OneWay(self.num_target) if self.inputs.attention == "one_way" else None
-        return pattern if kept is None else Keeping(self.num_target, pattern, partial(kept.keep, i))
+            if kept is None:
+                return None
+            return partial(attend_and_recall, recall=partial(kept.recall, i))
+        pattern = None
+        if self.inputs.attention == "one_way":
+            pattern = partial(attend_one_way, num_target=self.num_target)
+        if kept is None:
+            return pattern
+        keep = partial(kept.keep, i)
+        return partial(attend_and_keep, num_target=self.num_target, pattern=pattern, keep=keep)
 
     def run(
         self, sequence: TokenSequence, rope: Any, text: torch.Tensor

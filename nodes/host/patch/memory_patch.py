@@ -234,4 +234,4 @@ def diffusion_model(
     references = kwargs.get(REFERENCES) or ()
     run = transformer_options[KEY]
     ask_for(run.attention, transformer_options)
-    return run.forward(new_view, x, timestep, context, references)
+    return run.entry(new_view, x, timestep, context, references)

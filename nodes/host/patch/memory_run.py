@@ -1,5 +1,6 @@
 """One sampling run of a patched MODEL: its inputs, and the clean tokens that it keeps."""
 
+import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,6 +47,11 @@ class MemoryRun:
     counted_bytes: int = 0
     attention: FastAttention | None = None
     kept: "_WindowTokens | None" = None
+
+    def __post_init__(self) -> None:
+        self.entry: Callable[..., torch.Tensor] = outside_graphs(self.forward)
+        if self.reuse is not None:
+            self.call_by_reuse = outside_graphs(self.reuse.call)
 
     def drop(self) -> None:
         """Forget everything that was kept for later calls."""
@@ -131,7 +137,7 @@ class MemoryRun:
         place = (shown.place[0], rows, noisy.device, patches_of(options))
         itemsize = noisy.element_size() if reuse.precision == "full" else 1
         layout, dim = shown.tokens.layout, view.model.dim
-        return reuse.call(
+        return self.call_by_reuse(
             forward,
             shown.tokens,
             [(prompt, place) for prompt in prompts],
@@ -179,6 +185,18 @@ def _as_comfyui_embeds(
         return replace(stream, latent=padded.expand(rows, -1, -1, -1, -1))
 
     return replace(inputs, streams=tuple(embedded(stream) for stream in inputs.streams))
+
+
+def outside_graphs(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """`function` as torch.compile must not trace it; functions that it calls are traced.
+
+    ComfyUI lets torch.compile take for granted whatever lies in the options of a call, and so the
+    frames of a context window, the tokens of a run and what is kept.
+    """
+    # Whoever compiled a model imported it; the import takes seconds.
+    if "torch._dynamo" not in sys.modules:
+        return function
+    return torch.compiler.disable(function, recursive=False)
 
 
 @dataclass(frozen=True)
