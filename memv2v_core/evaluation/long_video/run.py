@@ -1,7 +1,7 @@
 """Measures a built-in editor on held-out long clips: a table, a JSON file and a Markdown table.
 
     python -m memv2v_core.evaluation --task long --clips 48 --output evaluation_long.json
-        [--sheet sheet.png] [--workers 2]
+        [--sheet sheet.png] [--workers 2] [--steps 50] [--refresh-every 4]
 
 Clip i of a family is the same for every number of clips. See `clips` for the clips, `arms` for the
 compared edits and `metrics.segment_looks` for the measures.
@@ -21,13 +21,14 @@ from typing import Any
 
 import torch
 
-from ...builtin.bundle import Bundle, builtin_names, load_bundle
+from ...builtin.bundle import Bundle
 from ...long_edit.settings import MemorySettings
 from ...pictures.contact_sheet import SheetRow, contact_sheet
 from ...retrieval.descriptors import LIGHT, default_min_similarity
 from ...synthetic.worlds import WorldConfig
 from ..claims import Measured
 from ..held_out_seeds import HELD_OUT_SEED
+from ..measured_model import add_model_options, bundle_of, measured_bundle, recipe_of
 from ..metrics.segment_looks import CHANGE_FROM, CHANGE_TO, CROP_RADII, MIN_AMOUNT, MIN_FRAMES
 from ..parallel import mapped
 from ..report import claim_record, json_number, machine, markdown_table, settings_record, table
@@ -69,14 +70,14 @@ class ClipWork:
         sheet = sheet_rows(clip, videos) if clip.index < NUM_SHOWN else ()
         return ClipResult(measure_clip(clip, host.plan, videos), sheet)
 
-    def __reduce__(self) -> tuple[Callable[..., "ClipWork"], tuple[str, str]]:
-        return _work_of, (self.bundle.key, str(self.bundle.device))
+    def __reduce__(self) -> tuple[Callable[..., "ClipWork"], tuple[Any, ...]]:
+        return _work_of, recipe_of(self.bundle)
 
 
 @cache
-def _work_of(key: str, device: str) -> ClipWork:
+def _work_of(*recipe: Any) -> ClipWork:
     # Cached: each process loads the model once.
-    return ClipWork(load_bundle(key, torch.device(device)))
+    return ClipWork(measured_bundle(*recipe))
 
 
 def evaluate_long(
@@ -168,11 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(words)
     # Half as many clips for each of the other families.
     others = max(4, options.clips // 2) if options.other_clips is None else options.other_clips
-    device = torch.device(options.device)
-    bundle = load_bundle(options.builtin, device)
+    bundle = bundle_of(options)
     evaluation = evaluate_long(bundle, options.clips, others, options.workers)
     command = shlex.join(["python", "-m", "memv2v_core.evaluation", "--task", "long", *words])
-    record = long_evaluation_record(evaluation, bundle, device, command)
+    record = long_evaluation_record(evaluation, bundle, bundle.device, command)
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     options.output.with_suffix(".md").write_text(
         markdown_table(evaluation.claims), encoding="utf-8"
@@ -200,10 +200,9 @@ def _parser() -> argparse.ArgumentParser:
         "--other-clips", type=int, help="how many of every other kind; half if not given"
     )
     parser.add_argument("--output", type=Path, default=Path("evaluation_long.json"))
-    parser.add_argument("--builtin", choices=builtin_names("text_edit"), default="text_edit")
+    add_model_options(parser, "text_edit", "text_edit")
     parser.add_argument(
         "--sheet", type=Path, help="also write a contact sheet PNG of the first clips"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that share the clips")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser

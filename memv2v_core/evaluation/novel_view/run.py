@@ -1,7 +1,7 @@
 """Measures a built-in model on held-out scenes: a table on the terminal and a JSON file.
 
     python -m memv2v_core.evaluation --scenes 64 --output evaluation.json [--builtin novel_view]
-        [--sheet sheet.png] [--workers 2]
+        [--sheet sheet.png] [--workers 2] [--steps 50] [--refresh-every 4]
 
 Scene i is the same for every number of scenes. See `scenes` for the scenes and `arms` for the
 compared turns. `--task long --help` describes the evaluation of long videos.
@@ -21,11 +21,12 @@ from typing import Any
 
 import torch
 
-from ...builtin.bundle import Bundle, builtin_names, load_bundle
+from ...builtin.bundle import Bundle
 from ...pictures.contact_sheet import SheetRow, contact_sheet
 from ...synthetic.panoramas import SceneConfig
 from ..claims import Measured
 from ..held_out_seeds import HELD_OUT_SEED
+from ..measured_model import add_model_options, bundle_of, measured_bundle, recipe_of
 from ..parallel import mapped
 from ..report import claim_record, json_number, machine, settings_record, table
 from ..result import Evaluation, Measures
@@ -69,14 +70,14 @@ class SceneWork:
         has_details, is_shown = index < self.num_detail_scenes, index < NUM_SHOWN
         return measure_scene(self.bundle, index, has_details, is_shown)
 
-    def __reduce__(self) -> tuple[Callable[..., "SceneWork"], tuple[str, str, int]]:
-        return _work_of, (self.bundle.key, str(self.bundle.device), self.num_detail_scenes)
+    def __reduce__(self) -> tuple[Callable[..., "SceneWork"], tuple[Any, ...]]:
+        return _work_of, (self.num_detail_scenes, *recipe_of(self.bundle))
 
 
 @cache
-def _work_of(key: str, device: str, num_detail_scenes: int) -> SceneWork:
+def _work_of(num_detail_scenes: int, *recipe: Any) -> SceneWork:
     # Cached: each process loads the model once.
-    return SceneWork(load_bundle(key, torch.device(device)), num_detail_scenes)
+    return SceneWork(measured_bundle(*recipe), num_detail_scenes)
 
 
 @torch.no_grad()
@@ -199,11 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     num_detail = (
         max(2, options.scenes // 2) if options.detail_scenes is None else options.detail_scenes
     )
-    device = torch.device(options.device)
-    bundle = load_bundle(options.builtin, device)
+    bundle = bundle_of(options)
     evaluation = evaluate(bundle, options.scenes, num_detail, options.workers)
     command = shlex.join(["python", "-m", "memv2v_core.evaluation", *words])
-    record = evaluation_record(evaluation, bundle, device, command)
+    record = evaluation_record(evaluation, bundle, bundle.device, command)
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if options.sheet is not None:
         contact_sheet(evaluation.sheet, range(0, bundle.info.num_frames, 2)).save(options.sheet)
@@ -225,12 +225,11 @@ def _parser() -> argparse.ArgumentParser:
         "given",
     )
     parser.add_argument("--output", type=Path, default=Path("evaluation.json"))
-    parser.add_argument("--builtin", choices=builtin_names("novel_view"), default="novel_view")
+    add_model_options(parser, "novel_view", "novel_view")
     parser.add_argument(
         "--sheet", type=Path, help="also write a contact sheet PNG of the first scenes"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that share the scenes")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
 

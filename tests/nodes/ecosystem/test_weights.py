@@ -207,8 +207,8 @@ def test_a_compiled_model_is_close_to_the_plain_one(tiny_wan, wan_model, backend
     )
     result = tiny_wan.sample(turn, compiled, steps=1)
     assert distance(result, tiny_wan.sample(turn, steps=1)) < 1e-4
-    # Three graphs: what ComfyUI does before, the clean tokens, and the forward. Nothing falls out of
-    # them but our way from one to the next.
+    # Three graphs: what ComfyUI does before, the clean tokens, and the forward. Nothing falls out
+    # of them but our way from one to the next.
     counters = torch._dynamo.utils.counters
     assert counters["stats"]["unique_graphs"] == 3
     assert all("MemoryRun.forward" in reason for reason in counters["graph_break"])
