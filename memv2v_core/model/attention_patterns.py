@@ -56,6 +56,6 @@ def attend_and_recall(
     *,
     recall: Callable[[], tuple[torch.Tensor, torch.Tensor]],
 ) -> torch.Tensor:
-    """The target alone sees itself and the kept clean tokens, whose keys and values `recall` gives."""
+    """The target alone sees itself and the kept clean tokens: `recall` gives those."""
     clean_key, clean_value = recall()
     return attend(query, torch.cat((key, clean_key), dim=1), torch.cat((value, clean_value), dim=1))
