@@ -5,6 +5,7 @@ Reading a file never executes anything from it.
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,22 @@ def read_known_entry(folder: Path, name: str) -> tuple[MemoryEntry | None, str]:
     while len(_known) > _MAX_KNOWN:
         _known.popitem(last=False)
     return entry, reason
+
+
+def read_entries(
+    folder: Path, names: Iterable[str]
+) -> tuple[dict[str, MemoryEntry], dict[str, str]]:
+    """Entries by id, and why each of the other files cannot be read, of the entries in `names`."""
+    found, broken = {}, {}
+    for name in sorted(names):
+        if not name.endswith(ENTRY_SUFFIX):
+            continue
+        entry, reason = read_known_entry(folder, name)
+        if entry is None:
+            broken[name] = reason
+        else:
+            found[name.removesuffix(ENTRY_SUFFIX)] = entry
+    return found, broken
 
 
 def has_hashes(entry: MemoryEntry) -> bool:

@@ -2,11 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .entry import MemoryEntry
+from .entry_file import ENTRY_SUFFIX
 from .memory_cache import MemoryCache, require_same_latent, require_same_model
 
 # What was forgotten before the last thousand forgotten entries is not remembered: the files are
@@ -103,22 +104,20 @@ def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
         newest_s = max(old.created_s, forgotten.pop(old.entry_id, -math.inf))
         forgotten[old.entry_id] = newest_s
     # Step 2: the entries on disk that neither side forgot. They come first and keep their order.
-    held = {entry.entry_id: entry for entry in cache.entries}
-    on_disk = [
-        old
-        for old in disk.records
-        if old.entry_id not in forgotten or not covers(forgotten, old.entry_id, old.created_s)
-    ]
+    records = list(disk.records)
+    if forgotten:
+        records = [old for old in records if not covers(forgotten, old.entry_id, old.created_s)]
     # A disk that holds nothing any more accepts any model.
-    if on_disk and cache.entries:
+    if records and cache.entries:
         require_kind(disk, cache.entries[0].model_name, cache.entries[0].latent_shape, session)
     # Step 3: pins. Another writer may have pinned since, so only our own changes are written.
-    records = [
-        record_of(held[old.entry_id])
-        if old.entry_id in cache.changed_pins and old.entry_id in held
-        else old
-        for old in on_disk
-    ]
+    if cache.changed_pins:
+        changed = {
+            entry.entry_id: record_of(entry)
+            for entry in cache.entries
+            if entry.entry_id in cache.changed_pins
+        }
+        records = [changed.get(old.entry_id, old) for old in records]
     # Step 4: our entries that the disk does not know yet.
     known = {record.entry_id for record in records}
     for entry in cache.entries:
@@ -132,12 +131,77 @@ def merged(disk: Manifest, cache: MemoryCache, session: str) -> Manifest:
     return Manifest(model_name, latent_shape, tuple(records), tuple(forgotten.items()))
 
 
+def extended(
+    disk: Manifest,
+    listed: Set[str],
+    cache: MemoryCache,
+    new: Sequence[MemoryEntry],
+    session: str,
+) -> Manifest:
+    """`merged` where this cache changed nothing but adding `new` to what lies on `disk`.
+
+    listed: ids of all entries on disk.
+
+    Raises: as `merged`.
+    """
+    if not new:
+        return disk
+    require_kind(disk, new[0].model_name, new[0].latent_shape, session)
+    forgotten = dict(disk.forgotten)
+    records = {
+        entry.entry_id: record_of(entry)
+        for entry in new
+        if entry.entry_id not in listed and not covers(forgotten, entry.entry_id, entry.created_s)
+    }
+    return Manifest(
+        cache.model_name, cache.latent_shape, (*disk.records, *records.values()), disk.forgotten
+    )
+
+
 def require_kind(disk: Manifest, model_name: str, latent_shape: LatentShape, session: str) -> None:
     """Raise ValueError unless latents (C, H, W) of this model fit into the session on disk."""
     if disk.records:
         label = f"session {session!r} on disk"
         require_same_model(label, disk.model_name, model_name)
         require_same_latent(label, disk.latent_shape, latent_shape)
+
+
+def of_one_kind(
+    entries: list[MemoryEntry], manifest: Manifest, session: str
+) -> tuple[MemoryCache, list[str]]:
+    """The entries that belong together, and a line for each of the others.
+
+    Those of the kind that the manifest states, else of most entries.
+    """
+    model_name, latent_shape = kind_of(manifest, entries)
+    if model_name is None or latent_shape is None:
+        return MemoryCache(session=session), []
+    label = f"session {session!r}"
+    fitting, refused = [], []
+    for entry in entries:
+        # For example copied files, or a changed byte in a file from before hashes.
+        try:
+            require_same_model(label, model_name, entry.model_name)
+            require_same_latent(label, latent_shape, entry.latent_shape)
+            fitting.append(entry)
+        except ValueError as error:
+            refused.append(f"{entry.entry_id}{ENTRY_SUFFIX}: {error}")
+    return MemoryCache(model_name, tuple(fitting), session), refused
+
+
+def trimmed(manifest: Manifest, names: Set[str]) -> Manifest:
+    """The manifest without the oldest forgotten ids, except of files among `names`."""
+    old, new = manifest.forgotten[:-MAX_FORGOTTEN], manifest.forgotten[-MAX_FORGOTTEN:]
+    if not old:
+        return manifest
+    kept = tuple(item for item in old if f"{item[0]}{ENTRY_SUFFIX}" in names)
+    return replace(manifest, forgotten=(*kept, *new))
+
+
+def forgets_a_record(manifest: Manifest) -> bool:
+    """Whether an entry is listed and forgotten at once, so that the next save removes it."""
+    forgotten = dict(manifest.forgotten)
+    return any(covers(forgotten, old.entry_id, old.created_s) for old in manifest.records)
 
 
 def record_of(entry: MemoryEntry) -> EntryRecord:

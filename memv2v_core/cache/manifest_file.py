@@ -6,15 +6,16 @@ Its first line holds the hash of the second, so that changed bytes are found.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from ..atomic_files import Stamp, read_file, stamp_of, write_atomically
 from .boundary import attempt, make_way
-from .entry import is_entry_id
+from .entry import MemoryEntry, is_entry_id
 from .manifest import EntryRecord, LatentShape, Manifest
+from .memory_cache import MemoryCache
 
 MANIFEST_NAME = "session.json"
 _FORMAT = "memory_v2v_session"
@@ -29,8 +30,33 @@ _MAX_KNOWN = 16
 
 Item = TypeVar("Item")
 
-# The lists that this process wrote last: a save need not read back what it has just written.
-_KNOWN: dict[Path, tuple[Stamp | None, Manifest]] = {}
+
+@dataclass(frozen=True, eq=False)
+class LastSaved:
+    """What this process knows of a session, so that a save looks at new entries alone.
+
+    It counts while the manifest on disk is the very one that this process wrote or read.
+
+    entries: listed in the manifest, each read from its file there, with a hash for every tensor.
+    ids: of every entry in the manifest. A save that adds entries adds to this set.
+    """
+
+    entries: tuple[MemoryEntry, ...]
+    ids: set[str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """A manifest that lies on the disk as a file of this stamp, and its entries as text."""
+
+    stamp: Stamp | None
+    manifest: Manifest
+    entries_text: str | None = None
+    saved: LastSaved | None = None
+
+
+# A save need not read back what this process has just written.
+_KNOWN: dict[Path, _Known] = {}
 
 
 @dataclass(frozen=True)
@@ -53,14 +79,36 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "model_name": manifest.model_name,
         "latent_shape": manifest.latent_shape,
     }
-    entries = ",".join(map(_record_text, manifest.records))
+    entries = _entries_text(path, manifest)
     forgotten = ",".join(map(_forgotten_text, manifest.forgotten))
     lists = f'"entries":[{entries}],"forgotten":[{forgotten}]'
     body = f"{_compact(facts)[1:-1]},{lists}}}\n".encode()
     first = f'{{"format":"{_FORMAT}","sha256":"{hashlib.sha256(body).hexdigest()}",\n'.encode()
     make_way(path)
     write_atomically(path, first + body)
-    _remember(path, manifest)
+    _remember(path, _Known(stamp_of(path), manifest, entries))
+
+
+def last_saved(folder: Path, disk: Manifest, cache: MemoryCache) -> LastSaved | None:
+    """What is known of this folder, where `cache` only added entries to it; else None.
+
+    disk: the manifest that `read_manifest` just gave.
+    """
+    known = _KNOWN.get(folder / MANIFEST_NAME)
+    if known is None or known.manifest is not disk or known.saved is None:
+        return None
+    entries = known.saved.entries
+    # Entries are equal only to themselves, so this compares a thousand of them in microseconds.
+    is_grown = cache.entries[: len(entries)] == entries
+    return known.saved if is_grown and not (cache.forgotten or cache.changed_pins) else None
+
+
+def remember_saved(folder: Path, manifest: Manifest, saved: LastSaved) -> None:
+    """Keep what a save or a load found in the folder, while `manifest` lies there."""
+    path = folder / MANIFEST_NAME
+    known = _KNOWN.get(path)
+    if known is not None and known.manifest is manifest:
+        _remember(path, replace(known, saved=saved))
 
 
 def read_manifest(folder: Path) -> ReadManifest:
@@ -69,9 +117,9 @@ def read_manifest(folder: Path) -> ReadManifest:
     Raises: ValueError when a newer version of the pack wrote it.
     """
     path = folder / MANIFEST_NAME
-    known = _KNOWN.get(path)
-    if known is not None and known[0] is not None and known[0] == stamp_of(path):
-        return ReadManifest(known[1], "")
+    known, stamp = _KNOWN.get(path), stamp_of(path)
+    if known is not None and stamp is not None and known.stamp == stamp:
+        return ReadManifest(known.manifest, "")
     data, reason = attempt(_bytes_of, path)
     if data is None:
         missing = not path.is_symlink() and not path.exists()
@@ -91,7 +139,23 @@ def read_manifest(folder: Path) -> ReadManifest:
             f"{path} has format {version}, wanted at most {_FORMAT_VERSION}; update the node pack"
         )
     # Versions before this one wrote no hash, and a line for every bracket.
-    return _parsed(content, is_hashed or first == b"{")
+    read = _parsed(content, is_hashed or first == b"{")
+    if read.manifest is not None and not read.problem:
+        _remember(path, _Known(stamp, read.manifest))
+    return read
+
+
+def _entries_text(path: Path, manifest: Manifest) -> str:
+    """The records as JSON, without brackets; most of it is known from the last write."""
+    known = _KNOWN.get(path)
+    count = 0 if known is None else len(known.manifest.records)
+    if (
+        known is not None
+        and known.entries_text
+        and manifest.records[:count] == known.manifest.records
+    ):
+        return ",".join([known.entries_text, *map(_record_text, manifest.records[count:])])
+    return ",".join(map(_record_text, manifest.records))
 
 
 # A session of a thousand turns writes its list at every turn, and one turn is new.
@@ -109,10 +173,11 @@ def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _remember(path: Path, manifest: Manifest) -> None:
+def _remember(path: Path, known: _Known) -> None:
+    _KNOWN.pop(path, None)
     while len(_KNOWN) >= _MAX_KNOWN:
         _KNOWN.pop(next(iter(_KNOWN)))
-    _KNOWN[path] = (stamp_of(path), manifest)
+    _KNOWN[path] = known
 
 
 def _broken(problem: str, manifest: Manifest | None = None) -> ReadManifest:

@@ -5,6 +5,7 @@ Every method that changes something returns a new cache.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from .entry import MemoryEntry
 
@@ -74,7 +75,8 @@ class MemoryCache:
         """
         self.require_fit(entry.model_name, entry.latent_shape)
         entry.content.require_sound(entry.label)
-        if any(held.entry_id == entry.entry_id for held in self.entries):
+        # Without a loop of Python: a bank of a thousand turns is searched at every turn.
+        if entry.entry_id in map(attrgetter("entry_id"), self.entries):
             return self
         # An entry that was forgotten and made again is wanted again.
         forgotten = tuple(old for old in self.forgotten if old.entry_id != entry.entry_id)

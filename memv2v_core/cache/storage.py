@@ -7,12 +7,14 @@ old or the new state. A broken or foreign file is named and skipped; all other f
 import logging
 import os
 import shutil
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from ..atomic_files import (
     ASIDE_SUFFIX,
+    TEMP_SUFFIX,
     is_temp,
     make_folder,
     remove_file,
@@ -22,21 +24,31 @@ from ..atomic_files import (
 from .boundary import is_full_disk, shown_name, why_unwritable
 from .content import HeldContent
 from .entry import MemoryEntry
-from .entry_file import ENTRY_SUFFIX, has_hashes, is_in, read_known_entry, write_entry
+from .entry_file import ENTRY_SUFFIX, has_hashes, is_in, read_entries, write_entry
 from .folder_lock import LOCK_NAME, FolderLock, OnWait
 from .manifest import (
     EMPTY,
-    MAX_FORGOTTEN,
     LatentShape,
     Manifest,
     covers,
-    kind_of,
+    extended,
+    forgets_a_record,
     merged,
+    of_one_kind,
     repaired,
     require_kind,
+    trimmed,
 )
-from .manifest_file import MANIFEST_NAME, ReadManifest, read_manifest, write_manifest
-from .memory_cache import MemoryCache, require_same_latent, require_same_model
+from .manifest_file import (
+    MANIFEST_NAME,
+    LastSaved,
+    ReadManifest,
+    last_saved,
+    read_manifest,
+    remember_saved,
+    write_manifest,
+)
+from .memory_cache import MemoryCache
 
 # A guard of the versions before this one; nothing reads it now.
 _OLD_BREAKER_NAME = "session.lock.stale"
@@ -234,32 +246,15 @@ def _loaded(folder: Path, seen: _Seen) -> LoadedSession:
     ]
     # Step 3: one model and one latent size.
     entries = [*listed, *orphans]
-    cache, refused = _of_one_kind(entries, manifest, folder.name)
+    cache, refused = of_one_kind(entries, manifest, folder.name)
+    if not orphans and all(map(has_hashes, cache.entries)) and not forgets_a_record(manifest):
+        ids = {record.entry_id for record in manifest.records}
+        remember_saved(folder, manifest, LastSaved(cache.entries, ids))
     return LoadedSession(cache, (*skipped, *refused), tuple(notices))
 
 
 def _pinned_as(entry: MemoryEntry, is_pinned: bool) -> MemoryEntry:
     return entry if entry.is_pinned == is_pinned else replace(entry, is_pinned=is_pinned)
-
-
-def _of_one_kind(
-    entries: list[MemoryEntry], manifest: Manifest, session: str
-) -> tuple[MemoryCache, list[str]]:
-    """The entries that belong together, and a line for each of the others."""
-    model_name, latent_shape = kind_of(manifest, entries)
-    if model_name is None or latent_shape is None:
-        return MemoryCache(session=session), []
-    label = f"session {session!r}"
-    fitting, refused = [], []
-    for entry in entries:
-        # For example copied files, or a changed byte in a file from before hashes.
-        try:
-            require_same_model(label, model_name, entry.model_name)
-            require_same_latent(label, latent_shape, entry.latent_shape)
-            fitting.append(entry)
-        except ValueError as error:
-            refused.append(f"{entry.entry_id}{ENTRY_SUFFIX}: {error}")
-    return MemoryCache(model_name, tuple(fitting), session), refused
 
 
 def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
@@ -270,12 +265,46 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
     if notices:
         pins = frozenset(entry.entry_id for entry in cache.entries)
         cache = replace(cache, changed_pins=cache.changed_pins | pins)
-    # Step 2: the entry files, before the manifest names them. A crash in between leaves whole
+    # Step 2: what is new. A session of a thousand turns that got one more looks at that one.
+    known = last_saved(folder, disk, cache)
+    if known is None:
+        known, new, manifest = LastSaved((), set()), cache.entries, merged(disk, cache, folder.name)
+        added = {record.entry_id for record in manifest.records}
+    else:
+        new = cache.entries[len(known.entries) :]
+        manifest = extended(disk, known.ids, cache, new, folder.name)
+        added = {record.entry_id for record in manifest.records[len(disk.records) :]}
+    # Step 3: the entry files, before the manifest names them. A crash in between leaves whole
     # orphans, which load_session finds.
-    manifest = _trimmed(merged(disk, cache, folder.name), names)
-    live = {record.entry_id for record in manifest.records}
-    entries, unreadable, num_rehashed = [], set(), 0
-    for entry in cache.entries:
+    live = added.union(entry.entry_id for entry in new if entry.entry_id in known.ids)
+    written, unreadable, problems = _written(folder, new, live)
+    notices += problems
+    # Step 4: the manifest, then the files that it no longer names.
+    manifest = trimmed(manifest, names)
+    if unreadable:
+        found = tuple(old for old in manifest.records if old.entry_id not in unreadable)
+        manifest = replace(manifest, records=found)
+    _write_manifest_and_remove(folder, manifest, names)
+    # Only what is on disk now counts as saved.
+    known.ids.update(added - unreadable)
+    entries = (*known.entries, *written)
+    if all(map(has_hashes, written)):
+        remember_saved(folder, manifest, LastSaved(entries, known.ids))
+    saved = replace(cache, entries=entries, forgotten=(), changed_pins=frozenset())
+    if not entries:
+        saved = replace(saved, model_name=None)
+    return SavedSession(saved, tuple(notices))
+
+
+def _written(
+    folder: Path, new: Sequence[MemoryEntry], live: Set[str]
+) -> tuple[tuple[MemoryEntry, ...], set[str], list[str]]:
+    """The entries as they are in their files, ids that cannot be read, and notices.
+
+    live: ids that the manifest will list; the others were forgotten by another writer.
+    """
+    entries, unreadable, notices, num_rehashed = [], set[str](), list[str](), 0
+    for entry in new:
         if entry.entry_id not in live:
             notices.append(
                 f"turn {entry.turn} ({entry.entry_id[:8]}) was forgotten in session "
@@ -295,15 +324,7 @@ def _saved(cache: MemoryCache, folder: Path) -> SavedSession:
         elif not has_hashes(entry) and num_rehashed < _MAX_REHASHED and entry.problem() is None:
             entry, num_rehashed = write_entry(folder, entry), num_rehashed + 1
         entries.append(entry)
-    # Step 3: the manifest, then the files that it no longer names.
-    if unreadable:
-        found = tuple(old for old in manifest.records if old.entry_id not in unreadable)
-        manifest = replace(manifest, records=found)
-    _write_manifest_and_remove(folder, manifest, names)
-    saved = replace(cache, entries=tuple(entries), forgotten=(), changed_pins=frozenset())
-    if not entries:
-        saved = replace(saved, model_name=None)
-    return SavedSession(saved, tuple(notices))
+    return tuple(entries), unreadable, notices
 
 
 def _write_manifest_and_remove(folder: Path, manifest: Manifest, names: frozenset[str]) -> None:
@@ -323,7 +344,7 @@ def _manifest_to_merge(folder: Path, names: frozenset[str]) -> tuple[Manifest, l
     read = read_manifest(folder)
     if not read.problem and read.manifest is not None:
         return read.manifest, []
-    found, _ = _read_entries(folder, names)
+    found, _ = read_entries(folder, names)
     # A new session: nothing to repair, so no notice.
     if not found and MANIFEST_NAME not in names:
         return EMPTY, []
@@ -331,39 +352,17 @@ def _manifest_to_merge(folder: Path, names: frozenset[str]) -> tuple[Manifest, l
     return manifest, [f"{read.problem}; rebuilt from {len(found)} entry files"]
 
 
-def _trimmed(manifest: Manifest, names: frozenset[str]) -> Manifest:
-    """The manifest without the oldest forgotten ids, except of files that are still there."""
-    old, new = manifest.forgotten[:-MAX_FORGOTTEN], manifest.forgotten[-MAX_FORGOTTEN:]
-    kept = tuple(item for item in old if f"{item[0]}{ENTRY_SUFFIX}" in names)
-    return replace(manifest, forgotten=(*kept, *new))
-
-
 def _seen(folder: Path) -> _Seen:
     # The list is read before the names: an entry is on disk before the list names it.
     manifest = read_manifest(folder)
     names = _names(folder)
-    found, broken = _read_entries(folder, names)
+    found, broken = read_entries(folder, names)
     return _Seen(manifest, found, broken, names)
 
 
 def _names(folder: Path) -> frozenset[str]:
-    with os.scandir(folder) as found:
-        return frozenset(item.name for item in found)
-
-
-def _read_entries(
-    folder: Path, names: frozenset[str]
-) -> tuple[dict[str, MemoryEntry], dict[str, str]]:
-    found, broken = {}, {}
-    for name in sorted(names):
-        if not name.endswith(ENTRY_SUFFIX):
-            continue
-        entry, reason = read_known_entry(folder, name)
-        if entry is None:
-            broken[name] = reason
-        else:
-            found[name.removesuffix(ENTRY_SUFFIX)] = entry
-    return found, broken
+    # Text and no Path for each name: a save lists the files of a thousand turns.
+    return frozenset(os.listdir(folder))  # noqa: PTH208 - see above
 
 
 def _strangers(names: frozenset[str]) -> list[str]:
@@ -385,12 +384,13 @@ def _remove_dead_files(folder: Path, manifest: Manifest, names: frozenset[str]) 
     A file that another program has open stays until a later save; the manifest remembers that it
     was forgotten.
     """
-    live = {record.entry_id for record in manifest.records}
-    forgotten = (entry_id for entry_id, _ in manifest.forgotten if entry_id not in live)
-    dead = {f"{entry_id}{ENTRY_SUFFIX}" for entry_id in forgotten}
-    dead |= {name for name in names if is_temp(name)}
-    dead.add(_OLD_BREAKER_NAME)
-    for name in dead & names:
+    dead = {name for name in names if name.endswith(TEMP_SUFFIX) and is_temp(name)}
+    dead |= names & {_OLD_BREAKER_NAME}
+    if manifest.forgotten:
+        live = {record.entry_id for record in manifest.records}
+        forgotten = (entry_id for entry_id, _ in manifest.forgotten if entry_id not in live)
+        dead |= names & {f"{entry_id}{ENTRY_SUFFIX}" for entry_id in forgotten}
+    for name in dead:
         remove_file(folder / name)
-    if dead & names:
+    if dead:
         sync_folder(folder)
