@@ -382,3 +382,33 @@ def test_apply_memory_says_it_in_the_log_and_the_widget_switches_it_off(
     assert len(asked) == 1
     tiny_wan.sample(tiny_wan.turn(wan_model, fast_attention=False), steps=1)
     assert len(asked) == 1
+
+
+def test_edit_long_video_says_it_and_the_widget_switches_it_off(run, asked) -> None:
+    on = run(session="on")
+    assert "attention: a kernel" in on.report.split("\n")
+    count = len(asked)
+    assert count > 1
+    # Rounding is no setting that decides a segment: nothing is made again.
+    off = run(session="on", fast_attention=False)
+    assert "attention: a kernel" not in off.report
+    assert off.sampled == []
+    run(session="off", fast_attention=False)
+    assert len(asked) == count
+
+
+def test_a_compiled_model_runs_the_kernel_inside_its_graphs(
+    kernels, tiny_wan, wan_model, pytorch_attention
+) -> None:
+    turn = tiny_wan.turn(wan_model)
+    asking = with_kernel(turn.model, kernels.AttentionChoice(on_cpu(kernels), "asked"))
+    node = tiny_wan.extra("nodes_torch_compile", "TorchCompileModel")
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = tiny_wan.run(node, model=asking, backend="eager")
+    result = tiny_wan.sample(turn, compiled, steps=1)
+    assert (result - tiny_wan.sample(turn, steps=1)).abs().max() < 1e-4
+    # As without the kernel: what ComfyUI does before, the clean tokens, and the forward.
+    counters = torch._dynamo.utils.counters
+    assert counters["stats"]["unique_graphs"] == 3
+    assert all("MemoryRun.forward" in reason for reason in counters["graph_break"])
