@@ -94,3 +94,13 @@ def test_sparse_context_runs_quickly(
     flops = {arm: float(row[-1].removesuffix(" |")) for arm, row in by_arm.items()}
     assert flops["nothing pruned"] == 1
     assert flops["reuse 4, frames 1/2, chosen at a refresh"] < flops["reuse 4"] < 0.5
+
+
+def test_the_bank_runs_small_and_agrees_with_the_literal_reading(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _load(FOLDER / "bank.py").main(["--quick", "--threads", "1"]) == 0
+    table = capsys.readouterr().out
+    assert "literal Alg. 1, 24 mixed paths" in table
+    assert "save it in a session of 24" in table
+    assert "FAILED" not in table

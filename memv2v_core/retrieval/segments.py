@@ -17,7 +17,9 @@ from .descriptors import default_min_similarity
 from .selection import RankedEntry, Retrieval, of_sound_entries, readable_parts, take
 from .sphere_grid import Floats
 
-_VECTORS_AT_ONCE = 256
+# Numbers of descriptors that lie in memory at once. torch divides larger tensors among threads, which
+# takes longer than the work where other programs use the cores.
+_NUMBERS_AT_ONCE = 2**15
 # As torch.nn.functional.cosine_similarity.
 _LEAST_LENGTH = 1e-8
 
@@ -181,9 +183,9 @@ def _similarities(
             )
     found = [held.cpu().flatten() for held in held_by_entry if held is not None]
     scores = list[float]()
-    # A few at once stay in a core's cache.
-    for start in range(0, len(found), _VECTORS_AT_ONCE):
-        vectors = torch.stack(found[start : start + _VECTORS_AT_ONCE]).detach().double()
+    at_once = max(1, _NUMBERS_AT_ONCE // max(1, query.numel()))
+    for start in range(0, len(found), at_once):
+        vectors = torch.stack(found[start : start + at_once]).detach().double()
         scores += _cosines(vectors.numpy(), query.numpy()).tolist()
     return scores
 
