@@ -64,11 +64,7 @@ class HostShelf:
     def put(self, tensor: torch.Tensor, place: torch.Tensor | None, /) -> torch.Tensor:
         fits = place is not None and place.shape == tensor.shape and place.dtype == tensor.dtype
         # Pinned memory takes long to get, so it is used again.
-        host = (
-            place
-            if fits and place is not None
-            else torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        )
+        host = place if fits and place is not None else _pinned(tensor)
         self.copies.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.copies):
             host.copy_(tensor, non_blocking=True)
@@ -85,6 +81,14 @@ class HostShelf:
         now.wait_stream(self.copies)
         announced.record_stream(now)
         return announced
+
+
+def _pinned(like: torch.Tensor) -> torch.Tensor:
+    try:
+        return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
+    except RuntimeError as error:
+        # The host's own failure has no class of its own.
+        raise torch.OutOfMemoryError(str(error)) from error
 
 
 @dataclass(eq=False)

@@ -74,6 +74,11 @@ class MemoryInputs:
         return self.attention == "one_way" and self.clean_timestep == "zero"
 
     @property
+    def has_shared_clean_tokens(self) -> bool:
+        """Whether one row of clean tokens serves every prompt, target and step."""
+        return self.has_constant_clean_tokens and not self.clean_reads_text and self.merging is None
+
+    @property
     def has_source_ids(self) -> bool:
         """Whether every video has a number; the target's is 0."""
         return any(stream.source_id is not None for stream in self.streams)

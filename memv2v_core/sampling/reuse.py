@@ -263,8 +263,8 @@ class StreamReuse:
         num_bytes: int,
         is_shared: bool,
     ) -> torch.Tensor:
-        slots = [self._slot(key, num_bytes, timestep, is_shared) for key in keys]
-        rows = None if None in slots else self._rows([s for s in slots if s], num_rows)
+        slots = self._renewed(keys, num_bytes, timestep, is_shared)
+        rows = self._rows(slots, num_rows) if slots else None
         if rows is not None:
             rows.begin()
         try:
@@ -288,21 +288,24 @@ class StreamReuse:
         self.report.refreshes.append(Refresh(timestep, change))
         self.report.most_bytes = max(self.report.most_bytes, self.num_bytes)
 
-    def _slot(
-        self, key: Hashable, num_bytes: int, timestep: float, is_shared: bool
-    ) -> _Slot | None:
-        """The slot of `key` at the start of a refresh; None where nothing may be kept."""
-        slot = self._slots.get(key)
-        if slot is None:
-            shelf = self.room.shelf(num_bytes)
-            if shelf is None:
-                size = f"{num_bytes / 2**30:.2f} GiB"
-                self.switch_off(f"{size} of keys and values a prompt do not fit into memory")
-                return None
+    def _renewed(
+        self, keys: Sequence[Hashable], num_bytes: int, timestep: float, is_shared: bool
+    ) -> list[_Slot]:
+        """The slots of `keys` at the start of a refresh; none where nothing may be kept."""
+        new = [key for key in keys if key not in self._slots]
+        shelf = self.room.shelf(len(new) * num_bytes) if new else None
+        if new and shelf is None:
+            size = f"{len(new) * num_bytes / 2**30:.2f} GiB"
+            self.switch_off(f"{size} of their keys and values do not fit into memory")
+            return []
+        for key in new:
+            assert shelf is not None, "there is room"
             kept = KeptStreams(shelf, self.precision, is_shared, fixes_merging=self.is_constant)
-            slot = self._slots[key] = _Slot(kept, timestep, 0, self._level)
-        slot.kept_at, slot.calls, slot.level = timestep, 1, self._level
-        return slot
+            self._slots[key] = _Slot(kept, timestep, 0, self._level)
+        slots = [self._slots[key] for key in keys]
+        for slot in slots:
+            slot.kept_at, slot.calls, slot.level = timestep, 1, self._level
+        return slots
 
     def _rows(self, slots: Sequence[_Slot], num_rows: int) -> KeptRows:
         return KeptRows(

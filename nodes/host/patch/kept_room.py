@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import comfy.model_management
@@ -18,7 +19,7 @@ _RESERVE = 0.05
 _HOST_SHARE = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeptRoom:
     """Room on one device, and on its host.
 
@@ -39,13 +40,19 @@ class KeptRoom:
         if self.device.type != "cuda":
             return None
         host = comfy.model_management.get_free_memory(torch.device("cpu"))
-        return HostShelf(self.device) if num_bytes <= _HOST_SHARE * host else None
+        return self._host_shelf if num_bytes <= _HOST_SHARE * host else None
+
+    @cached_property
+    def _host_shelf(self) -> HostShelf:
+        """One for the whole run: its copies wait for each other, not for the computation."""
+        return HostShelf(self.device)
 
 
-def num_kept(guider: Any, num_frames: int) -> int:
-    """How many times keys and values of one row are kept: once for each prompt and window.
+def num_kept(guider: Any, num_frames: int, num_rows: int, is_shared: bool) -> int:
+    """How many times keys and values of one row are kept: for each row of each prompt and window.
 
-    num_frames: latent frames of the whole target.
+    num_frames: latent frames of the whole target. num_rows: of a batch. is_shared: whether one row
+    serves all rows and prompts.
     """
     prompts: Mapping[str, Sequence[Any]] = guider.conds
     read = dict(prompts)
@@ -59,16 +66,16 @@ def num_kept(guider: Any, num_frames: int) -> int:
     if length < num_frames:
         step = max(1, length - getattr(handler, "context_overlap", 0))
         windows = 1 + math.ceil((num_frames - length) / step)
-    return windows * sum(len(conds) for conds in read.values())
+    return windows * (1 if is_shared else num_rows * sum(map(len, read.values())))
 
 
 def bytes_to_count(model: ModelPatcher, cost: Cost, rows: int, kept: int) -> int:
     """Bytes that ComfyUI should leave free for what is kept; 0 where the device cannot hold it.
 
-    cost: of one row. rows: of a batch. kept: how many times one batch is kept. What the device
-    cannot hold beside the weights goes to the host, and asking for it would only push weights out.
+    cost: of one row. rows: of a batch. kept: how many times one row is kept. What the device cannot
+    hold beside the weights goes to the host, and asking for it would only push weights out.
     """
-    wanted = kept * rows * cost.kept_bytes
+    wanted = kept * cost.kept_bytes
     total = comfy.model_management.get_total_memory(model.load_device)
     # ComfyUI may run both prompts as one batch.
     others = model.model_size() + 2 * rows * cost.activation_bytes

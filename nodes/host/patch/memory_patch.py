@@ -119,8 +119,9 @@ class MemoryPatch:
             ),
         )
         if run.reuse is not None:
-            kept = num_kept(guider, noise.shape[TIME_AXIS])
-            run.counted_bytes = bytes_to_count(guider.model_patcher, cost, noise.shape[0], kept)
+            rows, num_frames = noise.shape[0], noise.shape[TIME_AXIS]
+            kept = num_kept(guider, num_frames, rows, inputs.has_shared_clean_tokens)
+            run.counted_bytes = bytes_to_count(guider.model_patcher, cost, rows, kept)
         if self.kernel is not None:
             choice = self.kernel(guider.model_patcher)
             run.attention = choice.override

@@ -126,12 +126,8 @@ class MemoryRun:
         if view.replaces_attention:
             reuse.switch_off("another node replaces the self-attention of this model")
         inputs, options, noisy = shown.inputs, view.options, view.noisy
-        # Clean tokens that see neither target nor prompt are the same for all rows.
-        is_shared = (
-            inputs.has_constant_clean_tokens
-            and not (inputs.clean_reads_text or has_references)
-            and inputs.merging is None
-        )
+        # References belong to one prompt.
+        is_shared = inputs.has_shared_clean_tokens and not has_references
         prompts: Sequence[Hashable] = ("all",) if is_shared else options.get("uuids") or ("all",)
         rows = 1 if is_shared else noisy.shape[0] // len(prompts)
         place = (shown.place[0], rows, noisy.device, patches_of(options))

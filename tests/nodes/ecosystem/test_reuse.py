@@ -216,6 +216,28 @@ def test_gguf(one_way: TinyWan, comfy_api: Any, told: Told) -> None:
     same(one_way, model, told)
 
 
+def test_vace(one_way: TinyWan, told: Told) -> None:
+    """The control has blocks of its own, which run in every call."""
+    from instruments.tiny_wan import vace_weights
+
+    import node_helpers
+
+    model = one_way.load(one_way.save(vace_weights(), "reuse_vace.safetensors"))
+    generator = torch.Generator().manual_seed(4)
+    control = {
+        "vace_frames": [torch.randn(1, 32, 3, 8, 16, generator=generator)],
+        "vace_mask": [torch.ones(1, 64, 3, 8, 16)],
+        "vace_strength": [0.7],
+    }
+    results = []
+    for reuse in (EVERY_CALL, ReuseConfig()):
+        turn = turn_of(one_way, model, reuse)
+        positive = node_helpers.conditioning_set_values(turn.positive, control)
+        results.append(one_way.sample(replace(turn, positive=positive), steps=4))
+    assert distance(*results) < 1e-4
+    assert "refreshed in 1 of 4 calls" in told.last()
+
+
 def test_compile(one_way: TinyWan, wan_model: Any, told: Told) -> None:
     from comfy.ldm.modules.attention import attention_pytorch
 
