@@ -16,122 +16,27 @@ import platform
 import resource
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.card.networks import (
+    BASES,
+    NUM_TEXT_TOKENS,
+    TEXT_DIM,
+    Base,
+    Network,
+    start_comfyui,
+)
 from devtools.environment import find_environment
-from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
-from memv2v_core.model.camera_encoder import FrameCameras
-from memv2v_core.model.memory_inputs import ConditioningStream, MemoryInputs
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean
-from memv2v_core.model.wan_view import WanView
-from memv2v_core.tokens.budget import BudgetConfig, kernels_by_rank
-from memv2v_core.tokens.cost import DitShape, forward_cost, plan_layout
-from memv2v_core.tokens.merging import MergeConfig
-from memv2v_core.tokens.positions import temporal_indices
 
-NUM_MEMORIES, TEXT_DIM = 3, 4096
-
-
-@dataclass(frozen=True)
-class Base:
-    """height and width: of the latents that run here."""
-
-    shape: DitShape
-    in_channels: int
-    out_channels: int
-    height: int
-    width: int
-
-
-BASES = {
-    "recammaster": Base(DitShape(dim=1536, ffn_dim=8960, num_blocks=30), 16, 16, 30, 52),
-    "lucyedit": Base(
-        DitShape(3072, 14336, 30, has_adapter=False, has_mergers=False), 96, 48, 30, 52
-    ),
-}
-
-
-def materialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Random weights in place of a module's meta tensors, each made in its own precision: no other
-    copy ever exists.
-    """
-    module.to_empty(device="cpu")
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if parameter.ndim == 1 and name.endswith("weight"):
-                parameter.fill_(1)
-            else:
-                bound = (3 / max(parameter[0].numel(), 1)) ** 0.5 if parameter.ndim > 1 else 0.1
-                parameter.uniform_(-bound, bound, generator=generator)
-    module.eval().requires_grad_(False)
-
-
-def build(base: Base, generator: torch.Generator) -> tuple[nn.Module, MemoryAdapter | None]:
-    """ComfyUI's WanModel of these sizes in bf16, and the adapter where the base has one."""
-    import comfy.ops
-    from comfy.ldm.wan.model import WanModel
-
-    shape = base.shape
-    dit = WanModel(
-        in_dim=base.in_channels,
-        out_dim=base.out_channels,
-        dim=shape.dim,
-        ffn_dim=shape.ffn_dim,
-        num_heads=shape.dim // shape.head_dim,
-        num_layers=shape.num_blocks,
-        text_dim=TEXT_DIM,
-        device="meta",
-        dtype=torch.bfloat16,
-        operations=comfy.ops.manual_cast,
-    )
-    materialise(dit, generator)
-    if not shape.has_adapter:
-        return dit, None
-    with torch.device("meta"):
-        adapter = MemoryAdapter(
-            AdapterConfig(shape.dim, shape.num_blocks, base.in_channels), comfy.ops.manual_cast
-        )
-    adapter.bfloat16()
-    materialise(adapter, generator)
-    return dit, adapter
-
-
-def build_inputs(base: Base, num_frames: int, generator: torch.Generator) -> MemoryInputs:
-    """A source, where the base takes it as tokens, and three memories; half of the frames are
-    merged.
-    """
-    cameras = None
-    if base.shape.has_adapter:
-        cameras = FrameCameras(
-            torch.eye(4).repeat(1, num_frames, 1, 1), torch.eye(3).repeat(1, num_frames, 1, 1)
-        )
-
-    def stream(role: str, kernel: int) -> ConditioningStream:
-        latent = torch.randn(
-            1, base.in_channels, num_frames, base.height, base.width, generator=generator
-        )
-        return ConditioningStream(
-            role, kernel, latent, temporal_indices(role, num_frames, num_frames), cameras
-        )
-
-    source = (stream("source", 2),) if has_source(base) else ()
-    memories = tuple(
-        stream("memory", kernel) for kernel in kernels_by_rank(NUM_MEMORIES, BudgetConfig())
-    )
-    return MemoryInputs((*source, *memories), cameras, merging=MergeConfig())
-
-
-def has_source(base: Base) -> bool:
-    """Whether the source video is tokens of the sequence; else it is half of the input's
-    channels."""
-    return base.in_channels == base.out_channels
+NUM_MEMORIES = 3
+# Of the latents that run here.
+HEIGHT, WIDTH = 30, 52
 
 
 def attention_flops(
@@ -150,33 +55,15 @@ def peak_gib() -> float:
     )
 
 
-def run(base: Base, num_frames: int) -> None:
-    import comfy.ldm.flux.math
-    import comfy.model_management
-    from comfy.ldm.modules.attention import optimized_attention
-
+def run(base: Base) -> None:
     generator = torch.Generator().manual_seed(0)
     began = time.perf_counter()
-    dit, adapter = build(base, generator)
-    weights = sum(
-        parameter.numel()
-        for module in (dit, adapter)
-        if module
-        for parameter in module.parameters()
-    )
-    inputs = build_inputs(base, num_frames, generator)
-    latent = torch.randn(
-        1, base.in_channels, num_frames, base.height, base.width, generator=generator
-    )
-    context, timestep = torch.randn(1, 512, TEXT_DIM, generator=generator), torch.tensor([500.0])
-    view = WanView(
-        dit,
-        comfy.model_management.cast_to,
-        comfy.ldm.flux.math.apply_rope1,
-        optimized_attention,
-        {},
-        latent,
-    )
+    network = Network.build(base, generator, torch.float32)
+    inputs = network.inputs(NUM_MEMORIES, True, generator)
+    latent = network.random(generator, 1, base.in_channels, *base.latent)
+    context = network.random(generator, 1, NUM_TEXT_TOKENS, TEXT_DIM)
+    timestep = torch.tensor([500.0])
+    view, adapter = network.view(latent), network.adapter
     built, before = time.perf_counter(), peak_gib()
     fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops}
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=fused) as counter:
@@ -185,11 +72,9 @@ def run(base: Base, num_frames: int) -> None:
     seconds = time.perf_counter() - built
     assert output.shape == (1, base.out_channels, *latent.shape[2:])
     assert output.isfinite().all()
-    kernels = kernels_by_rank(NUM_MEMORIES, BudgetConfig())
-    layout = plan_layout(*latent.shape[2:], has_source(base), (num_frames,) * NUM_MEMORIES, kernels)
-    cost = forward_cost(layout, base.shape, inputs.merging, bytes_per_value=4)
+    cost = base.cost(NUM_MEMORIES, True, bytes_per_value=4)
     print(
-        f"{weights / 1e9:.2f}e9 weights built in {built - began:.0f} s; latent "
+        f"{network.num_weights / 1e9:.2f}e9 weights built in {built - began:.0f} s; latent "
         f"{tuple(latent.shape)}"
     )
     print(f"tokens: {cost.tokens_in} enter, {cost.tokens_out} leave the last block")
@@ -214,20 +99,12 @@ def main() -> None:
         parser.error(
             "no ComfyUI was found: run python3 dev.py setup, or set COMFYUI_PATH to its folder"
         )
-    sys.path.insert(0, str(environment.comfyui))
-    sys.argv = [
-        "main.py",
-        "--cpu",
-        "--use-pytorch-cross-attention",
-    ]  # ComfyUI's options: its attention on NVIDIA
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
+    start_comfyui(environment.comfyui, on_cpu=True)
     print(
         f"{arguments.base}, {platform.machine()}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads"
     )
-    run(BASES[arguments.base], arguments.latent_frames)
+    run(BASES[arguments.base].resized((arguments.latent_frames, HEIGHT, WIDTH)))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ source behind the target. No ComfyUI runs here: its offloading and its attention
 """
 
 import argparse
+import math
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.card.timing import measure
 from memv2v_core.bases.base_info import BaseInfo, adapted
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cameras.trajectory import static_trajectory
@@ -142,21 +143,8 @@ class Step:
 
     def measure(self) -> tuple[float, float]:
         """Median seconds, and GiB at the peak beside the weights."""
-        on_gpu = self.noisy.is_cuda
-        self.run()
-        held = torch.cuda.memory_allocated() if on_gpu else 0
-        times = []
-        for _ in range(NUM_REPEATS):
-            if on_gpu:
-                torch.cuda.synchronize()
-                torch.cuda.reset_peak_memory_stats()
-            began = time.perf_counter()
-            self.run()
-            if on_gpu:
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - began)
-        peak = torch.cuda.max_memory_allocated() - held if on_gpu else 0
-        return sorted(times)[NUM_REPEATS // 2], peak / GIB
+        timing = measure(self.run, self.noisy.device, budget_s=math.inf, most=NUM_REPEATS)
+        return timing.seconds, (timing.peak_bytes or 0) / GIB
 
 
 def main() -> None:
