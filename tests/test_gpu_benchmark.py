@@ -1,5 +1,5 @@
-"""The benchmark of full-size calls: whole on a CPU with narrow networks, and what happens when a row
-fails or time runs out. No figure is tested.
+"""The benchmark of full-size calls: whole on a CPU with narrow networks, and what happens when a
+row fails or time runs out. No figure is tested.
 """
 
 import importlib
