@@ -37,7 +37,10 @@ class Table:
         """All tables."""
         lines = ["# Full-size networks on one card", ""]
         lines += [f"- {name}: {value}" for name, value in self.facts.items()]
-        lines += ["- weights are random, so no figure says anything about pictures", ""]
+        lines += ["- weights are random, so no figure says anything about pictures"]
+        if any(result.row.call == "official" for result in self.results):
+            lines += [f"- official code in the column {self.orders['own']!r}: torch's own order"]
+        lines += [""]
         for name, base in self.bases.items():
             kinds = dict.fromkeys(r.row.weights for r in self._measured() if r.row.base == name)
             for weights in kinds:
