@@ -2,6 +2,7 @@
 
     python benchmarks/reuse.py view --scenes 16 --output reuse_view.md
     python benchmarks/reuse.py editor --clips 8 --output reuse_editor.md
+    python benchmarks/reuse.py time
 
 Held-out scenes and clips of the evaluation, the same noise for every schedule. Ratios are paired:
 one scene or clip with a schedule over the same with a refresh in every call. Seconds are of
@@ -222,11 +223,59 @@ def table(
     return lines
 
 
+# Ways to sample in the comparison of times: what a base says of itself, and the schedule.
+ONE_WAY = {"attention": "one_way", "clean_timestep": "zero", "clean_reads_text": False}
+TIMES: list[tuple[str, dict, Callable[[], Schedule] | None]] = [
+    ("two-way, every call", {}, None),
+    *((f"two-way, every {n}", {}, lambda n=n: EveryCalls(n)) for n in (2, 3, 4)),
+    ("one-way, every call", ONE_WAY, None),
+    ("one-way, once", ONE_WAY, lambda: EveryCalls(None)),
+]
+
+
+def measure_time(options: argparse.Namespace) -> list[str]:
+    """Sampling time by memories and schedule. One-way weights would take the same time."""
+    bundle = load_bundle("novel_view")
+    turns = SceneTurns.of(bundle, held_out_scene(0, bundle.info))
+    scene = turns.scene
+    memory = turns.memory(turns.encode(scene.first), scene.first)
+    header = " | ".join(f"{count} memories" for count in options.memories)
+    lines = [
+        f"{bundle.info.num_steps} steps, median of {options.repeats}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, {platform.machine()}; 1 is the source alone, two-way, "
+        "every call",
+        "",
+        f"| Clean tokens | {header} |",
+        "|---|" + "---|" * len(options.memories),
+    ]
+    seconds: dict[tuple[str, int], list[float]] = {}
+    for _ in range(options.repeats):
+        for count in options.memories:
+            for name, changes, schedule in TIMES:
+                merged: UnresponsiveChoice = "merge" if count else "keep"
+                turn = turns.turn(scene.second, (memory,) * count, unresponsive=merged)
+                turn = replace(turn, base=replace(turn.base, **changes))
+                arm = Arm(name, schedule)
+                sample_view(turns, bundle.info.num_steps, turn, SECOND, arm)
+                seconds.setdefault((name, count), []).append(arm.seconds)
+    medians = {key: sorted(values)[len(values) // 2] for key, values in seconds.items()}
+    alone = medians[TIMES[0][0], options.memories[0]]
+    for name, _, _ in TIMES:
+        cells = " | ".join(f"{medians[name, count] / alone:.2f}" for count in options.memories)
+        lines.append(f"| {name} | {cells} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="part", required=True)
+    timed = commands.add_parser("time")
+    timed.set_defaults(run=measure_time)
+    timed.add_argument("--memories", type=int, nargs="*", default=[0, 1, 3, 6])
+    timed.add_argument("--repeats", type=int, default=3)
+    timed.add_argument("--output", type=Path, default=Path("reuse_time.md"))
     for name, run in (("view", measure_view), ("editor", measure_editor)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)

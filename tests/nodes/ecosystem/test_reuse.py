@@ -218,9 +218,8 @@ def test_gguf(one_way: TinyWan, comfy_api: Any, told: Told) -> None:
 
 def test_vace(one_way: TinyWan, told: Told) -> None:
     """The control has blocks of its own, which run in every call."""
-    from instruments.tiny_wan import vace_weights
-
     import node_helpers
+    from instruments.tiny_wan import vace_weights
 
     model = one_way.load(one_way.save(vace_weights(), "reuse_vace.safetensors"))
     generator = torch.Generator().manual_seed(4)
