@@ -113,7 +113,7 @@ class Session:
         return memories
 
 
-FRAMES, BLOCKS, TILES = FramePruning, BlockPruning, partial(BlockPruning, size=16, is_tile=True)
+FRAMES, BLOCKS, TILES = FramePruning, BlockPruning, partial(BlockPruning, is_tile=True)
 KINDS: dict[str, Pruning] = {
     "frames 3/4": FRAMES(0.75),
     "frames 1/2": FRAMES(0.5),
@@ -123,12 +123,17 @@ KINDS: dict[str, Pruning] = {
     "blocks of 64, 3/4": BLOCKS(0.75),
     "blocks of 64, 1/2": BLOCKS(0.5),
     "blocks of 64, 1/4": BLOCKS(0.25),
-    "tiles of 16, 1/2": TILES(0.5),
-    "tiles of 16, 1/4": TILES(0.25),
-    "random tiles of 16, 1/2": TILES(0.5, is_random=True),
+    "tiles of 16, 1/2": TILES(0.5, 16),
+    "tiles of 16, 1/4": TILES(0.25, 16),
+    "tiles of 4, 1/2": TILES(0.5, 4),
+    "tiles of 4, 1/4": TILES(0.25, 4),
+    "tiles of 4, 1/2, one choice a frame": TILES(0.5, 4, serves_frame=True),
+    "tiles of 4, 1/2 by their attention": TILES(0.5, 4, by="attention"),
+    "tiles of 4, 1/2 by chance": TILES(0.5, 4, by="chance"),
 }
 PER_REFRESH = FRAMES(0.5, moments="every refresh")
 REUSED = ("frames 3/4", "frames 1/2", "blocks of 64, 1/2", "tiles of 16, 1/2", "tiles of 16, 1/4")
+REUSED += ("tiles of 4, 1/2", "tiles of 4, 1/4", "tiles of 4, 1/2, one choice a frame")
 
 
 def all_arms() -> list[Arm]:
@@ -142,8 +147,13 @@ def all_arms() -> list[Arm]:
     return arms
 
 
+# Whether it runs at all, and the arms that a decision needs.
 QUICK = ("nothing pruned", "frames 1/2", "tiles of 16, 1/2")
 QUICK += ("reuse 4", "reuse 4, frames 1/2, chosen at a refresh")
+MAIN = ("nothing pruned", "merged", "frames 1/2", "tiles of 16, 1/2", "tiles of 4, 1/2")
+MAIN += ("tiles of 4, 1/2 by their attention", "tiles of 4, 1/2 by chance", "reuse 4", "reuse 6")
+MAIN += ("reuse 4, merged", "reuse 4, frames 3/4", "reuse 4, tiles of 16, 1/2")
+MAIN += ("reuse 4, tiles of 4, 1/2", "reuse 4, tiles of 4, 1/4")
 
 
 def small_layout(bundle: Bundle, num_memories: int) -> SequenceLayout:
@@ -160,7 +170,8 @@ def view(options: argparse.Namespace) -> list[str]:
     num_scenes = 2 if options.quick else options.scenes
     num_steps = 2 if options.quick else bundle.info.num_steps
     layout = small_layout(bundle, options.memories)
-    arms = [arm for arm in all_arms() if not options.quick or arm.name in QUICK]
+    names = QUICK if options.quick else MAIN if options.main else options.arms
+    arms = [arm for arm in all_arms() if not names or arm.name in (PLAIN.name, *names)]
     found: Measured = {arm.name: [] for arm in arms}
     lines: list[str] = []
     for index in range(num_scenes):
@@ -302,6 +313,8 @@ def main() -> None:
             command.add_argument(
                 "--quick", action="store_true", help="a few arms, 2 scenes, 2 steps: does it run?"
             )
+            command.add_argument("--main", action="store_true", help="the arms of the decision")
+            command.add_argument("--arms", nargs="*", default=(), help="arms by their names")
             command.add_argument("--pictures", type=Path, help="a folder for contact sheets")
     options = parser.parse_args()
     text = "\n".join(options.run(options)) + "\n"

@@ -40,7 +40,11 @@ def bundle() -> Bundle:
 
 
 @pytest.mark.parametrize(
-    "name", ["frames 1/2", "frames 1/4", "blocks of 64, 1/2", "tiles of 16, 1/4"]
+    "name",
+    [
+        *("frames 1/2", "frames 1/4", "blocks of 64, 1/2", "tiles of 16, 1/4"),
+        "tiles of 4, 1/2, one choice a frame",
+    ],
 )
 def test_sparse_context_sees_as_many_tokens_as_its_flops_count(
     sparse: ModuleType, bundle: Bundle, name: str

@@ -65,17 +65,21 @@ class FramePruning:
 
 @dataclass(frozen=True)
 class BlockPruning:
-    """For each block of queries and each head, the `share` of the blocks of clean keys whose mean
-    key has the largest product with the mean query.
+    """For each block of queries and each head, the `share` of the blocks of clean keys that scores
+    best.
 
     size: tokens of a block, in the order of the sequence; a square tile of one frame where
-    `is_tile`. is_random: the choice is random, for comparison.
+    `is_tile`. by: "means" takes the product of the mean query and the mean key, as kernels do;
+    "attention" the attention itself, the ceiling for any choice; "chance" is the floor.
+    serves_frame: all queries of a frame see the same blocks, the ones that get most of the
+    attention between mean queries and mean keys. Any dense kernel can then run, frame by frame.
     """
 
     share: float
     size: int = 64
     is_tile: bool = False
-    is_random: bool = False
+    by: Literal["means", "attention", "chance"] = "means"
+    serves_frame: bool = False
 
     def choice(self, layout: SequenceLayout, _num_blocks: int) -> "BlockChoice":
         return BlockChoice(self, layout)
@@ -153,14 +157,30 @@ class BlockChoice:
         """Attention's own queries and keys are enough."""
 
     def kept(self, _block_idx: int, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        means = _means(query, self._query_blocks), _means(key, self._key_blocks)
-        scores = means[0] @ means[1].mT  # (B, heads, query blocks, key blocks)
-        if self.pruning.is_random:
-            scores = torch.rand(scores.shape, generator=self._generator)
+        scores = self._scores(query, key)  # (B, heads, query blocks, key blocks)
         count = kept_blocks(scores.shape[-1], self.pruning.share)
+        if self.pruning.serves_frame:
+            scores = self._for_frames(scores, query.shape[-1])
         best = scores.topk(count, dim=-1).indices
         seen = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, best, True)
         return seen[:, :, self._query_blocks][..., self._key_blocks]
+
+    def _scores(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        if self.pruning.by == "attention":
+            weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1)
+            by_query_block = _means(weights, self._query_blocks)
+            return _means(by_query_block.mT, self._key_blocks).mT
+        scores = _means(query, self._query_blocks) @ _means(key, self._key_blocks).mT
+        if self.pruning.by == "chance":
+            return torch.rand(scores.shape, generator=self._generator)
+        return scores
+
+    def _for_frames(self, scores: torch.Tensor, head_dim: int) -> torch.Tensor:
+        sizes = self._key_blocks.bincount()
+        weights = (scores / head_dim**0.5 + sizes.log()).softmax(-1) / sizes
+        per_frame = scores.shape[2] // self.layout.groups[0].num_frames
+        frames = weights.unflatten(2, (-1, per_frame)).mean(3)
+        return frames.repeat_interleave(per_frame, dim=2)
 
     def _blocks(self, groups: tuple[FrameGroup, ...]) -> torch.Tensor:
         """The number of each token's block."""

@@ -89,7 +89,7 @@ def _seen_blocks(size: Size, share: float, generator: torch.Generator) -> torch.
 def _block_mask(seen: torch.Tensor, num_queries: int, num_keys: int) -> BlockMask:
     counts = seen.sum(-1).int()
     # The numbers of the seen blocks come first in each row.
-    numbers = seen.int().argsort(-1, descending=True, stable=True).int()
+    numbers = seen.int().argsort(dim=-1, descending=True, stable=True).int()
     return BlockMask.from_kv_blocks(
         torch.zeros_like(counts),
         torch.zeros_like(numbers),
