@@ -47,12 +47,15 @@ from memv2v_core.pictures.contact_sheet import SheetRow, contact_sheet
 from memv2v_core.sampling.reuse import EveryCalls, StreamReuse
 from memv2v_core.sampling.turn import Turn
 from memv2v_core.tokens.budget import BudgetConfig, kernels_by_rank
-from memv2v_core.tokens.cost import plan_layout
+from memv2v_core.tokens.cost import DitShape, plan_layout
 from memv2v_core.tokens.layout import SequenceLayout
 from memv2v_core.tokens.merging import MergeConfig
+from memv2v_core.vocabulary import UnresponsiveChoice
 
 MERGE_SHARE = 0.5
 FULL_MEMORIES = (3, 10)
+# A sequence, the sizes of a DiT, and the calls of a run (None is very many).
+Size = tuple[SequenceLayout, DitShape, int | None]
 Measured = dict[str, list[dict[str, float]]]
 
 
@@ -132,7 +135,13 @@ KINDS: dict[str, Pruning] = {
     "tiles of 4, 1/2 by chance": TILES(0.5, 4, by="chance"),
 }
 PER_REFRESH = FRAMES(0.5, moments="every refresh")
-REUSED = ("frames 3/4", "frames 1/2", "blocks of 64, 1/2", "tiles of 16, 1/2", "tiles of 16, 1/4")
+REUSED: tuple[str, ...] = (
+    "frames 3/4",
+    "frames 1/2",
+    "blocks of 64, 1/2",
+    "tiles of 16, 1/2",
+    "tiles of 16, 1/4",
+)
 REUSED += ("tiles of 4, 1/2", "tiles of 4, 1/4", "tiles of 4, 1/2, one choice a frame")
 
 
@@ -148,9 +157,15 @@ def all_arms() -> list[Arm]:
 
 
 # Whether it runs at all, and the arms that a decision needs.
-QUICK = ("nothing pruned", "frames 1/2", "tiles of 16, 1/2")
+QUICK: tuple[str, ...] = ("nothing pruned", "frames 1/2", "tiles of 16, 1/2")
 QUICK += ("reuse 4", "reuse 4, frames 1/2, chosen at a refresh")
-MAIN = ("nothing pruned", "merged", "frames 1/2", "tiles of 16, 1/2", "tiles of 4, 1/2")
+MAIN: tuple[str, ...] = (
+    "nothing pruned",
+    "merged",
+    "frames 1/2",
+    "tiles of 16, 1/2",
+    "tiles of 4, 1/2",
+)
 MAIN += ("tiles of 4, 1/2 by their attention", "tiles of 4, 1/2 by chance", "reuse 4", "reuse 6")
 MAIN += ("reuse 4, merged", "reuse 4, frames 3/4", "reuse 4, tiles of 16, 1/2")
 MAIN += ("reuse 4, tiles of 4, 1/2", "reuse 4, tiles of 4, 1/4")
@@ -181,7 +196,7 @@ def view(options: argparse.Namespace) -> list[str]:
         shown, memories = turns.decode(first), session.memories(first, options.memories)
         videos: dict[str, torch.Tensor] = {}
         for arm in arms:
-            kind = "merge" if arm.is_merged else "keep"
+            kind: UnresponsiveChoice = "merge" if arm.is_merged else "keep"
             turn = turns.turn(scene.second, memories, unresponsive=kind, share=MERGE_SHARE)
             latent = session.sample(turn, SECOND, arm, arm.view(bundle, layout))
             video = videos[arm.name] = turns.decode(latent)
@@ -249,10 +264,10 @@ def flop_shares(
     arm: Arm, like: Arm, bundle: Bundle, layout: SequenceLayout, num_steps: int
 ) -> list[float]:
     """FLOPs of a step, divided by those of `like`: at the small size, then at full size."""
-    sizes = [(layout, small_shape(bundle.info), num_steps)]
+    sizes: list[Size] = [(layout, small_shape(bundle.info), num_steps)]
     sizes += [(full_layout(count), FULL_SHAPE, None) for count in FULL_MEMORIES]
 
-    def flops(arm: Arm, size: tuple) -> float:
+    def flops(arm: Arm, size: Size) -> float:
         layout, shape, num_calls = size
         merging = MergeConfig(MERGE_SHARE) if arm.is_merged else None
         return step_flops(layout, shape, Run(arm.every, num_calls), merging, arm.pruning)
