@@ -17,8 +17,8 @@ from .descriptors import default_min_similarity
 from .selection import RankedEntry, Retrieval, of_sound_entries, readable_parts, take
 from .sphere_grid import Floats
 
-# Numbers of descriptors that lie in memory at once. torch divides larger tensors among threads, which
-# takes longer than the work where other programs use the cores.
+# Numbers of descriptors that lie in memory at once. torch divides larger tensors among threads,
+# and that takes longer than the work where other programs use the cores.
 _NUMBERS_AT_ONCE = 2**15
 # As torch.nn.functional.cosine_similarity.
 _LEAST_LENGTH = 1e-8
