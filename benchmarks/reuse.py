@@ -14,7 +14,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -266,7 +266,7 @@ def measure_time(options: argparse.Namespace) -> list[str]:
     return lines
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -287,7 +287,7 @@ def main() -> None:
         else:
             command.add_argument("--clips", type=int, default=8)
             command.add_argument("--builtin", default="text_edit")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     text = "\n".join(options.run(options)) + "\n"
     options.output.write_text(text, encoding="utf-8")
     print(text)

@@ -108,3 +108,18 @@ def test_the_bank_runs_small_and_agrees_with_the_literal_reading(
     assert "literal Alg. 1, 24 mixed paths" in table
     assert "save it in a session of 24" in table
     assert "FAILED" not in table
+
+
+def test_reuse_measures_schedules_on_held_out_scenes(tmp_path: Path) -> None:
+    output = tmp_path / "reuse.md"
+    arguments = ["view", "--scenes", "2", "--steps", "2", "--every", "2", "--output", str(output)]
+    _load(FOLDER / "reuse.py").main(arguments)
+    lines = output.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("2 steps, 2 scenes or clips")
+    cells = {
+        line.split(" | ")[0].strip("| "): line.split(" | ") for line in lines[2:] if "|" in line
+    }
+    assert cells["every call"][1] == "2"
+    assert cells["every 2"][1] == "1"
+    assert cells["every call"][4].startswith("1.0000 (1.0000 to 1.0000)")
+    assert not cells["every 2"][4].startswith("1.0000 (1.0000 to 1.0000)")

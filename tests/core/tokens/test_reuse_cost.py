@@ -68,6 +68,28 @@ def full_size(count: int, shape: DitShape = WAN_1_3B) -> Cost:
     return forward_cost(layout, shape, merging)
 
 
+@pytest.mark.parametrize(
+    ("count", "every", "second", "fourth", "once", "kept_gib"),
+    [
+        (0, 1.000, 0.750, 0.625, 0.506, 5.62),
+        (1, 0.890, 0.680, 0.575, 0.475, 4.80),
+        (3, 1.226, 0.884, 0.712, 0.550, 6.76),
+        (6, 1.316, 0.936, 0.746, 0.566, 7.16),
+        (10, 1.409, 0.989, 0.778, 0.579, 7.49),
+    ],
+)
+def test_the_table_of_the_docs(
+    count: int, every: float, second: float, fourth: float, once: float, kept_gib: float
+) -> None:
+    alone, cost = full_size(0).flops, full_size(count)
+    one_way = full_size(count, replace(WAN_1_3B, attention="one_way"))
+    found = [cost.mean_flops(n) / alone for n in (1, 2, 4)]
+    assert [*found, one_way.mean_flops(None, 50) / alone] == pytest.approx(
+        [every, second, fourth, once], abs=6e-4
+    )
+    assert cost.kept_bytes / 2**30 == pytest.approx(kept_gib, abs=6e-3)
+
+
 def test_ten_memories_at_every_fourth_call_cost_less_than_the_source_alone() -> None:
     alone = full_size(0)
     assert full_size(10).mean_flops(4) / alone.flops == pytest.approx(0.778, abs=5e-4)
