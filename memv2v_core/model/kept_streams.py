@@ -162,8 +162,10 @@ class KeptStreams:
         if pair is None:
             raise NotKeptError(f"block {block_idx}")
         key, value = (self._take(stored) for stored in pair)
-        # The next block's are under way while this block attends.
-        for stored in self._blocks.get(block_idx + 1, ()):
+        # The next block's are under way while this block attends; after the last one the first's,
+        # for the next call.
+        following = self._blocks.get(block_idx + 1) or self._blocks.get(0)
+        for stored in following or ():
             stored.coming = tuple(self.shelf.announce(part) for part in stored.parts)
         return key, value
 
