@@ -136,6 +136,11 @@ class KeptStreams:
     def is_empty(self) -> bool:
         return not self._blocks
 
+    def clear(self) -> None:
+        """Forget everything, to free its memory."""
+        self._blocks.clear()
+        self.changes = []
+
     def begin(self) -> None:
         """A refresh begins."""
         self.changes = []

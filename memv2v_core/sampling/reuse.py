@@ -214,6 +214,8 @@ class StreamReuse:
         # The sampler's timestep is the largest one: a noise mask only lowers a frame's.
         now = float(timestep.max())
         self._begin(now)
+        if self._is_off:
+            return forward(clean, None)
         slots = [self._slots.get(key) for key in keys]
         found = [slot for slot in slots if slot is not None]
         fits = len(found) == len(slots) and not any(
@@ -222,19 +224,22 @@ class StreamReuse:
         num_rows = timestep.shape[0]
         if fits:
             try:
-                result = forward(clean.target_alone, self._rows(found, num_rows))
+                result = self._tried(forward, clean.target_alone, self._rows(found, num_rows))
             except NotKeptError:
                 # Another patch skipped a block in the refresh and runs it now.
-                pass
-            else:
-                self.report.num_reused += 1
-                for slot in found:
-                    slot.calls, slot.level = slot.calls + 1, self._level
-                return result
+                return self._refreshed(forward, clean, keys, now, num_rows, num_bytes, is_shared)
+            if result is None:
+                return forward(clean, None)
+            self.report.num_reused += 1
+            for slot in found:
+                slot.calls, slot.level = slot.calls + 1, self._level
+            return result
         return self._refreshed(forward, clean, keys, now, num_rows, num_bytes, is_shared)
 
     def drop(self) -> None:
-        """Forget everything that is kept."""
+        """Forget everything that is kept, also where a forward still holds it."""
+        for slot in self._slots.values():
+            slot.kept.clear()
         self._slots.clear()
 
     def switch_off(self, reason: str) -> None:
@@ -267,20 +272,27 @@ class StreamReuse:
         rows = self._rows(slots, num_rows) if slots else None
         if rows is not None:
             rows.begin()
-        try:
-            result = forward(clean, rows)
-        except torch.OutOfMemoryError:
-            # Without what is kept, the call may still fit.
-            if not self.num_bytes:
-                raise
-            rows = None
-            self.switch_off("memory ran out while their keys and values were kept")
-            result = forward(clean, None)
-        if self._is_off:
-            self.drop()
-        elif rows is not None:
+        result = self._tried(forward, clean, rows)
+        if result is None:
+            return forward(clean, None)
+        if rows is not None and not self._is_off:
             self._settle(rows.parts, timestep)
         return result
+
+    def _tried(
+        self, forward: Forward, clean: CleanTokens, rows: KeptRows | None
+    ) -> torch.Tensor | None:
+        """The result, or None where memory ran out: without what was kept the call may still fit.
+
+        The caller tries again: as long as the error is handled, its frames hold their tensors.
+        """
+        try:
+            return forward(clean, rows)
+        except torch.OutOfMemoryError:
+            if rows is None and not self.num_bytes:
+                raise
+            self.switch_off("memory ran out while their keys and values were kept")
+        return None
 
     def _settle(self, parts: Sequence[KeptStreams], timestep: float) -> None:
         changes = [change for part in parts for change in part.changes]
