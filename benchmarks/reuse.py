@@ -31,7 +31,7 @@ from memv2v_core.evaluation.metrics.segment_looks import difference_among
 from memv2v_core.evaluation.novel_view.arms import SceneTurns
 from memv2v_core.evaluation.novel_view.measures import second_measures
 from memv2v_core.evaluation.novel_view.scenes import FIRST, SECOND, held_out_scene
-from memv2v_core.evaluation.statistics import mean_estimate, ratio_estimate
+from memv2v_core.evaluation.statistics import finite_pairs, mean_estimate, ratio_estimate
 from memv2v_core.model.memory_inputs import MemoryInputs
 from memv2v_core.sampling.reuse import (
     Age,
@@ -80,12 +80,8 @@ class Arm:
 
     def changes(self) -> str:
         """Mean change of the keys at each refresh."""
-        by_time: dict[int, list[float]] = {}
-        for report in self.reports:
-            for found in report.refreshes:
-                if found.change is not None:
-                    by_time.setdefault(round(found.timestep), []).append(found.change)
-        return ", ".join(f"{t}: {sum(v) / len(v):.1%}" for t, v in by_time.items())
+        found = ReuseReport.joined(self.reports).changes()
+        return ", ".join(f"{timestep}: {change:.1%}" for timestep, change in found.items())
 
 
 def schedules(num_steps: int, has_early: bool = True) -> list[Arm]:
@@ -211,9 +207,9 @@ def table(
                 torch.tensor([row[name] for row in found[each.name]], dtype=torch.float64)
                 for each in (arm, like)
             )
-            both = torch.isfinite(ours) & torch.isfinite(theirs)
-            ratio = ratio_estimate(ours[both], theirs[both])
-            cells.append(f"{mean_estimate(ours[both]).value:.4f}")
+            ours, theirs = finite_pairs(ours, theirs)
+            ratio = ratio_estimate(ours, theirs)
+            cells.append(f"{mean_estimate(ours).value:.4f}")
             cells.append(f"{ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f})")
         seconds = f"{arm.seconds / like.seconds:.2f}"
         count = arm.num_refreshes(num_steps)

@@ -40,7 +40,7 @@ from memv2v_core.evaluation.novel_view.scenes import (
     held_out_scene,
     unseen_overlap,
 )
-from memv2v_core.evaluation.statistics import mean_estimate, ratio_estimate
+from memv2v_core.evaluation.statistics import finite_pairs, mean_estimate, ratio_estimate
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_inputs import MemoryInputs
 from memv2v_core.pictures.contact_sheet import SheetRow, contact_sheet
@@ -238,15 +238,15 @@ def view_table(
     whole = found[arms[0].name]
     for arm in arms:
         rows = found[arm.name]
-        ours, theirs = (column(each, "unseen_mae_x") for each in (rows, whole))
-        both = torch.isfinite(ours) & torch.isfinite(theirs)
-        ratio = ratio_estimate(ours[both], theirs[both])
+        columns_of_both = (column(each, "unseen_mae_x") for each in (rows, whole))
+        ours, theirs = finite_pairs(*columns_of_both)
+        ratio = ratio_estimate(ours, theirs)
         seen = mean_estimate(column(rows, "seen_psnr_x")).value
         change = seen - mean_estimate(column(whole, "seen_psnr_x")).value
         flops = flop_shares(arm, arms[0], bundle, layout, num_steps)
         cells = [
             arm.name,
-            f"{ours[both].mean().item():.4f}",
+            f"{ours.mean().item():.4f}",
             f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})",
             f"{seen:.2f} dB ({change:+.2f})",
             *(f"{share:.3f}" for share in flops),

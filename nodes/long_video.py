@@ -17,6 +17,7 @@ from ..memv2v_core.long_edit.settings import (
     SamplerSettings,
     parse_segments,
 )
+from ..memv2v_core.sampling.reuse import describe_reuse
 from ..memv2v_core.vocabulary import EditMode
 from .host.batches import batch_notes
 from .host.clips.segments import SplitSettings, split_video
@@ -212,7 +213,7 @@ class EditLongVideo(io.ComfyNode):
             describe_edit(edited.segments),
             *experts,
             *describe_attention(model, widgets["fast_attention"] and not is_whole),
-            *host.reuse_notes(),
+            *describe_reuse(host.reuse_reports),
             split.summary,
             stitching.describe(split),
         ]

@@ -8,7 +8,7 @@ from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.long_edit.settings import SamplerSettings
 from ..memv2v_core.retrieval.segments import SegmentQuery
 from ..memv2v_core.sampling.entries import finished_entry
-from ..memv2v_core.sampling.reuse import ReuseReport
+from ..memv2v_core.sampling.reuse import ReuseReport, describe_reuse
 from ..memv2v_core.sampling.sample import sample_turn
 from ..memv2v_core.tokens.budget import TokenPlan
 from .host.compat import shows_result
@@ -207,7 +207,7 @@ class MemoryV2VSampler(io.ComfyNode):
         # A turn that the cache held already keeps its number there.
         held = (each for each in remembered.cache.entries if each.entry_id == entry.entry_id)
         name = f"turn {next(held, entry).turn} is {entry.entry_id[:8]}"
-        reuse = filter(None, [ReuseReport.joined(reports).describe()])
+        reuse = describe_reuse(reports)
         kernel = describe_attention(model, fast_attention and not turn.is_bare)
         text = "\n".join((turn.describe(), *experts, *kernel, *reuse, name, *remembered.notices))
         # Cloned: a node that changes the output in place must not change the memory.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ..model.adapter import AdapterConfig
+from ..model.memory_inputs import are_constant
 from ..shapes import VaeRatios
 from ..vocabulary import (
     Attention,
@@ -73,7 +74,7 @@ class BaseInfo:
     @property
     def has_constant_clean_tokens(self) -> bool:
         """Whether no clean token depends on the target or the step."""
-        return self.attention == "one_way" and self.clean_timestep == "zero"
+        return are_constant(self.attention, self.clean_timestep)
 
     @property
     def has_source_tokens(self) -> bool:

@@ -40,6 +40,12 @@ def ratio_estimate(numerators: torch.Tensor, denominators: torch.Tensor) -> Esti
     return _estimate(top.mean() / bottom.mean(), top[rows].mean(1) / bottom[rows].mean(1), len(top))
 
 
+def finite_pairs(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both measures (n,) of the scenes where both are numbers."""
+    both = torch.isfinite(first) & torch.isfinite(second)
+    return first[both], second[both]
+
+
 def pearson(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Linear correlation (B,) of the rows of two tensors (B, n)."""
     a, b = (

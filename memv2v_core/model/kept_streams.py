@@ -196,19 +196,19 @@ class KeptStreams:
         return parts[0] if len(parts) == 1 else (parts[0].to(stored.dtype) * parts[1])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class KeptRows:
     """What is kept for all rows of a forward: the same number of rows for each part.
 
     parts: one a prompt, in the order of the rows; one shared part serves all rows.
     num_rows: rows of the batch. on_failure: called where memory ran out while something was kept;
-    the forward then goes on without keeping.
+    the forward then goes on without keeping. has_failed: whether that happened.
     """
 
     parts: Sequence[KeptStreams]
     num_rows: int
     on_failure: Callable[[], None]
-    _failed: list[bool] = field(default_factory=list)
+    has_failed: bool = False
 
     def begin(self) -> None:
         """A refresh begins."""
@@ -217,13 +217,13 @@ class KeptRows:
 
     def keep(self, block_idx: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Keep the keys and values (B, Lc, ...) of a block."""
-        if self._failed:
+        if self.has_failed:
             return
         try:
             for part, rows in zip(self.parts, self._rows(), strict=True):
                 part.keep(block_idx, key[rows], value[rows])
         except torch.OutOfMemoryError:
-            self._failed.append(True)
+            self.has_failed = True
             self.on_failure()
 
     def recall(self, block_idx: int) -> tuple[torch.Tensor, torch.Tensor]:

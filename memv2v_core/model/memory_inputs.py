@@ -35,6 +35,11 @@ class ConditioningStream:
         return replace(self, latent=self.latent.to(device, non_blocking=True), cameras=cameras)
 
 
+def are_constant(attention: Attention, clean_timestep: CleanTimestep) -> bool:
+    """Whether clean tokens that see so much depend on neither target nor step."""
+    return attention == "one_way" and clean_timestep == "zero"
+
+
 @dataclass(frozen=True, eq=False)
 class MemoryInputs:
     """Everything that stays the same in all steps of one run.
@@ -71,7 +76,7 @@ class MemoryInputs:
     @property
     def has_constant_clean_tokens(self) -> bool:
         """Whether no clean token depends on the target or the step, but for a choice in merging."""
-        return self.attention == "one_way" and self.clean_timestep == "zero"
+        return are_constant(self.attention, self.clean_timestep)
 
     @property
     def has_shared_clean_tokens(self) -> bool:

@@ -141,18 +141,24 @@ class ReuseReport:
                 f"clean videos refreshed in {len(self.refreshes)} of {num_calls} calls of the "
                 f"model; {size} kept" + (" in fp8" if self.precision == "fp8" else ""),
             )
-        if changes := self._changes():
+        if changes := self.changes():
             told = ", ".join(f"{change:.1%} at {timestep}" for timestep, change in changes.items())
             lines.insert(1, f"their keys had changed by (timestep 0 to 1000): {told}")
         return "\n".join(lines)
 
-    def _changes(self) -> dict[int, float]:
+    def changes(self) -> dict[int, float]:
         """Mean change at each timestep, over all prompts, windows and runs."""
         found: dict[int, list[float]] = {}
         for refresh in self.refreshes:
             if refresh.change is not None:
                 found.setdefault(round(refresh.timestep), []).append(refresh.change)
         return {timestep: sum(values) / len(values) for timestep, values in found.items()}
+
+
+def describe_reuse(reports: Sequence[ReuseReport]) -> tuple[str, ...]:
+    """What all runs of a node did, as parts of its text; nothing where nothing could be reused."""
+    text = ReuseReport.joined(reports).describe()
+    return (text,) if text else ()
 
 
 @dataclass(eq=False)

@@ -29,11 +29,6 @@ class ReuseConfig:
                 "of the model, or a larger number to refresh more rarely"
             )
 
-    @property
-    def is_default(self) -> bool:
-        """Whether it asks for nothing of its own."""
-        return self.refresh_every == AUTOMATIC and self.precision == "full"
-
     def calls_between(self, measured: int, is_constant: bool) -> int | None:
         """Calls from one refresh to the next: 1 never reuses, None refreshes once.
 
@@ -42,3 +37,11 @@ class ReuseConfig:
         if is_constant and self.refresh_every != 1:
             return None
         return self.refresh_every or measured
+
+
+def kept_value_bytes(precision: KeptPrecision, computed: int) -> int:
+    """Bytes of a kept number whose computed one has `computed` bytes.
+
+    The scales of fp8, one for each token and head, are not counted.
+    """
+    return computed if precision == "full" else 1

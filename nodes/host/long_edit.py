@@ -130,10 +130,6 @@ class ComfyHost:
         )
         return sampler(turn, shows_progress)
 
-    def reuse_notes(self) -> list[str]:
-        """What all segments of this run kept of their clean tokens, in words."""
-        return list(filter(None, [ReuseReport.joined(self.reuse_reports).describe()]))
-
     def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
         """A small picture of a latent in the colours of the sampler's previews."""
         return thumbnail(self.model, latent)

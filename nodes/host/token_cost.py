@@ -6,7 +6,7 @@ from comfy.model_patcher import ModelPatcher
 from ...memv2v_core.bases.base_info import BaseInfo
 from ...memv2v_core.tokens.budget import TokenPlan
 from ...memv2v_core.tokens.cost import Cost, DitShape, plan_costs
-from ...memv2v_core.tokens.reuse import ReuseConfig
+from ...memv2v_core.tokens.reuse import ReuseConfig, kept_value_bytes
 from ...memv2v_core.tokens.tokenizers import BASE_KERNEL
 from .models.attachment import base_info, dit_shape
 
@@ -65,7 +65,8 @@ def _reuse_lines(
     itemsize: bytes of a value in full precision.
     """
     every = reuse.calls_between(info.refresh_every, info.has_constant_clean_tokens)
-    kept = cost.kept_bytes / (1 if reuse.precision == "full" else itemsize) / 2**20
+    share = kept_value_bytes(reuse.precision, itemsize) / itemsize
+    kept = share * cost.kept_bytes / 2**20
 
     def times(calls: int | None) -> str:
         return f"{cost.mean_flops(calls) / plain.flops:.2f}"

@@ -27,6 +27,7 @@ from ....memv2v_core.sampling.turn import Turn
 from ....memv2v_core.shapes import token_grid
 from ....memv2v_core.tokens.cost import Cost, forward_cost, plan_layout
 from ....memv2v_core.tokens.layout import SequenceLayout
+from ....memv2v_core.tokens.reuse import kept_value_bytes
 from ..models.attachment import KEY, adapter_of, dit_shape
 from .attention_kernel import AttentionChoice, ask_for, fastest_attention
 from .conditioning import (
@@ -178,9 +179,8 @@ class MemoryPatch:
         plan, itemsize = self.turn.plan, model.model_dtype().itemsize
         merging = None if plan is None else plan.merging_for(self.turn.base.mode)
         cost = forward_cost(layout, dit_shape(model), merging, itemsize)
-        if self.turn.reuse.precision == "fp8":
-            cost = replace(cost, kept_bytes=cost.kept_bytes // itemsize)
-        return cost
+        kept = kept_value_bytes(self.turn.reuse.precision, itemsize)
+        return replace(cost, kept_bytes=cost.kept_bytes * kept // itemsize)
 
     def _layout(self, num_frames: int) -> SequenceLayout:
         """The layout of the first blocks, before anything is merged."""
@@ -192,7 +192,7 @@ class MemoryPatch:
 
 
 def _run_of(keywords: dict[str, Any]) -> MemoryRun | None:
-    """The run in the options of `prepare_sampling`; older ComfyUIs call it without them."""
+    """The run in the options of `prepare_sampling`; None where a model is loaded for no run."""
     options = keywords.get("model_options") or {}
     return options.get("transformer_options", {}).get(KEY)
 

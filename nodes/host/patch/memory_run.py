@@ -17,6 +17,7 @@ from ....memv2v_core.model.wan_view import WanView
 from ....memv2v_core.sampling.inputs import with_references
 from ....memv2v_core.sampling.reuse import StreamReuse
 from ....memv2v_core.tokens.cost import kept_bytes
+from ....memv2v_core.tokens.reuse import kept_value_bytes
 from ....memv2v_core.tokens.tokenizers import BASE_KERNEL
 from .attention_kernel import FastAttention
 
@@ -98,11 +99,14 @@ class MemoryRun:
             shown = _WindowTokens((frames, rows), inputs, tokens)
             self.kept = self.kept if references else shown
         # Step 3: our forward. The target was padded to patches, so the padding is cut off.
-        given = shown
+        # A view serves one forward, and a second one is made where a call is tried again: VACE's
+        # embeds its control.
+        given, views = shown, [view]
 
         def forward(clean: CleanTokens, kept: KeptRows | None) -> torch.Tensor:
+            fresh = views.pop() if views else new_view()
             return memory_forward(
-                new_view(), self.adapter, view.noisy, timestep, context, given.inputs, clean, kept
+                fresh, self.adapter, fresh.noisy, timestep, context, given.inputs, clean, kept
             )
 
         if self.reuse is None:
@@ -131,7 +135,7 @@ class MemoryRun:
         prompts: Sequence[Hashable] = ("all",) if is_shared else options.get("uuids") or ("all",)
         rows = 1 if is_shared else noisy.shape[0] // len(prompts)
         place = (shown.place[0], rows, noisy.device, patches_of(options))
-        itemsize = noisy.element_size() if reuse.precision == "full" else 1
+        itemsize = kept_value_bytes(reuse.precision, noisy.element_size())
         layout, dim = shown.tokens.layout, view.model.dim
         return self.call_by_reuse(
             forward,
