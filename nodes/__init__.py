@@ -17,6 +17,7 @@ from . import (
 )
 from .cameras import estimating, exporting, importing, paths, playback
 from .host.renamed_ids import install_renaming, register_replacements
+from .host.routes.register import register_routes
 from .host.socket_types import check_sockets
 
 # Every file of the menu, in the order of the work.
@@ -47,6 +48,7 @@ class MemoryV2VExtension(ComfyExtension):
         nodes = await self.get_node_list()
         install_renaming(nodes)
         await register_replacements(nodes)
+        register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         nodes = [node for file in MENU for node in file.NODES]

@@ -142,7 +142,7 @@ def _nodes_that_report() -> set[str]:
 
 
 def test_every_report_of_a_node_is_drawn_on_it() -> None:
-    script = (ROOT / "web" / "memory_v2v.js").read_text(encoding="utf-8")
+    script = (ROOT / "web" / "reports" / "reports.js").read_text(encoding="utf-8")
     names = re.search(r"TEXT_NODES = new Set\(\[(.*?)\]\)", script, re.DOTALL)
     assert set(re.findall(r'"(\w+)"', names.group(1))) == _nodes_that_report()
 

@@ -1,7 +1,7 @@
 """Node ids of the previous version, which old workflows still contain.
 
-The page renames them when it opens a workflow (`web/renamed_nodes.js`). The server renames them
-when a request comes in. Both read `web/renamed_nodes.json`. They rename a node only where it is
+The page renames them when it opens a workflow (`web/renamed_nodes/`). The server renames them
+when a request comes in. Both read `renamed_nodes.json` there. They rename a node only where it is
 ours, since other packs have nodes with the same short names.
 """
 
@@ -13,7 +13,9 @@ from typing import Any
 from comfy_api.latest import io
 
 RENAMED: Mapping[str, str] = json.loads(
-    (Path(__file__).resolve().parents[2] / "web" / "renamed_nodes.json").read_text(encoding="utf-8")
+    (
+        Path(__file__).resolve().parents[2] / "web" / "renamed_nodes" / "renamed_nodes.json"
+    ).read_text(encoding="utf-8")
 )
 
 # Another pack has this id too. ComfyUI must not offer our node to users who lack that pack.

@@ -13,7 +13,7 @@ from comfy_api.latest import io, ui
 class PictureAndText(ui.PreviewImage):
     """A preview (F, H, W, 3) with lines of text below.
 
-    `web/memory_v2v.js` shows the text.
+    `web/reports/` shows the text.
     """
 
     def __init__(self, picture: torch.Tensor, text: str, cls: type[io.ComfyNode]) -> None:
@@ -27,7 +27,7 @@ class PictureAndText(ui.PreviewImage):
 class VideoAndText(ui.PreviewVideo):
     """A video file in ComfyUI's temporary folder with lines of text below.
 
-    `web/memory_v2v.js` shows the text.
+    `web/reports/` shows the text.
     """
 
     def __init__(self, path: Path, text: str) -> None:

@@ -92,7 +92,9 @@ def test_the_server_lists_replacements_but_for_an_id_that_another_pack_has(
     if not hasattr(io, "NodeReplace"):
         pytest.skip("this ComfyUI keeps no list of replacements")
     listed = comfy_server.api.get("/node_replacements")
-    renamed = json.loads((ROOT / "web" / "renamed_nodes.json").read_text(encoding="utf-8"))
+    renamed = json.loads(
+        (ROOT / "web" / "renamed_nodes" / "renamed_nodes.json").read_text(encoding="utf-8")
+    )
     ours = {old: rules[0]["new_node_id"] for old, rules in listed.items() if old in renamed}
     assert ours == {old: new for old, new in renamed.items() if old != "CameraTrajectory"}
     widgets = listed["EditLongVideo"][0]["old_widget_ids"]

@@ -1,5 +1,5 @@
 // Opens workflows of the version before: gives our nodes their new ids.
-import { app } from "../../scripts/app.js";
+import { app } from "../../../scripts/app.js";
 
 const RENAMED = fetch(new URL("./renamed_nodes.json", import.meta.url)).then((response) =>
   response.json(),

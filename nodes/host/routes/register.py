@@ -1,0 +1,20 @@
+"""All HTTP routes of the pack, below /memory_v2v, on ComfyUI's own server."""
+
+import sys
+from collections.abc import Callable
+
+from aiohttp import web
+
+PREFIX = "/memory_v2v"
+
+# Each adds the routes of one file.
+_ADDERS: tuple[Callable[[web.RouteTableDef], None], ...] = ()
+
+
+def register_routes() -> None:
+    """Add the routes to the running server; nothing where nodes are used without one."""
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if server is None:
+        return
+    for add in _ADDERS:
+        add(server.routes)
