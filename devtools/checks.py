@@ -17,7 +17,10 @@ TYPED = ("memv2v_core", "nodes")
 # Small tests run fastest side by side, with one thread each. A worker of the whole run may hold a
 # server and a ComfyUI, hence fewer of them.
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--maxprocesses")
-ALL = (*SIDE_BY_SIDE, "2")
+BROWSER_TESTS = "tests/browser"
+ALL = (*SIDE_BY_SIDE, "2", f"--ignore={BROWSER_TESTS}")
+# The tests of one frontend share a server and a page, so they stay in one worker.
+BROWSER = ("-n", "2", "--dist", "loadgroup", BROWSER_TESTS)
 # The tests for the inner loop on the core: no ComfyUI, no server.
 FAST = (
     *(*SIDE_BY_SIDE, "4"),
@@ -40,12 +43,21 @@ def run_tests(environment: Environment, is_fast: bool, arguments: Sequence[str])
     is_fast: only the quick tests of the core. arguments: of pytest; with some, tests run one after
     another.
     """
-    side_by_side = FAST if is_fast else () if arguments else ALL
-    chosen = [*side_by_side, *arguments]
-    variables = {"OMP_NUM_THREADS": "1"} if side_by_side else {}
-    return lint(environment) or run_python(
-        environment, ["-m", "pytest", *chosen], variables=variables
-    )
+    failed = lint(environment)
+    if failed:
+        return failed
+    if arguments:
+        return _pytest(environment, (*(FAST if is_fast else ()), *arguments))
+    if is_fast:
+        return _pytest(environment, FAST)
+    # Both run, so that one look shows everything that fails.
+    outcomes = [_pytest(environment, chosen) for chosen in (ALL, BROWSER)]
+    return next(filter(None, outcomes), 0)
+
+
+def _pytest(environment: Environment, arguments: Sequence[str]) -> int:
+    variables = {"OMP_NUM_THREADS": "1"} if "-n" in arguments else {}
+    return run_python(environment, ["-m", "pytest", *arguments], variables=variables)
 
 
 def run_python(

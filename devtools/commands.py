@@ -19,6 +19,7 @@ from .environment import (
     SetupError,
     prepare_environment,
 )
+from .frontends import prepare_newest_frontend
 from .long_demo import run_long_demo
 from .server import ServerError, running_server
 
@@ -109,6 +110,8 @@ def _setup(options: argparse.Namespace, _rest: list[str]) -> int:
 
 def _test(options: argparse.Namespace, rest: list[str]) -> int:
     environment = prepare_environment(RUNTIME_MODULES + TEST_MODULES, options.comfyui)
+    if not options.fast:
+        prepare_newest_frontend(environment)
     return run_tests(environment, options.fast, rest)
 
 

