@@ -15,7 +15,9 @@ FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 # Hex digits: 128 bits, and short enough for Windows paths.
 ID_LENGTH = 32
 LATENT, C2W, INTRINSICS, TIMES = "latent", "c2w", "intrinsics", "times"
-SOURCE, DESCRIPTOR, THUMBNAIL = "source_latent", "source_descriptor", "thumbnail"
+SOURCE, DESCRIPTOR = "source_latent", "source_descriptor"
+THUMBNAIL, LOOP = "thumbnail", "loop"
+MAX_LOOP_BYTES = 4 * 2**20
 
 
 class Content(Protocol):
@@ -60,6 +62,11 @@ class Content(Protocol):
         """(h, w, 3) uint8."""
         ...
 
+    @property
+    def loop(self) -> torch.Tensor | None:
+        """The bytes (N,) uint8 of an animated WebP."""
+        ...
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor by its name in the entry's file."""
         ...
@@ -91,10 +98,11 @@ class HeldContent:
     source_latent: torch.Tensor | None = None
     source_descriptor: torch.Tensor | None = None
     thumbnail: torch.Tensor | None = None
+    loop: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         # The class is frozen, so the copies go past its __setattr__.
-        for name in (LATENT, SOURCE, DESCRIPTOR, THUMBNAIL):
+        for name in (LATENT, SOURCE, DESCRIPTOR, THUMBNAIL, LOOP):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _owned(value))
@@ -102,6 +110,7 @@ class HeldContent:
             _require_latent(name, getattr(self, name))
         _require_float(DESCRIPTOR, self.source_descriptor)
         _require_thumbnail(self.thumbnail)
+        _require_loop(self.loop)
 
     @property
     def latent_size(self) -> tuple[int, int, int, int]:
@@ -117,7 +126,8 @@ class HeldContent:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor by its name in the entry's file."""
         cameras = {C2W: self.camera.c2w, INTRINSICS: self.camera.intrinsics}
-        optional = {name: getattr(self, name) for name in (SOURCE, DESCRIPTOR, THUMBNAIL)}
+        names = (SOURCE, DESCRIPTOR, THUMBNAIL, LOOP)
+        optional = {name: getattr(self, name) for name in names}
         optional[TIMES] = self.camera.times
         given = {name: value for name, value in optional.items() if value is not None}
         return {LATENT: self.latent, **cameras, **given}
@@ -196,4 +206,15 @@ def _require_thumbnail(thumbnail: torch.Tensor | None) -> None:
         raise ValueError(
             f"thumbnail got {thumbnail.dtype} of shape {tuple(thumbnail.shape)}, wanted uint8 (h, "
             "w, 3); scale the picture to 0..255 and convert it"
+        )
+
+
+def _require_loop(loop: torch.Tensor | None) -> None:
+    if loop is None:
+        return
+    is_small = 0 < loop.numel() <= MAX_LOOP_BYTES
+    if loop.ndim != 1 or loop.dtype != torch.uint8 or not is_small:
+        raise ValueError(
+            f"loop got {loop.dtype} of shape {tuple(loop.shape)}, wanted 1 to {MAX_LOOP_BYTES} "
+            "bytes (N,) uint8; encode it with `animated_webp`"
         )

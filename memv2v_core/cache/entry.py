@@ -61,6 +61,8 @@ class MemoryEntry:
     mode: how the latent was made: trained, training-free or imported.
     segment: place in a long video; None for a turn on a whole clip.
     memory_ids: entries that the model saw when it made this one.
+    memory_kernels: the kernel k of 1 x k x k tokens at which it saw each of them; empty in entries
+    of earlier versions.
     recipe: hash of everything else that decides the result.
     descriptor_name: the extractor that made the source's features.
 
@@ -81,6 +83,7 @@ class MemoryEntry:
     memory_ids: tuple[str, ...] = ()
     recipe: str = ""
     descriptor_name: str = ""
+    memory_kernels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -93,6 +96,11 @@ class MemoryEntry:
             raise ValueError(
                 f"num_frames got {self.num_frames}, wanted 1 to {self.content.num_cameras}, the "
                 "cameras of this video; make the camera path as long as the video"
+            )
+        if self.memory_kernels and len(self.memory_kernels) != len(self.memory_ids):
+            raise ValueError(
+                f"memory_kernels got {len(self.memory_kernels)} numbers, wanted one for each of "
+                f"the {len(self.memory_ids)} memories; pass the plan's kernels"
             )
 
     @classmethod
@@ -108,16 +116,18 @@ class MemoryEntry:
         source_latent: torch.Tensor | None = None,
         source_descriptor: torch.Tensor | None = None,
         thumbnail: torch.Tensor | None = None,
+        loop: torch.Tensor | None = None,
         **facts: object,
     ) -> "MemoryEntry":
         """An entry whose tensors are in memory.
 
         latent, source_latent: (C, T, H, W). source_descriptor: float, of any shape. thumbnail: (h,
-        w, 3) uint8. facts: the other fields of the class.
+        w, 3) uint8. loop: the bytes (N,) uint8 of an animated WebP. facts: the other fields of the
+        class.
 
         Raises: ValueError for wrong shapes, types, counts and modes.
         """
-        content = HeldContent(latent, camera, source_latent, source_descriptor, thumbnail)
+        content = HeldContent(latent, camera, source_latent, source_descriptor, thumbnail, loop)
         return cls(content, model_name, num_frames, turn, created_s, **facts)  # type: ignore[arg-type]
 
     @cached_property
@@ -171,6 +181,14 @@ class MemoryEntry:
     def thumbnail(self) -> torch.Tensor | None:
         """(h, w, 3) uint8; raises as `latent` does."""
         return self.content.thumbnail
+
+    @property
+    def loop(self) -> torch.Tensor | None:
+        """The thumbnail in motion: the bytes (N,) uint8 of an animated WebP; raises as `latent`.
+
+        None in entries of earlier versions, which show their still.
+        """
+        return self.content.loop
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

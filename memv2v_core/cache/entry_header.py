@@ -1,8 +1,8 @@
 """The facts and the hashes in the header of an entry's file, as text.
 
-Three header texts: the facts of every turn, the facts that only long videos use (older versions of
-the pack ignore them), and the hashes. The hashes cover every tensor and both other texts, so that
-no changed bit goes unnoticed. Files from before this version have no hashes.
+Header texts: the facts of every turn, the facts that only long videos use, how fine the memories
+were seen, and the hashes. The hashes cover every tensor and all other texts, so that no changed bit
+goes unnoticed. Files of the first versions have no hashes.
 """
 
 import hashlib
@@ -18,7 +18,9 @@ Kind = type | tuple[type, ...]
 _FORMAT_VERSION = 1
 _FACTS_KEY = "memory_v2v_entry"
 _SEGMENT_KEY = "memory_v2v_segment"
+_SEEN_KEY = "memory_v2v_seen"
 _HASHES_KEY = "memory_v2v_hashes"
+_KEYS = {_FACTS_KEY, _SEGMENT_KEY, _SEEN_KEY, _HASHES_KEY}
 _PLAIN_FACTS: dict[str, type] = {
     "model_name": str,
     "num_frames": int,
@@ -36,6 +38,7 @@ _SEGMENT_FACTS: dict[str, Kind] = {
     "recipe": str,
     "descriptor_name": str,
 }
+_SEEN_FACTS: dict[str, Kind] = {"kernels": list}
 _HASH_FACTS: dict[str, Kind] = {"entry_id": str, "tensors": dict, "header": str}
 _REMADE = "restore it from a backup, or delete it and make its turn again"
 
@@ -62,7 +65,7 @@ def header_texts(entry: MemoryEntry, tensor_hashes: Mapping[str, str]) -> dict[s
         "is_assumed": bool(entry.camera.is_assumed),
         **plain,
     }
-    texts = {_FACTS_KEY: json.dumps(facts), **_segment_texts(entry)}
+    texts = {_FACTS_KEY: json.dumps(facts), **_segment_texts(entry), **_seen_texts(entry)}
     covered = _hash_of(texts, entry.entry_id, tensor_hashes)
     hashes = {"entry_id": entry.entry_id, "tensors": dict(tensor_hashes), "header": covered}
     return {**texts, _HASHES_KEY: json.dumps(hashes)}
@@ -78,13 +81,13 @@ def parsed_header(texts: Mapping[str, str], entry_id: str) -> Header:
             "not a Memory-V2V entry: its header has no such metadata; move it out of the session's "
             "folder"
         )
-    if unknown := texts.keys() - {_FACTS_KEY, _SEGMENT_KEY, _HASHES_KEY}:
+    if unknown := texts.keys() - _KEYS:
         raise ValueError(
             f"its header has {len(unknown)} unknown texts, so its bytes changed or it is foreign; "
             f"{_REMADE}"
         )
     hashes = _checked_hashes(texts, entry_id)
-    facts = {**_facts(texts), **_segment_of(texts)}
+    facts = {**_facts(texts), **_segment_of(texts), **_seen_of(texts)}
     is_assumed = facts.pop("is_assumed")
     return Header(facts, is_assumed, None if hashes is None else hashes["tensors"])
 
@@ -171,6 +174,26 @@ def _segment_of(texts: Mapping[str, str]) -> dict:
         )
     segment = None if place is None else Segment(**place)
     return {**facts, "segment": segment, "memory_ids": tuple(memory_ids)}
+
+
+def _seen_texts(entry: MemoryEntry) -> dict[str, str]:
+    """The header text with the kernel of each memory; empty where nothing was seen."""
+    if not entry.memory_kernels:
+        return {}
+    return {_SEEN_KEY: json.dumps({"kernels": [int(kernel) for kernel in entry.memory_kernels]})}
+
+
+def _seen_of(texts: Mapping[str, str]) -> dict:
+    """Facts of MemoryEntry for an entry that saw memories; empty for other files."""
+    if _SEEN_KEY not in texts:
+        return {}
+    facts = json.loads(texts[_SEEN_KEY])
+    wrong = _wrong(facts, _SEEN_FACTS)
+    if not wrong and not all(_is_a(kernel, int) and kernel > 0 for kernel in facts["kernels"]):
+        wrong.append("kernels")
+    if wrong:
+        raise ValueError(f"has wrong or missing [{', '.join(wrong)}] of its memories; {_REMADE}")
+    return {"memory_kernels": tuple(facts["kernels"])}
 
 
 def _wrong(facts: object, kinds: Mapping[str, Kind]) -> list[str]:

@@ -21,6 +21,8 @@ from .content import (
     ID_LENGTH,
     INTRINSICS,
     LATENT,
+    LOOP,
+    MAX_LOOP_BYTES,
     SOURCE,
     THUMBNAIL,
     TIMES,
@@ -38,8 +40,10 @@ _MAX_BYTES = {
     TIMES: 64 * MiB,
     DESCRIPTOR: 64 * MiB,
     THUMBNAIL: 64 * MiB,
+    LOOP: MAX_LOOP_BYTES,
 }
 _REQUIRED = (LATENT, C2W, INTRINSICS)
+_NUM_AXES = {LATENT: 4, SOURCE: 4, C2W: 3, INTRINSICS: 3, THUMBNAIL: 3, LOOP: 1}
 _FLOATS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 _PICTURES = {"U8": 1}
 _REMADE = "restore it from a backup, or delete it and make its turn again"
@@ -117,6 +121,11 @@ class StoredContent:
     def thumbnail(self) -> torch.Tensor | None:
         """(h, w, 3) uint8."""
         return self._kept(THUMBNAIL)
+
+    @property
+    def loop(self) -> torch.Tensor | None:
+        """The bytes (N,) uint8 of an animated WebP. Not kept: a page asks for it once."""
+        return self._read((LOOP,))[LOOP] if LOOP in self.shapes else None
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor by its name in the file."""
@@ -215,10 +224,10 @@ def checked_shapes(file: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _require_size(name: str, shape: tuple[int, ...], code: str) -> None:
-    widths = _PICTURES if name == THUMBNAIL else _FLOATS
+    widths = _PICTURES if name in (THUMBNAIL, LOOP) else _FLOATS
     if code not in widths:
         raise ValueError(f"its {name} has numbers of type {code[:8]}, wanted {', '.join(widths)}")
-    num_axes = {LATENT: 4, SOURCE: 4, C2W: 3, INTRINSICS: 3, THUMBNAIL: 3}.get(name, len(shape))
+    num_axes = _NUM_AXES.get(name, len(shape))
     if len(shape) != num_axes or len(shape) > 8:
         raise ValueError(f"its {name} has {len(shape)} axes, wanted {num_axes}; {_REMADE}")
     count = 1

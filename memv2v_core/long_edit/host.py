@@ -12,6 +12,7 @@ from ..cache.entry import Segment
 from ..cache.memory_cache import MemoryCache
 from ..cache.storage import SavedSession
 from ..retrieval.descriptors import Descriptor
+from ..sampling.entries import Thumbnail
 from ..sampling.turn import Turn
 
 
@@ -62,8 +63,8 @@ class Host(Protocol):
         """The finished latent (C, T, H, W) of a turn; see `sampling.sample.TurnSampler`."""
         ...
 
-    def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
-        """A small picture (h, w, 3) uint8 of a latent (C, T, H, W); None where there is none."""
+    def thumbnail(self, latent: torch.Tensor) -> Thumbnail | None:
+        """Small pictures of a latent (C, T, H, W); None where there are none."""
         ...
 
     def require_room(self, cache: MemoryCache, turn: Turn) -> None:

@@ -1,6 +1,7 @@
 """The cache entry of a finished turn."""
 
 import time
+from typing import NamedTuple
 
 import torch
 
@@ -11,6 +12,16 @@ from ..retrieval.segments import SegmentQuery
 from ..shapes import num_latent_frames, padded_num_frames
 from ..vocabulary import TurnMode
 from .turn import Turn
+
+
+class Thumbnail(NamedTuple):
+    """Small pictures by which people recognise a turn.
+
+    still: (h, w, 3) uint8. loop: the bytes (N,) uint8 of an animated WebP.
+    """
+
+    still: torch.Tensor
+    loop: torch.Tensor | None = None
 
 
 def require_fit(cache: MemoryCache, turn: Turn) -> None:
@@ -26,7 +37,7 @@ def finished_entry(
     *,
     seed: int,
     prompt: str = "",
-    thumbnail: torch.Tensor | None = None,
+    thumbnail: Thumbnail | None = None,
     mode: TurnMode | None = None,
     number: int | None = None,
     query: SegmentQuery | None = None,
@@ -66,10 +77,12 @@ def finished_entry(
         source_descriptor=None if query is None else query.descriptor,
         descriptor_name="" if query is None else query.descriptor_name,
         parent_id=newest.entry_id if newest is not None else None,
-        thumbnail=thumbnail,
+        thumbnail=None if thumbnail is None else thumbnail.still,
+        loop=None if thumbnail is None else thumbnail.loop,
         is_pinned=is_pinned,
         segment=None if query is None else query.segment,
         memory_ids=tuple(entry.entry_id for entry in turn.memories),
+        memory_kernels=tuple(turn.kernels),
         recipe=recipe,
     )
 

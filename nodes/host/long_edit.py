@@ -16,6 +16,7 @@ from ...memv2v_core.long_edit.host import SegmentSource
 from ...memv2v_core.long_edit.recipe import hash_settings
 from ...memv2v_core.long_edit.settings import MemorySettings, SamplerSettings
 from ...memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
+from ...memv2v_core.sampling.entries import Thumbnail
 from ...memv2v_core.sampling.reuse import ReuseReport
 from ...memv2v_core.sampling.turn import Turn
 from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
@@ -130,8 +131,8 @@ class ComfyHost:
         )
         return sampler(turn, shows_progress)
 
-    def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
-        """A small picture of a latent in the colours of the sampler's previews."""
+    def thumbnail(self, latent: torch.Tensor) -> Thumbnail | None:
+        """Small pictures of a latent in the colours of the sampler's previews."""
         return thumbnail(self.model, latent)
 
     def require_room(self, cache: MemoryCache, turn: Turn) -> None:

@@ -81,6 +81,14 @@ def test_latent_shape_leaves_out_time(make_entry):
             {"thumbnail": torch.zeros(4, 4, 3)},
             r"thumbnail got torch.float32 of shape \(4, 4, 3\), wanted uint8",
         ),
+        (
+            {"loop": torch.zeros(0, dtype=torch.uint8)},
+            r"loop got torch.uint8 of shape \(0,\), wanted 1 to 4194304 bytes",
+        ),
+        (
+            {"memory_ids": ("1" * 32,), "memory_kernels": (4, 8)},
+            "memory_kernels got 2 numbers, wanted one for each of the 1 memories",
+        ),
         ({"mode": "magic"}, "mode got 'magic', wanted one of trained"),
         ({"turn": 0}, "turn got 0, wanted 1 or more"),
         ({"num_frames": 6}, "num_frames got 6, wanted 1 to 5"),

@@ -12,7 +12,8 @@ from memv2v_core.cache.entry_file import has_hashes, read_entry, write_entry
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cache.storage import load_session, save_session
 
-TENSORS = ("latent", "c2w", "intrinsics", "source_latent", "source_descriptor", "thumbnail")
+FLOATS = ("latent", "c2w", "intrinsics", "source_latent", "source_descriptor")
+TENSORS = (*FLOATS, "thumbnail", "loop")
 
 
 def turns(cache: MemoryCache) -> list[int]:
@@ -31,6 +32,7 @@ def full(make_entry) -> MemoryEntry:
         source_latent=torch.randn(4, 2, 6, 8),
         source_descriptor=torch.randn(7),
         thumbnail=torch.randint(0, 256, (4, 5, 3), dtype=torch.uint8),
+        loop=torch.randint(0, 256, (50,), dtype=torch.uint8),
     )
 
 
@@ -128,7 +130,7 @@ def test_changed_bytes_of_a_tensor_are_found_when_it_is_read(full, tmp_path, nam
     save_session(MemoryCache().append(full), tmp_path)
     path = file_of(tmp_path, full)
     value = full.content.tensors()[name]
-    changed = value + 1 if name != "thumbnail" else value ^ 1
+    changed = value + 1 if name in FLOATS else value ^ 1
     rewrite(path, tensors={name: changed}, keeps_hashes=True)
     (entry,) = load_session(tmp_path).cache.entries
     reason = rf"{path.name} in .*: the bytes of its {name} changed; restore it"
@@ -175,6 +177,23 @@ def test_a_latent_is_not_kept_in_memory_and_a_camera_is(saved):
     assert place != 0
     assert entry.content._seen.get("latent") is None
     assert entry.camera is entry.camera
+
+
+def test_a_loop_is_read_each_time_it_is_asked_for(full, tmp_path):
+    """A cache of a thousand entries must not keep a thousand loops."""
+    save_session(MemoryCache().append(full), tmp_path)
+    (entry,) = load_session(tmp_path).cache.entries
+    assert torch.equal(entry.loop, full.loop)
+    assert entry.loop is not entry.loop
+    assert "loop" not in entry.content._small
+
+
+def test_an_entry_without_a_loop_has_its_still(make_entry, tmp_path):
+    still = torch.full((4, 5, 3), 9, dtype=torch.uint8)
+    save_session(MemoryCache().append(make_entry(1, thumbnail=still)), tmp_path)
+    (entry,) = load_session(tmp_path).cache.entries
+    assert entry.loop is None
+    assert torch.equal(entry.thumbnail, still)
 
 
 # Sizes
@@ -242,6 +261,12 @@ def test_entry_of_another_format_is_named(saved, facts, reason):
         ),
         ({"latent": torch.zeros(4, 2, 6, 0)}, "its latent has 0 numbers, wanted at least 1"),
         ({"hook": torch.zeros(4)}, "has foreign tensors"),
+        ({"loop": torch.zeros(4, 1, dtype=torch.uint8)}, "its loop has 2 axes, wanted 1"),
+        ({"loop": torch.zeros(4)}, "its loop has numbers of type F32, wanted U8"),
+        (
+            {"loop": torch.zeros(2**22 + 1, dtype=torch.uint8)},
+            "its loop has 4194305 numbers, wanted at least 1 and at most 4194304",
+        ),
     ],
 )
 def test_entry_with_wrong_tensors_is_named(saved, tensors, reason):

@@ -26,6 +26,7 @@ def segment_entry(make_entry) -> MemoryEntry:
         2,
         segment=Segment(3, 27, 5, 1),
         memory_ids=("0" * 32, "ab" * 16),
+        memory_kernels=(4, 8),
         recipe="sha256 of all else",
         descriptor_name="built-in light",
         source_descriptor=torch.randn(7),
@@ -38,6 +39,7 @@ def test_fields_return_from_disk(segment_entry, tmp_path):
     assert read.segment == Segment(3, 27, 5, 1)
     assert read.segment.stop == 32
     assert read.memory_ids == ("0" * 32, "ab" * 16)
+    assert read.memory_kernels == (4, 8)
     assert (read.recipe, read.descriptor_name) == ("sha256 of all else", "built-in light")
     assert torch.equal(read.source_descriptor, segment_entry.source_descriptor)
 
@@ -96,6 +98,15 @@ def test_wrong_fields_on_disk_are_named(make_entry, tmp_path, fields, reason):
     path = file_of(tmp_path, entry)
     rewrite(path, texts={KEY: json.dumps(fields)})
     with pytest.raises(ValueError, match=reason):
+        read_entry(path)
+
+
+@pytest.mark.parametrize("kernels", [4, ["4"], [0], [True], None])
+def test_wrong_kernels_on_disk_are_named(segment_entry, tmp_path, kernels):
+    write_entry(tmp_path, segment_entry)
+    path = file_of(tmp_path, segment_entry)
+    rewrite(path, texts={"memory_v2v_seen": json.dumps({"kernels": kernels})})
+    with pytest.raises(ValueError, match=r"wrong or missing \[kernels\] of its memories"):
         read_entry(path)
 
 

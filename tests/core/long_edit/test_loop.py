@@ -18,7 +18,7 @@ from memv2v_core.long_edit.loop import FinishedEdit, edit_segments
 from memv2v_core.long_edit.report import describe_edit, describe_leftovers
 from memv2v_core.long_edit.settings import LongEdit, MemorySettings, RedoSettings
 from memv2v_core.retrieval.descriptors import Descriptor
-from memv2v_core.sampling.entries import require_fit
+from memv2v_core.sampling.entries import Thumbnail, require_fit
 from memv2v_core.sampling.turn import Turn
 from memv2v_core.shapes import VaeRatios
 
@@ -85,7 +85,7 @@ class QuickHost:
         noise = torch.randn(turn.latent_shape, generator=torch.Generator().manual_seed(seed))
         return noise + sum(entry.latent.mean() for entry in turn.memories)
 
-    def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
+    def thumbnail(self, latent: torch.Tensor) -> Thumbnail | None:
         return None
 
     def require_room(self, cache: MemoryCache, turn: Turn) -> None:

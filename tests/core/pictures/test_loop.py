@@ -1,5 +1,6 @@
-"""The looping picture."""
+"""Looping pictures."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from memv2v_core.pictures.contact_sheet import SheetRow
-from memv2v_core.pictures.loop import save_loop
+from memv2v_core.pictures.loop import animated_webp, save_loop, small_frames
 
 
 def test_panels_lie_side_by_side_and_the_loop_has_every_second_frame(tmp_path: Path) -> None:
@@ -31,3 +32,38 @@ def test_panels_lie_side_by_side_and_the_loop_has_every_second_frame(tmp_path: P
 def test_no_panels_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got 0 panels"):
         save_loop([], tmp_path / "loop.webp", 8.0)
+
+
+def frames_of(data: bytes) -> list[Image.Image]:
+    shown = []
+    with Image.open(io.BytesIO(data)) as loop:
+        assert (loop.format, loop.info.get("loop", 0)) == ("WEBP", 0)
+        for i in range(loop.n_frames):
+            loop.seek(i)
+            loop.load()
+            shown.append(loop.convert("RGB"))
+    return shown
+
+
+def test_frames_become_a_loop_in_their_order() -> None:
+    greys = torch.tensor([20, 120, 220], dtype=torch.uint8).view(3, 1, 1, 1)
+    shown = frames_of(animated_webp(greys.expand(3, 16, 24, 3), 8.0))
+    assert [frame.size for frame in shown] == [(24, 16)] * 3
+    for frame, grey in zip(shown, (20, 120, 220), strict=True):
+        assert abs(frame.getpixel((12, 8))[1] - grey) < 5
+
+
+def test_a_loop_of_other_frames_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got torch.float32 of shape \(2, 4, 4, 3\), wanted uint"):
+        animated_webp(torch.zeros(2, 4, 4, 3), 8.0)
+    with pytest.raises(ValueError, match="at least 1 frame"):
+        animated_webp(torch.zeros(0, 4, 4, 3, dtype=torch.uint8), 8.0)
+
+
+def test_small_frames_are_few_and_narrow() -> None:
+    frames = torch.arange(81, dtype=torch.uint8).view(81, 1, 1, 1).expand(81, 90, 160, 3)
+    small = small_frames(frames)
+    assert small.shape == (24, 72, 128, 3)
+    assert small[:, 0, 0, 0].tolist() == [i * 81 // 24 for i in range(24)]
+    # Enough as they are.
+    assert small_frames(frames[:5, :9, :16]).shape == (5, 9, 16, 3)
