@@ -4,6 +4,7 @@ Reading a file never executes anything from it.
 """
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -30,6 +31,8 @@ _MAX_KNOWN = 2**14
 # Entries whose headers this process has read: a graph opens its session at every run.
 # By folder and name, as text: paths are slow for a thousand files.
 _known: OrderedDict[tuple[str, str], tuple[Stamp, MemoryEntry]] = OrderedDict()
+# Nodes and the Memory Bank's requests run in threads of their own.
+_lock = threading.Lock()
 
 
 def entry_path(folder: Path, entry_id: str) -> Path:
@@ -97,15 +100,17 @@ def read_known_entry(folder: Path, name: str) -> tuple[MemoryEntry | None, str]:
     key = str(folder), name
     stamp, held = stamp_of(f"{key[0]}{os.sep}{name}"), _known.get(key)
     if held is not None and stamp is not None and held[0] == stamp:
-        _known.move_to_end(key)
+        with _lock:
+            _known[key] = held
+            _known.move_to_end(key)
         return held[1], ""
     entry, reason = attempt(read_entry, folder / name)
-    if entry is None or stamp is None:
+    with _lock:
         _known.pop(key, None)
-        return entry, reason
-    _known[key] = (stamp, entry)
-    while len(_known) > _MAX_KNOWN:
-        _known.popitem(last=False)
+        if entry is not None and stamp is not None:
+            _known[key] = (stamp, entry)
+        while len(_known) > _MAX_KNOWN:
+            _known.popitem(last=False)
     return entry, reason
 
 

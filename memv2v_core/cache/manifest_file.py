@@ -5,6 +5,7 @@ Its first line holds the hash of the second, so that changed bytes are found.
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -57,6 +58,7 @@ class _Known:
 
 # A save need not read back what this process has just written.
 _KNOWN: dict[Path, _Known] = {}
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,10 @@ def remember_saved(folder: Path, manifest: Manifest, saved: LastSaved) -> None:
         _remember(path, replace(known, saved=saved))
 
 
-def read_manifest(folder: Path) -> ReadManifest:
+def read_manifest(folder: Path, is_kept: bool = True) -> ReadManifest:
     """The folder's manifest.
+
+    is_kept: False for a look at many sessions, which must not push out those in use.
 
     Raises: ValueError when a newer version of the pack wrote it.
     """
@@ -140,7 +144,7 @@ def read_manifest(folder: Path) -> ReadManifest:
         )
     # Versions before this one wrote no hash, and a line for every bracket.
     read = _parsed(content, is_hashed or first == b"{")
-    if read.manifest is not None and not read.problem:
+    if is_kept and read.manifest is not None and not read.problem:
         _remember(path, _Known(stamp, read.manifest))
     return read
 
@@ -174,10 +178,12 @@ def _compact(value: object) -> str:
 
 
 def _remember(path: Path, known: _Known) -> None:
-    _KNOWN.pop(path, None)
-    while len(_KNOWN) >= _MAX_KNOWN:
-        _KNOWN.pop(next(iter(_KNOWN)))
-    _KNOWN[path] = known
+    # Nodes and the Memory Bank's requests run in threads of their own.
+    with _LOCK:
+        _KNOWN.pop(path, None)
+        while len(_KNOWN) >= _MAX_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[path] = known
 
 
 def _broken(problem: str, manifest: Manifest | None = None) -> ReadManifest:

@@ -1,0 +1,57 @@
+"""How far a camera path goes, in the few numbers that a person would name."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .trajectory import CameraTrajectory
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The farthest point of a path from its first camera, on each axis by itself.
+
+    pan_deg: to the right. tilt_deg: upwards. roll_deg: the camera's top to the right.
+    right, up, forward: pose units. zoom: focal length at the end divided by that at the start.
+    turns_back: whether the path ends where it began.
+    """
+
+    pan_deg: float
+    tilt_deg: float
+    roll_deg: float
+    right: float
+    up: float
+    forward: float
+    zoom: float
+    turns_back: bool
+
+
+def extent_of(path: CameraTrajectory) -> Extent:
+    """The extent of a path."""
+    relative = path.relative_to(path).c2w  # (F, 4, 4)
+    ahead, side = relative[:, :3, 2], relative[:, :3, 0]  # (F, 3)
+    turns = torch.stack(
+        (
+            _unwrapped(torch.atan2(ahead[:, 0], ahead[:, 2])),
+            torch.atan2(-ahead[:, 1], ahead[:, [0, 2]].norm(dim=1)),
+            torch.atan2(side[:, 1], side[:, [0, 2]].norm(dim=1)),
+        ),
+        dim=1,
+    )
+    # Y points down; people count upwards.
+    moves = relative[:, :3, 3] * torch.tensor([1.0, -1.0, 1.0], dtype=relative.dtype)
+    axes = torch.cat((turns.rad2deg(), moves), dim=1)  # (F, 6)
+    farthest = axes.abs().argmax(dim=0)
+    values = axes.gather(0, farthest[None])[0].tolist()
+    # Back means close to the start, measured by the path's own size.
+    size = axes.abs().amax(dim=0).clamp(min=1e-9)
+    turns_back = bool((axes[-1].abs() <= 0.05 * size).all())
+    focal = path.intrinsics[:, 0, 0]
+    return Extent(*values, zoom=float(focal[-1] / focal[0]), turns_back=turns_back)
+
+
+def _unwrapped(angles: torch.Tensor) -> torch.Tensor:
+    """Angles (F,) without the jump from pi to -pi."""
+    steps = torch.diff(angles, prepend=angles[:1])
+    return angles[0] + torch.cumsum(steps - 2 * math.pi * torch.round(steps / (2 * math.pi)), 0)
