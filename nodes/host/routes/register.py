@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from . import live
+
 PREFIX = "/memory_v2v"
 
 # Each adds the routes of one file.
-_ADDERS: tuple[Callable[[web.RouteTableDef], None], ...] = ()
+_ADDERS: tuple[Callable[[web.RouteTableDef], None], ...] = (live.add,)
 
 
 def register_routes() -> None:
