@@ -13,24 +13,21 @@ from ..memv2v_core.long_edit.report import describe_edit, describe_leftovers
 from ..memv2v_core.long_edit.settings import (
     LongEdit,
     MemorySettings,
-    RedoSettings,
     SamplerSettings,
-    parse_segments,
 )
+from ..memv2v_core.resuming.settings import RedoSettings, parse_units
 from ..memv2v_core.sampling.reuse import describe_reuse
 from ..memv2v_core.vocabulary import EditMode
 from .host.batches import batch_notes
 from .host.clips.segments import SplitSettings, split_video
 from .host.clips.stitching import StitchSettings, write_stitched
-from .host.long_edit import ComfyHost
+from .host.long_edit import ComfyHost, editor_prompts, open_session
 from .host.long_edit_inputs import REDO_INPUTS, REDO_STALE, TOKEN_DEFAULTS, TOKEN_INPUTS
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
-from .host.sampling.turns import negative_or_unread
-from .host.sessions.folders import NO_SESSION, refused_name
-from .host.sessions.saving import open_cache
+from .host.sessions.folders import refused_name
 from .host.shared_inputs import (
     ADAPTER_INPUT,
     FAST_ATTENTION_INPUT,
@@ -79,8 +76,8 @@ class EditLongVideo(io.ComfyNode):
                     "session",
                     default="",
                     tooltip="Name of the session on disk (output/memory_v2v/NAME) that holds the "
-                    "finished segments. Use one session per video and prompt: another prompt "
-                    "replaces the segments.",
+                    "finished segments. Empty: the clip's name. Use one session per video and "
+                    "prompt: another prompt replaces the segments.",
                 ),
                 io.Combo.Input(
                     "mode",
@@ -137,8 +134,6 @@ class EditLongVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, session: str | None) -> bool | str:
-        if session == "":
-            return NO_SESSION
         return refused_name(session) or True
 
     @classmethod
@@ -158,8 +153,6 @@ class EditLongVideo(io.ComfyNode):
         low_noise_model: ModelPatcher | None = None,
         **widgets: Any,
     ) -> io.NodeOutput:
-        if not session:
-            raise ValueError(NO_SESSION)
         widgets = TOKEN_DEFAULTS | widgets
         stitching = settings_from(StitchSettings, widgets)
         splitting = settings_from(SplitSettings, widgets)
@@ -169,12 +162,13 @@ class EditLongVideo(io.ComfyNode):
         # Step 1: what can be refused is refused before anything is sampled.
         model = with_adapter(model, adapter)
         info, is_whole = base_info(model), mode == "fifo"
+        positive, negative = editor_prompts(info, positive, negative, sampler.cfg)
         experts = describe_experts(model, low_noise_model, sampler, mode)
         tell = teller(cls.hidden)
         split = split_video(info, splitting, video, images, frame_rate, audio, is_whole, tell)
         SegmentStitcher(split.plan, stitching.config)
         redo = RedoSettings(
-            segments=parse_segments(widgets["redo"], len(split.plan.segments)),
+            units=parse_units(widgets["redo"], len(split.plan.segments), "segments of this video"),
             seed=widgets["redo_seed"],
             redoes_stale=widgets["stale"] == REDO_STALE,
         )
@@ -184,7 +178,7 @@ class EditLongVideo(io.ComfyNode):
             model=model,
             vae=vae,
             positive=positive,
-            negative=negative_or_unread(positive, negative, sampler.cfg),
+            negative=negative,
             split=split,
             mode=mode,
             sampler=sampler,
@@ -204,7 +198,7 @@ class EditLongVideo(io.ComfyNode):
             settings_hash=host.settings_hash(),
             prompt=typed_prompt(cls.hidden),
         )
-        cache, notes = open_cache(session, cls.hidden)
+        cache, notes = open_session(session, cls.hidden, video, images, split)
         edited = edit_segments(edit, cache, host)
 
         # Step 3: one video again.

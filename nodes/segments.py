@@ -8,7 +8,8 @@ from comfy.sd import VAE
 from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..memv2v_core.cache.memory_cache import MemoryCache
-from ..memv2v_core.long_edit.recipe import finished_entries, stale_entries
+from ..memv2v_core.long_edit.recipe import finished_entries
+from ..memv2v_core.resuming.recipe import stale_entries
 from .host.clips.segments import SplitSettings, SplitVideo, split_video
 from .host.clips.stitching import StitchSettings, write_stitched
 from .host.models.attachment import base_info

@@ -7,13 +7,14 @@ stays the same. The program around the loop is a `Host`.
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import torch
 
 from ..cache.entry import MemoryEntry, Segment
 from ..cache.memory_cache import MemoryCache
 from ..cameras.trajectory import static_trajectory
+from ..resuming.outcomes import Outcome
+from ..resuming.recipe import Recipe, content_hash, state_of, unit_seed
 from ..retrieval.descriptors import Descriptor
 from ..retrieval.segments import SegmentQuery
 from ..sampling.entries import finished_entry
@@ -22,19 +23,8 @@ from ..sampling.turn import Turn, checked_turn
 from ..shapes import num_latent_frames
 from ..tokens.budget import TokenPlan
 from .host import Host, SegmentSource
-from .recipe import (
-    Recipe,
-    content_hash,
-    entries_of,
-    entry_made_by,
-    seen_by,
-    segment_seed,
-    state_of,
-    without_segment,
-)
+from .recipe import entries_of, entry_made_by, seen_by, without_segment
 from .settings import LongEdit
-
-Outcome = Literal["new", "kept", "stale"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +137,7 @@ class _Run:
 
     def _recipe(self, source: SegmentSource) -> Recipe:
         redo = self.edit.redo
-        redo_seed = redo.seed if source.segment.idx in redo.segments else None
+        redo_seed = redo.seed if source.segment.idx in redo.units else None
         return Recipe(content_hash(self.edit.settings_hash, source.digest), redo_seed)
 
     def _query(self, source: SegmentSource, entry: MemoryEntry | None) -> SegmentQuery:
@@ -181,7 +171,7 @@ class _Run:
         """
         segment = source.segment
         seed = self.edit.seed if recipe.redo_seed is None else recipe.redo_seed
-        seed, text = segment_seed(seed, segment.idx), str(recipe)
+        seed, text = unit_seed(seed, segment.idx), str(recipe)
         if stale is not None:
             seed, text = stale.seed, stale.recipe
 

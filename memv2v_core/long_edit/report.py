@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..cache.memory_cache import MemoryCache
+from ..resuming.outcomes import outcome_counts, outcome_text
 from .loop import EditedSegment
 
 
@@ -13,11 +14,9 @@ def describe_edit(edited: Sequence[EditedSegment]) -> str:
         assert part.entry.segment is not None, "every entry of an edit is a segment's"
         place, entry_id = part.entry.segment.describe(), part.entry.entry_id[:8]
         memories = part.memories or "none"
-        lines.append(f"{place}, {entry_id}: {_outcome_text(part)}; memories: {memories}")
-    counts = ", ".join(
-        f"{sum(part.outcome == kind for part in edited)} {kind}"
-        for kind in ("new", "kept", "stale")
-    )
+        outcome = outcome_text(part.outcome, part.seconds, part.stale_for)
+        lines.append(f"{place}, {entry_id}: {outcome}; memories: {memories}")
+    counts = outcome_counts(part.outcome for part in edited)
     seconds = sum(part.seconds for part in edited)
     return "\n".join((f"{len(edited)} segments: {counts}; {seconds:.1f} s", *lines))
 
@@ -32,12 +31,3 @@ def describe_leftovers(edited: Sequence[EditedSegment], cache: MemoryCache) -> t
         f"the session also holds {count} entries of another split or mode, which are used again if "
         "you go back to it; Memory Cache can forget them",
     )
-
-
-def _outcome_text(part: EditedSegment) -> str:
-    if part.outcome == "kept":
-        return "kept from an earlier run"
-    if part.outcome == "stale":
-        return f"stale: kept, but {part.stale_for}; set stale to redo to make it again"
-    text = f"new, {part.seconds:.1f} s"
-    return f"{text}, and stale: {part.stale_for}" if part.stale_for else text

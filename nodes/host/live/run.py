@@ -14,8 +14,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ....memv2v_core.long_edit.loop import Outcome
 from ....memv2v_core.pictures.loop import animated_webp, small_frames
+from ....memv2v_core.resuming.outcomes import Outcome
 from ..sampling.thumbnail import turn_frames
 from .messages import PREVIEW, PROGRESS, place_of, tell_page
 from .pace import Pace
@@ -87,7 +87,7 @@ class LiveRun:
         self._state.step = 0
         self._tell()
 
-    def callback(self, step: int, x0: torch.Tensor, x: torch.Tensor, total_steps: int) -> None:
+    def callback(self, step: int, x0: torch.Tensor, _x: torch.Tensor, total_steps: int) -> None:
         """The callback of a sampler (`Progress`): advances the bars, and shows x0 as it is."""
         self._state.step, self._state.steps = step + 1, total_steps
         self._pace.advance(step + 1, total_steps)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ....memv2v_core.long_edit.loop import Outcome
+from ....memv2v_core.resuming.outcomes import Outcome
 
 Unit = Literal["segment", "turn"]
 RunState = Literal["running", "done", "stopped", "failed"]

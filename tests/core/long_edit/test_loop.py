@@ -16,7 +16,8 @@ from memv2v_core.clips.segments import plan_segments
 from memv2v_core.long_edit.host import SegmentSource
 from memv2v_core.long_edit.loop import FinishedEdit, edit_segments
 from memv2v_core.long_edit.report import describe_edit, describe_leftovers
-from memv2v_core.long_edit.settings import LongEdit, MemorySettings, RedoSettings
+from memv2v_core.long_edit.settings import LongEdit, MemorySettings
+from memv2v_core.resuming.settings import RedoSettings
 from memv2v_core.retrieval.descriptors import Descriptor
 from memv2v_core.sampling.entries import Thumbnail, require_fit
 from memv2v_core.sampling.turn import Turn
