@@ -1,0 +1,152 @@
+"""What the Memory Bank shows of a session: one card a turn or segment, as plain values."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from PIL import Image
+
+from ....memv2v_core.cache.content import LOOP, THUMBNAIL
+from ....memv2v_core.cache.entry import MemoryEntry, is_entry_id
+from ....memv2v_core.cache.entry_file import ENTRY_SUFFIX, read_known_entry
+from ....memv2v_core.cache.manifest_file import read_manifest
+from ....memv2v_core.cache.storage import load_session
+from ....memv2v_core.cache.stored_content import StoredContent
+from ....memv2v_core.cameras.extent import extent_of
+from ....memv2v_core.resuming.recipe import stale_entries
+from .folders import folder_of
+
+_SHOWN_PROMPT = 300
+# Numbers on cards, not measurements.
+_DIGITS = 3
+_MAX_CAMERAS = 2**14
+
+# By id, which covers the camera: a session of a thousand turns is listed at every change.
+_cameras: dict[str, dict[str, Any] | None] = {}
+
+
+def bank_of(session: str) -> dict[str, Any]:
+    """The cards of a session, oldest first, and notes about files that were skipped or repaired.
+
+    Raises: ValueError for a name that cannot be a folder name, and for a session that a newer
+    version of the pack wrote. OSError for a folder that cannot be read.
+    """
+    folder = folder_of(session)
+    loaded = load_session(folder)
+    cache = loaded.cache
+    return {
+        "session": session,
+        "exists": folder.is_dir(),
+        "model": cache.model_name,
+        "cards": cards_of(cache.entries),
+        # The note of an absent folder says nothing that the page does not show.
+        "notes": [*loaded.notices, *loaded.skipped] if folder.is_dir() else [],
+    }
+
+
+def cards_of(entries: Sequence[MemoryEntry]) -> list[dict[str, Any]]:
+    """One card for each entry, in their order."""
+    stale, seen_by = stale_entries(entries), _seen_by(entries)
+    newest = max(entries, key=lambda entry: entry.created_s, default=None)
+    return [
+        {
+            **_facts(entry),
+            "stale": entry.entry_id in stale,
+            "is_newest": entry is newest,
+            "seen_by": seen_by.get(entry.entry_id, []),
+        }
+        for entry in entries
+    ]
+
+
+def picture_of(session: str, entry_id: str, is_still: bool) -> tuple[bytes, str]:
+    """The moving thumbnail of an entry, or its still, and the type of the file.
+
+    Raises: ValueError for a name that cannot be a folder name or an entry's id.
+    FileNotFoundError where there is no such entry, or where it has no picture.
+    """
+    folder = folder_of(session)
+    if not is_entry_id(entry_id):
+        raise ValueError("entry got no id of an entry, wanted 32 hex digits; reload the page")
+    entry, reason = read_known_entry(folder, f"{entry_id}{ENTRY_SUFFIX}")
+    if entry is None:
+        raise FileNotFoundError(f"entry {entry_id[:8]} of session {session!r}: {reason}")
+    loop = None if is_still else entry.loop
+    if loop is not None:
+        return loop.numpy().tobytes(), "image/webp"
+    if entry.thumbnail is None:
+        raise FileNotFoundError(
+            f"entry {entry_id[:8]} of session {session!r} has no picture: its model has no preview "
+            "colours"
+        )
+    written = io.BytesIO()
+    Image.fromarray(entry.thumbnail.numpy()).save(written, "PNG")
+    return written.getvalue(), "image/png"
+
+
+def has_turns(session: str) -> bool:
+    """Whether a session of this name holds turns already."""
+    folder = folder_of(session)
+    if not folder.is_dir():
+        return False
+    manifest = read_manifest(folder).manifest
+    listed = () if manifest is None else manifest.records
+    return bool(listed) or any(folder.glob(f"*{ENTRY_SUFFIX}"))
+
+
+def _facts(entry: MemoryEntry) -> dict[str, Any]:
+    segment = entry.segment
+    prompt = " ".join(entry.prompt.split())
+    return {
+        "id": entry.entry_id,
+        "turn": entry.turn,
+        "segment": None if segment is None else segment.idx + 1,
+        "frames": None if segment is None else [segment.start + 1, segment.stop],
+        "shot": None if segment is None else segment.shot + 1,
+        "num_frames": entry.num_frames,
+        "created_s": entry.created_s,
+        # As text: JavaScript's numbers have 53 bits, and a seed has 64.
+        "seed": str(entry.seed),
+        "mode": entry.mode,
+        "prompt": prompt[:_SHOWN_PROMPT],
+        "pinned": entry.is_pinned,
+        "picture": _kind_of_picture(entry),
+        "camera": _camera(entry),
+    }
+
+
+def _kind_of_picture(entry: MemoryEntry) -> str | None:
+    content = entry.content
+    # Asked of the header: a list of a thousand turns reads no picture.
+    names = content.shapes if isinstance(content, StoredContent) else content.tensors()
+    return next((name for name in (LOOP, THUMBNAIL) if name in names), None)
+
+
+def _camera(entry: MemoryEntry) -> dict[str, Any] | None:
+    """How far the camera goes; None where it is not known or cannot be read."""
+    if entry.entry_id not in _cameras:
+        try:
+            camera = entry.true_camera
+        # The entry's other facts are sound, and a node that reads it says what is wrong.
+        except ValueError:
+            return None
+        if len(_cameras) >= _MAX_CAMERAS:
+            _cameras.clear()
+        extent = None if camera.is_assumed else asdict(extent_of(camera))
+        _cameras[entry.entry_id] = extent and {
+            name: round(value, _DIGITS) for name, value in extent.items()
+        }
+    return _cameras[entry.entry_id]
+
+
+def _seen_by(entries: Sequence[MemoryEntry]) -> dict[str, list[dict[str, Any]]]:
+    """Which entries saw each entry, the newest first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in sorted(entries, key=lambda entry: -entry.created_s):
+        kernels = entry.memory_kernels or (None,) * len(entry.memory_ids)
+        for entry_id, kernel in zip(entry.memory_ids, kernels, strict=True):
+            segment = entry.segment
+            number = entry.turn if segment is None else segment.idx + 1
+            found.setdefault(entry_id, []).append({"number": number, "kernel": kernel})
+    return found
