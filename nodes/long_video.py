@@ -21,7 +21,7 @@ from ..memv2v_core.vocabulary import EditMode
 from .host.batches import batch_notes
 from .host.clips.segments import SplitSettings, split_video
 from .host.clips.stitching import StitchSettings, write_stitched
-from .host.long_edit import ComfyHost, editor_prompts, open_session
+from .host.long_edit import ComfyHost, checked_negative, open_session
 from .host.long_edit_inputs import REDO_INPUTS, REDO_STALE, TOKEN_DEFAULTS, TOKEN_INPUTS
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.patch.attention_kernel import describe_attention
@@ -162,7 +162,7 @@ class EditLongVideo(io.ComfyNode):
         # Step 1: what can be refused is refused before anything is sampled.
         model = with_adapter(model, adapter)
         info, is_whole = base_info(model), mode == "fifo"
-        positive, negative = editor_prompts(info, positive, negative, sampler.cfg)
+        negative = checked_negative(info, positive, negative, sampler.cfg)
         experts = describe_experts(model, low_noise_model, sampler, mode)
         tell = teller(cls.hidden)
         split = split_video(info, splitting, video, images, frame_rate, audio, is_whole, tell)

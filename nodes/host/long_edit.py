@@ -8,7 +8,9 @@ import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
+from comfy_api.latest import Input, io
 
+from ...memv2v_core.bases.base_info import BaseInfo
 from ...memv2v_core.cache.entry import Segment
 from ...memv2v_core.cache.memory_cache import MemoryCache
 from ...memv2v_core.cache.storage import SavedSession
@@ -29,8 +31,10 @@ from .sampling.fifo import sample_fifo_video
 from .sampling.fingerprints import models_parts, vae_parts
 from .sampling.sampler import ComfySampler, Progress
 from .sampling.thumbnail import thumbnail
-from .sampling.turns import prompt_or_empty, source_latent
-from .sessions.saving import require_room, saved_or_kept
+from .sampling.turns import negative_or_unread, required_prompts, source_latent
+from .sessions.clip_names import session_for
+from .sessions.saving import open_cache, require_room, saved_or_kept
+from .shown import teller
 
 
 def comfy_descriptor(name: str, asks_download: bool) -> Descriptor:
@@ -45,6 +49,44 @@ def comfy_descriptor(name: str, asks_download: bool) -> Descriptor:
     # The settings are read only where a node asks.
     may_download = asks_download and machine_allows_download()
     return load_descriptor(name, descriptor_folders(), device, may_download, how_to_allow())
+
+
+def checked_negative(
+    info: BaseInfo, positive: list | None, negative: list | None, cfg: float
+) -> list | None:
+    """The negative prompt of an edit whose prompts the model can read.
+
+    Raises: ValueError for a prompt that the model needs and lacks, and for one that it cannot read.
+    """
+    if positive is not None and info.text_width is not None:
+        raise ValueError(
+            f"positive got a prompt, but {info.model_name} reads none; choose a model that edits "
+            "by words, such as 'built-in: text_edit' in Load Memory-V2V Model"
+        )
+    negative = negative_or_unread(positive, negative, cfg)
+    required_prompts(positive, negative, info)
+    return negative
+
+
+def open_session(
+    session: str,
+    hidden: io.HiddenHolder | None,
+    video: Input.Video | None,
+    images: torch.Tensor | None,
+    split: SplitVideo,
+) -> tuple[MemoryCache, tuple[str, ...]]:
+    """The session of an edit, the one of the clip where the user named none, with notes about it.
+
+    hidden: see `first_use_notes`.
+
+    Raises: ValueError for a name that cannot be a folder name.
+    """
+    ratios, (height, width) = split.info.ratios, split.fitting(1).size
+    shape = ratios.channels, height // ratios.spatial, width // ratios.spatial
+    name, named = session_for(session, video, images, split.info.model_name, shape)
+    teller(hidden)(named)
+    cache, notes = open_cache(name, hidden)
+    return cache, (*named, *notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +190,7 @@ class ComfyHost:
         assert turn.source is not None, "the loop encodes every segment"
         return sample_fifo_video(
             self.model,
-            prompt_or_empty(self.positive, turn.base),
-            prompt_or_empty(self.negative, turn.base),
+            *required_prompts(self.positive, self.negative, turn.base),
             turn.source,
             window=self._fifo_window,
             steps=settings.steps,

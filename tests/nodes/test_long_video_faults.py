@@ -65,7 +65,8 @@ def test_a_pin_that_changes_what_a_segment_would_see_is_named_as_that(run) -> No
             {"aspect": "stretch", "height": 84},
             "height got 84, wanted a multiple of 8 .* use 80 or 88",
         ),
-        ({"session": ""}, "session is empty, wanted a name"),
+        ({"positive": None}, "positive is not connected, but .* reads prompts; connect CLIP Text"),
+        ({"negative": None, "cfg": 2.0}, "negative is not connected, but .* or set cfg to 1"),
     ],
 )
 def test_what_the_result_cannot_have_is_told_before_anything_is_sampled(
@@ -100,7 +101,7 @@ def test_inputs_that_cannot_be_are_named(comfy_api, run, tiny_weights) -> None:
     from memory_v2v.nodes.host.models.builtin_vae import BuiltinVAE
     from memory_v2v.nodes.long_video import EditLongVideo
 
-    assert "session is empty" in EditLongVideo.validate_inputs(session="")
+    assert EditLongVideo.validate_inputs(session="") is True
     assert "session name got 'a/b'" in EditLongVideo.validate_inputs(session="a/b")
     assert EditLongVideo.validate_inputs(session="fine") is True
     with pytest.raises(ValueError, match="redo got '9', wanted numbers from 1 to 4"):

@@ -86,7 +86,7 @@ def conditionings(positive: list | None, negative: list | None, turn: Turn) -> t
 
     They also carry the source where the base takes it on the channel axis.
     """
-    prompts = prompt_or_empty(positive, turn.base), prompt_or_empty(negative, turn.base)
+    prompts = required_prompts(positive, negative, turn.base)
     if turn.base.has_source_tokens:
         return prompts
     assert turn.source is not None, "a base that edits its source has one"
@@ -104,17 +104,31 @@ def negative_or_unread(positive: list | None, negative: list | None, cfg: float)
     return positive if negative is None and cfg == 1 else negative
 
 
-def prompt_or_empty(conditioning: list | None, info: BaseInfo) -> list:
+def required_prompts(
+    positive: list | None, negative: list | None, info: BaseInfo
+) -> tuple[list, list]:
+    """Both prompts of a run.
+
+    Raises: ValueError naming the one that the model needs and lacks.
+    """
+    first = prompt_or_empty(positive, info, "positive")
+    return first, prompt_or_empty(negative, info, "negative")
+
+
+def prompt_or_empty(conditioning: list | None, info: BaseInfo, name: str = "positive") -> list:
     """The given CONDITIONING, or the empty prompt of a model that reads none.
+
+    name: of the input that it came from.
 
     Raises: ValueError when the model needs a prompt.
     """
     if conditioning is not None:
         return conditioning
     if info.text_width is None:
+        remedy = "" if name == "positive" else ", also with an empty text, or set cfg to 1"
         raise ValueError(
-            f"positive or negative is not connected, but {info.model_name} reads prompts; connect "
-            "CLIP Text Encode to both"
+            f"{name} is not connected, but {info.model_name} reads prompts; connect CLIP Text "
+            f"Encode to it{remedy}"
         )
     return [[torch.zeros(1, 1, info.text_width), {}]]
 

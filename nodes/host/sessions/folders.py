@@ -12,10 +12,6 @@ from ....memv2v_core.cache.manifest_file import MANIFEST_NAME, read_manifest
 from ....memv2v_core.cache.memory_cache import MemoryCache
 from ....memv2v_core.cache.session_names import session_folder
 
-NO_SESSION = (
-    "session is empty, wanted a name; finished segments are saved under it, so that nothing is lost"
-)
-
 
 def sessions_root() -> Path:
     """The folder that holds every named session."""

@@ -252,7 +252,7 @@ def test_it_needs_a_source_and_prompts_and_takes_no_cameras(comfy_api, model, pr
         turn_of(comfy_api, model, prompts, source=None)
     with pytest.raises(
         ValueError,
-        match="positive or negative is not connected, but built-in: text_edit reads prompts",
+        match="negative is not connected, but built-in: text_edit reads prompts",
     ):
         turn_of(comfy_api, model, (prompts[0], None))
     with pytest.raises(
