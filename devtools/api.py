@@ -116,14 +116,19 @@ class ComfyApi:
             self._object_info = self.get("/object_info")
         return self._object_info
 
-    def queue(self, prompt: dict) -> str:
+    def queue(self, prompt: dict, workflow_id: str | None = None) -> str:
         """The id of the prompt in the server's queue.
+
+        workflow_id: as the page names the workflow that a prompt comes from; None for no workflow.
 
         Raises: PromptRejected with all reasons by node, even where the server would run the other
         nodes.
         """
         try:
-            answer = self.post("/prompt", {"prompt": prompt, "client_id": self.client_id})
+            request = {"prompt": prompt, "client_id": self.client_id}
+            if workflow_id is not None:
+                request["extra_data"] = {"extra_pnginfo": {"workflow": {"id": workflow_id}}}
+            answer = self.post("/prompt", request)
         except HttpError as error:
             if error.status != 400:
                 raise
@@ -144,6 +149,7 @@ class ComfyApi:
         prompt: dict,
         on_progress: Callable[[Progress], None] | None = None,
         timeout_s: float = 3600.0,
+        workflow_id: str | None = None,
     ) -> dict:
         """The history entry ("outputs", "status", ...) of the prompt after it ran.
 
@@ -152,7 +158,7 @@ class ComfyApi:
         stream = EventStream(self.url, self.client_id) if on_progress else None
         try:
             pauses = _progress_events(stream, prompt, on_progress)
-            entry = self.wait(self.queue(prompt), timeout_s, pauses)
+            entry = self.wait(self.queue(prompt, workflow_id), timeout_s, pauses)
             # A short prompt may end before its events were read.
             if pauses is not None:
                 next(pauses)

@@ -3,17 +3,15 @@
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
-from ..memv2v_core.cache.entry import MemoryEntry
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
-from ..memv2v_core.sampling.entries import finished_entry
-from ..memv2v_core.sampling.turn import Turn
-from ..memv2v_core.shapes import num_latent_frames, padded_num_frames
 from .host.compat import shows_result
-from .host.models.attachment import base_info
-from .host.sampling.turns import one_video
+from .host.sampling.imported import imported_entry
+from .host.sampling.takes import in_place_of
 from .host.sessions.folders import refused_name, session_state, was_forgotten
-from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept
+from .host.sessions.makers import REPLACE, maker_of, makers_after
+from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept, superseding
+from .host.shared_inputs import TAKE_INPUT
 from .io_types import CATEGORY, CacheSocket, CameraSocket
 
 KEEP, PIN, UNPIN, FORGET, BRANCH = "none", "pin", "unpin", "forget", "branch"
@@ -76,6 +74,7 @@ class MemoryCacheNode(io.ComfyNode):
                     optional=True,
                     tooltip="The source that the latent was made from; it is stored too.",
                 ),
+                TAKE_INPUT,
             ],
             outputs=[
                 CacheSocket.Output(
@@ -86,7 +85,7 @@ class MemoryCacheNode(io.ComfyNode):
                     tooltip="One line per turn, and what could not be loaded.",
                 ),
             ],
-            hidden=[io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.extra_pnginfo, io.Hidden.prompt, io.Hidden.unique_id],
             **shows_result(),
         )
 
@@ -110,17 +109,26 @@ class MemoryCacheNode(io.ComfyNode):
         camera: CameraTrajectory | None = None,
         model: ModelPatcher | None = None,
         source: dict | None = None,
+        take: str = REPLACE,
     ) -> io.NodeOutput:
+        is_connected = cache is not None
         opened, notes = open_cache(session, cls.hidden, cache)
         cache = renamed(opened, session)
+        if is_connected:
+            cache = superseding(cache, opened.session)
         if latent is not None:
-            cache = cache.append(imported_entry(cache, latent, camera, model, source))
+            maker = maker_of(cls.hidden, take)
+            made = imported_entry(cache, latent, camera, model, source)
+            cache = cache.replacing(in_place_of(cache, maker, made))
         cache, remarks = edit_cache(cache, action, entry.strip())
         # Only a change is saved.
         if cache is not opened:
             # A video took minutes, so a failed save is a note; a failed pin or forget is an error.
             written = saved(cache) if latent is None else saved_or_kept(cache)
             cache, remarks = written.cache, (*remarks, *written.notices)
+        # What nodes after this one made is seen by nothing before it is kept or made again.
+        if not is_connected:
+            cache = cache.setting_aside(makers_after(cls.hidden))
         contents = cache.describe((*notes, *remarks))
         return io.NodeOutput(cache, contents, ui=ui.PreviewText(contents))
 
@@ -203,38 +211,6 @@ def edit_cache(cache: MemoryCache, action: str, entry: str) -> tuple[MemoryCache
             return cache, (f"{entry} was forgotten earlier",)
         return cache.forget(entry), ()
     return cache.pin(entry, action == PIN), ()
-
-
-def imported_entry(
-    cache: MemoryCache,
-    latent: dict,
-    camera: CameraTrajectory | None,
-    model: ModelPatcher | None,
-    source: dict | None,
-) -> MemoryEntry:
-    """A turn that other nodes made, as an entry.
-
-    Raises: ValueError when the model or the camera is missing, or when they do not fit the latent.
-    """
-    if model is None or camera is None:
-        missing = "model" if model is None else "camera"
-        raise ValueError(
-            f"{missing} is not connected, wanted the {missing} of the latent to append; connect it"
-        )
-    info = base_info(model)
-    made = one_video("latent", latent, info)
-    original = None if source is None else one_video("source", source, info).detach().cpu()
-    ratio = info.ratios.temporal
-    wanted = num_latent_frames(padded_num_frames(camera.num_frames, ratio), ratio)
-    # A camera per pixel frame is retrieved later: a wrong count would shift every view.
-    if made.shape[1] != wanted:
-        num_frames = (made.shape[1] - 1) * ratio + 1
-        raise ValueError(
-            f"camera got {camera.num_frames} frames, wanted {num_frames}: the latent has "
-            f"{made.shape[1]} latent frames; set num_frames of the path to {num_frames}"
-        )
-    turn = Turn(info, original, target_path=camera)
-    return finished_entry(turn, made, cache, seed=0, mode="imported")
 
 
 NODES = [MemoryCacheNode, RecallTurn]

@@ -17,6 +17,15 @@ from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.sampler import ComfySampler
+from .host.sampling.takes import (
+    KEPT,
+    finished_latent,
+    in_place_of,
+    kept_in,
+    made_before,
+    name_of,
+    turn_recipe,
+)
 from .host.sampling.thumbnail import thumbnail
 from .host.sampling.turns import (
     conditionings,
@@ -25,12 +34,14 @@ from .host.sampling.turns import (
     negative_or_unread,
     with_memory,
 )
+from .host.sessions.makers import REPLACE, maker_of
 from .host.sessions.saving import remember, require_room
 from .host.shared_inputs import (
     ADAPTER_INPUT,
     FAST_ATTENTION_INPUT,
     LOW_NOISE_INPUT,
     MAX_SEED,
+    TAKE_INPUT,
     TURN_INPUTS,
     sampler_inputs,
 )
@@ -143,12 +154,13 @@ class MemoryV2VSampler(io.ComfyNode):
                 ),
                 LOW_NOISE_INPUT,
                 FAST_ATTENTION_INPUT,
+                TAKE_INPUT,
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished turn."),
                 CacheSocket.Output(display_name="cache", tooltip="The cache with this turn in it."),
             ],
-            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             **shows_result(),
         )
 
@@ -172,6 +184,7 @@ class MemoryV2VSampler(io.ComfyNode):
         segment: SegmentQuery | None = None,
         low_noise_model: ModelPatcher | None = None,
         fast_attention: bool = True,
+        take: str = REPLACE,
     ) -> io.NodeOutput:
         model = with_adapter(model, adapter)
         turn = connected_turn(model, source, plan, source_camera, target_camera)
@@ -182,6 +195,18 @@ class MemoryV2VSampler(io.ComfyNode):
         )
         experts = describe_experts(model, low_noise_model, settings)
         negative = negative_or_unread(positive, negative, cfg)
+
+        # A turn that nothing changed since this node made it is not made again.
+        maker = maker_of(cls.hidden, take)
+        prompts = positive, negative
+        recipe = turn_recipe(turn, model, low_noise_model, prompts, settings, segment)
+        kept = made_before(cache, maker, recipe)
+        if kept is not None:
+            restored = kept_in(cache, kept)
+            text = "\n".join((turn.describe(), name_of(kept), KEPT, *restored.notices))
+            finished = finished_latent(kept.latent)
+            return io.NodeOutput(finished, restored.cache, ui=ui.PreviewText(text))
+
         reports: list[ReuseReport] = []
         sampler = ComfySampler(
             model,
@@ -202,16 +227,16 @@ class MemoryV2VSampler(io.ComfyNode):
             prompt=typed_prompt(cls.hidden),
             thumbnail=thumbnail(model, latent),
             query=segment,
+            recipe=recipe,
         )
-        remembered = remember(cache, entry)
+        remembered = remember(cache, in_place_of(cache, maker, entry))
         # A turn that the cache held already keeps its number there.
         held = (each for each in remembered.cache.entries if each.entry_id == entry.entry_id)
-        name = f"turn {next(held, entry).turn} is {entry.entry_id[:8]}"
+        name = name_of(next(held, entry))
         reuse = describe_reuse(reports)
         kernel = describe_attention(model, fast_attention and not turn.is_bare)
         text = "\n".join((turn.describe(), *experts, *kernel, *reuse, name, *remembered.notices))
-        # Cloned: a node that changes the output in place must not change the memory.
-        finished = {"samples": latent.unsqueeze(0).clone()}
+        finished = finished_latent(latent)
         return io.NodeOutput(finished, remembered.cache, ui=ui.PreviewText(text))
 
 

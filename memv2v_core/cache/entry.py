@@ -11,6 +11,7 @@ from .content import ID_LENGTH, Content, HeldContent
 
 _ENTRY_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 MODES = ("trained", "training-free", "imported")
+MAX_MAKER = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class MemoryEntry:
     memory_kernels: the kernel k of 1 x k x k tokens at which it saw each of them; empty in entries
     of earlier versions.
     recipe: hash of everything else that decides the result.
+    maker: which node of which workflow made it and replaces it when it runs again; "" for none.
     descriptor_name: the extractor that made the source's features.
 
     Raises: ValueError for wrong counts and modes.
@@ -83,11 +85,16 @@ class MemoryEntry:
     memory_ids: tuple[str, ...] = ()
     recipe: str = ""
     descriptor_name: str = ""
+    maker: str = ""
     memory_kernels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f"mode got {self.mode!r}, wanted one of {', '.join(MODES)}")
+        if len(self.maker) > MAX_MAKER:
+            raise ValueError(
+                f"maker got {len(self.maker)} characters, wanted at most {MAX_MAKER}; shorten it"
+            )
         if self.turn < 1:
             raise ValueError(
                 f"turn got {self.turn}, wanted 1 or more; the first edit of a video is turn 1"

@@ -1,7 +1,7 @@
 """The facts and the hashes in the header of an entry's file, as text.
 
 Header texts: the facts of every turn, the facts that only long videos use, how fine the memories
-were seen, and the hashes. The hashes cover every tensor and all other texts, so that no changed bit
+were seen, who made the turn, and the hashes. The hashes cover every tensor and all other texts, so that no changed bit
 goes unnoticed. Files of the first versions have no hashes.
 """
 
@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .entry import MODES, MemoryEntry, Segment, is_entry_id
+from .entry import MAX_MAKER, MODES, MemoryEntry, Segment, is_entry_id
 
 Kind = type | tuple[type, ...]
 
@@ -19,8 +19,9 @@ _FORMAT_VERSION = 1
 _FACTS_KEY = "memory_v2v_entry"
 _SEGMENT_KEY = "memory_v2v_segment"
 _SEEN_KEY = "memory_v2v_seen"
+_MAKER_KEY = "memory_v2v_maker"
 _HASHES_KEY = "memory_v2v_hashes"
-_KEYS = {_FACTS_KEY, _SEGMENT_KEY, _SEEN_KEY, _HASHES_KEY}
+_KEYS = {_FACTS_KEY, _SEGMENT_KEY, _SEEN_KEY, _MAKER_KEY, _HASHES_KEY}
 _PLAIN_FACTS: dict[str, type] = {
     "model_name": str,
     "num_frames": int,
@@ -66,6 +67,8 @@ def header_texts(entry: MemoryEntry, tensor_hashes: Mapping[str, str]) -> dict[s
         **plain,
     }
     texts = {_FACTS_KEY: json.dumps(facts), **_segment_texts(entry), **_seen_texts(entry)}
+    if entry.maker:
+        texts[_MAKER_KEY] = entry.maker
     covered = _hash_of(texts, entry.entry_id, tensor_hashes)
     hashes = {"entry_id": entry.entry_id, "tensors": dict(tensor_hashes), "header": covered}
     return {**texts, _HASHES_KEY: json.dumps(hashes)}
@@ -87,7 +90,7 @@ def parsed_header(texts: Mapping[str, str], entry_id: str) -> Header:
             f"{_REMADE}"
         )
     hashes = _checked_hashes(texts, entry_id)
-    facts = {**_facts(texts), **_segment_of(texts), **_seen_of(texts)}
+    facts = {**_facts(texts), **_segment_of(texts), **_seen_of(texts), **_maker_of(texts)}
     is_assumed = facts.pop("is_assumed")
     return Header(facts, is_assumed, None if hashes is None else hashes["tensors"])
 
@@ -194,6 +197,16 @@ def _seen_of(texts: Mapping[str, str]) -> dict:
     if wrong:
         raise ValueError(f"has wrong or missing [{', '.join(wrong)}] of its memories; {_REMADE}")
     return {"memory_kernels": tuple(facts["kernels"])}
+
+
+def _maker_of(texts: Mapping[str, str]) -> dict:
+    """The fact who made a turn; empty for other files."""
+    maker = texts.get(_MAKER_KEY, "")
+    if len(maker) > MAX_MAKER:
+        raise ValueError(
+            f"names a maker of {len(maker)} characters, wanted at most {MAX_MAKER}; {_REMADE}"
+        )
+    return {"maker": maker}
 
 
 def _wrong(facts: object, kinds: Mapping[str, Kind]) -> list[str]:

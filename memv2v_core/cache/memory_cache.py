@@ -3,7 +3,7 @@
 Every method that changes something returns a new cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -28,6 +28,8 @@ class MemoryCache:
     model_name: the model that made every entry; None while the cache is empty and open to any
     model.
     session: its name on disk; None when it lives in memory alone.
+    set_aside: entries of the session that nodes further down the graph made and will keep or make
+    again: nothing sees them before. They stay on disk.
     forgotten, changed_pins: what this cache changed in its session, so that storage can merge it
     with the changes of another writer.
     """
@@ -37,6 +39,7 @@ class MemoryCache:
     session: str | None = None
     forgotten: tuple[Forgotten, ...] = ()
     changed_pins: frozenset[str] = frozenset()
+    set_aside: tuple[MemoryEntry, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -57,7 +60,8 @@ class MemoryCache:
     @property
     def next_turn(self) -> int:
         """Number of the next turn, counted from 1."""
-        return max((entry.turn for entry in self.entries), default=0) + 1
+        held = (*self.entries, *self.set_aside)
+        return max((entry.turn for entry in held), default=0) + 1
 
     def require_fit(self, model_name: str, latent_shape: tuple[int, int, int]) -> None:
         """Raise ValueError unless latents (C, H, W) of this model fit into this cache.
@@ -82,6 +86,48 @@ class MemoryCache:
         forgotten = tuple(old for old in self.forgotten if old.entry_id != entry.entry_id)
         return replace(
             self, model_name=entry.model_name, entries=(*self.entries, entry), forgotten=forgotten
+        )
+
+    def setting_aside(self, makers: Collection[str]) -> "MemoryCache":
+        """The cache without what these makers made, which `made_by` and `replacing` find."""
+        aside = tuple(entry for entry in self.entries if entry.maker and entry.maker in makers)
+        if not aside:
+            return self
+        seen = tuple(entry for entry in self.entries if entry.maker not in makers)
+        return replace(self, entries=seen, set_aside=(*self.set_aside, *aside))
+
+    @property
+    def whole(self) -> "MemoryCache":
+        """The cache with what was set aside in its place again."""
+        if not self.set_aside:
+            return self
+        entries = sorted((*self.entries, *self.set_aside), key=attrgetter("created_s"))
+        return replace(self, entries=tuple(entries), set_aside=())
+
+    def made_by(self, maker: str) -> tuple[MemoryEntry, ...]:
+        """What this maker made earlier, set aside or not; nothing for the empty name."""
+        held = (*self.set_aside, *self.entries)
+        return tuple(entry for entry in held if maker and entry.maker == maker)
+
+    def replacing(self, entry: MemoryEntry) -> "MemoryCache":
+        """`append` in place of everything that the entry's maker made before.
+
+        Saving the cache removes the replaced entries from their session on disk.
+
+        Raises: ValueError as `append` does.
+        """
+        # Appended first: what cannot be stored replaces nothing.
+        grown = self.append(entry)
+        replaced = [old for old in self.made_by(entry.maker) if old.entry_id != entry.entry_id]
+        gone = tuple(Forgotten(old.entry_id, old.created_s) for old in replaced)
+        ids = {old.entry_id for old in replaced}
+        return replace(
+            grown,
+            entries=tuple(held for held in grown.entries if held.entry_id not in ids),
+            set_aside=tuple(
+                held for held in self.set_aside if held.entry_id not in {*ids, entry.entry_id}
+            ),
+            forgotten=(*grown.forgotten, *gone),
         )
 
     def get(self, entry_id: str) -> MemoryEntry:
@@ -113,9 +159,13 @@ class MemoryCache:
     def recall(self, turn: int, entry_id: str) -> MemoryEntry:
         """The entry with this id, else with this turn number, else (turn 0, no id) the newest.
 
+        What was set aside counts too: whoever asks for a turn wants it as it is on disk.
+
         Raises: ValueError when there is none, when several match, and when id and number name
         different turns.
         """
+        if self.set_aside:
+            return self.whole.recall(turn, entry_id)
         if entry_id:
             found = self.get(entry_id)
             # Both are given, so both must name the same turn.
@@ -138,8 +188,12 @@ class MemoryCache:
         """One line per turn, oldest first, then the notes."""
         name = f"session {self.session!r}" if self.session else "cache in the graph"
         made_by = f" of {self.model_name}" if self.model_name else ""
-        lines = [entry.describe() for entry in self.entries]
-        return "\n".join((f"{name}: {len(self)} turns{made_by}", *lines, *notes))
+        whole = self.whole
+        lines = [entry.describe() for entry in whole.entries]
+        if self.set_aside:
+            numbers = ", ".join(str(entry.turn) for entry in self.set_aside)
+            lines.append(f"nodes of this graph keep or replace turns {numbers}")
+        return "\n".join((f"{name}: {len(whole)} turns{made_by}", *lines, *notes))
 
     def pin(self, entry_id: str, is_pinned: bool = True) -> "MemoryCache":
         """The cache with this entry pinned (always retrieved) or not pinned."""

@@ -19,6 +19,7 @@ from ...memv2v_core.vocabulary import KeptPrecision, UnresponsiveChoice
 from ..io_types import AdapterSocket, CameraSocket, PlanSocket
 from .clips.fitted import MODEL_SIZE, ORIGINAL_SIZE
 from .footage.writing import DEFAULT_CRF
+from .sessions.makers import NEW_TAKE, REPLACE
 
 # The largest seed of ComfyUI, 64 bits.
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
@@ -162,6 +163,15 @@ LOW_NOISE_INPUT = io.Model.Input(
     tooltip="The second of two experts (Wan2.2-A14B, Bernini-R 14B): it takes over where the noise "
     "falls below the boundary of its base. It sees the same memory. The adapter input is for the "
     "first model alone.",
+)
+TAKE_INPUT = io.Combo.Input(
+    "take",
+    options=[REPLACE, NEW_TAKE],
+    default=REPLACE,
+    optional=True,
+    tooltip="What running again does in a named session. replace: a turn that nothing changed "
+    "stays, and a changed one replaces the turn that this node made in this workflow. new take: "
+    "every run adds a turn, which sees the earlier takes too.",
 )
 K_INPUT = io.Int.Input(
     "k",

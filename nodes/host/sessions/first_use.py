@@ -38,7 +38,7 @@ def first_use_notes(session: str, hidden: io.HiddenHolder | None) -> tuple[str, 
     if not session:
         return ()
     folder = folder_of(session)
-    workflow, known = _workflow_id(hidden), _known()
+    workflow, known = workflow_id(hidden) or _NO_WORKFLOW, _known()
     used_by = known.pop(session, [])
     if workflow in used_by:
         return ()
@@ -70,12 +70,15 @@ def _times_of_turns(folder: Path) -> list[float]:
     return times_s
 
 
-def _workflow_id(hidden: io.HiddenHolder | None) -> str:
-    """The id that ComfyUI's editor gives every workflow; one word for prompts without an editor."""
+def workflow_id(hidden: io.HiddenHolder | None) -> str | None:
+    """The id that ComfyUI's editor gives every workflow; None for requests without an editor.
+
+    hidden: of a node whose schema asks for `EXTRA_PNGINFO`.
+    """
     info = getattr(hidden, "extra_pnginfo", None)
     workflow = info.get("workflow") if isinstance(info, dict) else None
     name = workflow.get("id") if isinstance(workflow, dict) else None
-    return name[:_MAX_ID_LENGTH] if isinstance(name, str) and name else _NO_WORKFLOW
+    return name[:_MAX_ID_LENGTH] if isinstance(name, str) and name else None
 
 
 def _file() -> Path:

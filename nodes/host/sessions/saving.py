@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.cache.entry_file import is_in
-from ....memv2v_core.cache.memory_cache import MemoryCache
+from ....memv2v_core.cache.memory_cache import Forgotten, MemoryCache
 from ....memv2v_core.cache.storage import SavedSession, load_session, require_savable, save_session
 from ....memv2v_core.sampling.entries import require_fit
 from ....memv2v_core.sampling.turn import Turn
@@ -49,6 +49,25 @@ def renamed(cache: MemoryCache, session: str) -> MemoryCache:
     return replace(cache, session=session) if session and session != cache.session else cache
 
 
+def superseding(cache: MemoryCache, session: str | None) -> MemoryCache:
+    """`cache` without the turns on disk that its own turns replace.
+
+    session: where the cache came from. A cache that gets another session's name meets the turns
+    that the same nodes made in an earlier run there.
+    """
+    makers = {entry.maker for entry in cache.entries if entry.maker}
+    if cache.session is None or cache.session == session or not makers:
+        return cache
+    on_disk = load_session(folder_of(cache.session), on_wait=_wait).cache
+    held = {entry.entry_id for entry in cache.entries}
+    gone = tuple(
+        Forgotten(old.entry_id, old.created_s)
+        for old in on_disk.entries
+        if old.maker in makers and old.entry_id not in held
+    )
+    return replace(cache, forgotten=(*cache.forgotten, *gone)) if gone else cache
+
+
 def saved(cache: MemoryCache) -> SavedSession:
     """The cache after it was written to disk, where it has a session.
 
@@ -78,11 +97,11 @@ def saved_or_kept(cache: MemoryCache) -> SavedSession:
 
 
 def remember(cache: MemoryCache, entry: MemoryEntry) -> SavedSession:
-    """`cache` with `entry`; on disk at once where it has a session.
+    """`cache` with `entry` in place of what its maker made; on disk at once with a session.
 
     A save that fails is a note, see `saved_or_kept`.
     """
-    return saved_or_kept(cache.append(entry))
+    return saved_or_kept(cache.replacing(entry))
 
 
 def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:

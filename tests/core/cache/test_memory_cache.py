@@ -171,3 +171,31 @@ def test_of_turn_finds_one_and_refuses_none_and_several(three_turns, make_entry)
         ValueError, match="turn 3 got 2 entries in the cache, wanted one; use the id of"
     ):
         twice.of_turn(3)
+
+
+def test_what_a_maker_made_is_set_aside_and_comes_back_in_its_place(make_entry) -> None:
+    first = make_entry(1, created_s=1.0)
+    own = make_entry(2, created_s=2.0, maker="w/7")
+    last = make_entry(3, created_s=3.0, maker="w/9")
+    cache = MemoryCache().append(first).append(own).append(last)
+    aside = cache.setting_aside({"w/7"})
+    assert aside.entries == (first, last)
+    assert aside.made_by("w/7") == (own,)
+    assert aside.next_turn == 4
+    assert aside.recall(2, "") is own
+    assert [entry.turn for entry in aside.whole.entries] == [1, 2, 3]
+    assert cache.setting_aside({"w/8", ""}) is cache
+    back = aside.replacing(own)
+    assert back.entries == (first, last, own)
+    assert (back.set_aside, back.forgotten) == ((), ())
+
+
+def test_a_new_turn_replaces_only_what_its_maker_made(make_entry) -> None:
+    first, old = make_entry(1, maker="w/1"), make_entry(2, maker="w/7")
+    new = make_entry(5, maker="w/7")
+    cache = MemoryCache().append(first).append(old).setting_aside({"w/7"})
+    grown = cache.replacing(new)
+    assert grown.entries == (first, new)
+    assert [gone.entry_id for gone in grown.forgotten] == [old.entry_id]
+    without_maker = dataclasses.replace(new, maker="")
+    assert cache.replacing(without_maker).forgotten == ()
