@@ -9,10 +9,8 @@ from typing import Protocol
 import torch
 
 from ..cache.entry import Segment
-from ..cache.memory_cache import MemoryCache
-from ..cache.storage import SavedSession
+from ..resuming.host import RunHost
 from ..retrieval.descriptors import Descriptor
-from ..sampling.entries import Thumbnail
 from ..sampling.turn import Turn
 
 
@@ -35,12 +33,8 @@ class SegmentSource:
         return self.frames[: self.segment.num_frames]
 
 
-class Host(Protocol):
+class Host(RunHost, Protocol):
     """The program around the loop."""
-
-    def interrupted(self) -> None:
-        """Raise the program's own exception if the user asked it to stop."""
-        ...
 
     def read(self, segment: Segment) -> SegmentSource:
         """The segment's source frames. The loop asks for segments in the order of the video."""
@@ -61,23 +55,4 @@ class Host(Protocol):
 
     def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn; see `sampling.sample.TurnSampler`."""
-        ...
-
-    def thumbnail(self, latent: torch.Tensor) -> Thumbnail | None:
-        """Small pictures of a latent (C, T, H, W); None where there are none."""
-        ...
-
-    def require_room(self, cache: MemoryCache, turn: Turn) -> None:
-        """Raise ValueError where `cache` could not take or save the finished turn.
-
-        The loop asks before anything is sampled.
-        """
-        ...
-
-    def save(self, cache: MemoryCache) -> SavedSession:
-        """Write the cache to disk, where it has a session.
-
-        A save that fails raises nothing: its notices say so, and the cache keeps its entries in
-        memory until a later save.
-        """
         ...

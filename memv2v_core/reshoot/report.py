@@ -1,0 +1,39 @@
+"""The result of a re-shoot, in words."""
+
+from collections.abc import Sequence
+
+from ..cache.memory_cache import MemoryCache
+from ..resuming.outcomes import outcome_counts, outcome_text
+from .entries import is_reshot, left_over
+from .host import ReshotTurn
+
+
+def describe_reshoot(turns: Sequence[ReshotTurn]) -> str:
+    """How many turns are new, kept and stale, then one line per turn: its path, what it saw."""
+    lines = []
+    for turn in turns:
+        outcome = outcome_text(turn.outcome, turn.seconds, turn.stale_for)
+        place = f"turn {turn.number}: {turn.name}, {turn.entry.entry_id[:8]}"
+        lines.append(f"{place}: {outcome}; memories: {turn.memories or 'none'}")
+    counts = outcome_counts(turn.outcome for turn in turns)
+    seconds = sum(turn.seconds for turn in turns)
+    return "\n".join((f"{len(turns)} turns: {counts}; {seconds:.1f} s", *lines))
+
+
+def describe_others(turns: Sequence[ReshotTurn], cache: MemoryCache) -> tuple[str, ...]:
+    """Lines about what else the session holds; empty where it holds nothing else."""
+    lines = []
+    old = left_over(cache, len(turns))
+    if old:
+        numbers = ", ".join(str(entry.turn) for entry in old)
+        lines.append(
+            f"the session keeps turn {numbers} of paths that are no longer in the list; it is used "
+            "again where the same path comes back at its place, and Memory Cache can forget it"
+        )
+    count = sum(not is_reshot(entry) for entry in cache.entries)
+    if count:
+        lines.append(
+            f"the session also holds {count} turns of other nodes; pinned ones are offered as "
+            "memories, the others are left alone"
+        )
+    return tuple(lines)
