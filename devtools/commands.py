@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from .api import ApiError
+from .browser.frontends import prepare_newest_frontend
 from .checks import lint, run_python, run_tests
 from .demo import add_demo_options, run_demo
 from .environment import (
@@ -19,7 +20,6 @@ from .environment import (
     SetupError,
     prepare_environment,
 )
-from .frontends import prepare_newest_frontend
 from .long_demo import run_long_demo
 from .server import ServerError, running_server
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from instruments.browser_bench import Bench, Rendering, find_browser, launch
+
+from devtools.browser.bench import Bench, Rendering, find_browser, launch
 
 if TYPE_CHECKING:
     from devtools.server import ComfyServer
@@ -52,8 +53,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def browser_server(stage: Stage) -> "Iterator[ComfyServer]":
     """A server that serves the stage's frontend."""
+    from devtools.browser.frontends import newest_frontend
     from devtools.environment import find_environment
-    from devtools.frontends import newest_frontend
     from devtools.server import running_server
 
     environment = find_environment()

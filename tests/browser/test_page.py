@@ -1,6 +1,6 @@
 """The page as every artist opens it."""
 
-from instruments.browser_bench import Bench
+from devtools.browser.bench import Bench
 
 
 def test_every_node_can_be_placed_without_a_complaint(bench: Bench) -> None:

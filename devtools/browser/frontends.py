@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from .environment import DEV_DIR, Environment, run_setup
+from ..environment import DEV_DIR, Environment, run_setup
 
 PACKAGE = "comfyui-frontend-package"
 _FOLDER = DEV_DIR / "frontend-newest"
