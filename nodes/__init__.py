@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import (
     cache,
     clips,
+    comparing,
     demo,
     describing,
     evaluation,
@@ -38,6 +39,7 @@ MENU = (
     segments,
     long_video,
     evaluation,
+    comparing,
 )
 
 

@@ -10,6 +10,7 @@ const TEXT_NODES = new Set([
   "MemoryV2VSampler",
   "MemV2VApplyMemory",
   "MemV2VConsistencyReport",
+  "MemV2VCompareTurns",
   "MemV2VFitVideo",
   "MemV2VRestoreVideo",
   "MemV2VRecallTurn",

@@ -47,6 +47,8 @@ class VideoWriter:
     path: or a file in memory. size: rows and columns of the frames. Odd sides need full colour
     resolution (4:4:4), which some players lack.
     metadata: tags of the file; values that are no text are written as JSON.
+    preset: of x264; faster ones make larger files.
+    keyframe_every: frames from one that needs no other to the next; None lets the encoder choose.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class VideoWriter:
         clip: Timed,
         crf: float = DEFAULT_CRF,
         metadata: Mapping[str, object] | None = None,
+        preset: str = "medium",
+        keyframe_every: int | None = None,
     ) -> None:
         self._path, self._times, self._num_frames = path, clip.times, 0
         # Steady frames are counted at their exact rate, others have times of their own.
@@ -77,6 +81,9 @@ class VideoWriter:
                 text = value if isinstance(value, str) else json.dumps(value)
                 self._output.metadata[key] = text
             self._video = _video_stream(self._output, size, clip.times, self._clock, crf)
+            self._video.options |= {"preset": preset}
+            if keyframe_every is not None:
+                self._video.codec_context.gop_size = keyframe_every
             packets = silence() if clip.sound is None else clip.sound.packets(self._output)
             self._sound = opened.enter_context(closing(packets))
             self._next_sound: av.Packet | None = next(self._sound, None)
