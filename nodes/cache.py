@@ -12,7 +12,7 @@ from .host.sessions.folders import refused_name, session_state, was_forgotten
 from .host.sessions.makers import REPLACE, maker_of, makers_after
 from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept, superseding
 from .host.shared_inputs import TAKE_INPUT
-from .io_types import CATEGORY, CacheSocket, CameraSocket
+from .io_types import CATEGORY, SESSION_LIST, CacheSocket, CameraSocket
 
 KEEP, PIN, UNPIN, FORGET, BRANCH = "none", "pin", "unpin", "forget", "branch"
 
@@ -33,6 +33,7 @@ class MemoryCacheNode(io.ComfyNode):
                 io.String.Input(
                     "session",
                     default="",
+                    extra_dict=SESSION_LIST,
                     tooltip="Name of a session on disk; all its turns are loaded. Empty: a new "
                     "cache in the graph. If a cache is connected, that cache and every turn "
                     "appended to it are saved under this name.",

@@ -10,6 +10,10 @@ CameraSocket = io.Custom("MEMV2V_CAMERA")
 # memv2v_core.cache.memory_cache.MemoryCache
 CacheSocket = io.Custom("MEMV2V_CACHE")
 
+# Of a STRING that names a session: web/bank/ shows it as a list of the sessions on disk, in which a
+# new name can be typed. Without that page it is a plain text field.
+SESSION_LIST = {"widgetType": "MEMV2V_SESSION"}
+
 # memv2v_core.retrieval.selection.Retrieval
 RetrievalSocket = io.Custom("MEMV2V_RETRIEVAL")
 

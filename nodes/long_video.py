@@ -27,6 +27,7 @@ from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
+from .host.sessions.by_hand import hand_changes
 from .host.sessions.folders import refused_name
 from .host.shared_inputs import (
     ADAPTER_INPUT,
@@ -44,7 +45,7 @@ from .host.shared_inputs import (
     settings_from,
 )
 from .host.shown import VideoAndText, teller
-from .io_types import CATEGORY, CacheSocket
+from .io_types import CATEGORY, SESSION_LIST, CacheSocket
 
 
 class EditLongVideo(io.ComfyNode):
@@ -75,6 +76,7 @@ class EditLongVideo(io.ComfyNode):
                 io.String.Input(
                     "session",
                     default="",
+                    extra_dict=SESSION_LIST,
                     tooltip="Name of the session on disk (output/memory_v2v/NAME) that holds the "
                     "finished segments. Empty: the clip's name. Use one session per video and "
                     "prompt: another prompt replaces the segments.",
@@ -135,6 +137,11 @@ class EditLongVideo(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, session: str | None) -> bool | str:
         return refused_name(session) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, session: str | None = "", **_others: object) -> str:
+        # What a user pins or forgets in the Memory Bank decides what the segments see.
+        return hand_changes(session)
 
     @classmethod
     def execute(
@@ -215,7 +222,9 @@ class EditLongVideo(io.ComfyNode):
         report += (*describe_leftovers(edited.segments, edited.cache), *notes, *edited.repairs)
         text = "\n".join(report)
         result = InputImpl.VideoFromFile(str(path))
-        return io.NodeOutput(result, edited.cache, text, ui=VideoAndText(path, text))
+        return io.NodeOutput(
+            result, edited.cache, text, ui=VideoAndText(path, text, edited.cache.session)
+        )
 
 
 NODES = [EditLongVideo]

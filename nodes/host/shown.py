@@ -28,14 +28,16 @@ class VideoAndText(ui.PreviewVideo):
     """A video file in ComfyUI's temporary folder with lines of text below.
 
     `web/reports/` shows the text.
+    session: where its pieces are saved; `web/bank/` shows it.
     """
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, session: str | None = None) -> None:
         super().__init__([ui.SavedResult(path.name, "", io.FolderType.temp)])
-        self.text = text
+        self.text, self.session = text, session
 
     def as_dict(self) -> dict:
-        return {**super().as_dict(), "text": (self.text,)}
+        session = {"session": (self.session,)} if self.session else {}
+        return {**super().as_dict(), "text": (self.text,), **session}
 
 
 def teller(hidden: io.HiddenHolder | None) -> Callable[[tuple[str, ...]], None]:

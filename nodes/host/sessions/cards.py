@@ -46,14 +46,20 @@ def bank_of(session: str) -> dict[str, Any]:
 
 
 def cards_of(entries: Sequence[MemoryEntry]) -> list[dict[str, Any]]:
-    """One card for each entry, in their order."""
+    """One card for each entry, in their order.
+
+    used_last: whether the newest entry saw it. seen_by: which entries saw it and how finely, the
+    newest first.
+    """
     stale, seen_by = stale_entries(entries), _seen_by(entries)
     newest = max(entries, key=lambda entry: entry.created_s, default=None)
+    used_last = set() if newest is None else set(newest.memory_ids)
     return [
         {
             **_facts(entry),
             "stale": entry.entry_id in stale,
             "is_newest": entry is newest,
+            "used_last": entry.entry_id in used_last,
             "seen_by": seen_by.get(entry.entry_id, []),
         }
         for entry in entries

@@ -1,0 +1,88 @@
+// The Memory Bank as a tab of ComfyUI's sidebar: any session of this machine.
+import { app } from "../../../scripts/app.js";
+import { element } from "../shared/dom.mjs";
+import { t } from "../shared/texts.mjs";
+import { watchSessions } from "./store.mjs";
+import { BankView } from "./view.mjs";
+import { turnsWords, whenWords } from "./words.mjs";
+
+export function registerBankTab() {
+  let open = null;
+  app.extensionManager.registerSidebarTab({
+    id: "memory-v2v-bank",
+    icon: "pi pi-images",
+    title: t("Memory Bank"),
+    tooltip: t("Memory Bank: the turns of all sessions"),
+    type: "custom",
+    render: (container) => {
+      open?.remove();
+      open = new BankTab(container);
+    },
+    destroy: () => {
+      open?.remove();
+      open = null;
+    },
+  });
+}
+
+class BankTab {
+  constructor(container) {
+    this.view = new BankView(null, (name) => this.choose(name));
+    this.choice = element("select", {
+      className: "memv2v-bank-choice",
+      onchange: () => this.choose(this.choice.value),
+      attributes: { "aria-label": t("Session") },
+    });
+    const head = element(
+      "div",
+      { className: "memv2v-bank-head" },
+      element("h2", {}, t("Memory Bank")),
+      this.choice,
+    );
+    this.root = element("div", { className: "memv2v-bank-tab" }, head, this.view.element);
+    this.root.addEventListener("keydown", (event) => event.stopPropagation());
+    container.replaceChildren(this.root);
+    this.stop = watchSessions((sessions) => this.list(sessions));
+  }
+
+  list(sessions) {
+    const chosen = this.view.session ?? sessionOfSelection() ?? sessions[0]?.name ?? "";
+    const options = sessions.map(({ name, num_turns, newest_s }) =>
+      element("option", { value: name }, `${name} · ${turnsWords(num_turns)} · ${whenWords(newest_s)}`),
+    );
+    if (chosen && !sessions.some(({ name }) => name === chosen)) {
+      options.unshift(element("option", { value: chosen }, chosen));
+    }
+    this.choice.replaceChildren(...options);
+    this.choice.hidden = !options.length;
+    this.choose(chosen);
+  }
+
+  choose(name) {
+    if (![...this.choice.options].some((option) => option.value === name) && name) {
+      this.choice.prepend(element("option", { value: name }, name));
+    }
+    this.choice.value = name;
+    this.view.show(name, t("No session is on this machine yet. Give Memory Cache or Edit Long Video a session's name."));
+  }
+
+  remove() {
+    this.stop();
+    this.view.remove();
+    this.root.remove();
+  }
+}
+
+// The session of the selected node, else of the first node that names one.
+function sessionOfSelection() {
+  const selected = Object.values(app.canvas.selected_nodes ?? {});
+  const nodes = [...selected, ...(app.canvas.graph ?? app.graph).nodes];
+  for (const node of nodes) {
+    const widget = node.widgets?.find((held) => held.name === "session");
+    const isOurs = node.widgets?.some((held) => held.name === "memory_bank");
+    if (isOurs && widget?.value) {
+      return widget.value;
+    }
+  }
+  return undefined;
+}
