@@ -67,6 +67,19 @@ def test_no_node_of_a_workflow_covers_another(path: Path) -> None:
         assert apart, (one["id"], other["id"])
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_file_that_a_workflow_needs_has_its_address(path: Path) -> None:
+    for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
+        values = node.get("widgets_values") or []
+        needed = {value for value in values if str(value).endswith((".safetensors", ".ckpt"))}
+        models = {model["name"]: model for model in node["properties"].get("models", ())}
+        assert models.keys() == needed, node["type"]
+        for name, model in models.items():
+            assert model["url"].startswith("https://huggingface.co/")
+            assert model["url"].endswith(f"/{name}")
+            assert model["directory"]
+
+
 def test_one_turn_workflow_runs_as_shipped(comfy_server, object_info: dict) -> None:
     from devtools.api import output_files
 
