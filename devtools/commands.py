@@ -29,6 +29,10 @@ PASSED_ON = {
         "measure a built-in model on held-out scenes, or clips with --task long; writes JSON",
     ),
     "prepare": ("memv2v_core.training.prepare", "encode a data set for training, from a recipe"),
+    "pictures": (
+        "devtools.browser.pictures",
+        "lay out the shipped workflows, take their thumbnails and the nodes' pictures (Chromium)",
+    ),
     "train": ("memv2v_core.training", "train memory from a recipe; writes an adapter file"),
 }
 
