@@ -39,13 +39,13 @@ _WAYPOINTS = {"static": (0.0, 0.0), "sweep": (0.0, -1.0, 1.0)}
 MOTIONS: tuple[str, ...] = ("static", *_ROTATION_AXES, *_ORBIT_SIGNS, *_DOLLY_SIGNS)
 
 # The share of a leg that is done, by the share of its time.
-_EASINGS: dict[str, Callable[[float], float]] = {
+EASING_CURVES: dict[str, Callable[[float], float]] = {
     "linear": lambda u: u,
     "ease_in": lambda u: 1 - math.cos(u * math.pi / 2),
     "ease_out": lambda u: math.sin(u * math.pi / 2),
     "ease_in_out": lambda u: (1 - math.cos(u * math.pi)) / 2,
 }
-EASINGS: tuple[str, ...] = tuple(_EASINGS)
+EASINGS: tuple[str, ...] = tuple(EASING_CURVES)
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def make_preset(config: PresetConfig, intrinsics: torch.Tensor | None = None) ->
     c2w = torch.eye(4, dtype=torch.float64).repeat(config.num_frames, 1, 1)
     if config.motion in _ROTATION_AXES:
         axis, sign = _ROTATION_AXES[config.motion]
-        c2w[:, :3, :3] = _rotations(axis, sign * torch.deg2rad(amounts))
+        c2w[:, :3, :3] = axis_rotations(axis, sign * torch.deg2rad(amounts))
     elif config.motion in _ORBIT_SIGNS:
-        c2w[:, :3, :3] = _rotations(1, _ORBIT_SIGNS[config.motion] * torch.deg2rad(amounts))
+        c2w[:, :3, :3] = axis_rotations(1, _ORBIT_SIGNS[config.motion] * torch.deg2rad(amounts))
         # The point straight ahead keeps its place in the view: R @ ahead + t = ahead.
         ahead = torch.tensor([0.0, 0.0, config.orbit_distance], dtype=torch.float64)
         c2w[:, :3, 3] = ahead - c2w[:, :3, :3] @ ahead
@@ -130,17 +130,24 @@ def preset_progress(config: PresetConfig) -> tuple[float, ...]:
 
     Turning points fall on whole frames, so a sweep reaches its full amplitude on both sides.
     """
-    waypoints = _WAYPOINTS.get(config.motion, _STRAIGHT_WAYPOINTS)
-    if config.returns:
-        waypoints = (*waypoints, 0.0)
-    ease = _EASINGS[config.easing]
-    # A speed above 1 ends the last leg early; a speed below 1 ends it after the video.
-    leg_ends = _leg_ends(waypoints, (config.num_frames - 1) / config.speed)
+    waypoints, leg_ends = preset_legs(config)
+    ease = EASING_CURVES[config.easing]
     later = (
         _progress_at(frame_idx, waypoints, leg_ends, ease)
         for frame_idx in range(1, config.num_frames)
     )
     return (waypoints[0], *later)
+
+
+def preset_legs(config: PresetConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Signed shares of the amplitude that the move passes through, from 0 on, and the frame index
+    at which each of them is reached. The last index need be no whole number.
+    """
+    waypoints = _WAYPOINTS.get(config.motion, _STRAIGHT_WAYPOINTS)
+    if config.returns:
+        waypoints = (*waypoints, 0.0)
+    # A speed above 1 ends the last leg early; a speed below 1 ends it after the video.
+    return waypoints, _leg_ends(waypoints, (config.num_frames - 1) / config.speed)
 
 
 def _leg_ends(waypoints: Sequence[float], num_steps: float) -> tuple[float, ...]:
@@ -169,8 +176,8 @@ def _progress_at(
     return waypoints[leg] + (waypoints[leg + 1] - waypoints[leg]) * share
 
 
-def _rotations(axis: int, angles_rad: torch.Tensor) -> torch.Tensor:
-    """Rotation matrices (F, 3, 3) about one coordinate axis by angles (F,)."""
+def axis_rotations(axis: int, angles_rad: torch.Tensor) -> torch.Tensor:
+    """Rotation matrices (F, 3, 3) about coordinate axis 0, 1 or 2 by angles (F,), right-handed."""
     axis_angle = torch.zeros(len(angles_rad), 3, dtype=angles_rad.dtype)
     axis_angle[:, axis] = angles_rad
     # By way of quaternions: kornia before 0.9 rounds its direct conversion to 1e-6.
