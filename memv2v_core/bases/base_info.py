@@ -43,6 +43,8 @@ class BaseInfo:
     has_frame_times: whether it takes a playback time of every frame beside the camera.
     refresh_every: calls between two refreshes of clean tokens that were measured to change nothing
     that matters; 1 where nobody has measured it.
+    fov_deg: horizontal angle of the lens that its camera weights were trained with; None for the
+    default lens.
     """
 
     model_name: str
@@ -65,6 +67,7 @@ class BaseInfo:
     expert_boundary: float | None = None
     has_frame_times: bool = False
     refresh_every: int = 1
+    fov_deg: float | None = None
 
     @property
     def has_source_ids(self) -> bool:

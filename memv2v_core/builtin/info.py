@@ -124,6 +124,7 @@ def builtin_base(key: str, info: BuiltinInfo, ratios: VaeRatios) -> BaseInfo:
         max_source_id=info.dit.max_source_id,
         latent_size=(side, side),
         num_frames=info.num_frames,
+        fov_deg=info.fov_deg,
     )
 
 

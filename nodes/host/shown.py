@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,27 @@ class PictureAndText(ui.PreviewImage):
         return {**super().as_dict(), "text": (self.text,)}
 
 
-class VideoAndText(ui.PreviewVideo):
-    """A video file in ComfyUI's temporary folder with lines of text below.
+class VideosAndText(ui.PreviewVideo):
+    """Video files in ComfyUI's temporary folder with lines of text below.
 
     `web/reports/` shows the text.
     session: where its pieces are saved; `web/bank/` shows it.
     """
 
-    def __init__(self, path: Path, text: str, session: str | None = None) -> None:
-        super().__init__([ui.SavedResult(path.name, "", io.FolderType.temp)])
+    def __init__(self, paths: Sequence[Path], text: str, session: str | None = None) -> None:
+        super().__init__([ui.SavedResult(path.name, "", io.FolderType.temp) for path in paths])
         self.text, self.session = text, session
 
     def as_dict(self) -> dict:
         session = {"session": (self.session,)} if self.session else {}
         return {**super().as_dict(), "text": (self.text,), **session}
+
+
+class VideoAndText(VideosAndText):
+    """The same for one video."""
+
+    def __init__(self, path: Path, text: str, session: str | None = None) -> None:
+        super().__init__((path,), text, session)
 
 
 def teller(hidden: io.HiddenHolder | None) -> Callable[[tuple[str, ...]], None]:

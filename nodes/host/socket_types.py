@@ -59,6 +59,11 @@ def check_sockets(node: type[io.ComfyNode]) -> None:
         for given in node.define_schema().inputs
         if given.io_type in _KINDS or given.io_type in _OTHERS
     }
+    growing = {
+        given.id: given.template.input.io_type
+        for given in node.define_schema().inputs
+        if isinstance(given, io.Autogrow.Input)
+    }
     execute = node.execute.__func__
 
     @wraps(execute)
@@ -66,9 +71,22 @@ def check_sockets(node: type[io.ComfyNode]) -> None:
         for name, (socket, is_optional) in sockets.items():
             if name in inputs and not (is_optional and inputs[name] is None):
                 _require_kind(name, socket, inputs[name])
+        for name, socket in growing.items():
+            _require_group(name, socket, inputs.get(name))
         return execute(cls, *args, **inputs)
 
     node.execute = classmethod(checked)
+
+
+def _require_group(name: str, socket: str, values: object) -> None:
+    """Check the sockets of an input that grows; it gives a mapping of the connected ones."""
+    if values is None:
+        return
+    if not isinstance(values, Mapping):
+        _require_kind(name, socket, values)
+        return
+    for each, value in values.items():
+        _require_kind(each, socket, value)
 
 
 def _require_kind(name: str, socket: str, value: object) -> None:

@@ -22,6 +22,7 @@ const TEXT_NODES = new Set([
   "DinoSegmentRetrieve",
   "StitchSegments",
   "MemV2VEditLongVideo",
+  "MemV2VReshootVideo",
   "MemV2VDemoLongVideo",
   "MemV2VExportCameraTrajectory",
   "MemV2VImportCameraTrajectory",

@@ -121,8 +121,8 @@ def split_video(
     spatial, (height, width) = info.ratios.spatial, info.latent_size
     budget = (settings.height or height * spatial, settings.width or width * spatial)
     if settings.aspect != "keep":
-        _require_side("height", budget[0], spatial)
-        _require_side("width", budget[1], spatial)
+        require_side("height", budget[0], spatial)
+        require_side("width", budget[1], spatial)
 
     # Step 2: the clip, decoded once to count its frames and to find its cuts.
     shots: list[tuple[int, int]] = []
@@ -157,7 +157,8 @@ def read_segment(split: SplitVideo, read: Reader, segment: Segment) -> SegmentSo
     return SegmentSource(segment, frames, digest.hexdigest())
 
 
-def _require_side(name: str, side: int, multiple: int) -> None:
+def require_side(name: str, side: int, multiple: int) -> None:
+    """Raise ValueError unless a side in pixels is a multiple of what the VAE needs."""
     if side % multiple:
         below = max(side // multiple, 1) * multiple
         raise ValueError(
