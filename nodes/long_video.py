@@ -20,9 +20,11 @@ from ..memv2v_core.sampling.reuse import describe_reuse
 from ..memv2v_core.vocabulary import EditMode
 from .host.batches import batch_notes
 from .host.clips.segments import SplitSettings, split_video
-from .host.clips.stitching import StitchSettings, write_stitched
+from .host.clips.stitching import EarlyVideo, StitchSettings
+from .host.live.run import LiveRun
 from .host.long_edit import ComfyHost, checked_negative, open_session
 from .host.long_edit_inputs import REDO_INPUTS, REDO_STALE, TOKEN_DEFAULTS, TOKEN_INPUTS
+from .host.menu import in_menu
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
@@ -45,7 +47,7 @@ from .host.shared_inputs import (
     settings_from,
 )
 from .host.shown import VideoAndText, teller
-from .io_types import CATEGORY, SESSION_LIST, CacheSocket
+from .io_types import SESSION_LIST, CacheSocket
 
 
 class EditLongVideo(io.ComfyNode):
@@ -56,7 +58,7 @@ class EditLongVideo(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VEditLongVideo",
             display_name="Edit Long Video",
-            category=CATEGORY,
+            **in_menu("MemV2VEditLongVideo"),
             description="Edits a video of any length by a prompt, segment by segment. Each segment "
             "sees the earlier ones that show the same things, so the hat stays the same hat. "
             "Finished segments are saved at once: an interrupted run resumes where it stopped, "
@@ -180,8 +182,12 @@ class EditLongVideo(io.ComfyNode):
             redoes_stale=widgets["stale"] == REDO_STALE,
         )
 
-        # Step 2: edit every segment, or keep it from an earlier run.
+        # Step 2: edit every segment, or keep it from an earlier run; then finish the video.
+        live = LiveRun(cls.hidden, model, "segment", len(split.plan.segments))
+        result = EarlyVideo(split, vae, stitching)
         host = ComfyHost(
+            live=live,
+            result=result,
             model=model,
             vae=vae,
             positive=positive,
@@ -206,10 +212,9 @@ class EditLongVideo(io.ComfyNode):
             prompt=typed_prompt(cls.hidden),
         )
         cache, notes = open_session(session, cls.hidden, video, images, split)
-        edited = edit_segments(edit, cache, host)
-
-        # Step 3: one video again.
-        path = write_stitched(split, edited.entries, vae, stitching)
+        with live, result:
+            edited = edit_segments(edit, cache, host)
+            path = result.finish(edited.entries)
         report = [
             describe_edit(edited.segments),
             *experts,
@@ -221,9 +226,9 @@ class EditLongVideo(io.ComfyNode):
         report += (*split.clip.notes, *batch_notes(cls.hidden))
         report += (*describe_leftovers(edited.segments, edited.cache), *notes, *edited.repairs)
         text = "\n".join(report)
-        result = InputImpl.VideoFromFile(str(path))
+        stitched = InputImpl.VideoFromFile(str(path))
         return io.NodeOutput(
-            result, edited.cache, text, ui=VideoAndText(path, text, edited.cache.session)
+            stitched, edited.cache, text, ui=VideoAndText(path, text, edited.cache.session)
         )
 
 

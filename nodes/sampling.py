@@ -12,6 +12,8 @@ from ..memv2v_core.sampling.reuse import ReuseReport, describe_reuse
 from ..memv2v_core.sampling.sample import sample_turn
 from ..memv2v_core.tokens.budget import TokenPlan
 from .host.compat import shows_result
+from .host.live.run import LiveRun
+from .host.menu import in_menu
 from .host.models.attachment import LoadedAdapter, with_adapter
 from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
@@ -45,7 +47,7 @@ from .host.shared_inputs import (
     TURN_INPUTS,
     sampler_inputs,
 )
-from .io_types import CATEGORY, CacheSocket, SegmentSocket
+from .io_types import CacheSocket, SegmentSocket
 
 
 class ApplyMemory(io.ComfyNode):
@@ -56,7 +58,7 @@ class ApplyMemory(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VApplyMemory",
             display_name="Apply Memory",
-            category=CATEGORY,
+            **in_menu("MemV2VApplyMemory"),
             description="Lets a model see the source, its memories and every video's camera, for "
             "any native sampler. If nothing is connected, the model is unchanged, bit for bit.",
             inputs=[
@@ -119,7 +121,7 @@ class MemoryV2VSampler(io.ComfyNode):
         return io.Schema(
             node_id="MemoryV2VSampler",
             display_name="Memory-V2V Sampler",
-            category=CATEGORY,
+            **in_menu("MemoryV2VSampler"),
             description="Makes one turn and appends it to the cache. Connect the cache to the next "
             "turn. A named session is saved as soon as the turn is finished. The latents are the "
             "same as with Apply Memory and KSampler, with one exception: for a segment without "
@@ -208,28 +210,33 @@ class MemoryV2VSampler(io.ComfyNode):
             return io.NodeOutput(finished, restored.cache, ui=ui.PreviewText(text))
 
         reports: list[ReuseReport] = []
+        live = LiveRun(cls.hidden, model, is_saved=cache.session is not None)
         sampler = ComfySampler(
             model,
             positive,
             negative,
             settings,
-            low_noise_model=low_noise_model,
+            live.callback,
+            low_noise_model,
             tell=reports.append,
             fast_attention=fast_attention,
         )
-        # A turn with a segment is part of a long video, so a keyframe may lead it.
-        latent = sample_turn(turn, sampler, is_segment=segment is not None)
-        entry = finished_entry(
-            turn,
-            latent,
-            cache,
-            seed=seed,
-            prompt=typed_prompt(cls.hidden),
-            thumbnail=thumbnail(model, latent),
-            query=segment,
-            recipe=recipe,
-        )
-        remembered = remember(cache, in_place_of(cache, maker, entry))
+        with live:
+            live.started(1, [memory.turn for memory in turn.memories])
+            # A turn with a segment is part of a long video, so a keyframe may lead it.
+            latent = sample_turn(turn, sampler, is_segment=segment is not None)
+            entry = finished_entry(
+                turn,
+                latent,
+                cache,
+                seed=seed,
+                prompt=typed_prompt(cls.hidden),
+                thumbnail=thumbnail(model, latent),
+                query=segment,
+                recipe=recipe,
+            )
+            remembered = remember(cache, in_place_of(cache, maker, entry))
+            live.finished(1, "new", latent=latent)
         # A turn that the cache held already keeps its number there.
         held = (each for each in remembered.cache.entries if each.entry_id == entry.entry_id)
         name = name_of(next(held, entry))

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import torch
 
-from ..cache.entry import Segment
+from ..cache.entry import MemoryEntry, Segment
 from ..resuming.host import RunHost
+from ..resuming.outcomes import Outcome
 from ..retrieval.descriptors import Descriptor
 from ..sampling.turn import Turn
 
@@ -51,6 +52,17 @@ class Host(RunHost, Protocol):
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """The latent (C, T, H, W) of frames (F, 3, H, W), in the VAE's unnormalised space."""
+        ...
+
+    def started(self, segment: Segment, sees: tuple[int, ...]) -> None:
+        """A segment is about to be sampled.
+
+        sees: numbers, from 1, of the segments that it sees, best first.
+        """
+        ...
+
+    def finished(self, entry: MemoryEntry, outcome: Outcome) -> None:
+        """A segment has its entry, which is saved. Every segment comes once, in their order."""
         ...
 
     def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:

@@ -73,6 +73,7 @@ def edit_segments(edit: LongEdit, cache: MemoryCache, host: Host) -> FinishedEdi
         started = time.monotonic()
         entry, outcome, memories, stale_for = run.edited(segment)
         seconds = time.monotonic() - started
+        host.finished(entry, outcome)
         edited.append(EditedSegment(entry, outcome, memories, stale_for, seconds))
     return FinishedEdit(run.cache, tuple(edited), tuple(dict.fromkeys(run.repairs)))
 
@@ -183,6 +184,8 @@ class _Run:
             raise ValueError(f"{error}; here: give this model and size another session") from error
 
         # Step 2: sample, replace the old entries, save.
+        self.host.started(segment, _numbers(plan))
+
         def sampler(turn: Turn, shows_progress: bool = True) -> torch.Tensor:
             return self.host.sample(turn, seed, segment, shows_progress)
 
@@ -244,6 +247,12 @@ class _Run:
 def _ids(plan: TokenPlan | None) -> tuple[str, ...]:
     entries = plan.retrieval.entries if plan is not None else ()
     return tuple(entry.entry_id for entry in entries)
+
+
+def _numbers(plan: TokenPlan | None) -> tuple[int, ...]:
+    """Numbers of the segments that a plan shows, from 1, best first."""
+    entries = plan.retrieval.entries if plan is not None else ()
+    return tuple(entry.segment.idx + 1 for entry in entries if entry.segment is not None)
 
 
 def _memories_text(plan: TokenPlan | None) -> str:

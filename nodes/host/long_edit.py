@@ -4,19 +4,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import comfy.model_management
-import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, io
 
 from ...memv2v_core.bases.base_info import BaseInfo
-from ...memv2v_core.cache.entry import Segment
+from ...memv2v_core.cache.entry import MemoryEntry, Segment
 from ...memv2v_core.cache.memory_cache import MemoryCache
 from ...memv2v_core.cache.storage import SavedSession
+from ...memv2v_core.clips.fitting import restore_frames
 from ...memv2v_core.long_edit.host import SegmentSource
 from ...memv2v_core.long_edit.recipe import hash_settings
 from ...memv2v_core.long_edit.settings import MemorySettings, SamplerSettings
+from ...memv2v_core.resuming.outcomes import Outcome
 from ...memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
 from ...memv2v_core.sampling.entries import Thumbnail
 from ...memv2v_core.sampling.reuse import ReuseReport
@@ -24,12 +25,14 @@ from ...memv2v_core.sampling.turn import Turn
 from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ...memv2v_core.vocabulary import EditMode
 from .clips.segments import SplitVideo, read_segment
+from .clips.stitching import EarlyVideo
 from .footage.reading import Reader
+from .live.run import LiveRun
 from .models.downloads import how_to_allow, machine_allows_download
 from .models.files import descriptor_folders
 from .sampling.fifo import sample_fifo_video
 from .sampling.fingerprints import models_parts, vae_parts
-from .sampling.sampler import ComfySampler, Progress
+from .sampling.sampler import ComfySampler
 from .sampling.thumbnail import thumbnail
 from .sampling.turns import negative_or_unread, required_prompts, source_latent
 from .sessions.clip_names import session_for
@@ -99,8 +102,11 @@ class ComfyHost:
     low_noise_model: the second of two experts.
     reuse_reports: of the segments that were sampled.
     fast_attention: as in `with_memory`; it changes rounding alone, so no segment depends on it.
+    live: tells the page. result: the video, written while segments end.
     """
 
+    live: LiveRun
+    result: EarlyVideo
     model: ModelPatcher
     vae: VAE
     positive: list | None
@@ -154,19 +160,41 @@ class ComfyHost:
         samples = self.vae.encode(frames.movedim(1, -1).contiguous())
         return source_latent({"samples": samples}, self.split.info)
 
-    def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:
+    def started(self, segment: Segment, sees: tuple[int, ...]) -> None:
+        """Tell the page which segment is sampled now, and what it sees."""
+        self.live.started(segment.idx + 1, sees)
+
+    def finished(self, entry: MemoryEntry, outcome: Outcome) -> None:
+        """Decode the segment once, for the page and for the result."""
+        frames, segment = self.result.add(entry), entry.segment
+        assert segment is not None, "every entry of an edit is a segment's"
+        if frames is not None:
+            frames = frames[: segment.num_frames]
+            # Without the bars that fitted the clip to the model.
+            frames = restore_frames(frames, self.split.fitting(len(frames)), True, False)
+        shown = 0 if segment.idx == 0 else self.split.plan.segments[segment.idx - 1].stop
+        self.live.finished(
+            segment.idx + 1,
+            outcome,
+            frames=frames,
+            frame_rate=self.split.clip.times.rate,
+            latent=entry.latent if frames is None else None,
+            num_shown_before=max(shown - segment.start, 0),
+        )
+
+    def sample(
+        self, turn: Turn, seed: int, _segment: Segment, shows_progress: bool
+    ) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
         if self.mode == "fifo":
             return self._sampled_by_fifo(turn, seed)
         settings = replace(self.sampler, seed=seed)
-        # One progress bar for the whole video.
-        callback = self._callback_of(segment)
         sampler = ComfySampler(
             self.model,
             self.positive,
             self.negative,
             settings,
-            callback,
+            self.live.callback,
             self.low_noise_model,
             tell=self.reuse_reports.append,
             fast_attention=self.fast_attention,
@@ -197,6 +225,7 @@ class ComfyHost:
             cfg=settings.cfg,
             seed=seed,
             scheduler=settings.scheduler,
+            callback=self.live.callback,
         )
 
     @property
@@ -208,18 +237,3 @@ class ComfyHost:
     @cached_property
     def _read(self) -> Reader:
         return self.split.clip.reader()
-
-    @cached_property
-    def _progress(self) -> Progress:
-        """One progress bar over all segments and steps, with the previews of ComfyUI's samplers."""
-        total = self.sampler.steps * len(self.split.plan.segments)
-        return latent_preview.prepare_callback(self.model, total)
-
-    def _callback_of(self, segment: Segment) -> Progress:
-        steps, count = self.sampler.steps, len(self.split.plan.segments)
-
-        # Steps of all segments before count as done.
-        def callback(step: int, x0: torch.Tensor, x: torch.Tensor, _total: int) -> None:
-            self._progress(segment.idx * steps + step, x0, x, steps * count)
-
-        return callback

@@ -30,25 +30,25 @@ def stop_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], type[Ba
     then raised.
     """
     import comfy.model_management
-    import latent_preview
 
-    prepare = latent_preview.prepare_callback
+    from memory_v2v.nodes.host.live.run import LiveRun
+
+    shown = LiveRun.callback
 
     def stop(segment: int) -> type[BaseException]:
-        def prepared(model, steps, x0_output_dict=None):
-            shown = prepare(model, steps, x0_output_dict)
+        num_steps = 0
 
-            def callback(step, x0, x, total_steps):
-                shown(step, x0, x, total_steps)
-                comfy.model_management.interrupt_current_processing(step == segment * STEPS)
+        def callback(live, step, x0, x, total_steps):
+            nonlocal num_steps
+            shown(live, step, x0, x, total_steps)
+            comfy.model_management.interrupt_current_processing(num_steps == segment * STEPS)
+            num_steps += 1
 
-            return callback
-
-        monkeypatch.setattr(latent_preview, "prepare_callback", prepared)
+        monkeypatch.setattr(LiveRun, "callback", callback)
         return comfy.model_management.InterruptProcessingException
 
     yield stop
-    monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
+    monkeypatch.setattr(LiveRun, "callback", shown)
     comfy.model_management.interrupt_current_processing(False)
 
 
@@ -328,7 +328,7 @@ def test_fifo_edits_the_whole_video_as_one(run) -> None:
     assert again.outcomes() == ["kept"]
 
 
-def test_progress_runs_over_all_segments_and_steps_with_previews(run, monkeypatch) -> None:
+def test_progress_runs_over_all_segments_and_leaves_no_still_preview(run, monkeypatch) -> None:
     import comfy.utils
     import latent_preview
 
@@ -342,8 +342,12 @@ def test_progress_runs_over_all_segments_and_steps_with_previews(run, monkeypatc
         lambda value, total, preview, node_id=None: seen.append((value, total, preview)),
     )
     run()
-    steps = [(value, total) for value, total, preview in seen if preview is not None]
-    assert steps == [(i + 1, 4 * STEPS) for i in range(4 * STEPS)]
+    bar = [value for value, total, _ in seen if total == 4 * STEPS]
+    assert bar[0] == 1
+    assert bar[-1] == 4 * STEPS
+    assert bar == sorted(set(bar))
+    # A still that is sent stays listed as the node's result, in place of the video.
+    assert all(preview is None for _, _, preview in seen)
 
 
 def test_a_file_comes_back_with_its_count_size_rate_and_sound(comfy_api, run, tmp_path) -> None:

@@ -39,14 +39,13 @@ def turn(comfy_api, tiny_model, examples):
 def interrupt(monkeypatch: pytest.MonkeyPatch):
     """Lets the user press stop after the first step."""
     import comfy.model_management
-    import latent_preview
 
-    def prepare(model, steps, x0_output_dict=None):
-        return lambda step, x0, x, total_steps: (
-            comfy.model_management.interrupt_current_processing()
-        )
+    from memory_v2v.nodes.host.live.run import LiveRun
 
-    monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
+    def stop(live, step, x0, x, total_steps):
+        comfy.model_management.interrupt_current_processing()
+
+    monkeypatch.setattr(LiveRun, "callback", stop)
     yield comfy.model_management.InterruptProcessingException
     comfy.model_management.interrupt_current_processing(False)
 
@@ -137,7 +136,7 @@ def test_a_turn_that_came_out_as_nan_is_not_remembered(comfy_api, turn, monkeypa
     assert not session_folder(sessions_root(), "broken").exists()
 
 
-def test_progress_and_previews_are_those_of_the_native_sampler(turn, monkeypatch) -> None:
+def test_progress_leaves_no_still_preview(turn, monkeypatch) -> None:
     import comfy.utils
     import latent_preview
 
@@ -151,8 +150,8 @@ def test_progress_and_previews_are_those_of_the_native_sampler(turn, monkeypatch
     )
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
     turn()
-    assert [(value, total) for value, total, _ in seen] == [(1, 2), (2, 2)]
-    assert all(preview[0] == "JPEG" and preview[1].size == (16, 16) for _, _, preview in seen)
+    # A still that is sent stays listed as the node's result.
+    assert seen == [(1, 2, None), (2, 2, None)]
 
 
 def test_a_cache_of_another_size_is_refused_before_sampling(

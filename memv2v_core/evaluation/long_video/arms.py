@@ -15,13 +15,14 @@ import torch
 
 from ...builtin.bundle import Bundle
 from ...builtin.sampler import BundleSampler, sample_video_by_fifo
-from ...cache.entry import Segment
+from ...cache.entry import MemoryEntry, Segment
 from ...cache.memory_cache import MemoryCache
 from ...cache.storage import SavedSession
 from ...clips.segments import SegmentPlan, plan_segments
 from ...long_edit.host import SegmentSource
 from ...long_edit.loop import FinishedEdit, edit_segments
 from ...long_edit.settings import LongEdit, MemorySettings
+from ...resuming.outcomes import Outcome
 from ...retrieval.descriptors import Descriptor, LightDescriptor
 from ...sampling.entries import require_fit
 from ...sampling.keyframe import keyframe_of
@@ -40,13 +41,13 @@ Sight = tuple[int, int, tuple[tuple[str, int, bool], ...]]
 class ClipHost:
     """One held-out clip and the model that edits it, as the loop's `Host`.
 
-    finished: latents (C, T, H, W) sampled so far, by the inputs of their turn. Where arms agree on
+    results: latents (C, T, H, W) sampled so far, by the inputs of their turn. Where arms agree on
     the inputs, they share the result.
     """
 
     bundle: Bundle
     clip: LongClip
-    finished: dict[Sight, torch.Tensor] = field(default_factory=dict)
+    results: dict[Sight, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.bundle.codec.ratios.temporal == 1, "frames and latent frames are one here"
@@ -84,15 +85,21 @@ class ClipHost:
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         return self.bundle.codec.encode_frames(frames)
 
+    def started(self, segment: Segment, sees: tuple[int, ...]) -> None:
+        """Nothing: nobody watches an evaluation."""
+
+    def finished(self, entry: MemoryEntry, outcome: Outcome) -> None:
+        """Nothing, see `started`."""
+
     def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:
         sight = _sight(turn, segment)
-        if sight not in self.finished:
+        if sight not in self.results:
             noise = self.noise(segment)
             # A keyframe is sampled from the noise of its frame.
             if turn.latent_shape[1] != noise.shape[1]:
                 noise = noise[:, keyframe_of(noise.shape[1])]
-            self.finished[sight] = self.drawn_by(self.sampler(noise), turn)
-        return self.finished[sight]
+            self.results[sight] = self.drawn_by(self.sampler(noise), turn)
+        return self.results[sight]
 
     def sampler(self, noise: torch.Tensor) -> BundleSampler:
         """The sampler of a turn with this noise (C, T, H, W)."""
@@ -181,7 +188,7 @@ def edit_with_given(host: ClipHost, given: torch.Tensor) -> torch.Tensor:
 
     The result also starts with the given edit of the first segment.
     """
-    host = GivenHost(host.bundle, host.clip, host.finished, given)
+    host = GivenHost(host.bundle, host.clip, host.results, given)
     edit_clip(host, "memory")
     return torch.cat([host.drawn[idx] for idx in sorted(host.drawn)], dim=1)
 

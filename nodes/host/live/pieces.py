@@ -12,7 +12,7 @@ from ....memv2v_core.clips.timing import FrameTimes, steady_times
 from ..footage.sound import Sound
 from ..footage.writing import VideoWriter
 
-_MAX_WIDTH_PX, _CRF = 480, 26.0
+_MAX_WIDTH_PX, _CRF, _PRESET = 480, 26.0, "veryfast"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,6 @@ def write_piece(frames: torch.Tensor, frame_rate: Fraction) -> Path:
     path = folder / f"memory_v2v_piece_{uuid4().hex}.mp4"
     clip = _Silent(steady_times(len(frames), frame_rate))
     size = frames.shape[2], frames.shape[3]
-    with VideoWriter(path, size, clip, _CRF) as writer:
+    with VideoWriter(path, size, clip, _CRF, preset=_PRESET) as writer:
         writer.add(frames)
     return path

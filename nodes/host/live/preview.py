@@ -1,4 +1,4 @@
-"""What a sampler has so far, as a small video that loops: drawn beside the run, never in its way."""
+"""What a sampler has so far, as a small video that loops, drawn beside the run."""
 
 import logging
 import time

@@ -14,7 +14,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ....memv2v_core.pictures.loop import animated_webp, small_frames
+from ....memv2v_core.pictures.loop import MAX_FRAMES, animated_webp, small_frames
 from ....memv2v_core.resuming.outcomes import Outcome
 from ..sampling.thumbnail import turn_frames
 from .messages import PREVIEW, PROGRESS, place_of, tell_page
@@ -138,8 +138,10 @@ class LiveRun:
         try:
             if frames is not None:
                 small = small_piece(frames)
-                looped = (small.movedim(1, -1) * 255).round().clamp(0, 255).to(torch.uint8)
-                return replace(tile, loop=_loop(looped), piece=write_piece(small, frame_rate))
+                # No more frames than a loop shows are made pictures.
+                chosen = small[:: max(len(small) // MAX_FRAMES, 1)].movedim(1, -1)
+                pictures = (chosen * 255).round().clamp(0, 255).to(torch.uint8)
+                return replace(tile, loop=_loop(pictures), piece=write_piece(small, frame_rate))
             if latent is not None:
                 drawn = turn_frames(self.model, latent)
                 return tile if drawn is None else replace(tile, loop=_loop(drawn))
@@ -153,8 +155,11 @@ class LiveRun:
         if self._bar is None:
             self._bar = comfy.utils.ProgressBar(self.total * steps)
         done = len(self._state.tiles) * steps
-        in_progress = self._state.number not in self._state.tiles
-        self._bar.update_absolute(done + in_progress * self._state.step, self.total * steps)
+        if self._state.number not in self._state.tiles:
+            done += self._state.step
+        # The last step of a piece, and its end, are one place on the bar.
+        if done != self._bar.current:
+            self._bar.update_absolute(done, self.total * steps)
 
     def _tell(self, tile: Tile | None = None) -> None:
         if self._place is None:

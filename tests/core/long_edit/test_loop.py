@@ -9,7 +9,7 @@ import torch
 from instruments.entry_files import rewrite
 
 from memv2v_core.bases.base_info import BaseInfo
-from memv2v_core.cache.entry import Segment
+from memv2v_core.cache.entry import MemoryEntry, Segment
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cache.storage import SavedSession, load_session, save_session
 from memv2v_core.clips.segments import plan_segments
@@ -17,6 +17,7 @@ from memv2v_core.long_edit.host import SegmentSource
 from memv2v_core.long_edit.loop import FinishedEdit, edit_segments
 from memv2v_core.long_edit.report import describe_edit, describe_leftovers
 from memv2v_core.long_edit.settings import LongEdit, MemorySettings
+from memv2v_core.resuming.outcomes import Outcome
 from memv2v_core.resuming.settings import RedoSettings
 from memv2v_core.retrieval.descriptors import Descriptor
 from memv2v_core.sampling.entries import Thumbnail, require_fit
@@ -55,13 +56,14 @@ class QuickHost:
     """Segments of one colour each; an edit is the noise of its seed plus what it saw.
 
     stop_at: the segment whose sampling the user stops. sampled: (segment, seed) of every sampling.
-    saved: the number of entries at every save.
+    saved: the number of entries at every save. told: what was started and finished, in order.
     """
 
     colours: list[tuple[float, float, float]]
     stop_at: int | None = None
     sampled: list[tuple[int, int]] = field(default_factory=list)
     saved: list[int] = field(default_factory=list)
+    told: list[tuple[object, ...]] = field(default_factory=list)
 
     def interrupted(self) -> None:
         pass
@@ -77,6 +79,12 @@ class QuickHost:
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         level = frames.mean((1, 2, 3)).view(1, -1, 1, 1)
         return level.expand(CHANNELS, -1, SIDE, SIDE).clone()
+
+    def started(self, segment: Segment, sees: tuple[int, ...]) -> None:
+        self.told.append(("started", segment.idx, sees))
+
+    def finished(self, entry: MemoryEntry, outcome: Outcome) -> None:
+        self.told.append((outcome, entry.segment.idx))
 
     def sample(self, turn: Turn, seed: int, segment: Segment, shows_progress: bool) -> torch.Tensor:
         if segment.idx == self.stop_at:
@@ -135,6 +143,17 @@ def test_an_unchanged_run_makes_nothing(host: QuickHost) -> None:
     assert outcomes(again) == ["kept"] * NUM_SEGMENTS
     assert len(host.sampled) == NUM_SEGMENTS
     assert again.cache is first.cache
+
+
+def test_the_program_is_told_what_each_segment_sees_and_when_it_is_finished(
+    host: QuickHost,
+) -> None:
+    cache = edit_segments(edit_of(), MemoryCache(), host).cache
+    assert host.told[:4] == [("started", 0, ()), ("new", 0), ("started", 1, (1,)), ("new", 1)]
+    assert [what[0] for what in host.told] == ["started", "new"] * NUM_SEGMENTS
+    host.told.clear()
+    edit_segments(edit_of(), cache, host)
+    assert host.told == [("kept", idx) for idx in range(NUM_SEGMENTS)]
 
 
 @pytest.mark.parametrize("stop_at", range(NUM_SEGMENTS))

@@ -25,6 +25,7 @@ def told(comfy_api, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str
 def live(told, tiny_model):
     """A run of three turns of a node inside a subgraph."""
     from comfy_api.latest import io
+
     from memory_v2v.nodes.host.live.run import LiveRun
 
     hidden = io.HiddenHolder(
@@ -100,10 +101,14 @@ def test_a_page_that_is_loaded_again_gets_the_tiles_so_far(live, examples) -> No
 def test_a_stopped_run_says_how_many_pieces_are_finished(live, told, examples) -> None:
     from comfy.model_management import InterruptProcessingException
 
-    with pytest.raises(InterruptProcessingException), live:
-        live.finished(1, "new", latent=examples.latent(0)[0])
-        live.started(2)
-        raise InterruptProcessingException
+    def run() -> None:
+        with live:
+            live.finished(1, "new", latent=examples.latent(0)[0])
+            live.started(2)
+            raise InterruptProcessingException
+
+    with pytest.raises(InterruptProcessingException):
+        run()
 
     assert told[-1][1]["state"] == "stopped"
     assert (told[-1][1]["num_finished"], told[-1][1]["total"]) == (1, 3)
