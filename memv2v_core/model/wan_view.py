@@ -24,12 +24,6 @@ def _sinusoid(dim: int, position: torch.Tensor) -> torch.Tensor:
     return torch.cat((angle.cos(), angle.sin()), dim=1)
 
 
-def _has_foreign_forward(module: torch.nn.Module) -> bool:
-    # ComfyUI puts the module's own method back under this name when a patch leaves.
-    forward = vars(module).get("forward")
-    return forward is not None and getattr(forward, "__func__", None) is not type(module).forward
-
-
 class WanView:
     """Calls the modules of one live WanModel, for one call.
 
@@ -61,11 +55,6 @@ class WanView:
         # Block patches read these two, as from the native forward.
         self.options["total_blocks"] = self.num_blocks
         self.options["block_type"] = "double"
-
-    @property
-    def replaces_attention(self) -> bool:
-        """Whether another node put a forward of its own into the self-attention of a block."""
-        return any(map(_has_foreign_forward, (block.self_attn for block in self.model.blocks)))
 
     def patchify(self, latent: torch.Tensor) -> torch.Tensor:
         # In fp32, as in the native forward.

@@ -40,6 +40,7 @@ from .conditioning import (
 )
 from .kept_room import KeptRoom, bytes_to_count, frames_for, num_kept
 from .memory_run import TIME_AXIS, MemoryRun
+from .other_nodes import require_known_patches
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,8 @@ class MemoryPatch:
 
         `diffusion_model` finds it there.
 
-        Raises: ValueError when the sampler got another latent than ApplyMemory's, and for
-        references that do not fit the turn.
+        Raises: ValueError when the sampler got another latent than ApplyMemory's, for references
+        that do not fit the turn, and for other nodes' patches that cannot work beside memory.
         """
         if tuple(noise.shape[1:]) != self.turn.latent_shape:
             raise ValueError(
@@ -95,6 +96,7 @@ class MemoryPatch:
             )
         # Step 1: inputs in the DiT's space, once per run.
         guider = executor.class_obj
+        require_known_patches(guider.model_patcher.object_patches)
         require_references(self.turn, guider.conds)
         model, device = guider.model_patcher.model, guider.model_patcher.load_device
         inputs = self.turn.inputs(

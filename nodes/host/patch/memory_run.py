@@ -20,6 +20,7 @@ from ....memv2v_core.tokens.cost import kept_bytes
 from ....memv2v_core.tokens.reuse import kept_value_bytes
 from ....memv2v_core.tokens.tokenizers import BASE_KERNEL
 from .attention_kernel import FastAttention
+from .other_nodes import require_known_parts
 
 TIME_AXIS = 2
 
@@ -35,6 +36,7 @@ class MemoryRun:
     reuse: of the clean tokens' keys and values between calls; None refreshes them in every call.
     counted_bytes: of what it keeps, in ComfyUI's estimate of memory.
     attention: a faster kernel, one object for all calls; None leaves attention to ComfyUI.
+    knows_parts: whether other nodes' code in the DiT was looked at, in the first call.
     """
 
     inputs: MemoryInputs
@@ -48,6 +50,7 @@ class MemoryRun:
     counted_bytes: int = 0
     attention: FastAttention | None = None
     kept: "_WindowTokens | None" = None
+    knows_parts: bool = False
 
     def __post_init__(self) -> None:
         self.entry: Callable[..., torch.Tensor] = outside_graphs(self.forward)
@@ -73,7 +76,8 @@ class MemoryRun:
         new_view: a view of the DiT for one forward. references: clean videos that came with the
         prompt, cut to the window.
 
-        Raises: ValueError when another node cut the latent into pieces of another kind.
+        Raises: ValueError when another node cut the latent into pieces of another kind, or put code
+        into the DiT that cannot work beside memory.
         """
         # Step 1: which frames of the target this call shows.
         view = new_view()
@@ -98,6 +102,10 @@ class MemoryRun:
             tokens = tokenize_clean(view, self.adapter, inputs, x.shape)
             shown = _WindowTokens((frames, rows), inputs, tokens)
             self.kept = self.kept if references else shown
+        if not self.knows_parts:
+            layout = shown.tokens.layout
+            require_known_parts(view, context, layout.num_tokens, layout.num_target_tokens)
+            self.knows_parts = True
         # Step 3: our forward. The target was padded to patches, so the padding is cut off.
         # A view serves one forward, and a second one is made where a call is tried again: VACE's
         # embeds its control.
@@ -127,8 +135,6 @@ class MemoryRun:
         """The result of a call that refreshes clean tokens or reuses them."""
         if self.has_hooks:
             reuse.switch_off("hooks change the model's weights from prompt to prompt")
-        if view.replaces_attention:
-            reuse.switch_off("another node replaces the self-attention of this model")
         inputs, options, noisy = shown.inputs, view.options, view.noisy
         # References belong to one prompt.
         is_shared = inputs.has_shared_clean_tokens and not has_references

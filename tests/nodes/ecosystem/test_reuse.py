@@ -310,22 +310,6 @@ def test_hooks_that_swap_weights_switch_reuse_off(
     assert "hooks change the model's weights" in told.last()
 
 
-def test_a_replaced_self_attention_switches_reuse_off(
-    tiny_wan: TinyWan, wan_model: Any, told: Told
-) -> None:
-    turn = tiny_wan.turn(wan_model, plan=tiny_wan.plan(wan_model, reuse=ReuseConfig(2)))
-    attention = wan_model.model.diffusion_model.blocks[1].self_attn
-    changed = turn.model.clone()
-    changed.add_object_patch(
-        "diffusion_model.blocks.1.self_attn.forward",
-        lambda *args, **kwargs: 2 * type(attention).forward(attention, *args, **kwargs),
-    )
-    every = tiny_wan.turn(wan_model, plan=tiny_wan.plan(wan_model, reuse=EVERY_CALL)).model.clone()
-    every.object_patches |= changed.object_patches
-    assert torch.equal(tiny_wan.sample(turn, changed), tiny_wan.sample(turn, every))
-    assert "another node replaces the self-attention" in told.last()
-
-
 @pytest.mark.parametrize("kind", ["interrupt", "end"])
 def test_what_was_kept_is_gone_after_the_run(
     one_way: TinyWan, wan_model: Any, kind: str, monkeypatch: pytest.MonkeyPatch
