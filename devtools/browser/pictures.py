@@ -32,6 +32,21 @@ RUNS = (
 _THUMBNAIL = (640, 360)
 _QUALITY = 82
 _RUN_S = 1200.0
+# The page's own menus stand at its borders.
+_PAGE, _NODE_PLACE = {"width": 1600, "height": 1900}, (360, 160)
+# Where the graph is on the page.
+_GRAPH = """() => {
+  const scale = app.canvas.ds.scale;
+  const [left, top] = app.canvas.ds.offset;
+  const drawn = app.canvas.canvas.getBoundingClientRect();
+  const nodes = app.graph.nodes;
+  const x = Math.min(...nodes.map((node) => node.pos[0])) - 20;
+  const y = Math.min(...nodes.map((node) => node.pos[1])) - 60;
+  const right = Math.max(...nodes.map((node) => node.pos[0] + node.size[0])) + 20;
+  const bottom = Math.max(...nodes.map((node) => node.pos[1] + node.size[1])) + 20;
+  return {x: drawn.left + (x + left) * scale, y: drawn.top + (y + top) * scale,
+          width: (right - x) * scale, height: (bottom - y) * scale};
+}"""
 _CLIP = "clip.mp4"
 Sizes = dict[str, dict[int, tuple[float, float]]]
 
@@ -63,7 +78,8 @@ def take_thumbnails(environment: Environment, names: list[str]) -> None:
                 bench.run(_RUN_S)
             bench.page.wait_for_timeout(1500)
             bench.show_all()
-            _save(bench.page.screenshot(), path.with_suffix(".jpg"), _THUMBNAIL)
+            picture = bench.page.screenshot(clip=bench.evaluate(_GRAPH))
+            _save(picture, path.with_suffix(".jpg"), _THUMBNAIL)
             print(f"{path.stem}.jpg", flush=True)
 
 
@@ -75,7 +91,7 @@ def picture_nodes(environment: Environment, names: list[str]) -> None:
             if not node["python_module"].endswith("memory-v2v") or (names and name not in names):
                 continue
             bench.clear()
-            node_id = bench.add(name, (120, 60))
+            node_id = bench.add(name, _NODE_PLACE)
             bench.page.wait_for_timeout(800)
             drawn = bench.page.locator(f'[data-node-id="{node_id}"]')
             _save(drawn.screenshot(), HELP / f"{name}.webp")
@@ -110,7 +126,10 @@ def _benches(
             manager = running_server(environment, extra_args=["--disable-api-nodes", *options])
             servers[frontend] = opened.enter_context(manager)
             _place_files(servers[frontend])
-        yield [Bench.open(browser, servers[frontend], rendering) for frontend, rendering in stages]
+        benches = [Bench.open(browser, servers[name], rendering) for name, rendering in stages]
+        for bench in benches:
+            bench.page.set_viewport_size(_PAGE)
+        yield benches
 
 
 def _place_files(server: ComfyServer) -> None:
