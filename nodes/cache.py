@@ -6,13 +6,14 @@ from comfy_api.latest import io, ui
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from .host.compat import shows_result
+from .host.menu import in_menu
 from .host.sampling.imported import imported_entry
 from .host.sampling.takes import in_place_of
 from .host.sessions.folders import refused_name, session_state, was_forgotten
 from .host.sessions.makers import REPLACE, maker_of, makers_after
 from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept, superseding
 from .host.shared_inputs import TAKE_INPUT
-from .io_types import CATEGORY, SESSION_LIST, CacheSocket, CameraSocket
+from .io_types import SESSION_LIST, CacheSocket, CameraSocket
 
 KEEP, PIN, UNPIN, FORGET, BRANCH = "none", "pin", "unpin", "forget", "branch"
 
@@ -25,7 +26,7 @@ class MemoryCacheNode(io.ComfyNode):
         return io.Schema(
             node_id="MemoryCache",
             display_name="Memory Cache",
-            category=CATEGORY,
+            **in_menu("MemoryCache"),
             description="Holds all finished turns of a session. With a session name every turn is "
             "saved to disk (output/memory_v2v/NAME) as soon as it is finished, and you can "
             "continue tomorrow. Without a name the cache lives in the graph only.",
@@ -142,7 +143,7 @@ class RecallTurn(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VRecallTurn",
             display_name="Recall Turn",
-            category=CATEGORY,
+            **in_menu("MemV2VRecallTurn"),
             description="Reads a finished turn from the cache: the latent as the sampler made it. "
             "Use it to decode or refine an earlier turn, or after a failed decode. Nothing is "
             "sampled again.",

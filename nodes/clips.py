@@ -14,9 +14,10 @@ from .host.clips.fitted import (
 )
 from .host.compat import shows_result
 from .host.footage.reading import exact_rate, open_clip
+from .host.menu import in_menu
 from .host.shared_inputs import rate_and_sound_of
 from .host.shown import teller
-from .io_types import CATEGORY, FittingSocket
+from .io_types import FittingSocket
 
 PICK_EVENLY, ALL_FRAMES = "pick evenly", "all frames"
 
@@ -29,7 +30,7 @@ class FitVideo(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VFitVideo",
             display_name="Fit Video to Model",
-            category=CATEGORY,
+            **in_menu("MemV2VFitVideo"),
             description="Brings a clip of any length, size and frame rate to what a model takes, "
             "and reports what it did. If the VAE cannot take the frame count, the last frame is "
             "repeated. Restore Video undoes all changes on the edited result.",
@@ -143,7 +144,7 @@ class RestoreVideo(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VRestoreVideo",
             display_name="Restore Video",
-            category=CATEGORY,
+            **in_menu("MemV2VRestoreVideo"),
             description="Undoes Fit Video to Model on the edited frames: removes repeated frames "
             "and black bars, and gives a video with the frame count, frame rate and sound of the "
             "original.",

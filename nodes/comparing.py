@@ -10,7 +10,8 @@ from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from .host.comparing.compare import compare_turns
 from .host.comparing.sides import CONNECTED, SOURCE, TURN, Choice
-from .io_types import CATEGORY, CacheSocket, CameraSocket
+from .host.menu import in_menu
+from .io_types import CacheSocket, CameraSocket
 
 _KINDS = [TURN, SOURCE, CONNECTED]
 
@@ -42,7 +43,7 @@ class CompareTurns(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VCompareTurns",
             display_name="Compare Turns",
-            category=CATEGORY,
+            **in_menu("MemV2VCompareTurns"),
             description="Shows two of turn, source or any other frames in one video player with "
             "one play head: wipe, side by side, or a heat map of where they differ. It says in "
             "plain words whether they agree where both look at the same place, for all pairs of "

@@ -21,7 +21,8 @@ from ..memv2v_core.synthetic.panoramas import (
     require_inside,
 )
 from .host.compat import shows_result
-from .io_types import CATEGORY, CameraSocket
+from .host.menu import in_menu
+from .io_types import CameraSocket
 
 
 class DemoScene(io.ComfyNode):
@@ -32,7 +33,7 @@ class DemoScene(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VDemoScene",
             display_name="Demo Scene",
-            category=CATEGORY,
+            **in_menu("MemV2VDemoScene"),
             description="Renders a procedural scene of coloured shapes, of the kind that the "
             "built-in novel_view was trained on (training never used this one). Without a camera "
             "it gives the source clip. With a camera it gives the truth that a turn along that "
@@ -95,7 +96,7 @@ class DemoLongVideo(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VDemoLongVideo",
             display_name="Demo Long Video",
-            category=CATEGORY,
+            **in_menu("MemV2VDemoLongVideo"),
             description="Renders a long clip of named objects, of the kind that the built-in "
             "text_edit was trained on (training never used this one), and an instruction that has "
             "many right answers: only memory makes all segments give the same answer.",

@@ -4,10 +4,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
 from .host.compat import shows_result
+from .host.menu import in_menu
 from .host.models.attachment import describe_model
 from .host.models.published import DESCRIBABLE, described
 from .host.named_files import require_choice
-from .io_types import CATEGORY
 
 
 class DescribeBase(io.ComfyNode):
@@ -18,7 +18,7 @@ class DescribeBase(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VDescribeBase",
             display_name="Describe Base",
-            category=CATEGORY,
+            **in_menu("MemV2VDescribeBase"),
             description="Says which base a model is, where its weights do not: the files of "
             "Bernini-R look like those of Wan. For models of other loaders (Load Diffusion Model, "
             "GGUF, quantised), and for files whose name says nothing or the wrong thing. Connect "

@@ -10,8 +10,9 @@ from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.evaluation.session_report import ShownTurn, given_turn, report_session
 from .host.clips.decoding import decode_latent
+from .host.menu import in_menu
 from .host.shown import PictureAndText
-from .io_types import CATEGORY, CacheSocket, CameraSocket
+from .io_types import CacheSocket, CameraSocket
 
 
 class ConsistencyReport(io.ComfyNode):
@@ -22,7 +23,7 @@ class ConsistencyReport(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VConsistencyReport",
             display_name="Consistency Report",
-            category=CATEGORY,
+            **in_menu("MemV2VConsistencyReport"),
             description="Compares every pair of turns at equal frames, in the region that no "
             "source frame shows; one turn is warped exactly into the other. 0 is perfect "
             "agreement. It is exact for cameras that rotate about one point. Pairs whose cameras "

@@ -7,6 +7,7 @@ from ..memv2v_core.bases.base_info import BaseInfo
 from ..memv2v_core.builtin import bundle
 from ..memv2v_core.builtin.info import BUILTIN_PREFIX
 from .host.compat import shows_result
+from .host.menu import in_menu
 from .host.models.adapters import describe_adapter, load_adapter
 from .host.models.attachment import base_info, describe_model, with_adapter
 from .host.models.builtin import builtin_fingerprint, load_builtin_model, use_of
@@ -15,7 +16,7 @@ from .host.models.builtin_vae import BuiltinVAE
 from .host.models.files import FOLDER, file_fingerprint, file_path, weight_files
 from .host.models.published import LoadedBase, load_base
 from .host.named_files import require_choice
-from .io_types import CATEGORY, AdapterSocket
+from .io_types import AdapterSocket
 
 FOLDER_PREFIX = f"{FOLDER}: "
 OWN_ADAPTER = "the model's own"
@@ -30,7 +31,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
         return io.Schema(
             node_id="LoadMemoryV2VModel",
             display_name="Load Memory-V2V Model",
-            category=CATEGORY,
+            **in_menu("LoadMemoryV2VModel"),
             description="Loads a model with memory and sets its flow shift. It takes Wan2.1-T2V, "
             "Bernini-R, ReCamMaster, SpaceTimePilot, Wan2.2-TI2V-5B or LucyEdit Dev from your "
             "model folders, or a built-in demonstration that needs no download: novel_view for new "
@@ -120,7 +121,7 @@ class LoadMemoryAdapter(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VLoadMemoryAdapter",
             display_name="Load Memory Adapter",
-            category=CATEGORY,
+            **in_menu("MemV2VLoadMemoryAdapter"),
             description="Loads memory weights for a model from any loader (UNETLoader, GGUF, "
             "quantised). Connect it to Apply Memory or Memory-V2V Sampler. From a ReCamMaster "
             "checkpoint it takes the camera weights only: ReCamMaster also trained the "

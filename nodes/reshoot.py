@@ -19,6 +19,7 @@ from ..memv2v_core.resuming.settings import RedoSettings, parse_units
 from .host.batches import batch_notes
 from .host.live.run import LiveRun
 from .host.long_edit_inputs import REDO_STALE
+from .host.menu import in_menu
 from .host.models.attachment import LoadedAdapter, base_info, with_adapter
 from .host.reshoot.clip import FitSettings, moves_of, open_shot
 from .host.reshoot.host import ReshootHost, require_cameras
@@ -32,7 +33,7 @@ from .host.sessions.folders import refused_name
 from .host.sessions.saving import open_cache
 from .host.shared_inputs import settings_from
 from .host.shown import VideosAndText, teller
-from .io_types import CATEGORY, CacheSocket
+from .io_types import CacheSocket
 
 _INPUTS = reshoot_inputs(
     io.String.Input(
@@ -58,7 +59,7 @@ class ReshootVideo(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VReshootVideo",
             display_name="Re-shoot Video",
-            category=CATEGORY,
+            **in_menu("MemV2VReshootVideo"),
             description="Films a clip again along one camera path after another. Each turn sees "
             "the earlier turns that looked at the same places, so what one invents the next ones "
             "show again. The clip is fitted to the model and each result to the clip. Finished "

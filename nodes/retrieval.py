@@ -14,10 +14,10 @@ from ..memv2v_core.retrieval.video_fov import VideoFovConfig
 from .host.clips.decoding import last_frame
 from .host.clips.segments import SplitVideo, read_segment
 from .host.long_edit import comfy_descriptor
+from .host.menu import in_menu
 from .host.shared_inputs import K_INPUT, SEGMENT_RETRIEVAL_INPUTS
 from .host.shown import PictureAndText
 from .io_types import (
-    CATEGORY,
     CacheSocket,
     CameraSocket,
     RetrievalSocket,
@@ -34,7 +34,7 @@ class VideoFOVRetrieve(io.ComfyNode):
         return io.Schema(
             node_id="VideoFOVRetrieve",
             display_name="VideoFOV Retrieve",
-            category=CATEGORY,
+            **in_menu("VideoFOVRetrieve"),
             description="Ranks the turns in the cache by how much of the new path's field of view "
             "they saw (the paper's Alg. 1), and shows why. An empty cache gives an empty "
             "retrieval: a first turn has no memory.",
@@ -127,7 +127,7 @@ class RecentRetrieve(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VRecentRetrieve",
             display_name="Recent Retrieve",
-            category=CATEGORY,
+            **in_menu("MemV2VRecentRetrieve"),
             description="Takes the newest turns of the cache as memories, newest first, for models "
             "without camera weights. Pinned turns are always taken. An empty cache gives an empty "
             "retrieval.",
@@ -157,7 +157,7 @@ class DinoSegmentRetrieve(io.ComfyNode):
         return io.Schema(
             node_id="DinoSegmentRetrieve",
             display_name="DINO Segment Retrieve",
-            category=CATEGORY,
+            **in_menu("DinoSegmentRetrieve"),
             description="Takes one segment of a long video and ranks the earlier segments by how "
             "alike their sources are (the paper's Alg. 2). The previous segment comes first. The "
             "first segment has no memory.",

@@ -12,6 +12,7 @@ from ..memv2v_core.long_edit.recipe import finished_entries
 from ..memv2v_core.resuming.recipe import stale_entries
 from .host.clips.segments import SplitSettings, SplitVideo, split_video
 from .host.clips.stitching import StitchSettings, write_stitched
+from .host.menu import in_menu
 from .host.models.attachment import base_info
 from .host.shared_inputs import (
     SPLIT_INPUTS,
@@ -21,7 +22,7 @@ from .host.shared_inputs import (
     settings_from,
 )
 from .host.shown import VideoAndText, teller
-from .io_types import CATEGORY, CacheSocket, SegmentsSocket
+from .io_types import CacheSocket, SegmentsSocket
 
 
 class SplitSegments(io.ComfyNode):
@@ -32,7 +33,7 @@ class SplitSegments(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VSplitSegments",
             display_name="Split Segments",
-            category=CATEGORY,
+            **in_menu("MemV2VSplitSegments"),
             description="Plans the segments of a video of any length. Each segment is as long as "
             "the model can see, and no segment crosses a cut. Long videos need little memory: a "
             "segment is decoded when it is edited.",
@@ -85,7 +86,7 @@ class StitchSegments(io.ComfyNode):
         return io.Schema(
             node_id="StitchSegments",
             display_name="Stitch Segments",
-            category=CATEGORY,
+            **in_menu("StitchSegments"),
             description="Decodes the edited segments of a long video and joins them, with exactly "
             "the frame count, frame rate and sound of the original clip. If a segment has several "
             "edits, the pinned one is used, else the newest.",

@@ -16,6 +16,7 @@ from ..memv2v_core.vocabulary import (
     Pool,
     UnresponsiveChoice,
 )
+from .host.menu import in_menu
 from .host.shared_inputs import (
     MEMORY_FRAMES_INPUT,
     REUSE_INPUTS,
@@ -23,7 +24,7 @@ from .host.shared_inputs import (
     UNRESPONSIVE_DEFAULT,
 )
 from .host.token_cost import cost_text
-from .io_types import CATEGORY, PlanSocket, RetrievalSocket
+from .io_types import PlanSocket, RetrievalSocket
 
 
 class DynamicTokenize(io.ComfyNode):
@@ -35,7 +36,7 @@ class DynamicTokenize(io.ComfyNode):
         return io.Schema(
             node_id="DynamicTokenize",
             display_name="Dynamic Tokenize",
-            category=CATEGORY,
+            **in_menu("DynamicTokenize"),
             description="Gives the best memories fine tokens (1x4x4) and the others coarse tokens "
             "(1x8x8), and merges frames that the model does not respond to. It shows the cost "
             "before anything runs.",

@@ -10,7 +10,8 @@ from ...memv2v_core.cameras.views import trajectory_of_views
 from ...memv2v_core.pictures.paths import path_summary
 from ..host.compat import shows_result
 from ..host.depth_anything import median_depth, views_of_geometry
-from ..io_types import CATEGORY, CameraSocket, GeometrySocket
+from ..host.menu import in_menu
+from ..io_types import CameraSocket, GeometrySocket
 
 ONE_LENS, LENS_PER_FRAME = "one for the clip", "one a frame"
 
@@ -23,7 +24,7 @@ class EstimateSourceCamera(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VEstimateSourceCamera",
             display_name="Estimate Source Camera",
-            category=CATEGORY,
+            **in_menu("MemV2VEstimateSourceCamera"),
             description="Turns the result of Run Depth Anything 3 (mode multiview) into the "
             "source's camera path. Views may be single frames of the clip: frames in between are "
             "interpolated. Needs ComfyUI 0.30.0.",

@@ -7,8 +7,9 @@ from ...memv2v_core.cameras.formats.camera_path import save_camera_path
 from ...memv2v_core.cameras.formats.recammaster import save_recammaster
 from ...memv2v_core.cameras.formats.transforms import save_transforms
 from ...memv2v_core.cameras.trajectory import CameraTrajectory
+from ..host.menu import in_menu
 from ..host.named_files import contained, new_output_file
-from ..io_types import CATEGORY, CameraSocket
+from ..io_types import CameraSocket
 
 TRANSFORMS, RECAMMASTER, CAMERA_PATH = "transforms.json", "ReCamMaster", "nerfstudio camera_path"
 
@@ -21,7 +22,7 @@ class ExportCameraTrajectory(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VExportCameraTrajectory",
             display_name="Export Camera Trajectory",
-            category=CATEGORY,
+            **in_menu("MemV2VExportCameraTrajectory"),
             description="Writes a camera path into the output folder, as transforms.json "
             "(nerfstudio, Blender add-ons, gaussian splatting tools), as ReCamMaster's "
             "camera_extrinsics.json or as the camera_path.json of nerfstudio's viewer. Import "

@@ -18,8 +18,9 @@ from ...memv2v_core.cameras.formats.recammaster import known_cameras
 from ...memv2v_core.cameras.trajectory import CameraTrajectory
 from ..host.clip_size import clip_aspect, clip_length
 from ..host.compat import shows_result
+from ..host.menu import in_menu
 from ..host.named_files import input_file, shown_name
-from ..io_types import CATEGORY, CameraSocket
+from ..io_types import CameraSocket
 
 NO_FILE = "no camera file in the input folder"
 
@@ -32,7 +33,7 @@ class ImportCameraTrajectory(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VImportCameraTrajectory",
             display_name="Import Camera Trajectory",
-            category=CATEGORY,
+            **in_menu("MemV2VImportCameraTrajectory"),
             description="Reads a camera path from the input folder and converts it to this pack's "
             "convention. The program is detected: nerfstudio, Blender, COLMAP, RealEstate10K or "
             "CameraCtrl, ReCamMaster or MultiCamVideo, OpenCV lists, OmniCam. The node says what "

@@ -21,8 +21,9 @@ from ...memv2v_core.cameras.trajectory import (
 from ...memv2v_core.pictures.paths import draw_path, path_summary
 from ...memv2v_core.shapes import latent_frame_indices, num_latent_frames
 from ..host.clip_size import clip_aspect, clip_length
+from ..host.menu import in_menu
 from ..host.shown import PictureAndText
-from ..io_types import CATEGORY, CameraSocket
+from ..io_types import CameraSocket
 
 NO_MOTION = "none"
 
@@ -35,7 +36,7 @@ class CameraTrajectoryNode(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VCameraTrajectory",
             display_name="Camera Trajectory",
-            category=CATEGORY,
+            **in_menu("MemV2VCameraTrajectory"),
             description="Makes a camera path that starts at the source's first camera. Directions "
             "are the viewer's: pan_left turns the view left. A second motion happens at the same "
             "time.",
@@ -179,7 +180,7 @@ class PreviewCameraTrajectory(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VPreviewCameraTrajectory",
             display_name="Preview Camera Trajectory",
-            category=CATEGORY,
+            **in_menu("MemV2VPreviewCameraTrajectory"),
             description="Draws the numbers that the model is given: [R|t] of every latent frame, "
             "relative to the source's first camera. The picture shows the path from above, from "
             "the side and from the front, and the directions that are seen, on a sphere.",

@@ -5,7 +5,8 @@ from comfy_api.latest import io, ui
 from ...memv2v_core.cameras.playback import FREEZE, PLAYBACKS, playback_summary, with_playback
 from ...memv2v_core.cameras.trajectory import CameraTrajectory
 from ..host.compat import shows_result
-from ..io_types import CATEGORY, CameraSocket
+from ..host.menu import in_menu
+from ..io_types import CameraSocket
 
 
 class PlaybackTime(io.ComfyNode):
@@ -16,7 +17,7 @@ class PlaybackTime(io.ComfyNode):
         return io.Schema(
             node_id="MemV2VPlaybackTime",
             display_name="Playback Time",
-            category=CATEGORY,
+            **in_menu("MemV2VPlaybackTime"),
             description="Says which moment of the source each frame of the target shows, while the "
             "camera moves along its path: backwards, there and back, slowly or standing still. For "
             "SpaceTimePilot; other models refuse a path with a playback time.",
