@@ -9,23 +9,27 @@ import { turnsWords, whenWords } from "./words.mjs";
 // The schema asks for this widget; the value is a STRING as before.
 export const SESSION_WIDGET = "MEMV2V_SESSION";
 
-const HEIGHT = 44;
+const HEIGHT = 42;
+const MARGIN = 2; // around it in the classic rendering
+const MIN_WIDTH = 320;
 const ASK_AFTER_MS = 120;
 const DEFAULT_SETTING = "MemoryV2V.DefaultSession";
 
 useStyles(new URL("./session_input.css", import.meta.url));
 
 export function sessionWidget(node, name, inputData) {
+  const whole = HEIGHT + 2 * MARGIN;
   const combo = new SessionCombo(name);
   combo.set(inputData?.[1]?.default || defaultSession());
   const widget = node.addDOMWidget(name, SESSION_WIDGET, combo.element, {
     hideOnZoom: false,
-    getMinHeight: () => HEIGHT,
-    getMaxHeight: () => HEIGHT,
+    margin: MARGIN,
+    getMinHeight: () => whole,
+    getMaxHeight: () => whole,
     getValue: () => combo.value,
     setValue: (value) => combo.set(value),
   });
-  widget.computeLayoutSize = () => ({ minHeight: HEIGHT, maxHeight: HEIGHT, minWidth: 0 });
+  widget.computeLayoutSize = () => ({ minHeight: whole, maxHeight: whole, minWidth: 0 });
   combo.onChange = (value) => {
     widget.value = value; // calls the callback, too
     node.graph?.setDirtyCanvas?.(true, true);
@@ -35,7 +39,7 @@ export function sessionWidget(node, name, inputData) {
     onRemove?.call(widget);
     combo.remove();
   };
-  return { widget, minWidth: 220, minHeight: HEIGHT };
+  return { widget, minWidth: MIN_WIDTH, minHeight: whole };
 }
 
 // Only a newly placed node keeps this: a workflow that is opened brings its own value.

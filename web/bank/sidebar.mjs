@@ -41,6 +41,8 @@ class BankTab {
     );
     this.root = element("div", { className: "memv2v-bank-tab" }, head, this.view.element);
     this.root.addEventListener("keydown", (event) => event.stopPropagation());
+    // ComfyUI gives it no height of its own, and the list would be as long as its cards.
+    container.style.height = "100%";
     container.replaceChildren(this.root);
     this.stop = watchSessions((sessions) => this.list(sessions));
   }

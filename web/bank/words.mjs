@@ -118,8 +118,8 @@ export function seenWords(card) {
   }
   const { number, kernel } = last;
   return kernel
-    ? t("seen by {number} at 1x{kernel}x{kernel}", { number, kernel })
-    : t("seen by {number}", { number });
+    ? t("by {number} at 1x{kernel}x{kernel}", { number, kernel })
+    : t("by {number}", { number });
 }
 
 // Everything about the card, for a tooltip and for a screen reader.

@@ -22,21 +22,28 @@ export function useStyles(url) {
   }
 }
 
+// What the classic rendering leaves free around a DOM widget, in px.
+const MARGIN = 10;
+
 // A panel that is no input: it is neither saved nor sent. `height` is fixed, so that no rendering
 // lets it grow over the node below; what is longer scrolls inside.
 export function addPanel(node, name, content, height) {
   const widget = node.addDOMWidget(name, "MEMV2V_PANEL", content, {
     serialize: false,
     hideOnZoom: false,
-    getMinHeight: () => height,
-    getMaxHeight: () => height,
+    margin: MARGIN,
+    getMinHeight: () => height + 2 * MARGIN,
+    getMaxHeight: () => height + 2 * MARGIN,
     getValue: () => undefined,
     setValue: () => undefined,
   });
   widget.serialize = false;
   widget.serializeValue = () => undefined;
-  widget.computeLayoutSize = () => ({ minHeight: height, maxHeight: height, minWidth: 0 });
-  content.style.height = `${height}px`;
+  const whole = height + 2 * MARGIN;
+  widget.computeLayoutSize = () => ({ minHeight: whole, maxHeight: whole, minWidth: 0 });
+  // Nodes 2.0 lets a widget grow with its content, whatever its height says.
+  const fixed = `${height}px`;
+  Object.assign(content.style, { height: fixed, minHeight: fixed, maxHeight: fixed });
   // What is typed or dragged inside belongs to the panel, not to the canvas.
   for (const event of ["keydown", "pointerdown", "wheel", "dblclick"]) {
     content.addEventListener(event, (fired) => fired.stopPropagation());
