@@ -138,6 +138,7 @@ class DemoLongVideo(io.ComfyNode):
                     max=1024,
                     step=16,
                     optional=True,
+                    advanced=True,
                     tooltip=f"Pixels a side; text_edit was trained at {SIZE}.",
                 ),
             ],

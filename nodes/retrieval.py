@@ -48,6 +48,7 @@ class VideoFOVRetrieve(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
+                    advanced=True,
                     tooltip="The paper's lambda: 1 counts the overlap only, 0 counts only how much "
                     "of the new view is covered.",
                 ),
@@ -57,6 +58,7 @@ class VideoFOVRetrieve(io.ComfyNode):
                     min=0.001,
                     max=1000.0,
                     step=0.001,
+                    advanced=True,
                     tooltip="Radius of the sphere of points, in pose units. It matters only if "
                     "cameras move.",
                 ),

@@ -77,6 +77,7 @@ class DynamicTokenize(io.ComfyNode):
                     min=0.0,
                     max=MAX_SHARE,
                     step=0.05,
+                    advanced=True,
                     tooltip=f"Share of the frames merged each time, {MIN_SHARE} to {MAX_SHARE}. 0 "
                     "is automatic: one half up to three memories, 0.7 at ten. keep does not use "
                     "it.",
@@ -85,6 +86,7 @@ class DynamicTokenize(io.ComfyNode):
                     "pool",
                     options=list(get_args(Pool)),
                     default="conditioning",
+                    advanced=True,
                     tooltip="Which frames may be merged. conditioning: source and memories. "
                     "memory: memories only.",
                 ),
@@ -92,6 +94,7 @@ class DynamicTokenize(io.ComfyNode):
                     "memory_range",
                     options=list(get_args(MemoryRange)),
                     default="own",
+                    advanced=True,
                     tooltip="Temporal positions of memories. own: a separate range, as trained. "
                     "source: the source's range, for a base without trained memory.",
                 ),
@@ -99,6 +102,7 @@ class DynamicTokenize(io.ComfyNode):
                     "camera_conditioning",
                     options=list(get_args(CameraChoice)),
                     default="as_trained",
+                    advanced=True,
                     tooltip="Which camera a video's tokens are given. per_video: each video's "
                     "camera (Eq. 17). target: the target's camera, as in ReCamMaster (Eq. 16). "
                     "as_trained: what the loaded weights were trained with.",

@@ -84,6 +84,7 @@ class ImportCameraTrajectory(io.ComfyNode):
                     max=10.0,
                     step=0.01,
                     optional=True,
+                    advanced=True,
                     tooltip="Width divided by height of the clip, if no clip is connected. 0: "
                     "unknown. Only some files need it, and ask for it.",
                 ),
@@ -94,6 +95,7 @@ class ImportCameraTrajectory(io.ComfyNode):
                     max=170.0,
                     step=0.5,
                     optional=True,
+                    advanced=True,
                     tooltip="Horizontal field of view in degrees, for files that hold no lens. 0: "
                     "the default lens (24 mm, 52.7 degrees).",
                 ),
@@ -103,6 +105,7 @@ class ImportCameraTrajectory(io.ComfyNode):
                     min=0,
                     max=2000,
                     optional=True,
+                    advanced=True,
                     tooltip="How many frames in sequence may lack a camera. They are interpolated "
                     "between their neighbours, and the node says which.",
                 ),

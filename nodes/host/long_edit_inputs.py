@@ -32,6 +32,7 @@ REDO_INPUTS = [
         default=1,
         min=0,
         max=MAX_SEED,
+        advanced=True,
         tooltip="The other noise; change it for another try. The value of seed brings the first "
         "noise back.",
     ),
@@ -39,6 +40,7 @@ REDO_INPUTS = [
         "stale",
         options=[KEEP_STALE, REDO_STALE],
         default=KEEP_STALE,
+        advanced=True,
         tooltip="What to do with segments that saw the old edit of a segment that was made again, "
         "directly or through others: keep them and say so in the report, or make them again.",
     ),
@@ -49,6 +51,7 @@ TOKEN_INPUTS = [
         options=UNRESPONSIVE_CHOICES,
         default=UNRESPONSIVE_DEFAULT,
         optional=True,
+        advanced=True,
         tooltip="As in Dynamic Tokenize: what happens to frames that the target hardly attends to.",
     ),
     io.Combo.Input(
@@ -56,6 +59,7 @@ TOKEN_INPUTS = [
         options=list(get_args(MemoryRange)),
         default="own",
         optional=True,
+        advanced=True,
         tooltip="As in Dynamic Tokenize: temporal positions of memories. source may suit a base "
         "without an adapter.",
     ),

@@ -3,7 +3,8 @@
 Every widget has the name of the setting that it fills, so no order can swap two of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import fields
 from typing import Any, TypeVar, get_args
 
@@ -38,6 +39,23 @@ def settings_from(kind: type[Settings], widgets: Mapping[str, Any]) -> Settings:
     return kind(**{name: widgets[name] for name in names})
 
 
+def folded(inputs: Sequence[io.Input], shown: Collection[str] = ()) -> list[io.Input]:
+    """The inputs, with every widget folded away that is not `shown`.
+
+    ComfyUI shows the folded ones with a press on "Show advanced inputs", and a link to one always.
+    """
+
+    def as_seen(given: io.Input) -> io.Input:
+        if not isinstance(given, io.WidgetInput) or given.id in shown:
+            return given
+        # Copied: other nodes share it.
+        changed = copy(given)
+        changed.advanced = True
+        return changed
+
+    return [as_seen(given) for given in inputs]
+
+
 def rate_and_sound_of(frames: str) -> list[io.Input]:
     """The inputs for rate and sound beside the frames input `frames`.
 
@@ -68,12 +86,17 @@ def sampler_inputs(steps: int, steps_tooltip: str, cfg_tooltip: str) -> list[io.
         io.Int.Input("steps", default=steps, min=1, max=200, tooltip=steps_tooltip),
         io.Float.Input("cfg", default=1.0, min=0.0, max=30.0, step=0.1, tooltip=cfg_tooltip),
         io.Combo.Input(
-            "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler", tooltip="Solver."
+            "sampler_name",
+            options=comfy.samplers.SAMPLER_NAMES,
+            default="euler",
+            advanced=True,
+            tooltip="Solver.",
         ),
         io.Combo.Input(
             "scheduler",
             options=comfy.samplers.SCHEDULER_NAMES,
             default="simple",
+            advanced=True,
             tooltip="Noise levels.",
         ),
     ]
@@ -123,6 +146,7 @@ MEMORY_FRAMES_INPUT = io.Int.Input(
     min=0,
     max=81,
     optional=True,
+    advanced=True,
     tooltip="0: memories are seen whole. Else: how many latent frames of each memory are seen, the "
     "ones that show most of what this turn shows. Cheaper and less exact. On Bernini-R each frame "
     "is a reference image.",
@@ -134,6 +158,7 @@ REUSE_INPUTS = [
         min=0,
         max=200,
         optional=True,
+        advanced=True,
         tooltip="How often source and memories are computed anew. Between two refreshes the model "
         "sees what it kept of them, which is faster. n: in every n-th call of the model (a sampler "
         "of second order makes two a step). 1: in every call. 0: as rarely as was measured to be "
@@ -145,6 +170,7 @@ REUSE_INPUTS = [
         options=list(get_args(KeptPrecision)),
         default="full",
         optional=True,
+        advanced=True,
         tooltip="How keys and values are kept between refreshes: full, or fp8 in half of the "
         "memory of bf16 and a little less exact. Not used where every call refreshes.",
     ),
@@ -153,6 +179,7 @@ FAST_ATTENTION_INPUT = io.Boolean.Input(
     "fast_attention",
     default=True,
     optional=True,
+    advanced=True,
     tooltip="On an NVIDIA GPU: time the exact attention kernels once and use the fastest one, "
     "cuDNN's on an H100. Results differ by rounding alone. A kernel that you or another node has "
     "chosen stays. Off: ComfyUI's own order. On a CPU it changes nothing.",
@@ -200,12 +227,14 @@ SEGMENT_RETRIEVAL_INPUTS = [
     io.Boolean.Input(
         "recent_first",
         default=True,
+        advanced=True,
         tooltip="The previous segment ranks first, as in the paper. It also gets the finest "
         "tokens.",
     ),
     io.Boolean.Input(
         "shot_aware",
         default=True,
+        advanced=True,
         tooltip="Segments of another shot are used only if their sources look alike. So an edit "
         "does not leak over a cut, and a shot that comes back finds its earlier edit. Off: the "
         "paper's ranking.",
@@ -216,12 +245,14 @@ SEGMENT_RETRIEVAL_INPUTS = [
         min=0.0,
         max=1.0,
         step=0.01,
+        advanced=True,
         tooltip="For shot_aware: how alike the sources must be, 0 to 1. 0 uses the descriptor's "
         "default.",
     ),
     io.Boolean.Input(
         "allow_download",
         default=False,
+        advanced=True,
         tooltip="Ask for a download of missing DINOv2 weights from huggingface.co (346 MB for "
         "dinov2-base). It happens only if this machine allows it, outside any workflow: the "
         'environment variable MEMV2V_ALLOW_DOWNLOAD=1, or {"allow_download": true} in '
@@ -256,6 +287,7 @@ SPLIT_INPUTS = [
         min=0.0,
         max=1.0,
         step=0.05,
+        advanced=True,
         tooltip="How easily a cut is found: 0 finds only the hardest cuts, 1 also mistakes fast "
         "motion for a cut.",
     ),
@@ -265,6 +297,7 @@ SPLIT_INPUTS = [
         min=0,
         max=4096,
         step=16,
+        advanced=True,
         tooltip="Width in pixels that the model sees. 0 uses the model's size.",
     ),
     io.Int.Input(
@@ -273,12 +306,14 @@ SPLIT_INPUTS = [
         min=0,
         max=4096,
         step=16,
+        advanced=True,
         tooltip="Height in pixels that the model sees. 0 uses the model's size.",
     ),
     io.Combo.Input(
         "aspect",
         options=list(ASPECTS),
         default="keep",
+        advanced=True,
         tooltip="For a clip of another aspect. keep: the clip's aspect with as many pixels as "
         "width x height. crop: cut the margins. pad: add black bars. stretch: distort.",
     ),
@@ -316,6 +351,7 @@ STITCH_INPUTS = [
         default=DEFAULT_CRF,
         min=0,
         max=51,
+        advanced=True,
         tooltip="Quality of the H.264 file: 0 is lossless, 16 is visually almost lossless, 51 is "
         "worst.",
     ),
