@@ -61,7 +61,13 @@ def test_a_workflow_alone_downloads_nothing_and_is_told_how(
     path = user_folder / "memory_v2v" / "settings.json"
     for part in (
         *("model.safetensors", "config.json", "https://huggingface.co/facebook/dinov2-base"),
-        *("346 MB", "MEMV2V_ALLOW_DOWNLOAD=1", '{"allow_download": true}', str(path)),
+        *(
+            "346 MB",
+            "Allow downloads in ComfyUI's settings",
+            "MEMV2V_ALLOW_DOWNLOAD=1",
+            '{"allow_download": true}',
+            str(path),
+        ),
     ):
         assert part in message
 
@@ -82,6 +88,44 @@ def test_machine_and_workflow_together_download(
         monkeypatch.setenv("MEMV2V_ALLOW_DOWNLOAD", "1")
     describe(asks_download)
     assert asked == ([ASKED] if asks_download else [])
+
+
+def write_page_settings(user_folder: Path, text: str) -> None:
+    (user_folder / "default").mkdir(exist_ok=True)
+    (user_folder / "default" / "comfy.settings.json").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("asks_download", [True, False])
+def test_the_settings_dialog_and_the_node_together_download(
+    describe, asked: list[Any], user_folder: Path, asks_download: bool
+) -> None:
+    write_page_settings(user_folder, '{"MemoryV2V.AllowDownload": true}')
+    describe(asks_download)
+    assert asked == ([ASKED] if asks_download else [])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"MemoryV2V.AllowDownload": "yes"}', "{}"])
+def test_anything_but_true_in_the_settings_dialog_is_no_consent(
+    describe, asked: list[Any], user_folder: Path, text: str
+) -> None:
+    write_page_settings(user_folder, text)
+    describe(True)
+    assert asked == []
+
+
+def test_who_keeps_the_machine_decides_before_the_settings_dialog(
+    comfy_api, describe, asked: list[Any], user_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memory_v2v.nodes.host.models import downloads
+
+    write_page_settings(user_folder, '{"MemoryV2V.AllowDownload": true}')
+    write_settings(user_folder, '{"allow_download": false}')
+    describe(True)
+    assert asked == []
+    write_settings(user_folder, "{}")
+    monkeypatch.setattr(downloads.args, "multi_user", True)
+    describe(True)
+    assert asked == []
 
 
 @pytest.mark.parametrize("value", ["", "0", "no", "true"])
@@ -116,7 +160,7 @@ def test_broken_settings_are_named_and_allow_nothing(
 
 
 def test_every_node_with_the_input_tells_the_condition(comfy_api) -> None:
-    from memory_v2v.nodes.long_video import EditLongVideo
+    from memory_v2v.nodes.videos.long_video import EditLongVideo
     from memory_v2v.nodes.retrieval import DinoSegmentRetrieve
 
     for node in (EditLongVideo, DinoSegmentRetrieve):

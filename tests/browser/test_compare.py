@@ -1,0 +1,150 @@
+"""Compare Turns in the page: one play head for two videos, and a wipe that leaves the rest alone."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
+
+from devtools.browser.bench import Bench
+
+NODE = "MemV2VCompareTurns"
+NUM_FRAMES, RATE = 24, 12.0
+PLAYER = "app.graph.nodes.find((node) => node.type === 'MemV2VCompareTurns').memoryV2VPlayer"
+# A pixel of the grip and of its shadow, left and right of the divider.
+GRIP_PX = 12
+
+
+@pytest.fixture
+def player(bench: Bench) -> Iterator[Any]:
+    """The root of a player of two demo scenes, in view."""
+    cache = bench.add("MemoryCache", (900, 40))
+    loader = bench.add("LoadMemoryV2VModel", (900, 400))
+    compare = bench.add(NODE, (420, 60), frame_rate=RATE)
+    for idx, side in enumerate(("first", "second")):
+        scene = bench.add(
+            "MemV2VDemoScene", (60, 60 + 260 * idx), scene=idx + 1, num_frames=NUM_FRAMES
+        )
+        bench.connect(scene, "frames", compare, f"{side}_images")
+        bench.set_widget(compare, side, "connected frames")
+    bench.connect(cache, "cache", compare, "cache")
+    bench.connect(loader, "vae", compare, "vae")
+    bench.run()
+    bench.wait_until(
+        f"() => {PLAYER}.head.videos.length > 0 && {PLAYER}.stage.second.readyState > 1"
+    )
+    yield bench.page.locator(".memv2v-compare")
+    # A comparison of the next test would find it.
+    bench.evaluate("() => localStorage.removeItem('MemoryV2V.Compare')")
+
+
+def frames(bench: Bench) -> list[float]:
+    """Where both videos stand, in frames."""
+    return bench.evaluate(
+        f"""(rate) => [{PLAYER}.stage.first, {PLAYER}.stage.second].map(
+          (video) => video.currentTime * rate)""",
+        RATE,
+    )
+
+
+def picture(bench: Bench, selector: str = ".memv2v-compare-box") -> torch.Tensor:
+    """(3, H, W) uint8 of a part of the page."""
+    bench.settle()
+    return pil_to_tensor(
+        Image.open(BytesIO(bench.page.locator(selector).screenshot())).convert("RGB")
+    )
+
+
+def test_both_videos_have_one_play_head(bench: Bench, player: Any) -> None:
+    player.focus()
+    bench.page.keyboard.press("Space")
+    bench.wait_until(f"() => {PLAYER}.stage.first.currentTime > 0.3")
+    # Sampled in the page over a whole loop, at every drawn frame.
+    apart = bench.evaluate(
+        f"""(rate) => new Promise((done) => {{
+          const {{ first, second }} = {PLAYER}.stage, seen = [], start = performance.now();
+          const look = () => {{
+            const isMoving = !first.paused && !second.paused && !first.seeking && !second.seeking;
+            if (isMoving) seen.push([first.currentTime, Math.abs(first.currentTime - second.currentTime) * rate]);
+            performance.now() - start < 2600 ? requestAnimationFrame(look) : done(seen);
+          }};
+          look();
+        }})""",
+        RATE,
+    )
+    assert len(apart) > 20
+    assert max(drift for _, drift in apart) < 1
+    times = [time for time, _ in apart]
+    assert any(later < earlier for earlier, later in zip(times, times[1:], strict=False)), "no loop"
+    bench.page.keyboard.press("Space")
+    bench.wait_until(f"() => {PLAYER}.stage.first.paused && !{PLAYER}.stage.second.seeking")
+    assert max(frames(bench)) - min(frames(bench)) < 1e-3
+
+
+def test_the_keyboard_moves_both_by_frames_and_chooses_the_view(bench: Bench, player: Any) -> None:
+    player.focus()
+    for key, frame in (("Home", 0), (".", 1), ("ArrowRight", 2), (",", 1), ("End", NUM_FRAMES - 1)):
+        bench.page.keyboard.press(key)
+        bench.wait_until(f"() => !{PLAYER}.stage.first.seeking && !{PLAYER}.stage.second.seeking")
+        assert frames(bench) == pytest.approx([frame + 0.5] * 2, abs=1e-3)
+        assert (
+            player.locator(".memv2v-compare-counter").inner_text() == f"{frame + 1} / {NUM_FRAMES}"
+        )
+    for key, mode in (("2", "side"), ("3", "heat"), ("1", "wipe")):
+        bench.page.keyboard.press(key)
+        pressed = player.locator("[aria-pressed=true]")
+        assert pressed.count() == 1
+        assert pressed.get_attribute("data-mode") == mode
+    bench.page.keyboard.press("]")
+    assert player.locator("select").input_value() == "2"
+    bench.page.keyboard.press("[")
+    assert bench.problems == []
+
+
+@pytest.mark.parametrize("by", ["keyboard", "drag"])
+def test_the_wipe_changes_only_pixels_between_its_places(
+    bench: Bench, player: Any, by: str
+) -> None:
+    player.focus()
+    bench.page.keyboard.press("Home")
+    bench.wait_until(f"() => !{PLAYER}.stage.first.seeking && !{PLAYER}.stage.second.seeking")
+    box = player.locator(".memv2v-compare-box").bounding_box()
+    bench.evaluate(f"() => {PLAYER}.stage.setWipe(30)")
+    divider = player.locator(".memv2v-compare-divider")
+    divider.focus()
+    before = picture(bench)
+    if by == "keyboard":
+        for _ in range(3):
+            bench.page.keyboard.press("PageUp")
+    else:
+        y = box["y"] + 0.8 * box["height"]
+        bench.page.mouse.move(box["x"] + 0.3 * box["width"], y)
+        bench.page.mouse.down()
+        bench.page.mouse.move(box["x"] + 0.6 * box["width"], y, steps=4)
+        bench.page.mouse.up()
+    assert int(divider.get_attribute("aria-valuenow")) == pytest.approx(60, abs=1)
+    after = picture(bench)
+    columns = ((before.int() - after.int()).abs().amax((0, 1)) > 2).nonzero().flatten()
+    width = before.shape[-1]
+    assert columns.min() >= 0.3 * width - GRIP_PX
+    assert columns.max() <= 0.6 * width + GRIP_PX
+    # Between both places the other scene is shown.
+    assert len(columns) > 0.25 * width
+
+
+def test_the_result_is_there_after_a_reload_and_says_when_it_is_gone(
+    bench: Bench, player: Any
+) -> None:
+    bench.reload()
+    bench.wait_until(f"() => {PLAYER}?.stage.second.readyState > 1")
+    assert player.locator(".memv2v-compare-verdict").inner_text().startswith("connected frames")
+    bench.evaluate(
+        f"""() => {PLAYER}.load({{ ...{PLAYER}.shown,
+          first: {{ filename: "memory_v2v_gone.mp4", subfolder: "", type: "temp" }} }})"""
+    )
+    message = player.locator(".memv2v-compare-message")
+    message.wait_for(state="visible")
+    assert "gone since ComfyUI started again" in message.inner_text()
