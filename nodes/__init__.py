@@ -10,17 +10,15 @@ from . import (
     describing,
     evaluation,
     loading,
-    long_video,
-    reshoot,
     retrieval,
     sampling,
-    segments,
     tokens,
 )
-from .cameras import estimating, exporting, importing, paths, playback
+from .cameras import estimating, exporting, importing, paths, playback, previewing
 from .host.renamed_ids import install_renaming, register_replacements
 from .host.routes.register import register_routes
 from .host.socket_types import check_sockets
+from .videos import long_video, reshoot, segments
 
 # Every file of the menu, in the order of the work.
 MENU = (
@@ -29,6 +27,7 @@ MENU = (
     clips,
     demo,
     paths,
+    previewing,
     importing,
     estimating,
     playback,

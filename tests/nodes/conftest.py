@@ -190,7 +190,7 @@ def run(comfy_api, edit_loaded, prompt, sampled: list[int]) -> Callable[..., "Re
     """
     from instruments.long_video import LENGTH, NUM_FRAMES, SIDE, STEPS, Result, defaults, scene
 
-    from memory_v2v.nodes.long_video import EditLongVideo
+    from memory_v2v.nodes.videos.long_video import EditLongVideo
 
     model, _, vae = edit_loaded
 

@@ -117,8 +117,8 @@ def test_all_is_on_disk_before_anything_is_decoded(run, edit_loaded, monkeypatch
 def test_the_same_loop_wired_from_nodes_gives_the_same(comfy_api, run, edit_loaded, prompt) -> None:
     from memory_v2v.nodes.retrieval import DinoSegmentRetrieve
     from memory_v2v.nodes.sampling import MemoryV2VSampler
-    from memory_v2v.nodes.segments import SplitSegments, StitchSegments
     from memory_v2v.nodes.tokens import DynamicTokenize
+    from memory_v2v.nodes.videos.segments import SplitSegments, StitchSegments
 
     model, _, vae = edit_loaded
     node, clip, cache = comfy_api.run_node, scene(1, NUM_FRAMES), MemoryCache()

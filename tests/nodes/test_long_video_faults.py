@@ -99,7 +99,7 @@ def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(
 
 def test_inputs_that_cannot_be_are_named(comfy_api, run, tiny_weights) -> None:
     from memory_v2v.nodes.host.models.builtin_vae import BuiltinVAE
-    from memory_v2v.nodes.long_video import EditLongVideo
+    from memory_v2v.nodes.videos.long_video import EditLongVideo
 
     assert EditLongVideo.validate_inputs(session="") is True
     assert "session name got 'a/b'" in EditLongVideo.validate_inputs(session="a/b")

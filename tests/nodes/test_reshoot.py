@@ -56,7 +56,7 @@ def run(comfy_api, loaded, sampled: list[int]) -> Callable[..., Made]:
     """The node on a clip of seven frames, with its widgets at their defaults; `changes` replace
     inputs, and None leaves one out.
     """
-    from memory_v2v.nodes.reshoot import ReshootVideo
+    from memory_v2v.nodes.videos.reshoot import ReshootVideo
 
     model, _, vae = loaded
 
@@ -218,7 +218,7 @@ def test_connected_cameras_stand_in_for_words(comfy_api, run) -> None:
     lens = made.turns[1].camera.intrinsics[0]
     assert lens[0, 0].item() == pytest.approx(lens[1, 1].item())
     from memory_v2v.nodes.host.socket_types import check_sockets
-    from memory_v2v.nodes.reshoot import ReshootVideo
+    from memory_v2v.nodes.videos.reshoot import ReshootVideo
 
     check_sockets(ReshootVideo)
     with pytest.raises(ValueError, match="camera_1 got a number, wanted a MEMV2V_CAMERA"):
@@ -250,7 +250,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sampled(
 
 
 def test_words_and_names_are_checked_before_the_run(comfy_api) -> None:
-    from memory_v2v.nodes.reshoot import ReshootVideo
+    from memory_v2v.nodes.videos.reshoot import ReshootVideo
 
     assert ReshootVideo.validate_inputs(session="", paths=PATHS) is True
     assert "'spin' is no motion" in ReshootVideo.validate_inputs(session="a", paths="spin 3")
@@ -258,7 +258,7 @@ def test_words_and_names_are_checked_before_the_run(comfy_api) -> None:
 
 
 def test_a_request_may_leave_out_all_but_model_vae_paths_and_clip(comfy_api, loaded) -> None:
-    from memory_v2v.nodes.reshoot import ReshootVideo
+    from memory_v2v.nodes.videos.reshoot import ReshootVideo
 
     model, _, vae = loaded
     given = {"model": model, "vae": vae, "images": scene(1, 3), "paths": "static"}
@@ -269,7 +269,7 @@ def test_a_request_may_leave_out_all_but_model_vae_paths_and_clip(comfy_api, loa
 def test_at_most_ten_widgets_are_in_sight(comfy_api) -> None:
     from comfy_api.latest import io
 
-    from memory_v2v.nodes.reshoot import ReshootVideo
+    from memory_v2v.nodes.videos.reshoot import ReshootVideo
 
     widgets = [
         given.id

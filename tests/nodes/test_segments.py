@@ -49,7 +49,7 @@ def clip(num_frames: int = NUM_FRAMES, side: int = SIDE) -> torch.Tensor:
 @pytest.fixture
 def split(comfy_api, model) -> Callable[..., tuple]:
     """The outputs of SplitSegments, cuts not looked for where not said otherwise."""
-    from memory_v2v.nodes.segments import SplitSegments
+    from memory_v2v.nodes.videos.segments import SplitSegments
 
     def run(temporal: int = 1, placement: str = "channels", **changes: Any) -> tuple:
         widgets = {
@@ -205,7 +205,7 @@ def test_a_segment_that_is_not_there_and_missing_weights_are_named(split, retrie
 
 @pytest.fixture
 def stitch(comfy_api, vae) -> Callable[..., Any]:
-    from memory_v2v.nodes.segments import StitchSegments
+    from memory_v2v.nodes.videos.segments import StitchSegments
 
     def run(segments, cache: MemoryCache, **changes: Any) -> Any:
         given = {

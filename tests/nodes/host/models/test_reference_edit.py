@@ -117,7 +117,7 @@ def test_the_sampler_equals_the_core(comfy_api, loaded, outside: Bundle, memory_
 @pytest.fixture
 def edit(comfy_api, loaded) -> Callable[..., Result]:
     """EditLongVideo with this model on a clip of four segments."""
-    from memory_v2v.nodes.long_video import EditLongVideo
+    from memory_v2v.nodes.videos.long_video import EditLongVideo
 
     model, clip, vae = loaded.result
 

@@ -7,22 +7,22 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..memv2v_core.cache.memory_cache import MemoryCache
-from ..memv2v_core.long_edit.recipe import finished_entries
-from ..memv2v_core.resuming.recipe import stale_entries
-from .host.clips.segments import SplitSettings, SplitVideo, split_video
-from .host.clips.stitching import StitchSettings, write_stitched
-from .host.menu import in_menu
-from .host.models.attachment import base_info
-from .host.shared_inputs import (
+from ...memv2v_core.cache.memory_cache import MemoryCache
+from ...memv2v_core.long_edit.recipe import finished_entries
+from ...memv2v_core.resuming.recipe import stale_entries
+from ..host.clips.segments import SplitSettings, SplitVideo, split_video
+from ..host.clips.stitching import StitchSettings, write_stitched
+from ..host.menu import in_menu
+from ..host.models.attachment import base_info
+from ..host.shared_inputs import (
     SPLIT_INPUTS,
     STITCH_INPUTS,
     VIDEO_INPUTS,
     rate_and_sound_of,
     settings_from,
 )
-from .host.shown import VideoAndText, teller
-from .io_types import CacheSocket, SegmentsSocket
+from ..host.shown import VideoAndText, teller
+from ..io_types import CacheSocket, SegmentsSocket
 
 
 class SplitSegments(io.ComfyNode):

@@ -8,37 +8,39 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, InputImpl, io
 
-from ..memv2v_core.cameras.trajectory import CameraTrajectory
-from ..memv2v_core.cameras.written import parse_paths
-from ..memv2v_core.clips.fitted_cameras import fitted_source_path
-from ..memv2v_core.long_edit.settings import SamplerSettings
-from ..memv2v_core.reshoot.loop import reshoot_clip
-from ..memv2v_core.reshoot.report import describe_others, describe_reshoot
-from ..memv2v_core.reshoot.settings import Reshoot, TurnMemory
-from ..memv2v_core.resuming.settings import RedoSettings, parse_units
-from .host.batches import batch_notes
-from .host.live.run import LiveRun
-from .host.long_edit_inputs import REDO_STALE
-from .host.menu import in_menu
-from .host.models.attachment import LoadedAdapter, base_info, with_adapter
-from .host.reshoot.clip import FitSettings, moves_of, open_shot
-from .host.reshoot.host import ReshootHost, require_cameras
-from .host.reshoot.inputs import defaults_of, reshoot_inputs
-from .host.reshoot.videos import TurnVideoSettings
-from .host.sampling.experts import describe_experts
-from .host.sampling.prompt_text import typed_prompt
-from .host.sampling.turns import negative_or_unread, required_prompts
-from .host.sessions.clip_names import session_for
-from .host.sessions.folders import refused_name
-from .host.sessions.saving import open_cache
-from .host.shared_inputs import settings_from
-from .host.shown import VideosAndText, teller
-from .io_types import CacheSocket
+from ...memv2v_core.cameras.trajectory import CameraTrajectory
+from ...memv2v_core.cameras.written import parse_paths
+from ...memv2v_core.clips.fitted_cameras import fitted_source_path
+from ...memv2v_core.long_edit.settings import SamplerSettings
+from ...memv2v_core.reshoot.loop import reshoot_clip
+from ...memv2v_core.reshoot.report import describe_others, describe_reshoot
+from ...memv2v_core.reshoot.settings import Reshoot, TurnMemory
+from ...memv2v_core.resuming.settings import RedoSettings, parse_units
+from ..host.batches import batch_notes
+from ..host.live.run import LiveRun
+from ..host.long_edit_inputs import REDO_STALE
+from ..host.menu import in_menu
+from ..host.models.attachment import LoadedAdapter, base_info, with_adapter
+from ..host.reshoot.clip import FitSettings, moves_of, open_shot
+from ..host.reshoot.host import ReshootHost, require_cameras
+from ..host.reshoot.inputs import defaults_of, reshoot_inputs
+from ..host.reshoot.videos import TurnVideoSettings
+from ..host.sampling.experts import describe_experts
+from ..host.sampling.prompt_text import typed_prompt
+from ..host.sampling.turns import negative_or_unread, required_prompts
+from ..host.sessions.by_hand import hand_changes
+from ..host.sessions.clip_names import session_for
+from ..host.sessions.folders import refused_name
+from ..host.sessions.saving import open_cache
+from ..host.shared_inputs import settings_from
+from ..host.shown import VideosAndText, teller
+from ..io_types import SESSION_LIST, CacheSocket
 
 _INPUTS = reshoot_inputs(
     io.String.Input(
         "session",
         default="",
+        extra_dict=SESSION_LIST,
         tooltip="Name of the session on disk (output/memory_v2v/NAME) that holds the finished "
         "turns. Empty: the clip's name. Use one session per clip.",
     ),
@@ -93,6 +95,11 @@ class ReshootVideo(io.ComfyNode):
         except ValueError as error:
             return str(error)
         return refused_name(session) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, session: str | None = "", **_others: object) -> str:
+        # What a user pins or forgets in the Memory Bank decides what the turns see.
+        return hand_changes(session)
 
     @classmethod
     def execute(
