@@ -10,6 +10,8 @@ import torch
 
 from memv2v_core.cameras.formats.recammaster import save_recammaster
 from memv2v_core.cameras.formats.transforms import save_transforms
+from memv2v_core.cameras.keyframe_text import parse_keyframes
+from memv2v_core.cameras.keyframes import keyframed_trajectory
 from memv2v_core.cameras.presets import PresetConfig, combine_paths, make_preset
 from memv2v_core.cameras.trajectory import CameraTrajectory, default_intrinsics, static_trajectory
 
@@ -66,6 +68,34 @@ def test_second_motion_is_added_to_the_first(comfy_api) -> None:
     tilt = make_preset(PresetConfig("tilt_up", 10.0, 9, easing="linear"), lens)
     both = made(comfy_api, second_motion="tilt_up")
     assert torch.equal(both.c2w, combine_paths(pan, tilt).c2w)
+
+
+def test_keyframes_decide_in_place_of_the_motions(comfy_api) -> None:
+    text = '{"keyframes":[{"time":0},{"time":1,"yaw_deg":-40,"pitch_deg":10}]}'
+    lens = made(comfy_api).intrinsics[0]
+    expected = keyframed_trajectory(parse_keyframes(text), 9, lens)
+    path = made(comfy_api, keyframes=text, motion="dolly_in", second_motion="tilt_up")
+    assert torch.equal(path.c2w, expected.c2w)
+    assert torch.equal(path.intrinsics, expected.intrinsics)
+    # Length and lens come from the clip, as without keyframes.
+    assert made(comfy_api, keyframes=text, clip=torch.zeros(5, 20, 30, 3)).num_frames == 5
+
+
+def test_no_keyframes_are_the_motions_bit_for_bit(comfy_api) -> None:
+    assert torch.equal(made(comfy_api, keyframes="").c2w, made(comfy_api).c2w)
+
+
+def test_bad_keyframes_are_refused_before_a_run(comfy_api) -> None:
+    from memory_v2v.nodes.cameras.paths import CameraTrajectoryNode
+
+    assert CameraTrajectoryNode.validate_inputs("") is True
+    assert CameraTrajectoryNode.validate_inputs(keyframes='{"keyframes":[{"time":0}]}') is True
+    message = CameraTrajectoryNode.validate_inputs('{"keyframes":[{"time":2}]}')
+    assert message == (
+        "keyframe 1: time got 2, wanted a number in 0 to 1; choose one in this range"
+    )
+    with pytest.raises(ValueError, match="keyframes got no JSON"):
+        made(comfy_api, keyframes="pan left, please")
 
 
 def test_import_reads_both_formats_at_the_length_asked_for(comfy_api) -> None:
@@ -133,7 +163,7 @@ def test_a_changed_file_is_read_again(comfy_api) -> None:
 
 
 def test_preview_is_an_image_with_text(comfy_api) -> None:
-    from memory_v2v.nodes.cameras.paths import PreviewCameraTrajectory
+    from memory_v2v.nodes.cameras.previewing import PreviewCameraTrajectory
 
     output = comfy_api.run_node(
         PreviewCameraTrajectory, camera=made(comfy_api), source_camera=static_trajectory(9)
@@ -148,7 +178,7 @@ def test_preview_is_an_image_with_text(comfy_api) -> None:
 
 
 def test_preview_draws_only_cameras_that_reach_the_model(comfy_api) -> None:
-    from memory_v2v.nodes.cameras.paths import latent_cameras
+    from memory_v2v.nodes.cameras.previewing import latent_cameras
 
     vae = SimpleNamespace(temporal_compression_decode=lambda: 4)
     path = made(comfy_api)

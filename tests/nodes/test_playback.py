@@ -44,7 +44,7 @@ def test_a_moment_behind_the_source_is_refused(comfy_api, camera) -> None:
 
 
 def test_a_preview_tells_of_the_playback(comfy_api, camera) -> None:
-    from memory_v2v.nodes.cameras.paths import PreviewCameraTrajectory
+    from memory_v2v.nodes.cameras.previewing import PreviewCameraTrajectory
 
     for path, told in ((with_playback(camera, "reverse"), True), (camera, False)):
         output = comfy_api.run_node(PreviewCameraTrajectory, camera=path)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from . import live, sessions
+from . import cameras, live, sessions
 
 PREFIX = "/memory_v2v"
 
 # Each adds the routes of one file.
-_ADDERS: tuple[Callable[[web.RouteTableDef], None], ...] = (live.add, sessions.add)
+_ADDERS: tuple[Callable[[web.RouteTableDef], None], ...] = (live.add, sessions.add, cameras.add)
 
 
 def register_routes() -> None:
