@@ -7,11 +7,11 @@ import torch
 
 from ..cameras.authored import PathSettings, as_keyframes, authored_path
 from ..cameras.keyframe_text import path_to_json
-from ..cameras.keyframes import KeyframedPath, path_times, poses_at
+from ..cameras.keyframes import NUMBERS, KeyframedPath, numbers_at, path_times, poses_at
 from ..cameras.trajectory import CameraTrajectory, pose_vectors, static_trajectory
 from ..retrieval.video_fov import video_fov_mask
 from .direction_map import Point, mask_outlines, turned_deg, view_outlines
-from .paths import path_summary
+from .paths import path_reach
 
 # More lines than pixels on a scrubber are of no use.
 MAX_SHOWN_FRAMES = 121
@@ -24,7 +24,8 @@ class AuthoredView:
     path: the cameras themselves. keyframes: as JSON; those of a preset make the same cameras.
     frames: the indices of the drawn frames, of the first and the last one always.
     poses: (drawn frames, 12) float32, [R|t] row by row, what the model is given for these frames.
-    keyframe_poses: (K, 12) the same at every keyframe.
+    numbers: (drawn frames, N) what a keyframe there would hold, in the order of `NUMBERS`.
+    keyframe_poses: (K, 12) the poses of every keyframe.
     """
 
     path: CameraTrajectory
@@ -32,6 +33,7 @@ class AuthoredView:
     frames: tuple[int, ...]
     times: tuple[float, ...]
     poses: torch.Tensor
+    numbers: torch.Tensor
     keyframe_poses: torch.Tensor
     directions: list[Point]
     views: list[list[Point]]
@@ -40,18 +42,22 @@ class AuthoredView:
     def as_json(self) -> dict[str, Any]:
         """The numbers as a page reads them, without the cameras of other frames."""
         (fx, _, cx), (_, fy, cy), _ = self.path.intrinsics[0].tolist()
+        turned_deg, moved = path_reach(self.path)
         return {
             "keyframes": self.keyframes,
             "num_frames": self.path.num_frames,
             "frames": self.frames,
             "times": self.times,
             "poses": self.poses.tolist(),
+            "number_names": NUMBERS,
+            "numbers": self.numbers.tolist(),
             "keyframe_poses": self.keyframe_poses.tolist(),
             "directions": self.directions,
             "views": self.views,
             "seen": self.seen,
             "lens": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
-            "summary": path_summary(self.path),
+            "turned_deg": turned_deg,
+            "moved": moved,
         }
 
 
@@ -66,13 +72,15 @@ def authored_view(settings: PathSettings, num_frames: int, lens: torch.Tensor) -
     keyed = as_keyframes(settings, num_frames)
     frames = _spread(num_frames)
     drawn, source = path.frames(frames), static_trajectory(1)
-    times = path_times(keyed, num_frames)
+    every_time = path_times(keyed, num_frames)
+    times = tuple(every_time[idx] for idx in frames)
     return AuthoredView(
         path,
         path_to_json(keyed),
         frames,
-        tuple(times[idx] for idx in frames),
+        times,
         pose_vectors(drawn, source),
+        numbers_at(keyed, times),
         _keyframe_poses(keyed),
         turned_deg(drawn),
         view_outlines(drawn),

@@ -34,11 +34,10 @@ def view_outlines(path: CameraTrajectory) -> list[list[Point]]:
     edge = _picture_edge()  # (N, 3)
     rays = edge @ torch.linalg.inv(path.intrinsics).mT @ path.c2w[:, :3, :3].mT  # (F, N, 3)
     degrees = directions_deg(rays)
-    right = _unwrapped(degrees[..., 0])
-    poles = _poles_seen(path)
+    lines = torch.stack([_unwrapped(degrees[..., 0]), degrees[..., 1]], dim=-1)
     return [
-        _closed(right[idx], degrees[idx, :, 1], *poles[idx].tolist())
-        for idx in range(path.num_frames)
+        _closed(line, *poles)
+        for line, poles in zip(_rounded(lines), _poles_seen(path).tolist(), strict=True)
     ]
 
 
@@ -85,18 +84,21 @@ def _poles_seen(path: CameraTrajectory) -> torch.Tensor:
     return (at >= 0).all(-1) & (at < 1).all(-1) & (depth > 0)
 
 
-def _closed(
-    right: torch.Tensor, up: torch.Tensor, sees_zenith: bool, sees_nadir: bool
-) -> list[Point]:
-    points = list(zip(right.tolist(), up.tolist(), strict=True))
-    first, last = points[0], points[-1]
+def _closed(line: list[Point], sees_zenith: bool, sees_nadir: bool) -> list[Point]:
+    first, last = line[0], line[-1]
     around = 360 * round((last[0] - first[0]) / 360)
     # The line goes once around a pole: it is closed along the map's border.
     if around and (sees_zenith or sees_nadir):
         border = 90.0 if sees_zenith else -90.0
-        end = (first[0] + around, first[1])
-        points += [end, (end[0], border), (first[0], border)]
-    return [(round(x, _DIGITS), round(y, _DIGITS)) for x, y in points]
+        end = first[0] + around
+        return [*line, (end, first[1]), (end, border), (first[0], border)]
+    return line
+
+
+def _rounded(degrees: torch.Tensor) -> list[list[Point]]:
+    """Lines (F, N, 2) as numbers."""
+    rows = torch.round(degrees, decimals=_DIGITS).tolist()
+    return [[(x, y) for x, y in row] for row in rows]
 
 
 def _border_steps(mask: torch.Tensor) -> dict[Point, list[Point]]:
@@ -140,9 +142,6 @@ def _middles(corners: list[Point], rows: int, columns: int) -> list[Point]:
 
 def turned_deg(path: CameraTrajectory) -> list[Point]:
     """Where each frame looks, degrees to the right and up, without jumps across the map."""
-    degrees = directions_deg(path.c2w[:, :3, 2])
-    right = _unwrapped(degrees[None, :, 0])[0]
-    return [
-        (round(x, _DIGITS), round(y, _DIGITS))
-        for x, y in zip(right.tolist(), degrees[:, 1].tolist(), strict=True)
-    ]
+    degrees = directions_deg(path.c2w[:, :3, 2])[None]  # (1, F, 2)
+    line = torch.stack([_unwrapped(degrees[..., 0]), degrees[..., 1]], dim=-1)
+    return _rounded(line)[0]

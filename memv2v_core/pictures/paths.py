@@ -49,17 +49,22 @@ def draw_path(
 def path_summary(path: CameraTrajectory) -> str:
     """The path in words: number of cameras, largest turn and distance from the first, lens, and
     its playback where it has one."""
-    rotation = path.c2w[0, :3, :3].T @ path.c2w[:, :3, :3]
-    # The trace of a rotation by angle a is 1 + 2 cos a.
-    cosines = ((rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)
-    turned_deg = float(torch.rad2deg(torch.arccos(cosines)).max())
-    moved = float((path.c2w[:, :3, 3] - path.c2w[0, :3, 3]).norm(dim=1).max())
+    turned_deg, moved = path_reach(path)
     fov_deg = 2 * math.degrees(math.atan(0.5 / float(path.intrinsics[0, 0, 0])))
     playback = "" if path.times is None else f"; {playback_summary(path.times)}"
     return (
         f"{path.num_frames} cameras, turning up to {turned_deg:.1f} degrees and moving up to "
         f"{moved:.3g} pose units from the first; lens {fov_deg:.1f} degrees across{playback}"
     )
+
+
+def path_reach(path: CameraTrajectory) -> tuple[float, float]:
+    """The largest turn from the first camera in degrees, and the largest distance from it."""
+    rotation = path.c2w[0, :3, :3].T @ path.c2w[:, :3, :3]
+    # The trace of a rotation by angle a is 1 + 2 cos a.
+    cosines = ((rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)
+    turned_deg = float(torch.rad2deg(torch.arccos(cosines)).max())
+    return turned_deg, float((path.c2w[:, :3, 3] - path.c2w[0, :3, 3]).norm(dim=1).max())
 
 
 def _caption(

@@ -44,7 +44,15 @@ def test_the_page_gets_the_very_poses_of_the_model(own_routes: OwnRoutes) -> Non
     assert answer.content["directions"][-1] == [-40.0, 10.0]
     assert len(answer.content["views"]) == 9
     assert answer.content["seen"]
-    assert "9 cameras, turning up to" in answer.content["summary"]
+    assert answer.content["moved"] == pytest.approx(0.2)
+    assert answer.content["turned_deg"] == pytest.approx(41.1, abs=0.1)
+    names = answer.content["number_names"]
+    assert dict(zip(names, answer.content["numbers"][-1], strict=True)) == {
+        **dict.fromkeys(names, 0.0),
+        "yaw_deg": -40.0,
+        "pitch_deg": 10.0,
+        "dolly": 0.2,
+    }
     assert answer.content["overlaps"] == []
 
 
