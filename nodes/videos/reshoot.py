@@ -89,7 +89,11 @@ class ReshootVideo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, session: str | None = None, paths: str | None = None) -> bool | str:
+    def validate_inputs(
+        cls, session: str | None = None, paths: str | None = None, cameras: object = None
+    ) -> bool | str:
+        # ComfyUI adds a group of sockets to every call, without what is linked to them.
+        del cameras
         try:
             parse_paths(paths or "")
         except ValueError as error:

@@ -252,7 +252,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sampled(
 def test_words_and_names_are_checked_before_the_run(comfy_api) -> None:
     from memory_v2v.nodes.videos.reshoot import ReshootVideo
 
-    assert ReshootVideo.validate_inputs(session="", paths=PATHS) is True
+    assert ReshootVideo.validate_inputs(session="", paths=PATHS, cameras={}) is True
     assert "'spin' is no motion" in ReshootVideo.validate_inputs(session="a", paths="spin 3")
     assert "session name got 'a/b'" in ReshootVideo.validate_inputs(session="a/b", paths=PATHS)
 

@@ -23,6 +23,7 @@ from ..shared_inputs import (
     UNRESPONSIVE_CHOICES,
     UNRESPONSIVE_DEFAULT,
     VIDEO_INPUTS,
+    folded,
     rate_and_sound_of,
     sampler_inputs,
 )
@@ -198,13 +199,11 @@ _RARE = [
 ]
 
 
-def _optional(inputs: Iterable[io.Input], is_rare: bool = False) -> list[io.Input]:
-    """The inputs as ones that a request may leave out; rare ones are folded in the page."""
+def _optional(inputs: Iterable[io.Input]) -> list[io.Input]:
+    """The inputs as ones that a request may leave out."""
     given = [copy.copy(each) for each in inputs]
     for each in given:
         each.optional = True
-        if is_rare:
-            each.advanced = True
     return given
 
 
@@ -225,7 +224,7 @@ def reshoot_inputs(session: io.Input, model: io.Input, vae: io.Input) -> list[io
         *_SOCKETS,
         sound,
         *_optional(usual),
-        *_optional([*solver, *_RARE, rate], is_rare=True),
+        *_optional(folded([*solver, *_RARE, rate])),
     ]
 
 
