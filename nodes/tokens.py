@@ -23,6 +23,7 @@ from .host.shared_inputs import (
     UNRESPONSIVE_CHOICES,
     UNRESPONSIVE_DEFAULT,
 )
+from .host.shown import after_ready_nodes
 from .host.token_cost import cost_text
 from .io_types import PlanSocket, RetrievalSocket
 
@@ -130,7 +131,7 @@ class DynamicTokenize(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
+    async def execute(
         cls,
         retrieval: Retrieval,
         top_kernel: str,
@@ -147,6 +148,8 @@ class DynamicTokenize(io.ComfyNode):
         refresh_every: int = AUTOMATIC,
         kept_precision: KeptPrecision = "full",
     ) -> io.NodeOutput:
+        # Whoever plans a turn lets the video of the turn before be decoded and shown first.
+        await after_ready_nodes()
         plan = plan_tokens(
             retrieval,
             BudgetConfig(num_top=num_top, top_kernel=int(top_kernel), rest_kernel=int(rest_kernel)),

@@ -128,11 +128,24 @@ class Turn:
         pairs = zip(self.memories, self.kernels, strict=True)
         seen = ", ".join(f"turn {entry.turn} at 1x{kernel}x{kernel}" for entry, kernel in pairs)
         lines = [f"{self.base.model_name}, {self.base.mode} mode", f"memories: {seen or 'none'}"]
+        if self.source is None:
+            lines.append(f"source: none; {self._without_source()}")
         if self.source_path is not None and self.source_path.is_assumed:
             lines.append("the source's camera is unknown and taken as static")
         if self.target_path is not None and self.target_path.times is not None:
             lines.append(f"the target {playback_summary(self.target_path.times)}")
         return "\n".join(lines)
+
+    def _without_source(self) -> str:
+        """What it means that no source is connected, and the remedy."""
+        if self.is_bare:
+            return "nothing is connected that the model could see, so it stays as it is"
+        seen = "memories alone" if self.memories else "nothing but noise"
+        path = " along the camera path" if self.base.has_cameras else ""
+        return (
+            f"the video is made from {seen}{path}, and nothing of your clip is in it; to edit a "
+            "clip, connect VAE Encode to source"
+        )
 
     def of_frames(self, frames: slice) -> "Turn":
         """The same turn on these latent frames alone, without memories."""

@@ -1,5 +1,6 @@
 """A picture or a video together with a text, shown on a node; and a text while the node runs."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -61,6 +62,14 @@ def teller(hidden: io.HiddenHolder | None) -> Callable[[tuple[str, ...]], None]:
             server.send_progress_text("\n".join(lines), hidden.unique_id)
 
     return tell
+
+
+async def after_ready_nodes() -> None:
+    """Give way to every node of the graph that could run now, as a decoder and the nodes behind it.
+
+    ComfyUI goes on with them while an asynchronous node waits, and comes back when none is left.
+    """
+    await asyncio.sleep(0)
 
 
 def show_on_running_node(text: str) -> None:

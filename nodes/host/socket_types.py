@@ -5,6 +5,7 @@ ComfyUI checks links, but passes on a number or a text that a request writes whe
 
 from collections.abc import Mapping
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any
 
 import torch
@@ -66,16 +67,25 @@ def check_sockets(node: type[io.ComfyNode]) -> None:
     }
     execute = node.execute.__func__
 
-    @wraps(execute)
-    def checked(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
+    def check(inputs: Mapping[str, Any]) -> None:
         for name, (socket, is_optional) in sockets.items():
             if name in inputs and not (is_optional and inputs[name] is None):
                 _require_kind(name, socket, inputs[name])
         for name, socket in growing.items():
             _require_group(name, socket, inputs.get(name))
+
+    @wraps(execute)
+    def checked(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
+        check(inputs)
         return execute(cls, *args, **inputs)
 
-    node.execute = classmethod(checked)
+    @wraps(execute)
+    async def checked_later(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
+        check(inputs)
+        return await execute(cls, *args, **inputs)
+
+    # ComfyUI asks whether the function itself is asynchronous.
+    node.execute = classmethod(checked_later if iscoroutinefunction(execute) else checked)
 
 
 def _require_group(name: str, socket: str, values: object) -> None:

@@ -262,3 +262,15 @@ def test_an_adapter_for_a_base_with_source_channels_is_refused_on_one_with_sourc
     assert not adapted(editor, config, "trained").memories_carry_source
     with pytest.raises(ValueError, match="takes its source as tokens, wanted a base with"):
         adapted(BASE, config, "trained")
+
+
+def test_a_turn_without_a_source_says_so_and_what_that_means(turn: Turn):
+    assert "source: none" not in turn.describe()
+    assert "so it stays as it is" in Turn(BASE).describe()
+    alone = Turn(BASE, target_path=path("pan_right"))
+    assert "made from nothing but noise along the camera path" in alone.describe()
+    seen = Turn(
+        BASE, target_path=path("pan_right"), plan=plan_of(entry(1, path("pan_left")), kernels=(4,))
+    )
+    assert "made from memories alone along the camera path" in seen.describe()
+    assert seen.describe().endswith("connect VAE Encode to source")

@@ -28,7 +28,7 @@ def test_every_socket_of_every_node_refuses_a_literal(comfy_api, checked_nodes) 
         for name, socket in sockets_of(node):
             for value, what in ((7, "a number"), ("x", "a text"), (True, "true or false")):
                 with pytest.raises(ValueError, match=f"^{name} got {what}, wanted a {socket} that"):
-                    node.execute(**{name: value})
+                    comfy_api.run_node(node, **{name: value})
                 count += 1
     assert count > 100
 
@@ -48,7 +48,7 @@ def test_what_only_looks_like_a_value_is_refused(comfy_api, checked_nodes, socke
     assert found
     for node, name in found:
         with pytest.raises(ValueError, match=f"^{name} got a "):
-            node.execute(**{name: value})
+            comfy_api.run_node(node, **{name: value})
 
 
 def test_every_socket_of_our_own_has_a_type(comfy_api, checked_nodes) -> None:
