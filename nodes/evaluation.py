@@ -1,10 +1,13 @@
 """Scores of a session: do the turns agree where the source never looked?"""
 
+import math
+
 import comfy.model_management
 import comfy.utils
 import torch
 from comfy.sd import VAE
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
@@ -49,8 +52,9 @@ class ConsistencyReport(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="Numbers of every pair, as JSON."),
                 io.Float.Output(
                     display_name="mae",
-                    tooltip="Mean absolute difference, 0 to 1, averaged over the pairs of turns; "
-                    "not a number if no pair can be compared.",
+                    tooltip="Mean absolute difference, 0 to 1, averaged over the pairs of turns. "
+                    "If no pair can be compared, there is none, and what is connected does not "
+                    "run.",
                 ),
                 io.Image.Output(
                     display_name="heat",
@@ -83,7 +87,9 @@ class ConsistencyReport(io.ComfyNode):
         progress.update(1)
         picture = report.picture[None]
         shown = PictureAndText(picture, report.text, cls)
-        return io.NodeOutput(report.text, report.mae, picture, ui=shown)
+        # A number that is none would be shown as such further down.
+        mae = ExecutionBlocker(None) if math.isnan(report.mae) else report.mae
+        return io.NodeOutput(report.text, mae, picture, ui=shown)
 
 
 NODES = [ConsistencyReport]

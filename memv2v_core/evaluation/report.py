@@ -91,6 +91,10 @@ def _cells(claim: Claim) -> tuple[str, ...]:
 
 
 def _short(value: float) -> str:
+    if math.isnan(value):
+        return "not measured"
+    if math.isinf(value):
+        return "without limit"
     # Large numbers need no four decimals.
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 

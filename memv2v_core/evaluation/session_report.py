@@ -126,7 +126,12 @@ def _compare(
         (video_a, camera_a), (video_b, camera_b) = a.first(num_frames), b.first(num_frames)
         result = turn_disagreement(video_a, camera_a, video_b, camera_b, source_camera)
         if result.num_pixels == 0:
-            notes.append(f"{name} share no region outside the source's view")
+            notes.append(
+                f"{name} never look at the same place in the same frame outside the source's "
+                "view, so nothing of them is compared"
+            )
+        elif math.isinf(result.psnr):
+            notes.append(f"{name} are equal in every compared pixel")
         pairs.append(ComparedPair(name, video_a, video_b, result))
     return pairs, notes
 

@@ -1,5 +1,6 @@
 """Pictures of where two turns disagree."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -89,12 +90,8 @@ def _row(pair: ComparedPair, tile_height_px: int) -> torch.Tensor:
     result = pair.disagreement
     frame_idx = int(result.mask.flatten(1).sum(1).argmax())
     canvas = Canvas(4 * (_TILE_PX + 6) + 6, tile_height_px + 50)
-    share = result.num_pixels / result.mask.numel()
     canvas.text((6, 5), f"{pair.name}, frame {frame_idx + 1}", TEXT, 15)
-    numbers = (
-        f"MAE {result.mae:.4f}   PSNR {result.psnr:.1f} dB   {share:.0%} of the picture compared"
-    )
-    canvas.text((236, 6), numbers, TEXT, 14)
+    canvas.text((236, 6), _measured(result), TEXT, 14)
     # Only the shown frame is drawn.
     heat = heat_map_video(pair.turn_b, result, slice(frame_idx, frame_idx + 1))[0]
     tiles = (pair.turn_a[frame_idx], result.warped[frame_idx], pair.turn_b[frame_idx])
@@ -104,6 +101,16 @@ def _row(pair: ComparedPair, tile_height_px: int) -> torch.Tensor:
         canvas.box(left, 44, _TILE_PX, tile_height_px, GRID)
         canvas.paste(tile, left, 44, _TILE_PX, tile_height_px)
     return canvas.picture()
+
+
+def _measured(result: Disagreement) -> str:
+    """The numbers of a comparison, in words where there are none."""
+    if result.num_pixels == 0:
+        return "never look at the same place outside the source's view"
+    share = f"{result.num_pixels / result.mask.numel():.0%} of the picture compared"
+    if math.isinf(result.psnr):
+        return f"equal in every compared pixel   {share}"
+    return f"MAE {result.mae:.4f}   PSNR {result.psnr:.1f} dB   {share}"
 
 
 def _colour_scale() -> torch.Tensor:

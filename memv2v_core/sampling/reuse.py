@@ -6,6 +6,7 @@ Our choice, beyond the paper: clean tokens change slowly between calls; docs/dec
 slowly. In one-way attention with timestep zero they do not change, and reuse is exact.
 """
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -142,7 +143,7 @@ class ReuseReport:
                 f"model; {size} kept" + (" in fp8" if self.precision == "fp8" else ""),
             )
         if changes := self.changes():
-            told = ", ".join(f"{change:.1%} at {timestep}" for timestep, change in changes.items())
+            told = ", ".join(f"{_share(change)} at {at}" for at, change in changes.items())
             lines.insert(1, f"their keys had changed by (timestep 0 to 1000): {told}")
         return "\n".join(lines)
 
@@ -159,6 +160,11 @@ def describe_reuse(reports: Sequence[ReuseReport]) -> tuple[str, ...]:
     """What all runs of a node did, as parts of its text; nothing where nothing could be reused."""
     text = ReuseReport.joined(reports).describe()
     return (text,) if text else ()
+
+
+def _share(change: float) -> str:
+    # Keys that are all zero, or that a model in half precision lost.
+    return f"{change:.1%}" if math.isfinite(change) else "more than can be measured"
 
 
 @dataclass(eq=False)
