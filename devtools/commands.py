@@ -33,6 +33,7 @@ PASSED_ON = {
         "devtools.browser.pictures",
         "lay out the shipped workflows, take their thumbnails and the nodes' pictures (Chromium)",
     ),
+    "texts": ("devtools.texts", "print what a locale lacks, as JSON to fill"),
     "train": ("memv2v_core.training", "train memory from a recipe; writes an adapter file"),
 }
 
