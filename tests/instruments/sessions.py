@@ -3,6 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -53,7 +54,9 @@ def turns(count: int) -> MemoryCache:
 
 def save(cache: MemoryCache, root: Path, name: str) -> Path:
     """The folder of the session, saved under `root`."""
-    save_session(cache, root / name)
+    # Nobody cuts the power of a test, and a thousand turns would wait for the disk.
+    with mock.patch("os.fsync"):
+        save_session(cache, root / name)
     return root / name
 
 

@@ -3,6 +3,7 @@ import { api } from "../../../scripts/api.js";
 import { ROUTES, getJson } from "../shared/server.mjs";
 
 const QUIET_MS = 300;
+const REST_MS = 150; // between the parts of a large session that is opened for the first time
 const RUN_EVENTS = ["executed", "execution_success", "execution_error", "execution_interrupted"];
 
 // By session: { listeners, content, error }.
@@ -71,6 +72,9 @@ export async function loadBank(session) {
   Object.assign(bank, { content, error, text });
   for (const listener of bank.listeners) {
     listener(bank);
+  }
+  if (content?.cards.some((card) => card.camera_waits)) {
+    setTimeout(() => banks.has(session) && loadBank(session), REST_MS);
   }
 }
 

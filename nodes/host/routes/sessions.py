@@ -54,7 +54,11 @@ async def _bank(request: web.Request) -> web.Response:
     headers = {"ETag": f'"{state}"', "Cache-Control": "private, no-cache"}
     if any(tag.value == state for tag in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
-    return web.json_response(await asyncio.to_thread(bank_of, session), headers=headers)
+    found = await asyncio.to_thread(bank_of, session)
+    if any(card["camera_waits"] for card in found["cards"]):
+        # The next request gets more of it, so nobody may keep this one.
+        headers = {"Cache-Control": "no-store"}
+    return web.json_response(found, headers=headers)
 
 
 @trusted

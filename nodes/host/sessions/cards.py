@@ -1,6 +1,7 @@
 """What the Memory Bank shows of a session: one card a turn or segment, as plain values."""
 
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,9 +22,11 @@ _SHOWN_PROMPT = 300
 # Numbers on cards, not measurements.
 _DIGITS = 3
 _MAX_CAMERAS = 2**14
+# A thousand cameras take seconds to read once, and the cards must not wait for them.
+_CAMERAS_S = 0.5
 
 # By id, which covers the camera: a session of a thousand turns is listed at every change.
-_cameras: dict[str, dict[str, Any] | None] = {}
+_cameras: dict[str, dict[str, Any]] = {}
 
 
 def bank_of(session: str) -> dict[str, Any]:
@@ -54,9 +57,11 @@ def cards_of(entries: Sequence[MemoryEntry]) -> list[dict[str, Any]]:
     stale, seen_by = stale_entries(entries), _seen_by(entries)
     newest = max(entries, key=lambda entry: entry.created_s, default=None)
     used_last = set() if newest is None else set(newest.memory_ids)
+    until_s = time.monotonic() + _CAMERAS_S
     return [
         {
             **_facts(entry),
+            **_camera_facts(entry, until_s),
             "stale": entry.entry_id in stale,
             "is_newest": entry is newest,
             "used_last": entry.entry_id in used_last,
@@ -118,7 +123,6 @@ def _facts(entry: MemoryEntry) -> dict[str, Any]:
         "prompt": prompt[:_SHOWN_PROMPT],
         "pinned": entry.is_pinned,
         "picture": _kind_of_picture(entry),
-        "camera": _camera(entry),
     }
 
 
@@ -129,20 +133,31 @@ def _kind_of_picture(entry: MemoryEntry) -> str | None:
     return next((name for name in (LOOP, THUMBNAIL) if name in names), None)
 
 
+def _camera_facts(entry: MemoryEntry, until_s: float) -> dict[str, Any]:
+    """The camera in numbers, and whether it is still to be read: a later request finds it."""
+    if not _has_camera(entry):
+        return {"camera": None, "camera_waits": False}
+    waits = entry.entry_id not in _cameras and time.monotonic() > until_s
+    return {"camera": None if waits else _camera(entry), "camera_waits": waits}
+
+
+def _has_camera(entry: MemoryEntry) -> bool:
+    """Whether the camera of an entry is known, asked of the header alone where it is in a file."""
+    content = entry.content
+    return not (content if isinstance(content, StoredContent) else content.camera).is_assumed
+
+
 def _camera(entry: MemoryEntry) -> dict[str, Any] | None:
-    """How far the camera goes; None where it is not known or cannot be read."""
+    """How far the camera goes; None where it cannot be read."""
     if entry.entry_id not in _cameras:
         try:
-            camera = entry.true_camera
+            extent = asdict(extent_of(entry.true_camera))
         # The entry's other facts are sound, and a node that reads it says what is wrong.
         except ValueError:
             return None
         if len(_cameras) >= _MAX_CAMERAS:
             _cameras.clear()
-        extent = None if camera.is_assumed else asdict(extent_of(camera))
-        _cameras[entry.entry_id] = extent and {
-            name: round(value, _DIGITS) for name, value in extent.items()
-        }
+        _cameras[entry.entry_id] = {name: round(value, _DIGITS) for name, value in extent.items()}
     return _cameras[entry.entry_id]
 
 

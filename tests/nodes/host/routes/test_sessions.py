@@ -106,6 +106,23 @@ def test_cards_of_turns_have_their_camera_in_numbers(bank: Bank) -> None:
     assert (orbit["pan_deg"], orbit["right"]) == (20.0, -0.342)
 
 
+def test_cameras_of_a_large_session_come_bit_by_bit(bank: Bank) -> None:
+    save(turns(400), bank.root, "cards_c")
+    for _ in range(60):
+        answer = bank.get("sessions/cards_c")
+        waiting = [card["camera_waits"] for card in answer.content["cards"]]
+        assert all(
+            (card["camera"] is None) == card["camera_waits"] for card in answer.content["cards"]
+        )
+        # What is not whole is not kept.
+        assert ("ETag" in answer.headers) == (not any(waiting))
+        # The first cards, which a page shows first, come first.
+        assert waiting == sorted(waiting)
+        if not any(waiting):
+            break
+    assert not any(waiting)
+
+
 def test_an_unchanged_session_is_not_sent_again(bank: Bank) -> None:
     folder = save(turns(2), bank.root, "tags")
     tag = bank.get("sessions/tags").headers["ETag"]
