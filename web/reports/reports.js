@@ -1,5 +1,10 @@
-// Texts below our nodes.
+// The reports of our nodes, and what a page that is loaded again shows of the last run.
+import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { executionIdOf, nodeAt, placedNodes, workflowId } from "../shared/places.mjs";
+import { textsReady } from "../shared/texts.mjs";
+import { keepResult, lastResult } from "./last_results.mjs";
+import { showReport } from "./report_panel.mjs";
 
 const TEXT_NODES = new Set([
   "MemV2VPreviewCameraTrajectory",
@@ -28,24 +33,8 @@ const TEXT_NODES = new Set([
   "MemV2VImportCameraTrajectory",
   "MemV2VEstimateSourceCamera",
 ]);
-const TEXT_WIDGET = "memory_v2v_text";
-
-function showText(node, text) {
-  let widget = node.widgets?.find((held) => held.name === TEXT_WIDGET);
-  if (!widget) {
-    widget = app.widgets.STRING(node, TEXT_WIDGET, ["STRING", { multiline: true }], app).widget;
-    widget.label = "report";
-    widget.options.read_only = true;
-    widget.options.serialize = false;
-    widget.serialize = false; // what a run said is no input and is not saved
-    widget.serializeValue = () => undefined;
-    if (widget.element) {
-      widget.element.readOnly = true;
-    }
-  }
-  widget.value = text;
-  node.setDirtyCanvas?.(true, true);
-}
+// True while a result of before is shown again: it is no new one.
+let isRestoring = false;
 
 app.registerExtension({
   name: "MemoryV2V.Reports",
@@ -57,8 +46,54 @@ app.registerExtension({
     nodeType.prototype.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);
       if (output?.text) {
-        showText(this, output.text.join("\n"));
+        showReport(this, output.text.join("\n"), isRestoring);
+      }
+      const place = isRestoring || !output ? null : executionIdOf(this);
+      if (place) {
+        keepResult(workflowId(), place, nodeData.name, output);
       }
     };
   },
+  async afterConfigureGraph() {
+    // ComfyUI shows what it still has of an open workflow first.
+    setTimeout(restoreAll);
+  },
 });
+
+async function restoreAll() {
+  await textsReady;
+  for (const [place, node] of placedNodes()) {
+    const output = lastResult(workflowId(), place, node.comfyClass);
+    if (output && TEXT_NODES.has(node.comfyClass)) {
+      restore(place, node, output);
+    }
+  }
+}
+
+async function restore(place, node, output) {
+  if (output.text) {
+    showReport(node, output.text.join("\n"), true);
+  }
+  const [picture] = output.images ?? [];
+  if (!picture || !(await isThere(picture)) || nodeAt(place) !== node) {
+    return;
+  }
+  isRestoring = true;
+  try {
+    // As after a run: ComfyUI then shows the pictures itself, in each rendering.
+    const detail = { node: place, display_node: place, output };
+    api.dispatchEvent(new CustomEvent("executed", { detail }));
+  } finally {
+    isRestoring = false;
+  }
+}
+
+// ComfyUI empties its temporary folder when it starts.
+async function isThere({ filename, subfolder, type }) {
+  const query = new URLSearchParams({ filename, subfolder: subfolder ?? "", type: type ?? "output" });
+  try {
+    return (await api.fetchApi(`/view?${query}`, { method: "HEAD" })).ok;
+  } catch {
+    return false;
+  }
+}
