@@ -13,7 +13,7 @@ from ..server import ComfyServer
 Rendering = Literal["classic", "nodes2"]
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+_ARGUMENTS = ("--no-sandbox", "--disable-gpu")
 _READY = "() => Boolean(window.app?.graph && window.app.extensionManager && window.app.canvas)"
 _SIZE = {"width": 1280, "height": 800}
 # What a page of ComfyUI itself says while it starts, on a machine without network.
@@ -91,7 +91,10 @@ class Bench:
         self._stop()
         self.page.keyboard.press("Escape")
         self.evaluate(
-            "async () => { await app.loadGraphData({nodes: [], links: [], version: 0.4}) }"
+            """async () => {
+              const none = { nodes: [], links: [], last_node_id: 0, last_link_id: 0, version: 0.4 };
+              await app.loadGraphData(none);
+            }"""
         )
         self.evaluate("() => { app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0] }")
         self.problems.clear()

@@ -104,7 +104,7 @@ def test_two_turns_become_files_and_words(compare, session: MemoryCache, vae, tm
     result = compare(session, source_camera=SOURCE)
     facts, lines = shown(result), result[0].splitlines()
     assert lines[0].startswith("turns 1 and 3 agree: 0.0")
-    assert lines[1] == "All pairs:"
+    assert lines[1] == "All pairs where the source never looked:"
     assert "nan" not in result[0].lower()
     assert sum(line.startswith("- turns ") for line in lines) == 3
     assert "- turns 1 and 2 look at the same place only where the source looked too" in result[0]
@@ -144,14 +144,15 @@ def test_connected_frames_are_filmed_along_the_path_of_the_turn(
 ) -> None:
     without = images(path("pan_right", 32), seed=2)
     result = compare(session, first="connected frames", first_images=without, source_camera=SOURCE)
-    assert result[0].startswith("connected frames (first) and turn 3 differ: 0.")
-    assert "connected frames (first) count as filmed along the path of turn 3" in result[0]
+    assert result[0].startswith("first_images and turn 3 differ: 0.")
+    assert "first_images count as filmed along the path of turn 3" in result[0]
     both = compare(
         MemoryCache(),
         first="connected frames",
         second="connected frames",
         first_images=without[:, :, :-1],
         second_images=without[:2, :, :-1],
+        source_camera=SOURCE,
     )
     assert "agree: 0.000, over 100 % of the picture" in both[0]
     assert "the first 2 are compared" in both[0]
@@ -186,7 +187,7 @@ def test_the_list_of_pairs_has_an_end_and_says_so(compare, vae) -> None:
         ({"first": "connected frames"}, "nothing is connected to first_images"),
         (
             {"first": "connected frames", "first_images": torch.zeros(3, 32, 48, 3)},
-            "turn 3 got frames of 64x64, wanted 48x32 as connected frames",
+            "turn 3 got frames of 64x64, wanted 48x32 as first_images",
         ),
         (
             {"first": "source", "source_camera": static_trajectory(2, LENS)},

@@ -29,10 +29,20 @@ function isFree(colour) {
   return !colour || OURS.has(colour);
 }
 
+// Frontends mark dark palettes in different ways; the background itself never lies.
+function isDarkPage() {
+  const context = document.createElement("canvas").getContext("2d");
+  context.fillStyle = "#000";
+  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--bg-color");
+  const channels = context.fillStyle.match(/[0-9a-f]{2}/gi) ?? [];
+  const sum = channels.slice(0, 3).reduce((total, part) => total + parseInt(part, 16), 0);
+  return sum < (3 * 255) / 2;
+}
+
 function colourSockets() {
   const { canvas } = app;
   const root = document.documentElement;
-  const isDark = root.classList.contains("dark-theme");
+  const isDark = isDarkPage();
   const tables = [
     canvas?.constructor?.link_type_colors,
     canvas?.default_connection_color_byType,

@@ -12,7 +12,13 @@ from ....memv2v_core.cache.memory_cache import MemoryCache
 from ....memv2v_core.cameras.trajectory import CameraTrajectory
 from ..clips.decoding import decode_latent
 from .files import ComparedVideos, exact_rate, write_video
-from .measuring import all_verdicts, difference_pictures, listed_turns, verdict_of
+from .measuring import (
+    all_verdicts,
+    difference_pictures,
+    leaves_out_source,
+    listed_turns,
+    verdict_of,
+)
 from .sides import Choice, Side, chosen_sides, turn_side
 
 
@@ -59,7 +65,9 @@ def compare_turns(
     lines = [f"{verdict.text}."]
     if lists_all_pairs:
         lines += _other_pairs(cache, (first, second), decoder, source_camera)
-    where = "outside the source's view" if source_camera is not None else "where both look"
+    where = "where both look"
+    if source_camera is not None and leaves_out_source(first, second):
+        where += " and the source never looked"
     lines += [
         f"Numbers: mean difference of the colours, 0 to 1, {where}.",
         *(f"Note: {note}." for note in (*notes, *assumed)),
@@ -112,5 +120,6 @@ def _other_pairs(
 
     stop = comfy.model_management.throw_exception_if_processing_interrupted
     verdicts, every = all_verdicts(entries, side_of, source_camera, stop)
-    lines = [f"All pairs{every}:", *(f"- {verdict.text}" for verdict in verdicts)]
+    left = "" if source_camera is None else " where the source never looked"
+    lines = [f"All pairs{left}{every}:", *(f"- {verdict.text}" for verdict in verdicts)]
     return [*lines, f"- {left_out}"] if left_out else lines

@@ -44,10 +44,18 @@ def verdict_of(
     elif first.camera is None or second.camera is None:
         other, known = (first, second) if first.camera is None else (second, first)
         notes.append(f"{other.name} count as filmed along the path of {known.name}")
-    # The source shows nothing that it never showed.
-    unseen = None if SOURCE in (first.name, second.name) else source_camera
+    unseen = source_camera if leaves_out_source(first, second) else None
     verdict = compare_pair(first.filmed_by(camera_a), second.filmed_by(camera_b), unseen)
     return verdict, (*notes, *filter(None, [verdict.note]))
+
+
+def leaves_out_source(first: Side, second: Side) -> bool:
+    """Whether what the source showed can be left out of a comparison.
+
+    The source shows nothing else, and without a camera nobody knows where it looked.
+    """
+    has_camera = first.camera is not None or second.camera is not None
+    return has_camera and SOURCE not in (first.name, second.name)
 
 
 def difference_pictures(second: Side, verdict: Verdict) -> torch.Tensor:

@@ -139,7 +139,7 @@ def _connected(choice: Choice) -> Side:
             "connect frames, such as those of VAE Decode, or choose a turn"
         )
     frames = choice.images[..., :3].movedim(-1, 1).float().cpu()
-    return Side(f"connected frames ({choice.side})", frames, None)
+    return Side(f"{choice.side}_images", frames, None)
 
 
 def _source(
