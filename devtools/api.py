@@ -14,7 +14,7 @@ from typing import Any
 
 from .websocket import EventStream
 
-POLL_S = 0.5
+POLL_S = 0.1
 ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
 
 

@@ -125,14 +125,14 @@ def _benches(
             options = [] if root is None else ["--front-end-root", str(root)]
             manager = running_server(environment, extra_args=["--disable-api-nodes", *options])
             servers[frontend] = opened.enter_context(manager)
-            _place_files(servers[frontend])
+            place_files(servers[frontend])
         benches = [Bench.open(browser, servers[name], rendering) for name, rendering in stages]
         for bench in benches:
             bench.page.set_viewport_size(_PAGE)
         yield benches
 
 
-def _place_files(server: ComfyServer) -> None:
+def place_files(server: ComfyServer) -> None:
     """Empty files of the names that workflows need: the page lists them, and nothing loads them."""
     (server.base_dir / "input" / _CLIP).touch()
     for path in _workflows([]):
