@@ -1,0 +1,167 @@
+// The widget `keyframes` of Camera Trajectory: a STRING that the editor writes.
+import { app } from "../../../scripts/app.js";
+import { api } from "../../../scripts/api.js";
+import { useStyles } from "../shared/dom.mjs";
+import { getJson } from "../shared/server.mjs";
+import { t } from "../shared/texts.mjs";
+import { openLargeEditor, smallEditor } from "./editor.mjs";
+import { MemoryTurns } from "./memory_turns.mjs";
+import { PathModel } from "./path_model.mjs";
+import { PathRequests, WATCHED } from "./path_requests.mjs";
+
+// The schema asks for this widget; the value is a STRING.
+export const PATH_WIDGET = "MEMV2V_CAMERA_PATH";
+
+const HEIGHT = 222;
+const MARGIN = 4; // around it in the classic rendering
+const MIN_WIDTH = 320;
+
+export function pathWidget(node, name) {
+  for (const name of ["camera_path.css", "large_editor.css"]) {
+    useStyles(new URL(name, import.meta.url));
+  }
+  const editor = new NodeEditor(node, name);
+  const whole = HEIGHT + 2 * MARGIN;
+  const { element, model } = editor;
+  const widget = node.addDOMWidget(name, PATH_WIDGET, element, {
+    hideOnZoom: false,
+    margin: MARGIN,
+    getMinHeight: () => whole,
+    getMaxHeight: () => whole,
+    getValue: () => model.text,
+    setValue: (value) => model.setText(typeof value === "string" ? value : ""),
+  });
+  widget.computeLayoutSize = () => ({ minHeight: whole, maxHeight: whole, minWidth: 0 });
+  const fixed = `${HEIGHT}px`;
+  Object.assign(element.style, { height: fixed, minHeight: fixed, maxHeight: fixed });
+  after(widget, "onRemove", () => editor.remove());
+  editor.follow(widget);
+  return { widget, minWidth: MIN_WIDTH, minHeight: whole };
+}
+
+class NodeEditor {
+  constructor(node, name) {
+    Object.assign(this, { node, name, large: null });
+    this.model = new PathModel();
+    this.memory = new MemoryTurns(node, this.model);
+    this.requests = new PathRequests(node, this.model, () => ({
+      session: this.memory.session,
+      aspect: this.memory.aspect,
+    }));
+    this.parts = {
+      model: this.model,
+      memory: this.memory,
+      requests: this.requests,
+      motions: () => motionsOf(node),
+      sessions: async () => (await getJson("/sessions")).sessions.map((session) => session.name),
+      refresh: () => this.requests.ask(),
+      onClosed: () => this.closed(),
+    };
+    this.small = smallEditor(this.parts, () => this.open());
+    this.element = this.small.element;
+    this.memory.onChange = (isOtherShape) => {
+      this.model.tell("look");
+      if (isOtherShape) {
+        this.requests.ask();
+      }
+    };
+    this.listening = new AbortController();
+  }
+
+  follow(widget) {
+    const { node, model, requests } = this;
+    let known = model.text;
+    model.listen((what) => {
+      if (what === "path") {
+        requests.ask();
+        if (known !== model.text) {
+          known = model.text;
+          widget.callback?.(known);
+          node.graph?.setDirtyCanvas?.(true, true);
+        }
+      }
+      if (what === "step") {
+        rememberGraph();
+      }
+      if (what === "view") {
+        this.memory.lookAtPicture();
+      }
+    });
+    // Other widgets come before and after this one; a workflow fills all of them at once.
+    setTimeout(() => this.watch());
+    after(node, "onConfigure", () => setTimeout(() => this.look()));
+    after(node, "onConnectionsChange", () => setTimeout(() => this.look()));
+    // Other nodes may name another session meanwhile, and pictures come with a run.
+    this.element.addEventListener("pointerenter", () => this.look(), this.listening);
+    const ended = () => this.look(true);
+    api.addEventListener("execution_success", ended);
+    this.listening.signal.addEventListener("abort", () =>
+      api.removeEventListener("execution_success", ended),
+    );
+  }
+
+  watch() {
+    for (const widget of this.node.widgets ?? []) {
+      if (WATCHED.includes(widget.name)) {
+        after(widget, "callback", () => this.requests.ask());
+      }
+    }
+    this.look();
+  }
+
+  async look(isFresh = false) {
+    const { node, model, memory } = this;
+    const input = node.inputs?.find((held) => held.name === this.name);
+    const isLinked = input?.link != null;
+    const isNew = (await memory.look(isFresh)) || !model.view || isLinked !== model.isLinked;
+    model.isLinked = isLinked;
+    if (isNew) {
+      this.requests.ask();
+    }
+    model.tell("look");
+  }
+
+  open() {
+    if (!this.large) {
+      this.large = openLargeEditor(this.parts, t("Camera path"));
+      this.look();
+    }
+  }
+
+  closed() {
+    this.large = null;
+    this.element.querySelector(".memv2v-path-key")?.focus({ preventScroll: true });
+  }
+
+  remove() {
+    this.listening.abort();
+    this.large?.dialog.close();
+    this.small.remove();
+  }
+}
+
+// A step here is a step of the graph's own undo, too: ComfyUI looks for changes after a click or a
+// key alone, and the editor keeps both to itself.
+function rememberGraph() {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  if (tracker?.captureCanvasState) {
+    tracker.captureCanvasState();
+  } else {
+    tracker?.checkState?.();
+  }
+}
+
+function motionsOf(node) {
+  const values = node.widgets?.find((widget) => widget.name === "motion")?.options?.values;
+  return Array.isArray(values) ? values : [];
+}
+
+// Call `then` after each call of a method that others may have set too.
+function after(owner, name, then) {
+  const before = owner[name];
+  owner[name] = function (...given) {
+    const result = before?.apply(this, given);
+    then(...given);
+    return result;
+  };
+}
