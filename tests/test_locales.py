@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from devtools.environment import ROOT
 from devtools.texts.comparison import (
     languages,
     left_over,
@@ -12,7 +13,7 @@ from devtools.texts.comparison import (
     read_locale,
     wrong_texts,
 )
-from devtools.texts.english import english_texts
+from devtools.texts.english import PACK, english_texts
 
 LANGUAGES = languages()
 
@@ -32,6 +33,13 @@ def test_two_languages_beside_english() -> None:
 def test_every_english_text_is_written(english: dict) -> None:
     blank = _blank(english)
     assert not blank, f"give these a text in English first: {blank}"
+
+
+def test_every_template_in_english_is_a_workflow() -> None:
+    written = read_locale("en")["main"]["templateWorkflows"]
+    workflows = {path.stem for path in (ROOT / "workflows").glob("*.json")}
+    for part in ("template", "templateDescription"):
+        assert set(written[part][PACK]) == workflows
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
