@@ -16,6 +16,8 @@ NUM_FRAMES, RATE = 24, 12.0
 PLAYER = "app.graph.nodes.find((node) => node.type === 'MemV2VCompareTurns').memoryV2VPlayer"
 # A pixel of the grip and of its shadow, left and right of the divider.
 GRIP_PX = 12
+# Of 255 levels.
+ROUNDING = 8
 
 
 @pytest.fixture
@@ -50,12 +52,21 @@ def frames(bench: Bench) -> list[float]:
     )
 
 
-def picture(bench: Bench, selector: str = ".memv2v-compare-box") -> torch.Tensor:
-    """(3, H, W) uint8 of a part of the page."""
-    bench.settle()
-    return pil_to_tensor(
-        Image.open(BytesIO(bench.page.locator(selector).screenshot())).convert("RGB")
+def picture(bench: Bench) -> torch.Tensor:
+    """(3, H, W) uint8 of the player's pictures, once nothing changes any more."""
+    bench.wait_until(
+        f"""() => [{PLAYER}.stage.first, {PLAYER}.stage.second].every(
+          (video) => !video.seeking && video.readyState > 1)"""
     )
+    box, last = bench.page.locator(".memv2v-compare-box"), b""
+    # A frame that was sought is drawn some time after the browser calls it ready.
+    for _ in range(20):
+        bench.settle()
+        shot = box.screenshot()
+        if shot == last:
+            break
+        last = shot
+    return pil_to_tensor(Image.open(BytesIO(last)).convert("RGB"))
 
 
 def test_both_videos_have_one_play_head(bench: Bench, player: Any) -> None:
@@ -105,13 +116,12 @@ def test_both_videos_have_one_play_head(bench: Bench, player: Any) -> None:
     assert bench.problems == []
 
 
-@pytest.mark.parametrize("by", ["keyboard", "drag"])
-def test_the_wipe_changes_only_pixels_between_its_places(
-    bench: Bench, player: Any, by: str
-) -> None:
-    player.focus()
-    bench.page.keyboard.press("Home")
-    bench.wait_until(f"() => !{PLAYER}.stage.first.seeking && !{PLAYER}.stage.second.seeking")
+def test_the_wipe_changes_only_pixels_between_its_places(bench: Bench, player: Any) -> None:
+    for by in ("keyboard", "drag"):
+        _wipe_from_30_to_60(bench, player, by)
+
+
+def _wipe_from_30_to_60(bench: Bench, player: Any, by: str) -> None:
     box = player.locator(".memv2v-compare-box").bounding_box()
     bench.evaluate(f"() => {PLAYER}.stage.setWipe(30)")
     divider = player.locator(".memv2v-compare-divider")
@@ -128,7 +138,9 @@ def test_the_wipe_changes_only_pixels_between_its_places(
         bench.page.mouse.up()
     assert int(divider.get_attribute("aria-valuenow")) == pytest.approx(60, abs=1)
     after = picture(bench)
-    columns = ((before.int() - after.int()).abs().amax((0, 1)) > 2).nonzero().flatten()
+    # A browser that scales a clipped video may round a pixel in another way.
+    changes = (before.int() - after.int()).abs().amax((0, 1))
+    columns = (changes > ROUNDING).nonzero().flatten()
     width = before.shape[-1]
     assert columns.min() >= 0.3 * width - GRIP_PX
     assert columns.max() <= 0.6 * width + GRIP_PX
