@@ -37,5 +37,6 @@ export function keepResult(workflow, place, type, output) {
 // The output of this node's last run; null for none, and where a node of another type has its id.
 export function lastResult(workflow, place, type) {
   const held = all()[keyOf(workflow, place)];
-  return held?.type === type ? held.output : null;
+  // A subgraph has no type of its own, and nothing held for it.
+  return held && held.type === type ? held.output : null;
 }
