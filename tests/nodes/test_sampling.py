@@ -1,15 +1,17 @@
 """MemoryV2VSampler: turns, the growing cache, and sessions on disk."""
 
+import io
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cache.session_names import session_folder
 from memv2v_core.cache.storage import load_session
-from memv2v_core.retrieval.selection import retrieve_by_fov
+from memv2v_core.retrieval.selection import RankedEntry, Retrieval, retrieve_by_fov
 from memv2v_core.retrieval.video_fov import VideoFovConfig
 from memv2v_core.tokens.budget import TokenPlan
 from memv2v_core.tokens.merging import MergeConfig
@@ -94,6 +96,23 @@ def test_entry_has_a_thumbnail_in_preview_colours(turn, tiny_model) -> None:
         form.latent_rgb_factors_bias
     )
     assert (thumbnail - (colours / 2 + 0.5).clamp(0, 1) * 255).abs().max() <= 1.01
+
+
+def test_entry_has_a_loop_of_every_latent_frame(turn) -> None:
+    _, cache = turn()
+    loop = cache.newest.loop
+    assert loop.dtype == torch.uint8
+    with Image.open(io.BytesIO(loop.numpy().tobytes())) as picture:
+        assert (picture.format, picture.n_frames, picture.size) == ("WEBP", 3, (16, 16))
+
+
+def test_entry_keeps_the_kernels_of_its_memories(turn, examples) -> None:
+    _, first = turn(seed=1)
+    retrieval = Retrieval(examples.path("pan_right"), (RankedEntry(first.newest, 1.0),))
+    plan = TokenPlan(retrieval, (8,), MergeConfig())
+    _, second = turn("pan_right", seed=2, cache=first, plan=plan)
+    entry = second.newest
+    assert (entry.memory_ids, entry.memory_kernels) == ((first.newest.entry_id,), (8,))
 
 
 def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
