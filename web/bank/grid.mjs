@@ -15,6 +15,7 @@ export class Grid {
     this.shown = new Map(); // index -> made
     this.spare = [];
     this.current = 0;
+    this.top = 0; // where the reader is, in px
     this.columns = 1;
     this.content = element("div", { className: "memv2v-grid-content" });
     this.element = element(
@@ -22,7 +23,9 @@ export class Grid {
       { className: "memv2v-grid", attributes: { role: "list", "aria-label": label } },
       this.content,
     );
-    this.element.addEventListener("scroll", () => this.drawSoon(), { passive: true });
+    this.element.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    // ComfyUI takes a node's elements out of the page and puts them back, which loses the place.
+    this.element.addEventListener("animationstart", () => this.draw());
     this.element.addEventListener("keydown", (event) => this.pressed(event));
     this.element.addEventListener("focusin", (event) => this.focused(event));
     this.resized = new ResizeObserver(() => this.draw());
@@ -38,8 +41,20 @@ export class Grid {
     this.current = Math.min(this.current, Math.max(0, items.length - 1));
     this.draw(true);
     if (wasAtEnd && grew) {
-      this.element.scrollTop = this.element.scrollHeight;
+      this.scrollTo(this.element.scrollHeight);
     }
+  }
+
+  scrolled() {
+    if (this.element.clientHeight) {
+      this.top = this.element.scrollTop;
+    }
+    this.drawSoon();
+  }
+
+  scrollTo(top) {
+    this.element.scrollTop = top;
+    this.top = this.element.scrollTop;
   }
 
   indexOf(made) {
@@ -62,6 +77,9 @@ export class Grid {
     const refills = isNew || columns !== this.columns;
     this.columns = columns;
     this.content.style.height = `${Math.ceil(this.items.length / columns) * CARD_HEIGHT}px`;
+    if (this.element.scrollTop !== this.top) {
+      this.scrollTo(this.top);
+    }
     const wanted = this.inView(height);
     this.giveBack(wanted);
     for (const index of wanted) {
@@ -204,9 +222,9 @@ export class Grid {
     const top = Math.floor(index / this.columns) * CARD_HEIGHT;
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) {
-      this.element.scrollTop = top;
+      this.scrollTo(top);
     } else if (top + CARD_HEIGHT > scrollTop + clientHeight) {
-      this.element.scrollTop = top + CARD_HEIGHT - clientHeight;
+      this.scrollTo(top + CARD_HEIGHT - clientHeight);
     }
     this.draw();
     this.makeCurrent(index);

@@ -50,6 +50,7 @@ export class BankView {
       this.stop?.();
       this.stop = null;
       this.session = session;
+      this.grid.scrollTo(0);
       this.update([], "");
       if (session) {
         this.stop = watchBank(session, (bank) => this.loaded(bank));
