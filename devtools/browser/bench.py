@@ -14,7 +14,8 @@ Rendering = Literal["classic", "nodes2"]
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu")
-_READY = "() => Boolean(window.app?.graph && window.app.extensionManager && window.app.canvas)"
+# `app.graph` complains on the console where it is read too early, `app.canvas` does not.
+_READY = "() => Boolean(window.app?.canvas?.graph && window.app.extensionManager)"
 _SIZE = {"width": 1280, "height": 800}
 # What a page of ComfyUI itself says while it starts, on a machine without network.
 _NOT_OURS = (
@@ -199,11 +200,13 @@ class Bench:
         self.queue()
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
+            # Asked before the history is read: a short run may end in between.
+            is_busy = self._is_busy()
             new = [item for key, item in self._history().items() if key not in before]
-            if new and new[-1]["status"]["completed"] is not None and not self._is_busy():
+            if new and new[-1]["status"]["completed"] is not None and not is_busy:
                 assert new[-1]["status"]["status_str"] == "success", new[-1]["status"]["messages"]
                 return new[-1]
-            assert new or self._is_busy(), f"nothing was queued: {self.page_text()[-500:]}"
+            assert new or is_busy, f"nothing was queued: {self.page_text()[-500:]}"
             self.page.wait_for_timeout(100)
         raise AssertionError(f"the run did not end within {patience_s} s")
 

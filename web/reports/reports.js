@@ -33,6 +33,8 @@ const TEXT_NODES = new Set([
   "MemV2VImportCameraTrajectory",
   "MemV2VEstimateSourceCamera",
 ]);
+const RESTORE_AFTER_MS = [0, 300, 1000, 3000];
+
 // True while a result of before is shown again: it is no new one.
 let isRestoring = false;
 
@@ -75,9 +77,25 @@ async function restore(place, node, output) {
     showReport(node, output.text.join("\n"), true);
   }
   const [picture] = output.images ?? [];
-  if (!picture || !(await isThere(picture)) || nodeAt(place) !== node) {
+  if (!picture || !(await isThere(picture))) {
     return;
   }
+  // ComfyUI clears all outputs at some moment after a workflow is loaded.
+  for (const delay of RESTORE_AFTER_MS) {
+    await new Promise((done) => setTimeout(done, delay));
+    if (nodeAt(place) === node && !app.nodeOutputs?.[outputKey(node)]) {
+      showPictures(place, output);
+    }
+  }
+}
+
+// As ComfyUI names outputs: a node in a subgraph has the id of the subgraph before its own.
+function outputKey(node) {
+  const isInside = node.graph?.rootGraph && node.graph !== node.graph.rootGraph;
+  return isInside ? `${node.graph.id}:${node.id}` : String(node.id);
+}
+
+function showPictures(place, output) {
   isRestoring = true;
   try {
     // As after a run: ComfyUI then shows the pictures itself, in each rendering.
