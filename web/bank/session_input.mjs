@@ -2,7 +2,7 @@
 import { app } from "../../../scripts/app.js";
 import { element, useStyles } from "../shared/dom.mjs";
 import { getJson } from "../shared/server.mjs";
-import { t } from "../shared/texts.mjs";
+import { inputLabel, t } from "../shared/texts.mjs";
 import { loadSessions, watchSessions } from "./store.mjs";
 import { turnsWords, whenWords } from "./words.mjs";
 
@@ -19,7 +19,7 @@ useStyles(new URL("./session_input.css", import.meta.url));
 
 export function sessionWidget(node, name, inputData) {
   const whole = HEIGHT + 2 * MARGIN;
-  const combo = new SessionCombo(name);
+  const combo = new SessionCombo(inputLabel(node, name));
   combo.set(inputData?.[1]?.default || defaultSession());
   const widget = node.addDOMWidget(name, SESSION_WIDGET, combo.element, {
     hideOnZoom: false,
