@@ -1,0 +1,95 @@
+"""Re-shooting from an empty canvas: by one node, and by blueprints from the node library."""
+
+from typing import Any
+
+import pytest
+
+from devtools.browser.bench import Bench
+
+STEPS, SIDE = 2, 64
+
+
+def report_of(item: dict[str, Any], node_id: int | str) -> str:
+    return item["outputs"][str(node_id)]["text"][0]
+
+
+def placed_by_search(bench: Bench, name: str) -> int:
+    """The id of a new node, found by its name in the page's search and placed on the canvas."""
+    before = set(bench.evaluate("() => app.graph.nodes.map((node) => node.id)"))
+    bench.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+    bench.page.get_by_role("textbox").last.wait_for()
+    bench.page.keyboard.type(name)
+    # The first result is the node with this very name.
+    bench.page.get_by_text(name, exact=True).last.wait_for()
+    bench.page.wait_for_timeout(500)
+    bench.page.keyboard.press("Enter")
+    bench.wait_until("(count) => app.graph.nodes.length > count", len(before))
+    # Nodes 2.0 lets a new node follow the pointer until a click.
+    bench.page.mouse.click(640, 300)
+    (new,) = set(bench.evaluate("() => app.graph.nodes.map((node) => node.id)")) - before
+    return new
+
+
+def test_two_paths_from_an_empty_canvas_take_four_nodes_and_the_first_press(bench: Bench) -> None:
+    scene = bench.add("MemV2VDemoScene", (0, 60), size=SIDE)
+    loader = bench.add("LoadMemoryV2VModel", (0, 320))
+    shoot = bench.add("MemV2VReshootVideo", (380, 60), steps=STEPS)
+    save = bench.add("SaveVideo", (860, 60))
+    bench.connect(scene, "frames", shoot, "images")
+    bench.connect(loader, "model", shoot, "model")
+    bench.connect(loader, "vae", shoot, "vae")
+    bench.connect(shoot, "videos", save, "video")
+
+    item = bench.run()
+    assert "2 turns: 2 new, 0 kept, 0 stale" in report_of(item, shoot)
+    assert len(item["outputs"][str(save)]["images"]) == 2
+
+    # Written in another quality, so that the node runs again.
+    bench.set_widget(shoot, "crf", 20)
+    assert "2 turns: 0 new, 2 kept, 0 stale" in report_of(bench.run(), shoot)
+    assert not bench.problems
+
+
+def test_sockets_for_cameras_grow(bench: Bench) -> None:
+    shoot = bench.add("MemV2VReshootVideo", (380, 60))
+    cameras = [bench.add("MemV2VCameraTrajectory", (0, y)) for y in (60, 560)]
+    for number, camera in enumerate(cameras, 1):
+        bench.connect(camera, "camera", shoot, f"camera_{number}")
+    prompt = bench.evaluate("async () => (await app.graphToPrompt()).output")
+    given = {k: v for k, v in prompt[str(shoot)]["inputs"].items() if k.startswith("cameras.")}
+    assert given == {
+        f"cameras.camera_{number}": [str(camera), 0] for number, camera in enumerate(cameras, 1)
+    }
+    names = bench.evaluate("(id) => app.graph.getNodeById(id).inputs.map((one) => one.name)", shoot)
+    assert "cameras.camera_3" in names
+
+
+@pytest.mark.parametrize(
+    ("name", "clip", "widgets", "outcome"),
+    [
+        ("Re-shoot a clip", "MemV2VDemoScene", {"size": SIDE}, "2 turns: 2 new, 0 kept"),
+        (
+            "Edit a long clip",
+            "MemV2VDemoLongVideo",
+            {"num_frames": 12, "size": 48},
+            "2 segments: 2 new, 0 kept",
+        ),
+    ],
+)
+def test_a_blueprint_runs_when_it_gets_a_clip(
+    bench: Bench, name: str, clip: str, widgets: dict, outcome: str
+) -> None:
+    blueprint = placed_by_search(bench, name)
+    source = bench.add(clip, (-400, 60), **widgets)
+    bench.connect(source, "frames", blueprint, "images")
+    bench.set_widget(blueprint, "steps", STEPS)
+    item = bench.run()
+    # The nodes inside have ids that begin with the id of the box.
+    inside = [
+        report_of(item, node_id)
+        for node_id, output in item["outputs"].items()
+        if node_id.startswith(f"{blueprint}:") and "animated" in output
+    ]
+    assert len(inside) == 1
+    assert inside[0].startswith(outcome)
+    assert not bench.problems
