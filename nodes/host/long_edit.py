@@ -1,26 +1,21 @@
 """ComfyUI as the program around the edit of a long video."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import comfy.model_management
 import torch
-from comfy.model_patcher import ModelPatcher
-from comfy.sd import VAE
 from comfy_api.latest import Input, io
 
 from ...memv2v_core.bases.base_info import BaseInfo
 from ...memv2v_core.cache.entry import MemoryEntry, Segment
 from ...memv2v_core.cache.memory_cache import MemoryCache
-from ...memv2v_core.cache.storage import SavedSession
 from ...memv2v_core.clips.fitting import restore_frames
 from ...memv2v_core.long_edit.host import SegmentSource
 from ...memv2v_core.long_edit.recipe import hash_settings
-from ...memv2v_core.long_edit.settings import MemorySettings, SamplerSettings
+from ...memv2v_core.long_edit.settings import MemorySettings
 from ...memv2v_core.resuming.outcomes import Outcome
 from ...memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
-from ...memv2v_core.sampling.entries import Thumbnail
-from ...memv2v_core.sampling.reuse import ReuseReport
 from ...memv2v_core.sampling.turn import Turn
 from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
 from ...memv2v_core.vocabulary import EditMode
@@ -30,13 +25,12 @@ from .footage.reading import Reader
 from .live.run import LiveRun
 from .models.downloads import how_to_allow, machine_allows_download
 from .models.files import descriptor_folders
+from .sampling.comfy_run import ComfyRun
 from .sampling.fifo import sample_fifo_video
 from .sampling.fingerprints import models_parts, vae_parts
-from .sampling.sampler import ComfySampler
-from .sampling.thumbnail import thumbnail
 from .sampling.turns import negative_or_unread, required_prompts, source_latent
 from .sessions.clip_names import session_for
-from .sessions.saving import open_cache, require_room, saved_or_kept
+from .sessions.saving import open_cache
 from .shown import teller
 
 
@@ -92,57 +86,34 @@ def open_session(
     return cache, (*named, *notes)
 
 
-@dataclass(frozen=True, eq=False)
-class ComfyHost:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ComfyHost(ComfyRun):
     """The `Host` behind Edit Long Video.
 
-    negative: the positive prompt stands here where none is connected and none is read.
     asks_download: whether the node asks for a download of missing DINOv2 weights.
     window: pixel frames that the FIFO mode sees at once; 0 takes the model's own window.
-    low_noise_model: the second of two experts.
-    reuse_reports: of the segments that were sampled.
-    fast_attention: as in `with_memory`; it changes rounding alone, so no segment depends on it.
     live: tells the page. result: the video, written while segments end.
     """
 
-    live: LiveRun
-    result: EarlyVideo
-    model: ModelPatcher
-    vae: VAE
-    positive: list | None
-    negative: list | None
     split: SplitVideo
     mode: EditMode
-    sampler: SamplerSettings
     memory: MemorySettings
     asks_download: bool
+    live: LiveRun
+    result: EarlyVideo
     window: int = 0
-    low_noise_model: ModelPatcher | None = None
-    reuse_reports: list[ReuseReport] = field(default_factory=list)
-    fast_attention: bool = True
 
     def settings_hash(self) -> str:
         """Hash of everything that decides all segments in the same way."""
-        # At cfg 1 ComfyUI skips the negative prompt, unless a patch forbids this. A prompt that is
-        # not read must not count.
-        experts = [model for model in (self.model, self.low_noise_model) if model is not None]
-        keeps_cfg1 = any(
-            model.model_options.get("disable_cfg1_optimization", False) for model in experts
-        )
-        reads_negative = self.sampler.cfg != 1 or keeps_cfg1
         return hash_settings(
             models_parts(self.model, self.low_noise_model),
             vae_parts(self.vae),
-            (self.positive, self.negative if reads_negative else self.positive),
+            self.read_prompts,
             self.sampler,
             self.mode,
             self.memory.parts(self.split.info),
             self._fifo_window,
         )
-
-    def interrupted(self) -> None:
-        """Raise ComfyUI's own exception where the user stopped the run."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
 
     def read(self, segment: Segment) -> SegmentSource:
         """The segment's source frames, fitted to the model."""
@@ -188,30 +159,7 @@ class ComfyHost:
         """The finished latent (C, T, H, W) of a turn."""
         if self.mode == "fifo":
             return self._sampled_by_fifo(turn, seed)
-        settings = replace(self.sampler, seed=seed)
-        sampler = ComfySampler(
-            self.model,
-            self.positive,
-            self.negative,
-            settings,
-            self.live.callback,
-            self.low_noise_model,
-            tell=self.reuse_reports.append,
-            fast_attention=self.fast_attention,
-        )
-        return sampler(turn, shows_progress)
-
-    def thumbnail(self, latent: torch.Tensor) -> Thumbnail | None:
-        """Small pictures of a latent in the colours of the sampler's previews."""
-        return thumbnail(self.model, latent)
-
-    def require_room(self, cache: MemoryCache, turn: Turn) -> None:
-        """Raise ValueError where the finished turn could not be saved."""
-        require_room(cache, turn)
-
-    def save(self, cache: MemoryCache) -> SavedSession:
-        """Write the cache to its session's folder; what cannot be written is kept beside."""
-        return saved_or_kept(cache)
+        return self.sampled(turn, seed, shows_progress, self.live.callback)
 
     def _sampled_by_fifo(self, turn: Turn, seed: int) -> torch.Tensor:
         settings = self.sampler
