@@ -109,7 +109,7 @@ class ClipHost:
         """The finished latent (C, T, H, W) of a turn."""
         return sampler(turn)
 
-    def thumbnail(self, latent: torch.Tensor) -> torch.Tensor | None:
+    def thumbnail(self, latent: torch.Tensor) -> None:
         return None
 
     def require_room(self, cache: MemoryCache, turn: Turn) -> None:
