@@ -14,7 +14,8 @@ from ..cache.entry import MemoryEntry, Segment
 from ..cache.memory_cache import MemoryCache
 from ..cameras.trajectory import static_trajectory
 from ..resuming.outcomes import Outcome
-from ..resuming.recipe import Recipe, content_hash, state_of, unit_seed
+from ..resuming.recipe import Recipe, content_hash
+from ..resuming.run import ResumingRun, noise_of
 from ..retrieval.descriptors import Descriptor
 from ..retrieval.segments import SegmentQuery
 from ..sampling.entries import finished_entry
@@ -65,7 +66,7 @@ def edit_segments(edit: LongEdit, cache: MemoryCache, host: Host) -> FinishedEdi
     Raises: ValueError for inputs that do not fit the model, and for a cache of another model or
     latent size.
     """
-    run = _Run(edit, cache, host)
+    run = _Run(edit=edit, cache=cache, host=host)
     edited = []
     for segment in edit.plan.segments:
         # Between two segments a stop loses nothing.
@@ -78,21 +79,16 @@ def edit_segments(edit: LongEdit, cache: MemoryCache, host: Host) -> FinishedEdi
     return FinishedEdit(run.cache, tuple(edited), tuple(dict.fromkeys(run.repairs)))
 
 
-@dataclass(eq=False)
-class _Run:
+@dataclass(eq=False, kw_only=True)
+class _Run(ResumingRun):
     """The progress of one run of the loop.
 
-    finished: the entry of each segment so far. stale: ids of the entries that are kept although
-    stale.
-    repairs: what saving had to repair.
+    finished: the entry of each segment so far.
     """
 
     edit: LongEdit
-    cache: MemoryCache
     host: Host
     finished: dict[int, MemoryEntry] = field(default_factory=dict)
-    stale: set[str] = field(default_factory=set)
-    repairs: list[str] = field(default_factory=list)
 
     @cached_property
     def descriptor(self) -> Descriptor:
@@ -103,22 +99,18 @@ class _Run:
         # Step 1: the recipe of this segment now, and the entry that an earlier run made by it.
         source = self.host.read(segment)
         recipe = self._recipe(source)
-        entry = self._sound(entry_made_by(self.cache, segment, recipe))
+        entry = self.sound(entry_made_by(self.cache, segment, recipe))
         query = self._query(source, entry)
         plan = self._plan(query)
 
         # Step 2: keep it, keep it as stale, or make it.
-        state = state_of(entry, _ids(plan), self.stale)
-        outcome: Outcome = "kept"
-        if entry is None or (state == "stale" and self.edit.redo.redoes_stale):
-            entry = self._made(source, query, plan, recipe, entry)
-            outcome = "new"
-            # A new segment that saw a stale one repeats the old edit.
-            if self.stale.intersection(entry.memory_ids):
-                self.stale.add(entry.entry_id)
-        elif state == "stale":
-            self.stale.add(entry.entry_id)
-            outcome = "stale"
+        found = entry
+        entry, outcome = self.kept_or_made(
+            found,
+            _ids(plan),
+            self.edit.redo,
+            lambda: self._made(source, query, plan, recipe, found),
+        )
 
         # Step 3: report what it saw.
         memories = self._what_it_saw(entry) if outcome == "stale" else _memories_text(plan)
@@ -127,14 +119,6 @@ class _Run:
         stale_for = self._why_stale(entry, plan) if entry.entry_id in self.stale else ""
         self.finished[segment.idx] = entry
         return entry, outcome, memories, stale_for
-
-    def _sound(self, entry: MemoryEntry | None) -> MemoryEntry | None:
-        """The entry, or None where its file cannot be read: then the segment is made again."""
-        problem = None if entry is None else entry.problem()
-        if problem is None:
-            return entry
-        self.repairs.append(f"made again: {problem}")
-        return None
 
     def _recipe(self, source: SegmentSource) -> Recipe:
         redo = self.edit.redo
@@ -171,17 +155,11 @@ class _Run:
         A stale entry is made again with its own noise.
         """
         segment = source.segment
-        seed = self.edit.seed if recipe.redo_seed is None else recipe.redo_seed
-        seed, text = unit_seed(seed, segment.idx), str(recipe)
-        if stale is not None:
-            seed, text = stale.seed, stale.recipe
+        seed, text = noise_of(self.edit.seed, segment.idx, recipe, stale)
 
         # Step 1: inputs that do not fit are refused before anything is sampled.
         turn = self._turn(source, plan)
-        try:
-            self.host.require_room(self.cache, turn)
-        except ValueError as error:
-            raise ValueError(f"{error}; here: give this model and size another session") from error
+        self.require_room(turn)
 
         # Step 2: sample, replace the old entries, save.
         self.host.started(segment, _numbers(plan))
@@ -202,12 +180,7 @@ class _Run:
             recipe=text,
             is_pinned=any(old.is_pinned for old in entries_of(self.cache, segment.idx)),
         )
-        saved = self.host.save(without_segment(self.cache, segment.idx).append(entry))
-        self.cache = saved.cache
-        self.repairs += saved.notices
-        # As it is on disk now: a long video must not fill the memory.
-        on_disk = {held.entry_id: held for held in saved.cache.entries}
-        return on_disk.get(entry.entry_id, entry)
+        return self.saved(without_segment(self.cache, segment.idx).append(entry), entry)
 
     def _turn(self, source: SegmentSource, plan: TokenPlan | None) -> Turn:
         """The segment as the model takes it.

@@ -12,8 +12,8 @@ import torch
 
 from ..cache.entry import MemoryEntry
 from ..cache.memory_cache import MemoryCache
-from ..resuming.outcomes import Outcome
-from ..resuming.recipe import Recipe, content_hash, state_of, unit_seed
+from ..resuming.recipe import Recipe, content_hash
+from ..resuming.run import ResumingRun, noise_of
 from ..sampling.entries import finished_entry
 from ..sampling.sample import sample_turn
 from ..sampling.turn import Turn, checked_turn
@@ -41,7 +41,7 @@ def reshoot_clip(reshoot: Reshoot, cache: MemoryCache, host: Host) -> FinishedRe
     Raises: ValueError for inputs that do not fit the model, and for a cache of another model or
     latent size.
     """
-    run, turns = _Run(reshoot, cache, host), []
+    run, turns = _Run(reshoot=reshoot, cache=cache, host=host), []
     for number, move in enumerate(reshoot.moves, 1):
         # Between two turns a stop loses nothing.
         host.interrupted()
@@ -53,41 +53,32 @@ def reshoot_clip(reshoot: Reshoot, cache: MemoryCache, host: Host) -> FinishedRe
     return FinishedReshoot(run.cache, tuple(turns), tuple(dict.fromkeys(run.repairs)))
 
 
-@dataclass(eq=False)
-class _Run:
+@dataclass(eq=False, kw_only=True)
+class _Run(ResumingRun):
     """The progress of one run of the loop.
 
-    made: the entry of each turn so far, by number. stale: ids of the entries that are kept although
-    stale.
-    repairs: what saving had to repair.
+    made: the entry of each turn so far, by number.
     """
 
     reshoot: Reshoot
-    cache: MemoryCache
     host: Host
     made: dict[int, MemoryEntry] = field(default_factory=dict)
-    stale: set[str] = field(default_factory=set)
-    repairs: list[str] = field(default_factory=list)
 
     def turn(self, number: int, move: CameraMove) -> ReshotTurn:
         """The turn along this path; its seconds are not known yet."""
         # Step 1: the recipe of this turn now, and the entry that an earlier run made by it.
         recipe = self._recipe(number, move)
-        entry = self._sound(entry_made_by(self.cache, number, recipe))
+        entry = self.sound(entry_made_by(self.cache, number, recipe))
         plan = self._plan(move)
 
         # Step 2: keep it, keep it as stale, or make it.
-        state = state_of(entry, _ids(plan), self.stale)
-        outcome: Outcome = "kept"
-        if entry is None or (state == "stale" and self.reshoot.redo.redoes_stale):
-            entry = self._sampled(number, move, plan, recipe, entry)
-            outcome = "new"
-            # A new turn that saw a stale one repeats the old result.
-            if self.stale.intersection(entry.memory_ids):
-                self.stale.add(entry.entry_id)
-        elif state == "stale":
-            self.stale.add(entry.entry_id)
-            outcome = "stale"
+        found = entry
+        entry, outcome = self.kept_or_made(
+            found,
+            _ids(plan),
+            self.reshoot.redo,
+            lambda: self._sampled(number, move, plan, recipe, found),
+        )
 
         # Step 3: report what it saw.
         seen = self._what_it_saw(entry) if outcome == "stale" else self._memories_text(plan)
@@ -102,14 +93,6 @@ class _Run:
         )
         is_redone = number - 1 in reshoot.redo.units
         return recipe_of(content, reshoot.redo.seed if is_redone else None)
-
-    def _sound(self, entry: MemoryEntry | None) -> MemoryEntry | None:
-        """The entry, or None where its file cannot be read: then the turn is made again."""
-        problem = None if entry is None else entry.problem()
-        if problem is None:
-            return entry
-        self.repairs.append(f"made again: {problem}")
-        return None
 
     def _plan(self, move: CameraMove) -> TokenPlan:
         reshoot = self.reshoot
@@ -130,18 +113,12 @@ class _Run:
 
         A stale entry is made again with its own noise.
         """
-        reshoot, text = self.reshoot, str(recipe)
-        seed = reshoot.seed if recipe.redo_seed is None else recipe.redo_seed
-        seed = unit_seed(seed, number - 1)
-        if stale is not None:
-            seed, text = stale.seed, stale.recipe
+        reshoot = self.reshoot
+        seed, text = noise_of(reshoot.seed, number - 1, recipe, stale)
 
         # Step 1: inputs that do not fit are refused before anything is sampled.
         turn = checked_turn(reshoot.base, self.host.source(), plan, reshoot.source_path, move.path)
-        try:
-            self.host.require_room(self.cache, turn)
-        except ValueError as error:
-            raise ValueError(f"{error}; here: give this model and size another session") from error
+        self.require_room(turn)
 
         # Step 2: sample, replace the old entries, save.
         numbers = {entry.entry_id: number for number, entry in self.made.items()}
@@ -161,13 +138,7 @@ class _Run:
             number=number,
             recipe=text,
         )
-        grown, entry = replaced_by(self.cache, entry)
-        saved = self.host.save(grown)
-        self.cache = saved.cache
-        self.repairs += saved.notices
-        # As it is on disk now: many turns must not fill the memory.
-        on_disk = {held.entry_id: held for held in saved.cache.entries}
-        return on_disk.get(entry.entry_id, entry)
+        return self.saved(*replaced_by(self.cache, entry))
 
     def _why_stale(self, entry: MemoryEntry, plan: TokenPlan) -> str:
         held = {kept.entry_id for kept in (*self.made.values(), *self.cache.entries)}

@@ -2,17 +2,15 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from comfy_api.latest import io
 
 from ....memv2v_core.cameras.written import MAX_PATHS
-from ....memv2v_core.clips.fitting import ASPECTS
-from ....memv2v_core.vocabulary import MemoryRange
 from ...io_types import CameraSocket
 from ..clips.fitted import EDITED_FRAMES, EVERY_FRAME, MODEL_SIZE, ORIGINAL_SIZE
 from ..footage.writing import DEFAULT_CRF
-from ..long_edit_inputs import KEEP_STALE, REDO_STALE
+from ..long_edit_inputs import KEEP_STALE, REDO_INPUTS, REDO_STALE, TOKEN_INPUTS
 from ..shared_inputs import (
     ADAPTER_INPUT,
     FAST_ATTENTION_INPUT,
@@ -20,8 +18,7 @@ from ..shared_inputs import (
     MAX_SEED,
     MEMORY_FRAMES_INPUT,
     REUSE_INPUTS,
-    UNRESPONSIVE_CHOICES,
-    UNRESPONSIVE_DEFAULT,
+    SPLIT_INPUTS,
     VIDEO_INPUTS,
     folded,
     rate_and_sound_of,
@@ -113,14 +110,7 @@ _SOCKETS = [
     LOW_NOISE_INPUT,
 ]
 _RARE = [
-    io.Int.Input(
-        "redo_seed",
-        default=1,
-        min=0,
-        max=MAX_SEED,
-        tooltip="The other noise; change it for another try. The value of seed brings the first "
-        "noise back.",
-    ),
+    *(each for each in REDO_INPUTS if each.id == "redo_seed"),
     io.Int.Input(
         "num_frames",
         default=0,
@@ -129,24 +119,7 @@ _RARE = [
         tooltip="How many frames of the clip the model sees, picked evenly. 0 uses the model's "
         "window: 9 for novel_view, 81 for Wan.",
     ),
-    *(
-        io.Int.Input(
-            side,
-            default=0,
-            min=0,
-            max=4096,
-            step=16,
-            tooltip=f"{side.capitalize()} in pixels that the model sees. 0 uses the model's size.",
-        )
-        for side in ("width", "height")
-    ),
-    io.Combo.Input(
-        "aspect",
-        options=list(ASPECTS),
-        default="keep",
-        tooltip="For a clip of another aspect. keep: the clip's aspect with as many pixels as "
-        "width x height. crop: cut the margins. pad: add black bars. stretch: distort.",
-    ),
+    *(each for each in SPLIT_INPUTS if each.id in ("width", "height", "aspect")),
     io.Float.Input(
         "fov_deg",
         default=0.0,
@@ -180,19 +153,7 @@ _RARE = [
         tooltip="Quality of the H.264 files: 0 is lossless, 16 is visually almost lossless, 51 is "
         "worst.",
     ),
-    io.Combo.Input(
-        "unresponsive",
-        options=UNRESPONSIVE_CHOICES,
-        default=UNRESPONSIVE_DEFAULT,
-        tooltip="As in Dynamic Tokenize: what happens to frames that the target hardly attends to.",
-    ),
-    io.Combo.Input(
-        "memory_range",
-        options=list(get_args(MemoryRange)),
-        default="own",
-        tooltip="As in Dynamic Tokenize: temporal positions of memories. source may suit a base "
-        "without an adapter.",
-    ),
+    *TOKEN_INPUTS,
     MEMORY_FRAMES_INPUT,
     *REUSE_INPUTS,
     FAST_ATTENTION_INPUT,
