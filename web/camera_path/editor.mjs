@@ -99,6 +99,7 @@ function together(root, model, views) {
   let waiting = 0;
   const draw = () => {
     waiting = 0;
+    root.setAttribute("aria-busy", `${model.isBusy}`);
     for (const view of views) {
       view.draw();
     }

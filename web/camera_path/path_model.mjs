@@ -38,6 +38,7 @@ export class PathModel {
     this.path = null; // the parsed text; null while the motions decide
     this.view = null; // the server's last answer
     this.error = null;
+    this.isBusy = false; // whether the server is asked
     this.selected = 0;
     this.frame = 0; // place in the drawn frames
     this.isLinked = false; // the path comes from another node
@@ -197,6 +198,11 @@ export class PathModel {
     this.frame = clamp(this.frame, 0, view.frames.length - 1);
     this.selected = clamp(this.selected, 0, Math.max(this.keyframes.length - 1, 0));
     this.tell("view");
+  }
+
+  setBusy(isBusy) {
+    this.isBusy = isBusy;
+    this.tell("look");
   }
 
   setError(error) {

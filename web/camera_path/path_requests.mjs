@@ -16,7 +16,7 @@ export const WATCHED = [...SETTINGS, "num_frames", "fov_deg", "aspect"];
 export class PathRequests {
   // `given()`: what else decides the path: { session, aspect }.
   constructor(node, model, given) {
-    Object.assign(this, { node, model, given, isAsking: false, isWaiting: false, overlaps: [] });
+    Object.assign(this, { node, model, given, isAsking: false, isWaiting: false });
   }
 
   async ask() {
@@ -25,6 +25,7 @@ export class PathRequests {
       return;
     }
     this.isAsking = true;
+    this.model.setBusy(true);
     do {
       this.isWaiting = false;
       const text = this.model.text;
@@ -37,6 +38,7 @@ export class PathRequests {
       }
     } while (this.isWaiting);
     this.isAsking = false;
+    this.model.setBusy(false);
   }
 
   // What a motion's keyframes are, without a change of the path.

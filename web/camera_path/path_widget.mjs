@@ -91,13 +91,15 @@ class NodeEditor {
     setTimeout(() => this.watch());
     after(node, "onConfigure", () => setTimeout(() => this.look()));
     after(node, "onConnectionsChange", () => setTimeout(() => this.look()));
-    // Other nodes may name another session meanwhile, and pictures come with a run.
+    // Elsewhere in the graph another session may be named; pictures and turns come with a run.
     this.element.addEventListener("pointerenter", () => this.look(), this.listening);
-    const ended = () => this.look(true);
-    api.addEventListener("execution_success", ended);
-    this.listening.signal.addEventListener("abort", () =>
-      api.removeEventListener("execution_success", ended),
-    );
+    this.hear("graphChanged", () => this.look());
+    this.hear("execution_success", () => this.look(true));
+  }
+
+  hear(name, listener) {
+    api.addEventListener(name, listener);
+    this.listening.signal.addEventListener("abort", () => api.removeEventListener(name, listener));
   }
 
   watch() {

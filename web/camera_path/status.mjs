@@ -42,7 +42,7 @@ export class Status {
       return t("Asking the server for the path");
     }
     const parts = [
-      t("Turns {turned}\u00b0, moves {moved}.", {
+      t("Turns {turned} degrees, moves {moved}.", {
         turned: round(view.turned_deg, 1),
         moved: round(view.moved, 2),
       }),
