@@ -43,12 +43,13 @@ def extent_of(path: CameraTrajectory) -> Extent:
     moves = relative[:, :3, 3] * torch.tensor([1.0, -1.0, 1.0], dtype=relative.dtype)
     axes = torch.cat((turns.rad2deg(), moves), dim=1)  # (F, 6)
     farthest = axes.abs().argmax(dim=0)
-    values = axes.gather(0, farthest[None])[0].tolist()
+    pan, tilt, roll, right, up, forward = axes.gather(0, farthest[None])[0].tolist()
     # Back means close to the start, measured by the path's own size.
     size = axes.abs().amax(dim=0).clamp(min=1e-9)
     turns_back = bool((axes[-1].abs() <= 0.05 * size).all())
     focal = path.intrinsics[:, 0, 0]
-    return Extent(*values, zoom=float(focal[-1] / focal[0]), turns_back=turns_back)
+    zoom = float(focal[-1] / focal[0])
+    return Extent(pan, tilt, roll, right, up, forward, zoom, turns_back)
 
 
 def _unwrapped(angles: torch.Tensor) -> torch.Tensor:
