@@ -1,8 +1,8 @@
 """The facts and the hashes in the header of an entry's file, as text.
 
 Header texts: the facts of every turn, the facts that only long videos use, how fine the memories
-were seen, who made the turn, and the hashes. The hashes cover every tensor and all other texts, so that no changed bit
-goes unnoticed. Files of the first versions have no hashes.
+were seen, who made the turn, and the hashes. The hashes cover every tensor and all other texts, so
+that no changed bit goes unnoticed. Files of the first versions have no hashes.
 """
 
 import hashlib
