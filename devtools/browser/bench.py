@@ -26,6 +26,8 @@ _NOT_OURS = (
     "[vite]",
     "WebGL",
     "GPU stall",
+    # The pinned frontend's own, at every load.
+    "graph accessed before initialization",
 )
 _PATIENCE_S = 120.0
 

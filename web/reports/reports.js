@@ -83,10 +83,17 @@ async function restore(place, node, output) {
   // ComfyUI clears all outputs at some moment after a workflow is loaded.
   for (const delay of RESTORE_AFTER_MS) {
     await new Promise((done) => setTimeout(done, delay));
-    if (nodeAt(place) === node && !app.nodeOutputs?.[outputKey(node)]) {
+    if (nodeAt(place) === node && !hasPictures(node)) {
       showPictures(place, output);
+      node.setDirtyCanvas?.(true, true);
     }
   }
+}
+
+function hasPictures(node) {
+  // The classic rendering loads them when it draws the node, and may drop what it loads.
+  const isDrawn = LiteGraph.vueNodesMode || node.imgs?.length || node.videoContainer;
+  return Boolean(isDrawn && app.nodeOutputs?.[outputKey(node)]);
 }
 
 // As ComfyUI names outputs: a node in a subgraph has the id of the subgraph before its own.
@@ -99,7 +106,8 @@ function showPictures(place, output) {
   isRestoring = true;
   try {
     // As after a run: ComfyUI then shows the pictures itself, in each rendering.
-    const detail = { node: place, display_node: place, output };
+    // A copy: pictures that ComfyUI has seen once on this node it does not load again.
+    const detail = { node: place, display_node: place, output: structuredClone(output) };
     api.dispatchEvent(new CustomEvent("executed", { detail }));
   } finally {
     isRestoring = false;
