@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,31 @@ def test_two_paths_give_two_turns_and_a_video_of_each(run) -> None:
     # Three frames are re-shot, each held until the next one is nearer.
     assert torch.allclose(shown[0][0], shown[0][1], atol=0.02)
     assert [entry.turn for entry in on_disk().entries] == [1, 2]
+
+
+def test_a_video_file_gives_each_turn_its_count_rate_size_sound_and_name(
+    comfy_api, run, tmp_path: Path
+) -> None:
+    from comfy_api.latest import InputImpl, Types
+
+    wide = torch.nn.functional.interpolate(scene(1, 11).movedim(-1, 1), (30, 62)).movedim(1, -1)
+    sound = {"waveform": 0.1 * torch.randn(1, 2, 44100), "sample_rate": 44100}
+    parts = Types.VideoComponents(images=wide, audio=sound, frame_rate=Fraction(11))
+    InputImpl.VideoFromComponents(parts).save_to(str(tmp_path / "My kitchen (1).mp4"))
+    video = InputImpl.VideoFromFile(str(tmp_path / "My kitchen (1).mp4"))
+
+    made = run(images=None, video=video, session="", paths="pan_left 30\npan_left 20")
+    assert made.cache.session == "My_kitchen_1"
+    assert made.turns[1].latent_shape[1:] == (16 // 8, 48 // 8)
+    # Pixels are square in the fitted picture of 48 x 16.
+    lens = made.turns[1].camera.intrinsics[0]
+    assert (lens[1, 1] / lens[0, 0]).item() == pytest.approx(3)
+    for turn in made.videos:
+        written = turn.get_components()
+        assert written.images.shape == (11, 30, 62, 3)
+        assert written.frame_rate == 11
+        assert written.audio["waveform"].shape[-1] == pytest.approx(44100, rel=0.05)
+    assert run(images=None, video=video, session="", paths="pan_left 30").sampled == []
 
 
 def test_the_node_gives_the_latents_of_the_wired_nodes_bit_for_bit(comfy_api, run, loaded) -> None:
