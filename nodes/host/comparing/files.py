@@ -43,11 +43,11 @@ class ComparedVideos(ui.PreviewText):
     ) -> None:
         super().__init__(report)
         num_frames, height, width = size
-        first, second, heat = (None if file is None else saved(file) for file in files)
+        first, second, heat = files
         self.shown = {
-            "first": {**first, "name": names[0]},
-            "second": {**second, "name": names[1]},
-            "heat": heat,
+            "first": {**saved(first), "name": names[0]},
+            "second": {**saved(second), "name": names[1]},
+            "heat": None if heat is None else saved(heat),
             "verdict": verdict,
             "frame_rate": float(frame_rate),
             "num_frames": num_frames,

@@ -160,8 +160,8 @@ def test_broken_settings_are_named_and_allow_nothing(
 
 
 def test_every_node_with_the_input_tells_the_condition(comfy_api) -> None:
-    from memory_v2v.nodes.videos.long_video import EditLongVideo
     from memory_v2v.nodes.retrieval import DinoSegmentRetrieve
+    from memory_v2v.nodes.videos.long_video import EditLongVideo
 
     for node in (EditLongVideo, DinoSegmentRetrieve):
         inputs = {each.id: each for each in node.define_schema().inputs}
