@@ -23,10 +23,10 @@ class Answer(NamedTuple):
 
 
 class OwnRoutes(NamedTuple):
-    """The routes of one server. sessions: the folder of its sessions."""
+    """The routes of one server. root: the folder of its sessions."""
 
     url: str
-    sessions: Path
+    root: Path
 
     def get(self, path: str, **headers: str) -> Answer:
         return self._answer(path, None, headers)

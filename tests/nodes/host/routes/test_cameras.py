@@ -74,7 +74,7 @@ def test_a_long_path_is_drawn_in_part(own_routes: OwnRoutes) -> None:
 
 def test_turns_are_scored_as_a_retrieval_does(own_routes: OwnRoutes) -> None:
     cache = turns(5)
-    save(cache, own_routes.sessions, "paths_a")
+    save(cache, own_routes.root, "paths_a")
     found = own_routes.post("path", request(session="paths_a")).content["overlaps"]
     query = authored_path(PathSettings(keyframes=KEYFRAMES), 9, lens_intrinsics(60.0, 1.5))
     ranked = retrieve_by_fov(cache, query, 5).ranked
@@ -84,17 +84,17 @@ def test_turns_are_scored_as_a_retrieval_does(own_routes: OwnRoutes) -> None:
 
 
 def test_outlines_of_turns_follow_the_session(own_routes: OwnRoutes) -> None:
-    save(turns(2), own_routes.sessions, "paths_b")
+    save(turns(2), own_routes.root, "paths_b")
     first = own_routes.get("path/turns?session=paths_b").content
     assert [turn["turn"] for turn in first["turns"]] == [1, 2]
     assert all(len(line) > 8 for turn in first["turns"] for line in turn["outline"])
     assert (first["num_older"], first["notes"]) == (0, [])
-    save(turns(3), own_routes.sessions, "paths_b")
+    save(turns(3), own_routes.root, "paths_b")
     assert len(own_routes.get("path/turns?session=paths_b").content["turns"]) == 3
 
 
 def test_only_the_newest_turns_are_listed(own_routes: OwnRoutes) -> None:
-    save(turns(66), own_routes.sessions, "paths_c")
+    save(turns(66), own_routes.root, "paths_c")
     found = own_routes.get("path/turns?session=paths_c").content
     assert (len(found["turns"]), found["num_older"]) == (64, 2)
     assert found["turns"][-1]["turn"] == 66
@@ -103,7 +103,7 @@ def test_only_the_newest_turns_are_listed(own_routes: OwnRoutes) -> None:
 def test_an_empty_session_is_no_error(own_routes: OwnRoutes) -> None:
     assert own_routes.get("path/turns?session=none_yet").content["turns"] == []
     assert own_routes.post("path", request(session="none_yet")).content["overlaps"] == []
-    assert not (own_routes.sessions / "none_yet").exists()
+    assert not (own_routes.root / "none_yet").exists()
 
 
 @pytest.mark.parametrize(

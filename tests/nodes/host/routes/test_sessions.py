@@ -1,60 +1,24 @@
 """The Memory Bank's routes on a real server: what they show, what they change, what they refuse."""
 
 import hashlib
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from instruments.own_routes import OwnRoutes
 from instruments.sessions import save, segments, turn_entry, turns
 
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cache.storage import load_session, save_session
 
-JSON = {"Content-Type": "application/json"}
 NO_ID = "0" * 32
 
 
-class Answer(NamedTuple):
-    """The answer of the server."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-
-    @property
-    def content(self) -> Any:
-        return json.loads(self.body)
-
-
-class Bank(NamedTuple):
-    """The routes of one server, as a page calls them."""
-
-    url: str
-    root: Path
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self._answer(path, None, headers)
-
-    def post(self, path: str, content: object, **headers: str) -> Answer:
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        return self._answer(path, body, {**JSON, **headers})
+class Bank(OwnRoutes):
+    """The routes of one server, and the cards that they give."""
 
     def cards(self, session: str) -> list[dict]:
         return self.get(f"sessions/{session}").content["cards"]
-
-    def _answer(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(f"{self.url}/memory_v2v/{path}", body, named)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as given:
-                return Answer(given.status, given.read(), dict(given.headers))
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, error.read(), dict(error.headers))
 
 
 @pytest.fixture
