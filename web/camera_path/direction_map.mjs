@@ -2,6 +2,7 @@
 import { element } from "../shared/dom.mjs";
 import { t } from "../shared/texts.mjs";
 import { closedPath, drag, handle, keepHandles, openPath, set, svg } from "./handles.mjs";
+import { keyframeKey } from "./keyframe_keys.mjs";
 import { clamp, round } from "./path_model.mjs";
 
 const WHOLE = 360;
@@ -253,6 +254,7 @@ export class DirectionMap {
 
   drawPath() {
     const { view, frame } = this.model;
+    this.svg.classList.toggle("memv2v-path-unknown", !view);
     if (!view) {
       return;
     }
@@ -351,29 +353,6 @@ export class DirectionMap {
   }
 }
 
-// Keys of a keyframe's handle in any view.
-export function keyframeKey(model, idx, event, onOpen) {
-  if (event.key === "Delete" || event.key === "Backspace") {
-    model.remove(idx);
-  } else if (event.key === "Insert") {
-    model.select(idx);
-    model.add(frameAt(model, idx));
-  } else if (event.key === "Enter" || event.key === " ") {
-    model.select(idx);
-    onOpen?.();
-  } else {
-    return false;
-  }
-  return true;
-}
-
-// The drawn frame that comes nearest to a keyframe's time.
-export function frameAt(model, idx) {
-  const time = model.keyframes[idx]?.time ?? 0;
-  const apart = (model.view?.times ?? [0]).map((held) => Math.abs(held - time));
-  return apart.indexOf(Math.min(...apart));
-}
-
 function label(text, style) {
   return element("span", { style }, text);
 }
@@ -388,7 +367,7 @@ function extent(values) {
 const flipped = (points) => points.map(([x, y]) => [x, -y]);
 
 // The same degrees, in the turn that is nearest to `near`.
-export function wrapped(degrees, near) {
+function wrapped(degrees, near) {
   return degrees - WHOLE * Math.round((degrees - near) / WHOLE);
 }
 

@@ -41,7 +41,8 @@ export class PathModel {
     this.isBusy = false; // whether the server is asked
     this.selected = 0;
     this.frame = 0; // place in the drawn frames
-    this.isLinked = false; // the path comes from another node
+    this.isLinked = false; // the path comes from another node,
+    this.linkedText = null; // which says it before a run; null where only the run knows it
     this.steps = [""];
     this.step = 0;
     this.last = null; // the newest step: its key and time
@@ -59,6 +60,23 @@ export class PathModel {
     for (const listener of this.listeners) {
       listener(what);
     }
+  }
+
+  setLinked(isLinked, text) {
+    if (this.isLinked === isLinked && this.linkedText === text) {
+      return false;
+    }
+    Object.assign(this, { isLinked, linkedText: text, error: null });
+    if (isLinked && text === null) {
+      this.view = null;
+    }
+    this.tell("look");
+    return true;
+  }
+
+  // What the server is asked for; null where nobody knows it yet.
+  get askedText() {
+    return this.isLinked ? this.linkedText : this.text;
   }
 
   // What the widget holds, from a workflow or another program.
@@ -79,12 +97,12 @@ export class PathModel {
   }
 
   get isPreset() {
-    return this.text === "";
+    return this.askedText === "";
   }
 
   // The keyframes as they are, or those that make the preset.
   get document() {
-    return this.path ?? this.view?.keyframes ?? null;
+    return (this.isLinked ? null : this.path) ?? this.view?.keyframes ?? null;
   }
 
   get keyframes() {

@@ -28,11 +28,13 @@ export class PathRequests {
     this.model.setBusy(true);
     do {
       this.isWaiting = false;
-      const text = this.model.text;
+      const text = this.model.askedText;
       try {
-        const view = await postJson("/path", this.body(text));
+        const view = text === null ? null : await postJson("/path", this.body(text));
         // An answer to an older path is drawn too: the line follows the handle.
-        this.model.setView(view);
+        if (view && this.model.askedText !== null) {
+          this.model.setView(view);
+        }
       } catch (error) {
         this.model.setError(error);
       }

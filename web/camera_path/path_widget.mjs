@@ -113,11 +113,10 @@ class NodeEditor {
 
   async look(isFresh = false) {
     const { node, model, memory } = this;
-    const input = node.inputs?.find((held) => held.name === this.name);
-    const isLinked = input?.link != null;
-    const isNew = (await memory.look(isFresh)) || !model.view || isLinked !== model.isLinked;
-    model.isLinked = isLinked;
-    if (isNew) {
+    const isOther = model.setLinked(...linkOf(node, this.name));
+    const isNew = (await memory.look(isFresh)) || isOther || !model.view;
+    // Without a text there is nothing to ask for.
+    if (isNew && model.askedText !== null) {
       this.requests.ask();
     }
     model.tell("look");
@@ -151,6 +150,17 @@ function rememberGraph() {
   } else {
     tracker?.checkState?.();
   }
+}
+
+// Whether a link brings the path, and its text where a node with one text field holds it.
+function linkOf(node, name) {
+  const slot = node.inputs?.findIndex((held) => held.name === name) ?? -1;
+  if (slot < 0 || node.inputs[slot].link == null) {
+    return [false, null];
+  }
+  const widgets = node.getInputNode?.(slot)?.widgets ?? [];
+  const text = widgets.length === 1 ? widgets[0].value : null;
+  return [true, typeof text === "string" ? text : null];
 }
 
 function motionsOf(node) {

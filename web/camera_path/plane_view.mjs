@@ -1,8 +1,8 @@
 // The path from above or from the side, in pose units: what stands where.
 import { element } from "../shared/dom.mjs";
 import { t } from "../shared/texts.mjs";
-import { keyframeKey } from "./direction_map.mjs";
 import { handle, keepHandles, openPath, set, svg } from "./handles.mjs";
+import { keyframeKey } from "./keyframe_keys.mjs";
 import { clamp, round } from "./path_model.mjs";
 
 const MARGIN = 1.35;

@@ -32,11 +32,11 @@ export class Status {
   words() {
     const { model } = this;
     const { view } = model;
-    if (model.isLinked) {
-      return t("The keyframes come from a link; they cannot be edited here.");
-    }
     if (model.error) {
       return model.error.message;
+    }
+    if (model.isLinked && model.linkedText === null) {
+      return t("The keyframes come from a link; only a run knows them.");
     }
     if (!view) {
       return t("Asking the server for the path");
@@ -49,6 +49,10 @@ export class Status {
     ];
     if (startsElsewhere(view.poses[0])) {
       parts.push(t("It starts away from the source's first camera."));
+    }
+    if (model.isLinked) {
+      parts.push(t("The keyframes come from a link; they cannot be edited here."));
+      return parts.join(" ");
     }
     parts.push(
       model.isPreset

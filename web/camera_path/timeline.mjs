@@ -1,8 +1,8 @@
 // The video's time: a scrubber with a play button, and a mark for each keyframe to drag.
 import { element } from "../shared/dom.mjs";
 import { t } from "../shared/texts.mjs";
-import { frameAt, keyframeKey } from "./direction_map.mjs";
 import { handle, keepHandles } from "./handles.mjs";
+import { frameAt, keyframeKey } from "./keyframe_keys.mjs";
 import { clamp, round } from "./path_model.mjs";
 
 const FRAMES_A_SECOND = 16; // the rate at which Wan's videos play
