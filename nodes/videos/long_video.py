@@ -1,5 +1,6 @@
 """EditLongVideo: a video of any length, edited in one node."""
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
@@ -178,11 +179,7 @@ class EditLongVideo(io.ComfyNode):
         tell = teller(cls.hidden)
         split = split_video(info, splitting, video, images, frame_rate, audio, is_whole, tell)
         SegmentStitcher(split.plan, stitching.config)
-        redo = RedoSettings(
-            units=parse_units(widgets["redo"], len(split.plan.segments), "segments of this video"),
-            seed=widgets["redo_seed"],
-            redoes_stale=widgets["stale"] == REDO_STALE,
-        )
+        redo = _redo_settings(widgets, len(split.plan.segments))
 
         # Step 2: edit every segment, or keep it from an earlier run; then finish the video.
         live = LiveRun(cls.hidden, model, "segment", len(split.plan.segments))
@@ -229,9 +226,16 @@ class EditLongVideo(io.ComfyNode):
         report += (*describe_leftovers(edited.segments, edited.cache), *notes, *edited.repairs)
         text = "\n".join(report)
         stitched = InputImpl.VideoFromFile(str(path))
-        return io.NodeOutput(
-            stitched, edited.cache, text, ui=VideoAndText(path, text, edited.cache.session)
-        )
+        shown = VideoAndText(path, text, edited.cache.session)
+        return io.NodeOutput(stitched, edited.cache, text, ui=shown)
+
+
+def _redo_settings(widgets: Mapping[str, Any], num_segments: int) -> RedoSettings:
+    return RedoSettings(
+        units=parse_units(widgets["redo"], num_segments, "segments of this video"),
+        seed=widgets["redo_seed"],
+        redoes_stale=widgets["stale"] == REDO_STALE,
+    )
 
 
 NODES = [EditLongVideo]
