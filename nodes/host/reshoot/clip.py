@@ -118,27 +118,32 @@ def moves_of(
     Raises: ValueError where there is no path, and for paths that are not possible.
     """
     if not cameras:
-        lens = _lens(shot, source_path, fov_deg)
-        count = len(shot.plan.chosen)
-        moves = tuple(
-            CameraMove(written.name, held_to_the_end(written.path(count, lens), shot.plan))
-            for written in parse_paths(paths)
-        )
-        if not moves:
-            raise ValueError(NO_PATHS)
-        return moves, ()
-    moves, notes = [], []
-    for name, path in cameras.items():
-        fitted = fitted_target_path(path, shot.plan)
-        moves.append(CameraMove(name, fitted))
-        if path.num_frames not in (shot.plan.num_source, len(shot.plan.chosen), fitted.num_frames):
-            notes.append(
-                f"{name}: {path.num_frames} cameras are spread evenly over the "
-                f"{len(shot.plan.chosen)} frames that the model sees"
-            )
+        return _written_moves(shot, paths, _lens(shot, source_path, fov_deg)), ()
+    moves = tuple(
+        CameraMove(name, fitted_target_path(path, shot.plan)) for name, path in cameras.items()
+    )
+    num_chosen = len(shot.plan.chosen)
+    fitting = (shot.plan.num_source, num_chosen, shot.plan.num_frames)
+    notes = [
+        f"{name}: {path.num_frames} cameras are spread evenly over the {num_chosen} frames that "
+        "the model sees"
+        for name, path in cameras.items()
+        if path.num_frames not in fitting
+    ]
     if paths.strip():
         notes.append("cameras are connected, so the words in paths are not used")
-    return tuple(moves), tuple(notes)
+    return moves, tuple(notes)
+
+
+def _written_moves(shot: ShotClip, paths: str, lens: torch.Tensor) -> tuple[CameraMove, ...]:
+    count = len(shot.plan.chosen)
+    moves = tuple(
+        CameraMove(written.name, held_to_the_end(written.path(count, lens), shot.plan))
+        for written in parse_paths(paths)
+    )
+    if not moves:
+        raise ValueError(NO_PATHS)
+    return moves
 
 
 def _lens(shot: ShotClip, source_path: CameraTrajectory | None, fov_deg: float) -> torch.Tensor:
