@@ -10,7 +10,7 @@ import torch
 
 from .keyframe_text import parse_keyframes
 from .keyframes import NUMBERS, SMOOTH, Keyframe, KeyframedPath, keyframed_trajectory
-from .presets import MOTIONS, PresetConfig, combine_paths, make_preset, preset_legs
+from .presets import PresetConfig, combine_paths, make_preset, preset_legs
 from .trajectory import CameraTrajectory
 
 NO_MOTION = "none"
@@ -151,10 +151,7 @@ def _sampled(settings: PathSettings) -> KeyframedPath:
     for idx, c2w in enumerate(poses):
         angles = _angles_deg(c2w[:3, :3], angles)
         truck, down, dolly = c2w[:3, 3].tolist()
-        numbers = dict(zip(("yaw_deg", "pitch_deg", "roll_deg"), angles, strict=True))
-        keyframes.append(
-            Keyframe(idx / (_SAMPLES - 1), **numbers, truck=truck, pedestal=-down, dolly=dolly)
-        )
+        keyframes.append(Keyframe(idx / (_SAMPLES - 1), *angles, truck, -down, dolly))
     return KeyframedPath(tuple(keyframes), "linear", settings.speed)
 
 
@@ -172,10 +169,11 @@ def _angles_deg(
     # Over the top: turned round, upside down and tilted back is the same view.
     choices = [(yaw, pitch, roll), (yaw + 180, 180 - pitch, roll + 180)]
     near = [
-        tuple(old + math.remainder(new - old, 360) for new, old in zip(choice, before, strict=True))
-        for choice in choices
+        (_nearest(a, before[0]), _nearest(b, before[1]), _nearest(c, before[2]))
+        for a, b, c in choices
     ]
-    return min(near, key=lambda choice: math.dist(choice, before))  # type: ignore[return-value]
+    return min(near, key=lambda choice: math.dist(choice, before))
 
 
-assert set(_CHANGED) == set(MOTIONS), "every motion of presets.py has its number"
+def _nearest(angle_deg: float, before_deg: float) -> float:
+    return before_deg + math.remainder(angle_deg - before_deg, 360)

@@ -87,6 +87,21 @@ def keyframes_text(path: KeyframedPath) -> str:
     return json.dumps(path_to_json(path), separators=(",", ":"))
 
 
+def number_within(name: str, value: object, limits: tuple[float, float]) -> float:
+    """A number of parsed JSON.
+
+    Raises: ValueError for what is no number, or lies outside of the limits.
+    """
+    low, high = limits
+    # A whole number may have any length. The comparison is also false for NaN.
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        return float(value)
+    raise ValueError(
+        f"{name} got {_shown(value)}, wanted a number in {low:g} to {high:g}; choose one in this "
+        "range"
+    )
+
+
 def _keyframe(place: str, item: object) -> Keyframe:
     item = _object(place, item, _KEYFRAME_KEYS)
     if "time" not in item:
@@ -105,24 +120,12 @@ def _curve(value: object) -> str | tuple[float, float, float, float]:
         raise ValueError(
             f"curve got {_shown(value)}, wanted a name or four numbers x1, y1, x2, y2; {_REMEDY}"
         )
-    x1, y1, x2, y2 = (_plain_number("curve", number, (0.0, 1.0)) for number in value)
+    x1, y1, x2, y2 = (number_within("curve", number, (0.0, 1.0)) for number in value)
     return x1, y1, x2, y2
 
 
 def _number(name: str, value: object) -> float:
-    return _plain_number(name, value, LIMITS[name])
-
-
-def _plain_number(name: str, value: object, limits: tuple[float, float]) -> float:
-    low, high = limits
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # The comparison is also false for NaN, and takes whole numbers of any length.
-    if not (is_number and low <= value <= high):  # type: ignore[operator]  # a number here
-        raise ValueError(
-            f"{name} got {_shown(value)}, wanted a number in {low:g} to {high:g}; choose one in "
-            "this range"
-        )
-    return float(value)  # type: ignore[arg-type]  # a number here
+    return number_within(name, value, LIMITS[name])
 
 
 def _object(name: str, value: object, keys: Sequence[str]) -> Mapping[str, Any]:

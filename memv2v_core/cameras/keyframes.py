@@ -257,7 +257,8 @@ def _smooth_speeds(
             end[leg] = slopes[leg + 1] * _END_SPEEDS[eases[leg + 1]][0]
     low, high = torch.zeros_like(slopes), _MONOTONE * slopes
     low, high = torch.minimum(low, high), torch.maximum(low, high)
-    return tuple(speed.clamp(low, high) * length[:, None] for speed in (begin, end))  # type: ignore[return-value]  # two of them
+    whole = length[:, None]
+    return begin.clamp(low, high) * whole, end.clamp(low, high) * whole
 
 
 def _end_speed(slopes: torch.Tensor, length: torch.Tensor) -> torch.Tensor:

@@ -193,7 +193,7 @@ def test_the_large_editor_opens_edits_and_closes(editor: Editor) -> None:
     page.locator(KEYS).nth(1).focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(f"{LARGE}[open]")
-    yaw = page.get_by_label("pan right")
+    yaw = page.locator(LARGE).get_by_label("pan right")
     yaw.fill("-45.5")
     yaw.press("Tab")
     assert editor.keyframes[1]["yaw_deg"] == -45.5

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from ....memv2v_core.cameras.authored import PathSettings
+from ....memv2v_core.cameras.keyframe_text import number_within
 from ....memv2v_core.cameras.trajectory import lens_intrinsics
 from ....memv2v_core.pictures.authored_views import authored_view
 from ..sessions.folders import refused_name
@@ -37,9 +38,9 @@ async def _path(request: web.Request) -> web.Response:
     """The path of these settings, and how much of it each turn of a session saw."""
     body = await body_of(request)
     settings = _settings(body.get("settings"))
-    num_frames = _number("num_frames", body.get("num_frames"), (1, _MAX_FRAMES))
-    fov_deg = _number("fov_deg", body.get("fov_deg"), _FOV_DEG)
-    aspect = _number("aspect", body.get("aspect"), _ASPECT)
+    num_frames = number_within("num_frames", body.get("num_frames"), (1, _MAX_FRAMES))
+    fov_deg = number_within("fov_deg", body.get("fov_deg"), _FOV_DEG)
+    aspect = number_within("aspect", body.get("aspect"), _ASPECT)
     if num_frames != int(num_frames):
         raise ValueError(f"num_frames got {num_frames:g}, wanted a whole number; round it")
     session = _session(body.get("session", ""))
@@ -73,25 +74,13 @@ def _settings(given: object) -> PathSettings:
                 "page"
             )
         if name in _NUMBERS:
-            values[name] = _number(name, value, (-math.inf, math.inf))
+            values[name] = number_within(name, value, (-math.inf, math.inf))
         elif isinstance(value, str if name in _TEXTS else bool):
             values[name] = value
         else:
             kind = "a text" if name in _TEXTS else "true or false"
             raise ValueError(f"{name} got {str(value)[:_SHOWN]!r}, wanted {kind}; reload the page")
     return PathSettings(**values)
-
-
-def _number(name: str, value: object, limits: tuple[float, float]) -> float:
-    low, high = limits
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # The comparison is also false for NaN.
-    if not (is_number and low <= value <= high):  # type: ignore[operator]  # a number here
-        raise ValueError(
-            f"{name} got {str(value)[:_SHOWN]!r}, wanted a number in {low:g} to {high:g}; choose "
-            "one in this range"
-        )
-    return float(value)  # type: ignore[arg-type]  # a number here
 
 
 def _session(name: object) -> str:
