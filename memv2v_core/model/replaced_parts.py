@@ -100,13 +100,19 @@ def name_of(code: Any) -> str:
 def pack_of(code: Any) -> str:
     """The node pack that a function comes from, else its module; never a whole path."""
     found = plain(code)
-    kind = found if hasattr(found, "__qualname__") else type(found)
-    file = getattr(getattr(kind, "__code__", None), "co_filename", "")
-    for path in (file, _home_of(found)):
-        parts = PurePath(path.replace("\\", "/")).parts
-        if _PACKS in parts[:-1]:
-            return parts[parts.index(_PACKS) + 1].removesuffix(".py")
-    return PurePath(_home_of(found).replace("\\", "/")).name
+    file = getattr(getattr(found, "__code__", None), "co_filename", "")
+    parts = _parts(file)
+    if _PACKS in parts[:-1]:
+        return parts[parts.index(_PACKS) + 1].removesuffix(".py")
+    # ComfyUI names the modules of a pack by its path, with other dots written as "_x_".
+    parts = _parts(_home_of(found))
+    if _PACKS in parts[:-1]:
+        return parts[parts.index(_PACKS) + 1].partition(".")[0].replace("_x_", ".")
+    return parts[-1]
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return PurePath(path.replace("\\", "/")).parts
 
 
 def _home_of(found: Any) -> str:
@@ -119,7 +125,8 @@ def _live_parts(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
     yield _ROPE, model.rope_embedder
     yield _ROPE, _called(model.rope_embedder, "forward")
     yield _HEAD, _called(model.head, "forward")
-    for idx, block in enumerate(model.blocks):
+    blocks: Any = model.blocks
+    for idx, block in enumerate(blocks):
         yield f"blocks.{idx}", _called(block, "forward")
         for part in (_ATTENTION, *TOKEN_WISE):
             yield f"blocks.{idx}.{part}", _called(getattr(block, part), "forward")
