@@ -64,6 +64,8 @@ def test_a_run_shows_moving_previews_and_fills_the_filmstrip(
     edit("live")
     bench.evaluate(WATCH)
     bench.run()
+    # The server is done a moment before the page hears of it.
+    bench.wait_until("() => window.seen.lines.at(-1)?.startsWith('Finished')")
     seen = bench.evaluate("() => window.seen")
 
     pictures = [Image.open(BytesIO(b64decode(url.partition(",")[2]))) for url in seen["previews"]]

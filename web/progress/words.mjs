@@ -61,7 +61,8 @@ function seesText(run) {
 
 function leftText(run) {
   const left = run.seconds_left;
-  return left === null || left === undefined ? "" : t("about {time} left", { time: timeText(left) });
+  // After the last piece the video is finished, which takes no known time.
+  return left === null || left === undefined || run.tiles.size === run.total ? "" : t("about {time} left", { time: timeText(left) });
 }
 
 function doneText(run) {
