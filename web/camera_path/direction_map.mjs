@@ -229,7 +229,7 @@ export class DirectionMap {
       }
       taken.push([x, y]);
       const text = this.hasLabels ? turn.label : `${turn.number}`;
-      const made = label(text, { left: `${x}%`, top: `${y}%`, color: turn.colour });
+      const made = label(text, { left: `${x}%`, top: `${y}%`, background: turn.colour });
       made.classList.add("memv2v-path-turn-label");
       return made;
     });
