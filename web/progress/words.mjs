@@ -62,7 +62,8 @@ function seesText(run) {
 function leftText(run) {
   const left = run.seconds_left;
   // After the last piece the video is finished, which takes no known time.
-  return left === null || left === undefined || run.tiles.size === run.total ? "" : t("about {time} left", { time: timeText(left) });
+  const isKnown = left !== null && left !== undefined && run.tiles.size < run.total;
+  return isKnown ? t("about {time} left", { time: timeText(left) }) : "";
 }
 
 function doneText(run) {
