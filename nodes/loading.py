@@ -15,12 +15,14 @@ from .host.models.builtin_text import builtin_clip
 from .host.models.builtin_vae import BuiltinVAE
 from .host.models.files import FOLDER, file_fingerprint, file_path, weight_files
 from .host.models.published import LoadedBase, load_base
-from .host.named_files import require_choice
+from .host.named_files import require_choice, shown_name
 from .io_types import AdapterSocket
 
 FOLDER_PREFIX = f"{FOLDER}: "
 OWN_ADAPTER = "the model's own"
 BASE_FOLDER = "diffusion_models"
+# Stands in the list of a folder without files: an empty list would say nothing.
+NO_ADAPTER = f"no adapter file in models/{FOLDER}"
 
 
 class LoadMemoryV2VModel(io.ComfyNode):
@@ -129,7 +131,7 @@ class LoadMemoryAdapter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
-                    options=weight_files(FOLDER),
+                    options=weight_files(FOLDER) or [NO_ADAPTER],
                     tooltip="A memory adapter or a ReCamMaster checkpoint (step20000.ckpt) in "
                     f"models/{FOLDER}.",
                 ),
@@ -144,8 +146,20 @@ class LoadMemoryAdapter(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, adapter_name: str | None) -> bool | str:
+        # A linked name is not known yet.
+        if adapter_name is None or adapter_name in weight_files(FOLDER):
+            return True
+        return (
+            f"adapter_name got {shown_name(adapter_name)}, wanted a file in models/{FOLDER}; put a "
+            "trained adapter or ReCamMaster's step20000.ckpt there, reload the page and choose it"
+        )
+
+    @classmethod
     def fingerprint_inputs(cls, adapter_name: str | None = None) -> str:
-        return file_fingerprint(FOLDER, adapter_name) if adapter_name else ""
+        if not adapter_name or adapter_name == NO_ADAPTER:
+            return ""
+        return file_fingerprint(FOLDER, adapter_name)
 
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:

@@ -152,8 +152,9 @@ class MemoryCache:
                 f"turn {turn} got {len(matches)} entries in {self._label}, wanted one; use the id "
                 f"of {ids}"
             )
+        remedy = "use one of these" if self.entries else "make a turn, or check the session's name"
         raise ValueError(
-            f"turn {turn} is not in {self._label}, which holds {self._listed()}; use one of these"
+            f"turn {turn} is not in {self._label}, which holds {self._listed()}; {remedy}"
         )
 
     def recall(self, turn: int, entry_id: str) -> MemoryEntry:

@@ -83,7 +83,17 @@ def open_session(
     name, named = session_for(session, video, images, split.info.model_name, shape)
     teller(hidden)(named)
     cache, notes = open_cache(name, hidden)
-    return cache, (*named, *notes)
+    return cache, (*named, *_wordless_note(split.info), *notes)
+
+
+def _wordless_note(info: BaseInfo) -> tuple[str, ...]:
+    """A line where the model cannot be told what to edit."""
+    if info.text_width is None:
+        return ()
+    return (
+        f"{info.model_name} reads no prompt: it shows the clip as it is; to edit it by words, "
+        "choose 'built-in: text_edit' in Load Memory-V2V Model",
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,6 +1,7 @@
 """Built-in models as MODEL and VAE."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -155,3 +156,26 @@ def test_a_second_copy_of_the_dit_is_the_same(comfy_api, loader) -> None:
     wanted = model.model.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in again.model.state_dict().items())
     assert type(again.model.latent_format) is type(model.model.latent_format)
+
+
+def test_a_folder_without_adapters_says_what_belongs_there(comfy_api, monkeypatch) -> None:
+    from memory_v2v.nodes import loading
+
+    monkeypatch.setattr(loading, "weight_files", lambda folder: [])
+    (given,) = loading.LoadMemoryAdapter.define_schema().inputs
+    assert given.options == [loading.NO_ADAPTER]
+    assert loading.LoadMemoryAdapter.fingerprint_inputs(loading.NO_ADAPTER) == ""
+    told = loading.LoadMemoryAdapter.validate_inputs(loading.NO_ADAPTER)
+    assert "wanted a file in models/memv2v; put a trained adapter" in told
+    assert loading.LoadMemoryAdapter.validate_inputs(None) is True
+
+
+def test_the_page_knows_by_what_each_builtin_model_edits(comfy_api) -> None:
+    from devtools.environment import ROOT
+    from memv2v_core.builtin import bundle
+
+    text = (ROOT / "web" / "loader_fit" / "needs.mjs").read_text("utf-8")
+    known = dict(re.findall(r'"built-in: (\w+)": (CAMERA|WORDS)', text))
+    tasks = {"CAMERA": "novel_view", "WORDS": "text_edit"}
+    shipped = {name: bundle.read_info(name).task for name in bundle.builtin_names()}
+    assert {name: tasks[kind] for name, kind in known.items()} == shipped

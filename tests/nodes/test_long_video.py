@@ -380,6 +380,7 @@ def test_a_model_with_cameras_holds_them_still_and_its_source_keeps_its_range(
     result = run(model=tiny_model, vae=vae, positive=None, negative=None)
     assert result.sampled == ALL
     assert "segment 1 at 1x4x4" in result.report
+    assert "reads no prompt: it shows the clip as it is" in result.report
     entry = result.cache.entries[0]
     assert entry.camera.is_assumed
     assert torch.equal(entry.camera.c2w[0], entry.camera.c2w[-1])

@@ -97,6 +97,12 @@ def test_a_disk_that_is_full_keeps_what_is_sampled_and_nothing_else(
     assert run().sampled == []
 
 
+def test_a_prompt_that_the_model_cannot_read_is_named(run, tiny_model, sampled) -> None:
+    with pytest.raises(ValueError, match="positive got a prompt, but .*tiny reads none; choose"):
+        run(model=tiny_model)
+    assert sampled == []
+
+
 def test_inputs_that_cannot_be_are_named(comfy_api, run, tiny_weights) -> None:
     from memory_v2v.nodes.host.models.builtin_vae import BuiltinVAE
     from memory_v2v.nodes.videos.long_video import EditLongVideo

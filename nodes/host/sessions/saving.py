@@ -114,7 +114,7 @@ def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
     if turn.target_path is None and turn.base.has_cameras:
         raise ValueError(
             "target_camera is not connected, wanted the path of this turn; the cache finds results "
-            "by their cameras"
+            "by their cameras; connect a Camera Trajectory"
         )
     cache = cache if cache is not None else MemoryCache()
     require_fit(cache, turn)
