@@ -17,10 +17,10 @@ def placed_by_search(bench: Bench, name: str) -> int:
     """The id of a new node, found by its name in the page's search and placed on the canvas."""
     before = set(bench.evaluate("() => app.graph.nodes.map((node) => node.id)"))
     bench.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
-    bench.page.get_by_role("textbox").last.wait_for()
+    bench.wait_until("() => document.activeElement?.matches('input')")
     bench.page.keyboard.type(name)
-    # The first result is the node with this very name.
-    bench.page.get_by_text(name, exact=True).last.wait_for()
+    # The first result is the node with this very name. The page waits for the last key.
+    bench.wait_until("(name) => document.body.innerText.includes(name)", name)
     bench.page.wait_for_timeout(500)
     bench.page.keyboard.press("Enter")
     bench.wait_until("(count) => app.graph.nodes.length > count", len(before))
@@ -54,7 +54,7 @@ def test_sockets_for_cameras_grow(bench: Bench) -> None:
     shoot = bench.add("MemV2VReshootVideo", (380, 60))
     cameras = [bench.add("MemV2VCameraTrajectory", (0, y)) for y in (60, 560)]
     for number, camera in enumerate(cameras, 1):
-        bench.connect(camera, "camera", shoot, f"camera_{number}")
+        bench.connect(camera, "camera", shoot, f"cameras.camera_{number}")
     prompt = bench.evaluate("async () => (await app.graphToPrompt()).output")
     given = {k: v for k, v in prompt[str(shoot)]["inputs"].items() if k.startswith("cameras.")}
     assert given == {

@@ -102,6 +102,20 @@ def test_multi_turn_workflow_reports_every_pair_and_saves_every_turn(
     assert sum(output.filename.endswith(".mp4") for output in output_files(entry)) == 3
 
 
+def test_reshoot_workflow_makes_and_saves_a_turn_for_every_path(
+    comfy_server, object_info: dict
+) -> None:
+    from devtools.api import output_files
+    from devtools.workflow import nodes_of_type, with_input
+
+    prompt = load("reshoot_video.json", object_info)
+    (node_id,) = nodes_of_type(prompt, "MemV2VReshootVideo")
+    entry = comfy_server.api.run(with_input(prompt, node_id, "steps", QUICK_STEPS))
+    assert "3 turns: 3 new" in entry["outputs"][node_id]["text"][0]
+    saved = [file for file in output_files(entry) if file.folder_type == "output"]
+    assert sum(file.filename.endswith(".mp4") for file in saved) == 3
+
+
 def test_demo_variants_of_the_workflow_are_accepted(comfy_server, object_info: dict) -> None:
     from devtools.demo_prompts import saving_to, with_truth, without_memory
     from devtools.workflow import nodes_of_type
