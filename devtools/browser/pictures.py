@@ -33,7 +33,14 @@ _THUMBNAIL = (640, 360)
 _QUALITY = 82
 _RUN_S = 1200.0
 # The page's own menus stand at its borders.
+_WAVES = ((1, 2), (2, 1), (1, -1))
 _PAGE, _NODE_PLACE = {"width": 1600, "height": 1900}, (360, 160)
+# The page's own menus, its map and its messages stand over the canvas.
+_NO_MENUS = """
+  .comfyui-body-top, .comfyui-body-left, .comfyui-body-bottom, .side-tool-bar-container,
+  .workflow-tabs-container, .actionbar-container, .minimap-main-container, .p-toast,
+  .p-buttongroup, .subgraph-breadcrumb, .graph-canvas-panel > * { visibility: hidden !important; }
+"""
 NUM_RUN_STAGES = 2
 # What a run shows has one size, however good its result is and however long its clip.
 _FEW_STEPS = """() => {
@@ -141,18 +148,35 @@ def _benches(
         benches = [Bench.open(browser, servers[name], rendering) for name, rendering in stages]
         for bench in benches:
             bench.page.set_viewport_size(_PAGE)
+            bench.page.add_style_tag(content=_NO_MENUS)
         yield benches
 
 
 def place_files(server: ComfyServer) -> None:
     """Empty files of the names that workflows need: the page lists them, and nothing loads them."""
-    (server.base_dir / "input" / _CLIP).touch()
+    _write_clip(server.base_dir / "input" / _CLIP)
     for path in _workflows([]):
         for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
             for model in node.get("properties", {}).get("models", ()):
                 file = server.base_dir / "models" / model["directory"] / model["name"]
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
+
+
+def _write_clip(path: Path) -> None:
+    """Two seconds of moving colours, which stand for the user's clip."""
+    import av
+    import numpy
+
+    rows, columns = numpy.mgrid[0:240, 0:416]
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 416, 240, "yuv420p"
+        for idx in range(32):
+            waves = [numpy.sin((rows * a + columns * b) / 60 + idx / 8) for a, b in _WAVES]
+            picture = (numpy.stack(waves, -1) * 60 + 128).astype(numpy.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode())
 
 
 def _measure(bench: Bench, sizes: Sizes, kinds: dict[str, tuple[float, float]], runs: bool) -> None:

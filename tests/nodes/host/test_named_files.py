@@ -210,67 +210,6 @@ def test_no_session_is_opened_outside(comfy_api, folder: Path, name: object) -> 
     assert sorted(folder.rglob("*")) == before
 
 
-def test_prefixes_inside_are_written(comfy_api, folder: Path) -> None:
-    from memory_v2v.nodes.cameras.exporting import ExportCameraTrajectory as Node
-
-    given = {"format": "transforms.json", "width": 64, "height": 48, "camera_name": "cam01"}
-    for prefix in ("one", "a b/%year%/two", "..three"):
-        assert Node.validate_inputs("cam01", prefix) is True
-        camera = make_preset(PresetConfig(num_frames=2))
-        output = comfy_api.run_node(Node, camera=camera, filename_prefix=prefix, **given)
-        assert folder / "output" in Path(output[0]).resolve().parents
-        assert Path(output[0]).is_file()
-
-
-@pytest.mark.parametrize("name", escapes("secret"), ids=repr)
-def test_no_weights_are_read_outside(comfy_api, folder: Path, name: object) -> None:
-    from memory_v2v.nodes.loading import LoadMemoryAdapter, LoadMemoryV2VModel
-
-    calls: list[Callable[[], Any]] = []
-    if isinstance(name, str):
-        for prefix in ("", "memv2v: ", "built-in: "):
-            given = {"model_name": prefix + name}
-            calls += [
-                lambda given=given: comfy_api.run_node(LoadMemoryV2VModel, **given),
-                lambda given=given: LoadMemoryV2VModel.fingerprint_inputs(**given),
-            ]
-    given = {"model_name": "built-in: novel_view", "adapter": name}
-    calls += [
-        lambda: comfy_api.run_node(LoadMemoryV2VModel, **given),
-        lambda: LoadMemoryV2VModel.fingerprint_inputs(**given),
-        lambda: comfy_api.run_node(LoadMemoryAdapter, adapter_name=name),
-    ]
-    # An empty name of an adapter is a widget that holds nothing yet.
-    if name:
-        calls.append(lambda: LoadMemoryAdapter.fingerprint_inputs(adapter_name=name))
-    for call in calls:
-        opened.clear()
-        with pytest.raises(ValueError, match=r"^(model_name|the file of models/\w+) got "):
-            call()
-        assert not [path for path in opened if "secret" in path or path.startswith("/etc/")]
-
-
-@pytest.mark.parametrize("name", [text.replace("{}", "x") for text in ESCAPES if text], ids=repr)
-def test_no_session_is_opened_outside(comfy_api, folder: Path, name: object) -> None:
-    from memory_v2v.nodes.cache import MemoryCacheNode as Node
-    from memory_v2v.nodes.videos.long_video import EditLongVideo
-    from memory_v2v.nodes.videos.reshoot import ReshootVideo
-
-    before = sorted(folder.rglob("*"))
-    given = {"session": name, "action": "none", "entry": ""}
-    require_refusal(lambda: Node.validate_inputs(session=name), name, "session name got ")
-    require_refusal(lambda: Node.fingerprint_inputs(session=name), name, "session name got ")
-    require_refusal(lambda: comfy_api.run_node(Node, **given), name, "session name got ")
-    for whole in (EditLongVideo, ReshootVideo):
-        require_refusal(
-            lambda whole=whole: whole.validate_inputs(session=name), name, "session name got "
-        )
-        require_refusal(
-            lambda whole=whole: whole.fingerprint_inputs(session=name), name, "session name got "
-        )
-    assert sorted(folder.rglob("*")) == before
-
-
 @pytest.mark.parametrize("name", [text for text in escapes("secret") if text], ids=repr)
 def test_no_descriptor_is_read_outside(comfy_api, folder: Path, name: object) -> None:
     from memory_v2v.nodes.host.long_edit import comfy_descriptor
