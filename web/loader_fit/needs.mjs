@@ -78,14 +78,15 @@ function lacksPath(node) {
   );
 }
 
-// One sentence, or two where the clip is missing too; "" where the node can run.
+// What to do first: another model, else what to connect; "" where the node can run.
 export function problemOf(node, modelName) {
   const found = [];
   const kind = editsBy(modelName);
   const wrong = misfit(modelName, needOf(node));
   if (wrong) {
-    found.push(wrong);
-  } else if (kind === WORDS) {
+    return wrong;
+  }
+  if (kind === WORDS) {
     found.push(lackingPrompt(node, modelName));
   } else if (kind === CAMERA && lacksPath(node)) {
     found.push(
