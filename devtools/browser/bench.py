@@ -23,6 +23,7 @@ _NOT_OURS = (
     "Failed to load resource",
     "net::ERR_",
     "api.comfy.org",
+    "huggingface.co",  # sizes of files that a workflow may need
     "[vite]",
     "WebGL",
     "GPU stall",
