@@ -168,14 +168,3 @@ def test_a_folder_without_adapters_says_what_belongs_there(comfy_api, monkeypatc
     told = loading.LoadMemoryAdapter.validate_inputs(loading.NO_ADAPTER)
     assert "wanted a file in models/memv2v; put a trained adapter" in told
     assert loading.LoadMemoryAdapter.validate_inputs(None) is True
-
-
-def test_the_page_knows_by_what_each_builtin_model_edits(comfy_api) -> None:
-    from devtools.environment import ROOT
-    from memv2v_core.builtin import bundle
-
-    text = (ROOT / "web" / "loader_fit" / "needs.mjs").read_text("utf-8")
-    known = dict(re.findall(r'"built-in: (\w+)": (CAMERA|WORDS)', text))
-    tasks = {"CAMERA": "novel_view", "WORDS": "text_edit"}
-    shipped = {name: bundle.read_info(name).task for name in bundle.builtin_names()}
-    assert {name: tasks[kind] for name, kind in known.items()} == shipped
