@@ -1,7 +1,6 @@
 """Built-in models as MODEL and VAE."""
 
 import os
-import re
 import shutil
 from pathlib import Path
 
