@@ -8,7 +8,7 @@ from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from .host.compat import shows_result
 from .host.menu import in_menu
 from .host.sampling.imported import imported_entry
-from .host.sampling.takes import in_place_of
+from .host.sampling.takes import finished_latent, in_place_of
 from .host.sessions.folders import refused_name, session_state, was_forgotten
 from .host.sessions.makers import REPLACE, maker_of, makers_after
 from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept, superseding
@@ -183,9 +183,8 @@ class RecallTurn(io.ComfyNode):
     def execute(cls, cache: MemoryCache, turn: int, entry: str) -> io.NodeOutput:
         recalled = cache.recall(turn, entry.strip())
         info = recalled.describe()
-        # Cloned: a node that changes a latent in place must not change the memory.
         return io.NodeOutput(
-            {"samples": recalled.latent.unsqueeze(0).clone()},
+            finished_latent(recalled.latent),
             recalled.camera,
             info,
             ui=ui.PreviewText(info),

@@ -13,7 +13,7 @@ from ..memv2v_core.retrieval.selection import Retrieval, retrieve_by_fov, retrie
 from ..memv2v_core.retrieval.video_fov import VideoFovConfig
 from .host.clips.decoding import last_frame
 from .host.clips.segments import SplitVideo, read_segment
-from .host.long_edit import comfy_descriptor
+from .host.long_edit.host import comfy_descriptor
 from .host.menu import in_menu
 from .host.shared_inputs import K_INPUT, SEGMENT_RETRIEVAL_INPUTS
 from .host.shown import PictureAndText

@@ -31,12 +31,6 @@ def newest_frontend() -> Path | None:
     return _STATIC if is_complete() else None
 
 
-def frontend_version(static: Path) -> str:
-    """The version of a downloaded frontend, as its package states it."""
-    (info,) = static.parent.parent.glob("comfyui_frontend_package-*.dist-info")
-    return info.name.removesuffix(".dist-info").rpartition("-")[2]
-
-
 def is_complete() -> bool:
     """Whether the download ended: pip moves whole folders."""
     return (_STATIC / "index.html").is_file()

@@ -3,7 +3,7 @@
 Every widget has the name of the setting that it fills, so no order can swap two of them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import fields
 from typing import Any, TypeVar, get_args
@@ -37,6 +37,15 @@ def settings_from(kind: type[Settings], widgets: Mapping[str, Any]) -> Settings:
     """
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # kind is a dataclass
     return kind(**{name: widgets[name] for name in names})
+
+
+def defaults_of(inputs: Iterable[io.Input]) -> dict[str, Any]:
+    """What a request that leaves a widget out means."""
+    return {
+        each.id: each.default
+        for each in inputs
+        if isinstance(each, io.WidgetInput) and each.default is not None
+    }
 
 
 def folded(inputs: Sequence[io.Input], shown: Collection[str] = ()) -> list[io.Input]:

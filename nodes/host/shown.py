@@ -57,7 +57,7 @@ def teller(hidden: io.HiddenHolder | None) -> Callable[[tuple[str, ...]], None]:
     def tell(lines: tuple[str, ...]) -> None:
         for line in lines:
             logging.info("Memory-V2V: %s", line)
-        server = _server()
+        server = running_server()
         if lines and server is not None and hidden is not None and hidden.unique_id is not None:
             server.send_progress_text("\n".join(lines), hidden.unique_id)
 
@@ -74,12 +74,12 @@ async def after_ready_nodes() -> None:
 
 def show_on_running_node(text: str) -> None:
     """Show a line on the node that ComfyUI runs now, whichever it is."""
-    server = _server()
+    server = running_server()
     node_id = getattr(server, "last_node_id", None)
     if server is not None and node_id is not None:
         server.send_progress_text(text, node_id)
 
 
-def _server() -> Any:
+def running_server() -> Any:
     """ComfyUI's server; None where a node is run without it."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

@@ -1,6 +1,5 @@
 """EditLongVideo: a video of any length, edited in one node."""
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
@@ -16,18 +15,17 @@ from ...memv2v_core.long_edit.settings import (
     MemorySettings,
     SamplerSettings,
 )
-from ...memv2v_core.resuming.settings import RedoSettings, parse_units
 from ...memv2v_core.sampling.reuse import describe_reuse
 from ...memv2v_core.vocabulary import EditMode
 from ..host.batches import batch_notes
 from ..host.clips.segments import SplitSettings, split_video
 from ..host.clips.stitching import EarlyVideo, StitchSettings
 from ..host.live.run import LiveRun
-from ..host.long_edit import ComfyHost, checked_negative, open_session
-from ..host.long_edit_inputs import REDO_INPUTS, REDO_STALE, TOKEN_DEFAULTS, TOKEN_INPUTS
+from ..host.long_edit.host import ComfyHost, checked_negative, open_session
 from ..host.menu import in_menu
 from ..host.models.attachment import LoadedAdapter, base_info, with_adapter
 from ..host.patch.attention_kernel import describe_attention
+from ..host.resuming_inputs import REDO_INPUTS, TOKEN_INPUTS, redo_settings
 from ..host.sampling.experts import describe_experts
 from ..host.sampling.prompt_text import typed_prompt
 from ..host.sessions.by_hand import hand_changes
@@ -43,6 +41,7 @@ from ..host.shared_inputs import (
     SPLIT_INPUTS,
     STITCH_INPUTS,
     VIDEO_INPUTS,
+    defaults_of,
     folded,
     rate_and_sound_of,
     sampler_inputs,
@@ -50,6 +49,17 @@ from ..host.shared_inputs import (
 )
 from ..host.shown import VideoAndText, teller
 from ..io_types import SESSION_LIST, CacheSocket
+
+# Optional, so that requests of older versions still run.
+_LATER_INPUTS = [
+    *TOKEN_INPUTS,
+    *rate_and_sound_of("images"),
+    ADAPTER_INPUT,
+    LOW_NOISE_INPUT,
+    MEMORY_FRAMES_INPUT,
+    *REUSE_INPUTS,
+    FAST_ATTENTION_INPUT,
+]
 
 
 class EditLongVideo(io.ComfyNode):
@@ -115,13 +125,7 @@ class EditLongVideo(io.ComfyNode):
                 ),
                 *REDO_INPUTS,
                 *folded(STITCH_INPUTS),
-                *TOKEN_INPUTS,
-                *rate_and_sound_of("images"),
-                ADAPTER_INPUT,
-                LOW_NOISE_INPUT,
-                MEMORY_FRAMES_INPUT,
-                *REUSE_INPUTS,
-                FAST_ATTENTION_INPUT,
+                *_LATER_INPUTS,
             ],
             outputs=[
                 io.Video.Output(
@@ -165,7 +169,7 @@ class EditLongVideo(io.ComfyNode):
         low_noise_model: ModelPatcher | None = None,
         **widgets: Any,
     ) -> io.NodeOutput:
-        widgets = TOKEN_DEFAULTS | widgets
+        widgets = defaults_of(_LATER_INPUTS) | widgets
         stitching = settings_from(StitchSettings, widgets)
         splitting = settings_from(SplitSettings, widgets)
         sampler = settings_from(SamplerSettings, widgets)
@@ -179,7 +183,7 @@ class EditLongVideo(io.ComfyNode):
         tell = teller(cls.hidden)
         split = split_video(info, splitting, video, images, frame_rate, audio, is_whole, tell)
         SegmentStitcher(split.plan, stitching.config)
-        redo = _redo_settings(widgets, len(split.plan.segments))
+        redo = redo_settings(widgets, len(split.plan.segments), "segments of this video")
 
         # Step 2: edit every segment, or keep it from an earlier run; then finish the video.
         live = LiveRun(cls.hidden, model, "segment", len(split.plan.segments))
@@ -228,14 +232,6 @@ class EditLongVideo(io.ComfyNode):
         stitched = InputImpl.VideoFromFile(str(path))
         shown = VideoAndText(path, text, edited.cache.session)
         return io.NodeOutput(stitched, edited.cache, text, ui=shown)
-
-
-def _redo_settings(widgets: Mapping[str, Any], num_segments: int) -> RedoSettings:
-    return RedoSettings(
-        units=parse_units(widgets["redo"], num_segments, "segments of this video"),
-        seed=widgets["redo_seed"],
-        redoes_stale=widgets["stale"] == REDO_STALE,
-    )
 
 
 NODES = [EditLongVideo]

@@ -15,16 +15,15 @@ from ...memv2v_core.long_edit.settings import SamplerSettings
 from ...memv2v_core.reshoot.loop import reshoot_clip
 from ...memv2v_core.reshoot.report import describe_others, describe_reshoot
 from ...memv2v_core.reshoot.settings import Reshoot, TurnMemory
-from ...memv2v_core.resuming.settings import RedoSettings, parse_units
 from ..host.batches import batch_notes
 from ..host.live.run import LiveRun
-from ..host.long_edit_inputs import REDO_STALE
 from ..host.menu import in_menu
 from ..host.models.attachment import LoadedAdapter, base_info, with_adapter
 from ..host.reshoot.clip import FitSettings, moves_of, open_shot
 from ..host.reshoot.host import ReshootHost, require_cameras
-from ..host.reshoot.inputs import defaults_of, reshoot_inputs
+from ..host.reshoot.inputs import reshoot_inputs
 from ..host.reshoot.videos import TurnVideoSettings
+from ..host.resuming_inputs import redo_settings
 from ..host.sampling.experts import describe_experts
 from ..host.sampling.prompt_text import typed_prompt
 from ..host.sampling.turns import negative_or_unread, required_prompts
@@ -32,7 +31,7 @@ from ..host.sessions.by_hand import hand_changes
 from ..host.sessions.clip_names import session_for
 from ..host.sessions.folders import refused_name
 from ..host.sessions.saving import open_cache
-from ..host.shared_inputs import settings_from
+from ..host.shared_inputs import defaults_of, settings_from
 from ..host.shown import VideosAndText, teller
 from ..io_types import SESSION_LIST, CacheSocket
 
@@ -140,11 +139,7 @@ class ReshootVideo(io.ComfyNode):
         )
         source_path = source_camera and fitted_source_path(source_camera, shot.plan)
         moves, remarks = moves_of(shot, paths, cameras or {}, source_path, widgets["fov_deg"])
-        redo = RedoSettings(
-            units=parse_units(widgets["redo"], len(moves), "turns of this list"),
-            seed=widgets["redo_seed"],
-            redoes_stale=widgets["stale"] == REDO_STALE,
-        )
+        redo = redo_settings(widgets, len(moves), "turns of this list")
         session, named = session_for(
             widgets["session"], video, images, info.model_name, shot.latent_shape
         )

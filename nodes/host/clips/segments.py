@@ -118,11 +118,7 @@ def split_video(
     `open_clip` and `plan_segments`.
     """
     # Step 1: the size that the model sees.
-    spatial, (height, width) = info.ratios.spatial, info.latent_size
-    budget = (settings.height or height * spatial, settings.width or width * spatial)
-    if settings.aspect != "keep":
-        require_side("height", budget[0], spatial)
-        require_side("width", budget[1], spatial)
+    budget = model_budget(info, settings.width, settings.height, settings.aspect)
 
     # Step 2: the clip, decoded once to count its frames and to find its cuts.
     shots: list[tuple[int, int]] = []
@@ -149,16 +145,32 @@ def read_segment(split: SplitVideo, read: Reader, segment: Segment) -> SegmentSo
     digest = hashlib.blake2b(f"{fitting.scaled} {fitting.size}".encode(), digest_size=16)
     pieces = []
     for chunk in read(segment.start, segment.stop):
-        # In 8 bits: a float may differ in its last bit on another device.
-        digest.update((chunk * 255).round().to(torch.uint8).contiguous().numpy().data)
+        digest.update(eight_bits(chunk))
         pieces.append(fit_frames(chunk, split.fitting(len(chunk))))
     # The pieces hold only this segment, so it starts at 0 among them.
     frames = segment_frames(torch.cat(pieces), replace(segment, start=0), split.plan.temporal_ratio)
     return SegmentSource(segment, frames, digest.hexdigest())
 
 
-def require_side(name: str, side: int, multiple: int) -> None:
-    """Raise ValueError unless a side in pixels is a multiple of what the VAE needs."""
+def model_budget(info: BaseInfo, width: int, height: int, aspect: Aspect) -> Size:
+    """Rows and columns that a model is asked to see; 0 takes the number of the model.
+
+    Raises: ValueError for sides that its VAE does not take. The aspect "keep" chooses its own.
+    """
+    ratio, (rows, columns) = info.ratios.spatial, info.latent_size
+    budget = (height or rows * ratio, width or columns * ratio)
+    if aspect != "keep":
+        _require_side("height", budget[0], ratio)
+        _require_side("width", budget[1], ratio)
+    return budget
+
+
+def eight_bits(frames: torch.Tensor) -> memoryview:
+    """The bytes of frames in 0..1, for a hash: a float may differ in its last bit elsewhere."""
+    return (frames * 255).round().to(torch.uint8).contiguous().numpy().data
+
+
+def _require_side(name: str, side: int, multiple: int) -> None:
     if side % multiple:
         below = max(side // multiple, 1) * multiple
         raise ValueError(

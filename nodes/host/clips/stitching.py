@@ -6,18 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from uuid import uuid4
 
 import comfy.model_management
 import comfy.utils
-import folder_paths
 import torch
 from comfy.sd import VAE
 
 from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.clips.blending import SegmentStitcher, StitchConfig, StitchMode
 from ....memv2v_core.clips.fitting import Size, restore_frames
-from ..footage.writing import VideoWriter
+from ..footage.writing import VideoWriter, new_video_file
 from .decoding import decode_latent
 from .fitted import ODD_SIDES, ORIGINAL_SIZE
 from .segments import SplitVideo
@@ -63,9 +61,7 @@ class StitchedFile:
     def __init__(
         self, split: SplitVideo, settings: StitchSettings, kept: torch.Tensor | None = None
     ) -> None:
-        folder = Path(folder_paths.get_temp_directory())
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"memory_v2v_{uuid4().hex}.mp4"
+        self.path = new_video_file()
         self._split, self._kept, self._num_done = split, kept, 0
         self._is_original = settings.size == ORIGINAL_SIZE
         self._stitcher = SegmentStitcher(split.plan, settings.config)

@@ -1,6 +1,7 @@
 """The comparison of two videos: decoded, measured, and written for the player."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import comfy.model_management
 import comfy.utils
@@ -11,7 +12,8 @@ from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.cache.memory_cache import MemoryCache
 from ....memv2v_core.cameras.trajectory import CameraTrajectory
 from ..clips.decoding import decode_latent
-from .files import ComparedVideos, exact_rate, write_video
+from ..footage.reading import exact_rate
+from .files import ComparedVideos, write_video
 from .measuring import (
     all_verdicts,
     difference_pictures,
@@ -19,7 +21,7 @@ from .measuring import (
     listed_turns,
     verdict_of,
 )
-from .sides import Choice, Side, chosen_sides, turn_side
+from .sides import Choice, Decode, Side, chosen_sides, turn_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +50,9 @@ def compare_turns(
     VAE and for a full disk.
     """
     stop = comfy.model_management.throw_exception_if_processing_interrupted
-    decoder = _Decoder(vae)
+    decode = partial(_decoded, vae)
     # Step 1: the two videos.
-    first, second, notes = chosen_sides(cache, choices, decoder, source_camera)
+    first, second, notes = chosen_sides(cache, choices, decode, source_camera)
     verdict, assumed = verdict_of(first, second, source_camera)
     difference = difference_pictures(second, verdict)
     # Step 2: files for the player.
@@ -64,7 +66,7 @@ def compare_turns(
     # Step 3: the report. The chosen pair comes first.
     lines = [f"{verdict.text}."]
     if lists_all_pairs:
-        lines += _other_pairs(cache, (first, second), decoder, source_camera)
+        lines += _other_pairs(cache, (first, second), decode, source_camera)
     where = "where both look"
     if source_camera is not None and leaves_out_source(first, second):
         where += " and the source never looked"
@@ -80,31 +82,25 @@ def compare_turns(
     )
 
 
-class _Decoder:
-    """Decodes latents one after another, as VAE Decode does: in tiles where memory is short."""
+def _decoded(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
+    """Frames (F, 3, H, W) in [0, 1] of a latent (C, T, h, w), in tiles where memory is short.
 
-    def __init__(self, vae: VAE) -> None:
-        self._vae = vae
-
-    def __call__(self, latent: torch.Tensor) -> torch.Tensor:
-        """Frames (F, 3, H, W) in [0, 1] of a latent (C, T, h, w).
-
-        Raises: ValueError for a VAE of other channels.
-        """
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        wanted = latent.shape[0]
-        if self._vae.latent_channels != wanted:
-            raise ValueError(
-                f"vae decodes latents of {self._vae.latent_channels} channels, wanted {wanted}; "
-                "connect the VAE of the model that made the turns"
-            )
-        return decode_latent(self._vae, latent)
+    Raises: ValueError for a VAE of other channels.
+    """
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    wanted = latent.shape[0]
+    if vae.latent_channels != wanted:
+        raise ValueError(
+            f"vae decodes latents of {vae.latent_channels} channels, wanted {wanted}; connect the "
+            "VAE of the model that made the turns"
+        )
+    return decode_latent(vae, latent)
 
 
 def _other_pairs(
     cache: MemoryCache,
     chosen: tuple[Side, Side],
-    decoder: _Decoder,
+    decode: Decode,
     source_camera: CameraTrajectory | None,
 ) -> list[str]:
     """Lines about every pair of turns, where there are more than two."""
@@ -116,7 +112,7 @@ def _other_pairs(
 
     def side_of(entry: MemoryEntry) -> Side:
         progress.update(1)
-        return decoded.get(entry.entry_id) or turn_side(entry, decoder)
+        return decoded.get(entry.entry_id) or turn_side(entry, decode)
 
     stop = comfy.model_management.throw_exception_if_processing_interrupted
     verdicts, every = all_verdicts(entries, side_of, source_camera, stop)

@@ -1,29 +1,18 @@
 """The compared videos as files that a browser plays, in ComfyUI's temporary folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from uuid import uuid4
 
-import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ....memv2v_core.clips.timing import FrameTimes, steady_times
-from ..footage.sound import Sound
-from ..footage.writing import VideoWriter
+from ....memv2v_core.clips.timing import steady_times
+from ..footage.writing import VideoWriter, WrittenTimes, new_video_file
 
 _FRAMES_AT_ONCE = 8
 # Frame steps back are quick where the player need not decode much.
 _KEYFRAME_EVERY = 8
-_MAX_RATE_DENOMINATOR = 1001
-
-
-@dataclass(frozen=True)
-class _Silent:
-    times: FrameTimes
-    sound: Sound | None = None
 
 
 class ComparedVideos(ui.PreviewText):
@@ -64,11 +53,6 @@ def saved(file: Path) -> dict[str, str]:
     return {"filename": file.name, "subfolder": "", "type": io.FolderType.temp.value}
 
 
-def exact_rate(frame_rate: float) -> Fraction:
-    """The rate as a fraction, broadcast rates included."""
-    return Fraction(frame_rate).limit_denominator(_MAX_RATE_DENOMINATOR)
-
-
 def write_video(frames: torch.Tensor, rate: Fraction, before_each: Callable[[], None]) -> Path:
     """A new H.264 file of frames (F, 3, H, W) in [0, 1].
 
@@ -77,13 +61,11 @@ def write_video(frames: torch.Tensor, rate: Fraction, before_each: Callable[[], 
 
     Raises: ValueError where the file cannot be written.
     """
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"memory_v2v_{uuid4().hex}.mp4"
+    path = new_video_file()
     rows, columns = frames.shape[-2:]
     margin = (0, columns % 2, 0, rows % 2)
     size = (rows + rows % 2, columns + columns % 2)
-    clip = _Silent(steady_times(len(frames), rate))
+    clip = WrittenTimes(steady_times(len(frames), rate))
     try:
         with VideoWriter(path, size, clip, keyframe_every=_KEYFRAME_EVERY) as writer:
             for piece in frames.split(_FRAMES_AT_ONCE):

@@ -7,13 +7,16 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
+from uuid import uuid4
 
 import av
+import folder_paths
 import torch
 
 from ....memv2v_core.clips.fitting import Size
@@ -39,6 +42,26 @@ class Timed(Protocol):
     def sound(self) -> Sound | None:
         """What is heard; None for a silent file."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenTimes:
+    """Times and sound of a file that has its own; see `Timed`."""
+
+    times: FrameTimes
+    sound: Sound | None = None
+
+
+def new_video_file(kind: str = "") -> Path:
+    """The path of a new MP4 file in ComfyUI's temporary folder, which is there then.
+
+    kind: a word in its name.
+
+    Raises: OSError where the folder cannot be made.
+    """
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"memory_v2v_{kind}{uuid4().hex}.mp4"
 
 
 class VideoWriter:

@@ -1,10 +1,11 @@
 """Events to the page that queued the run."""
 
-import sys
 from typing import Any
 
 from comfy_api.latest import io
 
+from ..sessions.first_use import workflow_id
+from ..shown import running_server
 from .states import Place
 
 PROGRESS, PREVIEW = "memory_v2v.progress", "memory_v2v.preview"
@@ -12,7 +13,7 @@ PROGRESS, PREVIEW = "memory_v2v.progress", "memory_v2v.preview"
 
 def tell_page(event: str, content: dict[str, Any]) -> None:
     """Send an event to the client whose request runs now; nothing without a server or client."""
-    found = _server()
+    found = running_server()
     client = getattr(found, "client_id", None)
     if client is not None:
         found.send_sync(event, content, client)
@@ -30,14 +31,7 @@ def place_of(hidden: io.HiddenHolder | None) -> Place | None:
         # A node that was made while the graph runs is shown on the one that made it.
         node = dynprompt.get_display_node_id(node)
     if node is None:
-        node = getattr(_server(), "last_node_id", None)
+        node = getattr(running_server(), "last_node_id", None)
     if node is None:
         return None
-    info = getattr(hidden, "extra_pnginfo", None)
-    workflow = info.get("workflow") if isinstance(info, dict) else None
-    name = workflow.get("id") if isinstance(workflow, dict) else None
-    return Place(name if isinstance(name, str) else None, str(node))
-
-
-def _server() -> Any:
-    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    return Place(workflow_id(hidden), str(node))

@@ -19,7 +19,7 @@ from ....memv2v_core.clips.fitting import Aspect, FittingPlan, describe_fitting,
 from ....memv2v_core.reshoot.settings import CameraMove
 from ....memv2v_core.shapes import padded_num_frames
 from ..clips.fitted import fitted_frames
-from ..clips.segments import require_side
+from ..clips.segments import eight_bits, model_budget
 from ..footage.reading import Clip, Tell, exact_rate, open_clip
 
 NO_PATHS = (
@@ -66,8 +66,7 @@ class ShotClip:
         """Hash of the fitted frames; it is the same on every day and device."""
         digest = hashlib.blake2b(f"{self.plan.scaled} {self.plan.size}".encode(), digest_size=16)
         for frame in self.frames:
-            # In 8 bits: a float may differ in its last bit on another device.
-            digest.update((frame * 255).round().to(torch.uint8).contiguous().numpy().data)
+            digest.update(eight_bits(frame))
         return digest.hexdigest()
 
     @property
@@ -89,11 +88,7 @@ def open_shot(
 
     Raises: ValueError for a clip, sound or size that is not possible, see `open_clip`.
     """
-    ratio, (height, width) = info.ratios.spatial, info.latent_size
-    budget = (settings.height or height * ratio, settings.width or width * ratio)
-    if settings.aspect != "keep":
-        require_side("height", budget[0], ratio)
-        require_side("width", budget[1], ratio)
+    budget = model_budget(info, settings.width, settings.height, settings.aspect)
     clip = open_clip(images, video, exact_rate(frame_rate), audio, tell=tell)
     temporal = info.ratios.temporal
     count = settings.num_frames or padded_num_frames(info.num_frames, temporal)

@@ -1,8 +1,7 @@
-"""Inputs of Re-shoot Video, and what a request that leaves one out means."""
+"""Inputs of Re-shoot Video."""
 
 import copy
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from comfy_api.latest import io
 
@@ -10,7 +9,7 @@ from ....memv2v_core.cameras.written import MAX_PATHS
 from ...io_types import CameraSocket
 from ..clips.fitted import EDITED_FRAMES, EVERY_FRAME, MODEL_SIZE, ORIGINAL_SIZE
 from ..footage.writing import DEFAULT_CRF
-from ..long_edit_inputs import KEEP_STALE, REDO_INPUTS, REDO_STALE, TOKEN_INPUTS
+from ..resuming_inputs import KEEP_STALE, REDO_INPUTS, REDO_STALE, TOKEN_INPUTS
 from ..shared_inputs import (
     ADAPTER_INPUT,
     FAST_ATTENTION_INPUT,
@@ -187,12 +186,3 @@ def reshoot_inputs(session: io.Input, model: io.Input, vae: io.Input) -> list[io
         *_optional(usual),
         *_optional(folded([*solver, *_RARE, rate])),
     ]
-
-
-def defaults_of(inputs: Iterable[io.Input]) -> Mapping[str, Any]:
-    """What a request that leaves a widget out means."""
-    return {
-        each.id: each.default
-        for each in inputs
-        if isinstance(each, io.WidgetInput) and each.default is not None
-    }

@@ -3,17 +3,14 @@
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from uuid import uuid4
 
 import comfy.model_management
-import folder_paths
 import torch
 
 from ....memv2v_core.clips.fitting import Size, nearest_edited, restore_frames
 from ....memv2v_core.clips.timing import FrameTimes
 from ..clips.fitted import EVERY_FRAME, ODD_SIDES, ORIGINAL_SIZE
-from ..footage.sound import Sound
-from ..footage.writing import VideoWriter
+from ..footage.writing import VideoWriter, WrittenTimes, new_video_file
 from .clip import ShotClip
 
 
@@ -47,14 +44,6 @@ class TurnVideoSettings:
         return text
 
 
-@dataclass(frozen=True, eq=False)
-class _Written:
-    """The times and the sound of a written turn."""
-
-    times: FrameTimes
-    sound: Sound | None
-
-
 def write_turn(shot: ShotClip, frames: torch.Tensor, settings: TurnVideoSettings) -> Path:
     """A new file in ComfyUI's temporary folder with a re-shot turn.
 
@@ -72,11 +61,9 @@ def write_turn(shot: ShotClip, frames: torch.Tensor, settings: TurnVideoSettings
         )
     is_every = settings.timing == EVERY_FRAME and not plan.is_every_frame
     order = nearest_edited(plan) if is_every else range(len(plan.chosen))
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"memory_v2v_{uuid4().hex}.mp4"
+    path = new_video_file()
     size, is_original = settings.result_size(shot), settings.size == ORIGINAL_SIZE
-    written = _Written(settings.result_times(shot), shot.clip.sound)
+    written = WrittenTimes(settings.result_times(shot), shot.clip.sound)
     try:
         with VideoWriter(path, size, written, settings.crf) as writer:
             for idx, held in groupby(order):

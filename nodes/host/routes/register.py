@@ -1,13 +1,11 @@
 """All HTTP routes of the pack, below /memory_v2v, on ComfyUI's own server."""
 
-import sys
 from collections.abc import Callable
 
 from aiohttp import web
 
+from ..shown import running_server
 from . import cameras, live, sessions
-
-PREFIX = "/memory_v2v"
 
 # Each adds the routes of one file.
 _ADDERS: tuple[Callable[[web.RouteTableDef], None], ...] = (live.add, sessions.add, cameras.add)
@@ -15,7 +13,7 @@ _ADDERS: tuple[Callable[[web.RouteTableDef], None], ...] = (live.add, sessions.a
 
 def register_routes() -> None:
     """Add the routes to the running server; nothing where nodes are used without one."""
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    server = running_server()
     if server is None:
         return
     for add in _ADDERS:

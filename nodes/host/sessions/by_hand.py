@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from ....memv2v_core.cache.memory_cache import MemoryCache
 from ....memv2v_core.cache.storage import load_session, save_session
-from .cards import has_turns
-from .folders import folder_of
+from .folders import folder_of, has_turns
 from .kept import drop_kept
 
 # Of this process, as ComfyUI's own memory of what it ran.

@@ -11,7 +11,6 @@ from PIL import Image
 from ....memv2v_core.cache.content import LOOP, THUMBNAIL
 from ....memv2v_core.cache.entry import MemoryEntry, is_entry_id
 from ....memv2v_core.cache.entry_file import ENTRY_SUFFIX, read_known_entry
-from ....memv2v_core.cache.manifest_file import read_manifest
 from ....memv2v_core.cache.storage import load_session
 from ....memv2v_core.cache.stored_content import StoredContent
 from ....memv2v_core.cameras.extent import extent_of
@@ -94,16 +93,6 @@ def picture_of(session: str, entry_id: str, is_still: bool) -> tuple[bytes, str]
     written = io.BytesIO()
     Image.fromarray(entry.thumbnail.numpy()).save(written, "PNG")
     return written.getvalue(), "image/png"
-
-
-def has_turns(session: str) -> bool:
-    """Whether a session of this name holds turns already."""
-    folder = folder_of(session)
-    if not folder.is_dir():
-        return False
-    manifest = read_manifest(folder).manifest
-    listed = () if manifest is None else manifest.records
-    return bool(listed) or any(folder.glob(f"*{ENTRY_SUFFIX}"))
 
 
 def _facts(entry: MemoryEntry) -> dict[str, Any]:

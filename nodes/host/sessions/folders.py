@@ -39,6 +39,16 @@ def refused_name(session: str | None) -> str | None:
     return None
 
 
+def has_turns(session: str) -> bool:
+    """Whether a session of this name holds turns already."""
+    folder = folder_of(session)
+    if not folder.is_dir():
+        return False
+    manifest = read_manifest(folder).manifest
+    listed = () if manifest is None else manifest.records
+    return bool(listed) or any(folder.glob(f"*{ENTRY_SUFFIX}"))
+
+
 def was_forgotten(cache: MemoryCache, entry: str) -> bool:
     """Whether the cache's session had an entry with this id and forgot it."""
     # An entry that the cache still holds was not forgotten.

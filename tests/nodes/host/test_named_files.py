@@ -212,7 +212,7 @@ def test_no_session_is_opened_outside(comfy_api, folder: Path, name: object) -> 
 
 @pytest.mark.parametrize("name", [text for text in escapes("secret") if text], ids=repr)
 def test_no_descriptor_is_read_outside(comfy_api, folder: Path, name: object) -> None:
-    from memory_v2v.nodes.host.long_edit import comfy_descriptor
+    from memory_v2v.nodes.host.long_edit.host import comfy_descriptor
 
     require_refusal(lambda: comfy_descriptor(name, False), name, "descriptor got ")
 

@@ -36,7 +36,7 @@ def asked(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.fixture
 def describe(asked: list[Any]) -> Callable[[bool], str]:
     """The error of a node that wants dinov2-base, which is nowhere."""
-    from memory_v2v.nodes.host.long_edit import comfy_descriptor
+    from memory_v2v.nodes.host.long_edit.host import comfy_descriptor
 
     def run(asks_download: bool) -> str:
         with pytest.raises(ValueError, match="dinov2-base") as caught:
@@ -150,7 +150,7 @@ def test_settings_may_say_no(describe, asked: list[Any], user_folder: Path, text
 def test_broken_settings_are_named_and_allow_nothing(
     asked: list[Any], user_folder: Path, text: str
 ) -> None:
-    from memory_v2v.nodes.host.long_edit import comfy_descriptor
+    from memory_v2v.nodes.host.long_edit.host import comfy_descriptor
 
     path = write_settings(user_folder, text)
     with pytest.raises(ValueError, match="settings.json in .*correct the file") as caught:

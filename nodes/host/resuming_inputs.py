@@ -1,24 +1,15 @@
-"""Inputs of Edit Long Video that no other node has."""
+"""Inputs of the nodes whose runs resume: Edit Long Video and Re-shoot Video."""
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from comfy_api.latest import io
 
-from ...memv2v_core.tokens.reuse import AUTOMATIC
+from ...memv2v_core.resuming.settings import RedoSettings, parse_units
 from ...memv2v_core.vocabulary import MemoryRange
 from .shared_inputs import MAX_SEED, UNRESPONSIVE_CHOICES, UNRESPONSIVE_DEFAULT
 
 KEEP_STALE, REDO_STALE = "keep and mark", "redo"
-# Optional, so that requests of older versions still run; this is what such a request means.
-TOKEN_DEFAULTS: dict[str, Any] = {
-    "unresponsive": UNRESPONSIVE_DEFAULT,
-    "memory_range": "own",
-    "memory_frames": 0,
-    "refresh_every": AUTOMATIC,
-    "kept_precision": "full",
-    "fast_attention": True,
-}
-
 REDO_INPUTS = [
     io.String.Input(
         "redo",
@@ -64,3 +55,17 @@ TOKEN_INPUTS = [
         "without an adapter.",
     ),
 ]
+
+
+def redo_settings(widgets: Mapping[str, Any], num_units: int, what: str) -> RedoSettings:
+    """What the widgets of `REDO_INPUTS` ask to make again.
+
+    num_units: of the run. what: the units in words, for the error.
+
+    Raises: ValueError for numbers that the run does not have.
+    """
+    return RedoSettings(
+        units=parse_units(widgets["redo"], num_units, what),
+        seed=widgets["redo_seed"],
+        redoes_stale=widgets["stale"] == REDO_STALE,
+    )

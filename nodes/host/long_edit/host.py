@@ -7,31 +7,31 @@ import comfy.model_management
 import torch
 from comfy_api.latest import Input, io
 
-from ...memv2v_core.bases.base_info import BaseInfo
-from ...memv2v_core.cache.entry import MemoryEntry, Segment
-from ...memv2v_core.cache.memory_cache import MemoryCache
-from ...memv2v_core.clips.fitting import restore_frames
-from ...memv2v_core.long_edit.host import SegmentSource
-from ...memv2v_core.long_edit.recipe import hash_settings
-from ...memv2v_core.long_edit.settings import MemorySettings
-from ...memv2v_core.resuming.outcomes import Outcome
-from ...memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
-from ...memv2v_core.sampling.turn import Turn
-from ...memv2v_core.shapes import num_latent_frames, padded_num_frames
-from ...memv2v_core.vocabulary import EditMode
-from .clips.segments import SplitVideo, read_segment
-from .clips.stitching import EarlyVideo
-from .footage.reading import Reader
-from .live.run import LiveRun
-from .models.downloads import how_to_allow, machine_allows_download
-from .models.files import descriptor_folders
-from .sampling.comfy_run import ComfyRun
-from .sampling.fifo import sample_fifo_video
-from .sampling.fingerprints import models_parts, vae_parts
-from .sampling.turns import negative_or_unread, required_prompts, source_latent
-from .sessions.clip_names import session_for
-from .sessions.saving import open_cache
-from .shown import teller
+from ....memv2v_core.bases.base_info import BaseInfo
+from ....memv2v_core.cache.entry import MemoryEntry, Segment
+from ....memv2v_core.cache.memory_cache import MemoryCache
+from ....memv2v_core.clips.fitting import restore_frames
+from ....memv2v_core.long_edit.host import SegmentSource
+from ....memv2v_core.long_edit.recipe import hash_settings
+from ....memv2v_core.long_edit.settings import MemorySettings
+from ....memv2v_core.resuming.outcomes import Outcome
+from ....memv2v_core.retrieval.descriptors import Descriptor, load_descriptor
+from ....memv2v_core.sampling.turn import Turn
+from ....memv2v_core.shapes import num_latent_frames, padded_num_frames
+from ....memv2v_core.vocabulary import EditMode
+from ..clips.segments import SplitVideo, read_segment
+from ..clips.stitching import EarlyVideo
+from ..footage.reading import Reader
+from ..live.run import LiveRun
+from ..models.downloads import how_to_allow, machine_allows_download
+from ..models.files import descriptor_folders
+from ..sampling.comfy_run import ComfyRun
+from ..sampling.fifo import sample_fifo_video
+from ..sampling.fingerprints import models_parts, vae_parts
+from ..sampling.turns import negative_or_unread, required_prompts, source_latent
+from ..sessions.clip_names import session_for
+from ..sessions.saving import open_cache
+from ..shown import teller
 
 
 def comfy_descriptor(name: str, asks_download: bool) -> Descriptor:
