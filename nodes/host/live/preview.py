@@ -13,7 +13,7 @@ from comfy.latent_formats import LatentFormat
 from ....memv2v_core.pictures.loop import animated_webp
 from ..sampling.thumbnail import preview_frames
 
-# Two a second look alive; a preview costs about 15 ms of one core, see docs/bench.md.
+# Two a second look alive, and a thread draws them beside the run.
 _LEAST_INTERVAL_S = 0.5
 # Latent frames a second: one stands for four frames of video at 16 a second, so this is true speed
 # doubled, as a glance needs it.
