@@ -199,9 +199,8 @@ class MemoryV2VSampler(io.ComfyNode):
         negative = negative_or_unread(positive, negative, cfg)
 
         # A turn that nothing changed since this node made it is not made again.
-        maker = maker_of(cls.hidden, take)
-        prompts = positive, negative
-        recipe = turn_recipe(turn, model, low_noise_model, prompts, settings, segment)
+        maker, prompts = maker_of(cls.hidden, take), (positive, negative)
+        recipe = maker and turn_recipe(turn, model, low_noise_model, prompts, settings, segment)
         kept = made_before(cache, maker, recipe)
         if kept is not None:
             restored = kept_in(cache, kept)

@@ -33,7 +33,7 @@ def extent_of(path: CameraTrajectory) -> Extent:
     ahead, side = relative[:, :3, 2], relative[:, :3, 0]  # (F, 3)
     turns = torch.stack(
         (
-            _unwrapped(torch.atan2(ahead[:, 0], ahead[:, 2])),
+            without_jumps(torch.atan2(ahead[:, 0], ahead[:, 2]), 2 * math.pi),
             torch.atan2(-ahead[:, 1], ahead[:, [0, 2]].norm(dim=1)),
             torch.atan2(side[:, 1], side[:, [0, 2]].norm(dim=1)),
         ),
@@ -52,7 +52,10 @@ def extent_of(path: CameraTrajectory) -> Extent:
     return Extent(pan, tilt, roll, right, up, forward, zoom, turns_back)
 
 
-def _unwrapped(angles: torch.Tensor) -> torch.Tensor:
-    """Angles (F,) without the jump from pi to -pi."""
-    steps = torch.diff(angles, prepend=angles[:1])
-    return angles[0] + torch.cumsum(steps - 2 * math.pi * torch.round(steps / (2 * math.pi)), 0)
+def without_jumps(angles: torch.Tensor, turn: float) -> torch.Tensor:
+    """Angles (..., N) that go on past a whole turn; the first ones stay.
+
+    turn: the angle of a whole turn in the same unit.
+    """
+    jumps = -turn * torch.round(angles.diff(dim=-1) / turn)
+    return torch.cat([angles[..., :1], angles[..., 1:] + jumps.cumsum(-1)], dim=-1)

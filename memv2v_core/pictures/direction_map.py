@@ -6,6 +6,7 @@ panorama of `sphere`, in numbers in place of pixels.
 
 import torch
 
+from ..cameras.extent import without_jumps
 from ..cameras.projection import project_directions
 from ..cameras.trajectory import CameraTrajectory
 
@@ -34,7 +35,7 @@ def view_outlines(path: CameraTrajectory) -> list[list[Point]]:
     edge = _picture_edge()  # (N, 3)
     rays = edge @ torch.linalg.inv(path.intrinsics).mT @ path.c2w[:, :3, :3].mT  # (F, N, 3)
     degrees = directions_deg(rays)
-    lines = torch.stack([_unwrapped(degrees[..., 0]), degrees[..., 1]], dim=-1)
+    lines = torch.stack([without_jumps(degrees[..., 0], 360), degrees[..., 1]], dim=-1)
     return [
         _closed(line, *poles)
         for line, poles in zip(_rounded(lines), _poles_seen(path).tolist(), strict=True)
@@ -68,13 +69,6 @@ def _picture_edge() -> torch.Tensor:
     x = torch.cat([share, one, 1 - share, zero])
     y = torch.cat([zero, share, one, 1 - share])
     return torch.stack([x, y, torch.ones_like(x)], dim=-1)
-
-
-def _unwrapped(right_deg: torch.Tensor) -> torch.Tensor:
-    """Degrees (F, N) without jumps of 360; each line's first point stays."""
-    steps = right_deg.diff(dim=1)
-    jumps = -360 * torch.round(steps / 360)
-    return torch.cat([right_deg[:, :1], right_deg[:, 1:] + jumps.cumsum(1)], dim=1)
 
 
 def _poles_seen(path: CameraTrajectory) -> torch.Tensor:
@@ -143,5 +137,5 @@ def _middles(corners: list[Point], rows: int, columns: int) -> list[Point]:
 def turned_deg(path: CameraTrajectory) -> list[Point]:
     """Where each frame looks, degrees to the right and up, without jumps across the map."""
     degrees = directions_deg(path.c2w[:, :3, 2])[None]  # (1, F, 2)
-    line = torch.stack([_unwrapped(degrees[..., 0]), degrees[..., 1]], dim=-1)
+    line = torch.stack([without_jumps(degrees[..., 0], 360), degrees[..., 1]], dim=-1)
     return _rounded(line)[0]
