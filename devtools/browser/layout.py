@@ -7,6 +7,7 @@ from typing import Any
 from .bench import Bench
 
 TITLE_HEIGHT, GAP, GROUP_MARGIN, GROUP_TITLE = 30, 30, 20, 40
+_LOOK_MS, _EQUAL_LOOKS, _MOST_LOOKS = 250, 6, 40
 
 # Width and height of a node below its title, as the page draws it.
 _SIZES = """() => app.graph.nodes.map((node) => {
@@ -42,8 +43,21 @@ class Box:
 
 
 def boxes(bench: Bench) -> list[Box]:
-    """The nodes of the open workflow as they are drawn now."""
-    bench.settle()
+    """The nodes of the open workflow as they are drawn, once none grows any more.
+
+    Previews and our own panels come after their node, and only then it has its height.
+    """
+    drawn: list[list[Box]] = []
+    for _ in range(_MOST_LOOKS):
+        bench.settle()
+        drawn.append(_drawn(bench))
+        if len(drawn) >= _EQUAL_LOOKS and drawn.count(drawn[-1]) >= _EQUAL_LOOKS:
+            break
+        bench.page.wait_for_timeout(_LOOK_MS)
+    return drawn[-1]
+
+
+def _drawn(bench: Bench) -> list[Box]:
     return [
         Box(node_id, left, top - TITLE_HEIGHT, width, height + TITLE_HEIGHT)
         for node_id, left, top, width, height in bench.evaluate(_SIZES)

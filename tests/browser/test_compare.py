@@ -13,7 +13,7 @@ from devtools.browser.bench import Bench
 
 NODE = "MemV2VCompareTurns"
 NUM_FRAMES, RATE = 24, 12.0
-PLAYER = "app.graph.nodes.find((node) => node.type === 'MemV2VCompareTurns').memoryV2VPlayer"
+PLAYER = "app.graph.nodes.find((node) => node.type === 'MemV2VCompareTurns')?.memoryV2VPlayer"
 # A pixel of the grip and of its shadow, left and right of the divider.
 GRIP_PX = 12
 # Of 255 levels.

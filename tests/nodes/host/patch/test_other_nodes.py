@@ -220,10 +220,12 @@ def test_compiled_code_counts_as_the_code_that_was_compiled() -> None:
 
 
 def test_a_pack_is_named_by_its_folder() -> None:
-    source = "def patch(x):\n    return x\n"
-    names: dict[str, Any] = {"__name__": "/home/me/ComfyUI/custom_nodes/Some-Pack.nodes.more"}
-    exec(compile(source, "/home/me/ComfyUI/custom_nodes/Some-Pack/nodes/more.py", "exec"), names)
-    assert pack_of(names["patch"]) == "Some-Pack"
+    def patch(x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    file = "/home/me/ComfyUI/custom_nodes/Some-Pack/nodes/more.py"
+    patch.__code__ = patch.__code__.replace(co_filename=file)
+    assert pack_of(patch) == "Some-Pack"
     # A class has no file of its own; ComfyUI writes the dots of a folder in its module's name.
     folder = "C:\\ComfyUI\\custom_nodes\\Pack_x_2.nodes.nodes"
     assert pack_of(type("Rotation", (), {"__module__": folder})) == "Pack.2"

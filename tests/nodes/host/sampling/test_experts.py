@@ -167,34 +167,34 @@ def test_a_level_at_the_boundary_belongs_to_the_first_expert() -> None:
 
 
 def test_one_progress_bar_over_both_experts(in_one_node, monkeypatch) -> None:
-    import latent_preview
+    from memory_v2v.nodes.host.live.run import LiveRun
 
-    bars, seen = [], []
+    runs, seen = [], []
+    callback = LiveRun.callback
 
-    def prepare(_model: Any, steps: int) -> Any:
-        bars.append(steps)
-        return lambda step, x0, x, total: seen.append((step, total))
+    def spied(live: Any, step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
+        runs.append(live)
+        seen.append((step, total))
+        callback(live, step, x0, x, total)
 
-    monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
+    monkeypatch.setattr(LiveRun, "callback", spied)
     in_one_node()
-    assert bars == [STEPS]
+    assert len(set(map(id, runs))) == 1
     assert seen == [(step, STEPS) for step in range(STEPS)]
 
 
 def test_a_stop_in_the_second_expert_stops_the_turn(in_one_node, monkeypatch) -> None:
     import comfy.model_management
-    import latent_preview
+
+    from memory_v2v.nodes.host.live.run import LiveRun
 
     steps = []
 
-    def prepare(*_: Any) -> Any:
-        def callback(step: int, *_: Any) -> None:
-            steps.append(step)
-            comfy.model_management.interrupt_current_processing(step == CUT)
+    def stopping(_live: Any, step: int, *_: Any) -> None:
+        steps.append(step)
+        comfy.model_management.interrupt_current_processing(step == CUT)
 
-        return callback
-
-    monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
+    monkeypatch.setattr(LiveRun, "callback", stopping)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         in_one_node()
     comfy.model_management.interrupt_current_processing(False)
