@@ -1,5 +1,6 @@
 // The Memory Bank below the widgets of a node that names a session.
 import { addPanel } from "../shared/dom.mjs";
+import { after } from "../shared/hooks.mjs";
 import { t } from "../shared/texts.mjs";
 import { redoWidget, setWidget } from "./actions.mjs";
 import { BankView } from "./view.mjs";
@@ -68,14 +69,4 @@ function sessionWidget(node) {
 function linkedNode(node) {
   const slot = node.inputs?.findIndex((input) => input.name === "session") ?? -1;
   return slot < 0 || node.inputs[slot].link == null ? null : node.getInputNode(slot);
-}
-
-// Call `then` after each call of a method that others may have set too.
-function after(owner, name, then) {
-  const before = owner[name];
-  owner[name] = function (...given) {
-    const result = before?.apply(this, given);
-    then(...given);
-    return result;
-  };
 }

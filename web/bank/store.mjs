@@ -52,7 +52,7 @@ export async function loadSessions() {
   return listed;
 }
 
-export async function loadBank(session) {
+async function loadBank(session) {
   let content = null;
   let error = null;
   try {

@@ -122,7 +122,7 @@ function described(turn) {
 }
 
 // The session of the nearest node that names one, along the links in both directions.
-export function sessionOf(node) {
+function sessionOf(node) {
   const seen = new Set([node]);
   const queue = [node];
   for (let steps = 0; queue.length && steps < MOST_STEPS; steps += 1) {

@@ -69,6 +69,6 @@ export class PathRequests {
   }
 }
 
-export function valuesOf(node) {
+function valuesOf(node) {
   return Object.fromEntries((node.widgets ?? []).map((widget) => [widget.name, widget.value]));
 }

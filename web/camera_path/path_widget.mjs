@@ -2,6 +2,7 @@
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 import { useStyles } from "../shared/dom.mjs";
+import { after } from "../shared/hooks.mjs";
 import { getJson } from "../shared/server.mjs";
 import { t } from "../shared/texts.mjs";
 import { openLargeEditor, smallEditor } from "./editor.mjs";
@@ -166,14 +167,4 @@ function linkOf(node, name) {
 function motionsOf(node) {
   const values = node.widgets?.find((widget) => widget.name === "motion")?.options?.values;
   return Array.isArray(values) ? values : [];
-}
-
-// Call `then` after each call of a method that others may have set too.
-function after(owner, name, then) {
-  const before = owner[name];
-  owner[name] = function (...given) {
-    const result = before?.apply(this, given);
-    then(...given);
-    return result;
-  };
 }

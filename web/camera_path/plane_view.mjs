@@ -13,7 +13,7 @@ const MOST_CAMERAS = 7;
 const REACH = 0.13; // of the drawn views, in parts of the width
 
 // World axes to the right and upwards of a plane: [axis, sign]; across: the picture's axis in it.
-export const PLANES = {
+const PLANES = {
   top: { name: "From above", right: [0, 1], up: [2, 1], across: 0 },
   side: { name: "From the side", right: [2, 1], up: [1, -1], across: 1 },
 };

@@ -1,8 +1,8 @@
 // The source's first frame, bent onto the map of directions: the nearest picture that the page has
 // of what is connected to `clip`.
 import { app } from "../../../scripts/app.js";
-import { api } from "../../../scripts/api.js";
 import { element } from "../shared/dom.mjs";
+import { viewUrl } from "../shared/server.mjs";
 
 const MOST_STEPS = 40; // nodes upstream
 const PX_PER_DEG = 4; // of the bent picture
@@ -84,7 +84,7 @@ function shownOf(node) {
   if (!file?.filename || (file.type !== "output" && file.type !== "temp" && file.type !== "input")) {
     return node?.imgs?.[0]?.src ?? null;
   }
-  return viewUrl(file.filename, file.subfolder, file.type);
+  return viewUrl(file);
 }
 
 // A loader's file lies in the input folder.
@@ -95,11 +95,8 @@ function fileOf(node) {
   }
   const [, path, type = "input"] = value.match(/^(.*?)(?: \[(\w+)\])?$/);
   const cut = path.lastIndexOf("/");
-  return viewUrl(path.slice(cut + 1), cut < 0 ? "" : path.slice(0, cut), type);
-}
-
-function viewUrl(filename, subfolder, type) {
-  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder: subfolder ?? "", type })}`);
+  const subfolder = cut < 0 ? "" : path.slice(0, cut);
+  return viewUrl({ filename: path.slice(cut + 1), subfolder, type });
 }
 
 function upstream(node, isWanted) {

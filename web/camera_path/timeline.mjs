@@ -159,7 +159,7 @@ export class Timeline {
 }
 
 // Which share of the video has passed when the path reaches a time; null where it never does.
-export function shareOf(times, time) {
+function shareOf(times, time) {
   const after = times.findIndex((held) => held >= time - 1e-9);
   if (after < 0) {
     return null;

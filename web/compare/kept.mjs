@@ -1,24 +1,14 @@
-// What a node showed last, for the page after a reload. It stays in this browser: a saved workflow
-// holds no names of temporary files.
-const KEY = "MemoryV2V.Compare";
-const MOST = 60;
+// What a node showed last, for the page after a reload: names of temporary files.
+import { BrowserStore } from "../shared/browser_store.mjs";
 
-function read() {
-  try {
-    return JSON.parse(localStorage.getItem(KEY)) ?? {};
-  } catch {
-    return {}; // another program wrote there
-  }
-}
+const STORE = new BrowserStore("MemoryV2V.Compare", 60);
 
 const nameOf = (node) => `${node.graph?.id}/${node.id}`;
 
 export function keep(node, shown) {
-  const { [nameOf(node)]: _, ...others } = read();
-  const newest = [...Object.entries(others), [nameOf(node), shown]].slice(-MOST);
-  localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(newest)));
+  STORE.put(nameOf(node), shown);
 }
 
 export function kept(node) {
-  return read()[nameOf(node)];
+  return STORE.get(nameOf(node));
 }

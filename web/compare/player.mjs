@@ -1,15 +1,10 @@
 // The player of a comparison: two videos, one play head, three ways to look at them.
-import { api } from "../../../scripts/api.js";
 import { element, useStyles } from "../shared/dom.mjs";
+import { viewUrl } from "../shared/server.mjs";
 import { t } from "../shared/texts.mjs";
 import { Controls, SPEEDS } from "./controls.mjs";
 import { PlayHead } from "./play_head.mjs";
 import { MODES, Stage } from "./stage.mjs";
-
-function viewUrl(file) {
-  const { filename, subfolder, type } = file;
-  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
-}
 
 export class Player {
   constructor() {

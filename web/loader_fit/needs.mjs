@@ -4,7 +4,7 @@ import { isLinked, valueOf } from "./links.mjs";
 
 export const LOADER = "LoadMemoryV2VModel";
 export const WORDS = "words";
-export const CAMERA = "camera";
+const CAMERA = "camera";
 
 // By what a built-in model edits. Files of the user tell it only once they are loaded.
 const BUILT_IN = {

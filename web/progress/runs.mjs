@@ -1,7 +1,7 @@
 // The last run of each node, as the server told it. It outlives the nodes of the page: they are
 // made anew whenever the user comes back to a workflow's tab.
 import { api } from "../../../scripts/api.js";
-import { ROUTES } from "../shared/server.mjs";
+import { ROUTES, viewUrl } from "../shared/server.mjs";
 
 const runs = new Map();
 
@@ -51,5 +51,5 @@ export function loopUrl(run, tile) {
 }
 
 export function pieceUrl(tile) {
-  return api.apiURL(`/view?type=temp&filename=${encodeURIComponent(tile.piece)}`);
+  return viewUrl({ filename: tile.piece, type: "temp" });
 }

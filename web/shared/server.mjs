@@ -23,6 +23,11 @@ export async function postJson(path, body) {
   return answered(await api.fetchApi(ROUTES + path, options));
 }
 
+// The address of a file of ComfyUI's own folders, as a node's output names it.
+export function viewUrl({ filename, subfolder, type }) {
+  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder: subfolder ?? "", type })}`);
+}
+
 export function showError(summary, error) {
   const detail = error?.message ?? String(error);
   app.extensionManager.toast.add({ severity: "error", summary, detail, life: 10000 });
