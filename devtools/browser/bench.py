@@ -17,6 +17,9 @@ _ARGUMENTS = ("--no-sandbox", "--disable-gpu")
 # `app.graph` complains on the console where it is read too early, `app.canvas` does not.
 _READY = "() => Boolean(window.app?.canvas?.graph && window.app.extensionManager)"
 _SIZE = {"width": 1280, "height": 800}
+# ComfyUI runs the outputs that are valid, and names the inputs that held the others back.
+_REFUSED = """() => Object.values(app.lastNodeErrors ?? {}).flatMap(
+  (node) => node.errors.map((error) => `${node.class_type}: ${error.message} ${error.details}`))"""
 # What a page of ComfyUI itself says while it starts, on a machine without network.
 _NOT_OURS = (
     "favicon",
@@ -31,6 +34,8 @@ _NOT_OURS = (
     "graph accessed before initialization",
 )
 _PATIENCE_S = 120.0
+# ComfyUI keeps a graph some time after its last change.
+_KEPT_MS = 1500
 
 
 def find_browser() -> str | None:
@@ -87,6 +92,7 @@ class Bench:
 
     def reload(self) -> None:
         """Load the page again, as F5 does; the graph comes back as ComfyUI keeps it."""
+        self.page.wait_for_timeout(_KEPT_MS)
         self.page.reload()
         self._ready()
 
@@ -197,10 +203,12 @@ class Bench:
     def run(self, patience_s: float = _PATIENCE_S) -> dict[str, Any]:
         """Press Run, wait for the end, and return what the server's history says of it.
 
-        Raises: AssertionError where nothing was queued, or the run failed.
+        Raises: AssertionError where ComfyUI refused a node, nothing was queued, or the run failed.
         """
         before = set(self._history())
         self.queue()
+        refused = self.evaluate(_REFUSED)
+        assert not refused, f"ComfyUI refused a part of the graph: {refused}"
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
             # Asked before the history is read: a short run may end in between.

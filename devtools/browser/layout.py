@@ -17,7 +17,7 @@ _SIZES = """() => app.graph.nodes.map((node) => {
   const needed = node.computeSize();
   const shown = box ? [box.width / scale, box.height / scale - 30] : [0, 0];
   const size = box ? shown : node.size;
-  return [node.id, node.pos[0], node.pos[1], Math.max(size[0], box ? 0 : needed[0]),
+  return [Number(node.id), node.pos[0], node.pos[1], Math.max(size[0], box ? 0 : needed[0]),
           Math.max(size[1], box ? 0 : needed[1])];
 })"""
 

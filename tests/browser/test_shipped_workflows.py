@@ -33,7 +33,9 @@ def set_everywhere(bench: Bench, **widgets: object) -> None:
 
 def covering(bench: Bench) -> list[tuple[str, str]]:
     """Types of the nodes of which one covers another."""
-    types = dict(bench.evaluate("() => app.graph.nodes.map((node) => [node.id, node.type])"))
+    types = dict(
+        bench.evaluate("() => app.graph.nodes.map((node) => [Number(node.id), node.type])")
+    )
     return [(types[one], types[other]) for one, other in overlapping(boxes(bench))]
 
 
@@ -49,7 +51,7 @@ def test_it_opens_without_a_complaint_and_nothing_covers_anything(bench: Bench, 
 
 def test_run_twice_unchanged_gives_three_turns_and_nothing_covers_anything(bench: Bench) -> None:
     bench.open_workflow(WORKFLOWS[[path.stem for path in WORKFLOWS].index("multi_turn_novel_view")])
-    session = f"twice {bench.rendering}"
+    session = f"twice_{bench.rendering}"
     (cache,) = bench.evaluate("() => app.graph.findNodesByType('MemoryCache').map((n) => n.id)")
     bench.set_widget(cache, "session", session)
     set_everywhere(bench, **QUICK)
