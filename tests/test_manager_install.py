@@ -158,8 +158,13 @@ def test_manager_installs_every_node_with_its_help(installed_server: "ComfyServe
     pack = installed_server.base_dir / "custom_nodes" / PACK_FOLDER
     assert (pack / ".git").is_dir()
     assert not pack.is_symlink()
-    described = {path.stem for path in (pack / "web" / "docs").glob("*.md")}
-    assert set(pack_nodes(installed_server.api.object_info())) == described
+    pages = list((pack / "web" / "docs").glob("*.md"))
+    assert set(pack_nodes(installed_server.api.object_info())) == {path.stem for path in pages}
+    # Every page shows the picture of its node.
+    for page in pages:
+        picture = f"images/{page.stem}.webp"
+        assert f"]({picture})" in page.read_text(encoding="utf-8"), page.name
+        assert (page.parent / picture).is_file(), picture
 
 
 def test_the_first_workflow_of_an_installed_pack_saves_a_turn(

@@ -13,15 +13,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ..environment import ROOT, Environment, find_environment
 from ..server import ComfyServer, running_server
 from .bench import Bench, Rendering, launch
 from .frontends import prepare_newest_frontend
 from .layout import boxes, spread
+from .thumbnails import filmstrips, made_videos, on_card
 
 WORKFLOWS = ROOT / "workflows"
 HELP = ROOT / "web" / "docs" / "images"
-# These need no file beside the pack's own, so their thumbnails show what they make.
+# These need no file beside the pack's own, so their thumbnails show what they make; the others show
+# their graph.
 RUNS = (
     "multi_turn_novel_view",
     "one_turn_native_sampler",
@@ -29,7 +33,6 @@ RUNS = (
     "long_video_edit",
     "long_video_wired",
 )
-_THUMBNAIL = (640, 360)
 _QUALITY = 82
 _RUN_S = 1200.0
 # The page's own menus stand at its borders.
@@ -37,6 +40,7 @@ _WAVES = ((1, 2), (2, 1), (1, -1))
 _PAGE, _NODE_PLACE = {"width": 1600, "height": 1900}, (360, 160)
 # The page's own menus, its map and its messages stand over the canvas.
 _NO_MENUS = """
+  .graph-canvas-container > .z-999, ol.fixed,
   .comfyui-body-top, .comfyui-body-left, .comfyui-body-bottom, .side-tool-bar-container,
   .workflow-tabs-container, .actionbar-container, .minimap-main-container, .p-toast,
   .p-buttongroup, .subgraph-breadcrumb, .graph-canvas-panel > * { visibility: hidden !important; }
@@ -94,11 +98,14 @@ def take_thumbnails(environment: Environment, names: list[str]) -> None:
             bench.clear()
             bench.open_workflow(path)
             if path.stem in RUNS:
-                bench.run(_RUN_S)
-            bench.page.wait_for_timeout(1500)
-            bench.show_all()
-            picture = bench.page.screenshot(clip=bench.evaluate(_GRAPH))
-            _save(picture, path.with_suffix(".jpg"), _THUMBNAIL)
+                made = bench.run(_RUN_S)["outputs"]
+                picture = filmstrips(made_videos(made, bench.server.base_dir / "output"))
+            else:
+                boxes(bench)
+                bench.show_all()
+                shot = bench.page.screenshot(clip=bench.evaluate(_GRAPH))
+                picture = on_card(Image.open(io.BytesIO(shot)))
+            picture.save(path.with_suffix(".jpg"), quality=_QUALITY)
             print(f"{path.stem}.jpg", flush=True)
 
 
@@ -113,7 +120,8 @@ def picture_nodes(environment: Environment, names: list[str]) -> None:
             node_id = bench.add(name, _NODE_PLACE)
             bench.page.wait_for_timeout(800)
             drawn = bench.page.locator(f'[data-node-id="{node_id}"]')
-            _save(drawn.screenshot(), HELP / f"{name}.webp")
+            shown = Image.open(io.BytesIO(drawn.screenshot())).convert("RGB")
+            shown.save(HELP / f"{name}.webp", quality=_QUALITY, method=6)
             print(f"{name}.webp", flush=True)
 
 
@@ -214,15 +222,6 @@ def _write(path: Path, workflow: dict[str, Any]) -> None:
     indent = len(path.read_text(encoding="utf-8").split("\n")[1].partition('"')[0])
     text = json.dumps(workflow, indent=indent, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _save(png: bytes, path: Path, size: tuple[int, int] | None = None) -> None:
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    if size is not None:
-        picture.thumbnail(size)
-    picture.save(path, quality=_QUALITY, method=6)
 
 
 def main(arguments: list[str]) -> int:
