@@ -16,7 +16,7 @@ PACKAGE = "memory_v2v"
 TYPED = ("memv2v_core", "nodes")
 # Small tests run fastest side by side, with one thread each. A worker of the whole run may hold a
 # server and a ComfyUI, hence fewer of them.
-SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--maxprocesses")
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", "--maxprocesses")
 BROWSER_TESTS = "tests/browser"
 ALL = (*SIDE_BY_SIDE, "2", f"--ignore={BROWSER_TESTS}")
 # The tests of one frontend share a server and a page, so they stay in one worker.

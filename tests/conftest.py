@@ -171,7 +171,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they need, and skips those marked `gpu` where torch sees none."""
+    """Marks tests by what they need, and skips those marked `gpu` where torch sees none.
+
+    Files with a test marked `first` come first, so that no worker waits for them at the end.
+    """
+    first = {item.path for item in items if item.get_closest_marker("first")}
+    items.sort(key=lambda item: item.path not in first)
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         starts_servers = item.path.is_relative_to(TESTS / "workflows") or item.path in INSTALLS

@@ -57,6 +57,7 @@ def run(*options: str, **variables: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.first
 @pytest.mark.slow
 def test_it_runs_whole_on_a_cpu_and_reuse_gives_what_a_refresh_gives(rows, tmp_path: Path) -> None:
     done = run("--small", "--output", str(tmp_path), COMFYUI_GGUF_PATH=str(tmp_path))

@@ -94,3 +94,33 @@ def test_a_blueprint_runs_when_it_gets_a_clip(
     assert len(inside) == 1
     assert inside[0].startswith(outcome)
     assert not bench.problems
+
+
+# Presses the first tile the moment the line names turn 2, and notes the line when its video is there.
+PRESS_TURN_1_AT_TURN_2 = """() => {
+  const line = () => document.querySelector(".memv2v-progress-line")?.textContent ?? "";
+  window.pressed = null;
+  new MutationObserver(() => {
+    if (window.pressed || !line().includes("turn 2 of 2")) return;
+    const tiles = [...document.querySelectorAll(".memv2v-tile")];
+    window.pressed = { tiles: tiles.map((tile) => tile.dataset.number) };
+    tiles[0]?.click();
+    document.querySelector(".memv2v-screen-video").addEventListener(
+      "loadeddata", () => { window.pressed.line = line(); }, { once: true });
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+def test_turn_1_can_be_played_before_turn_2_has_made_progress(bench: Bench) -> None:
+    scene = bench.add("MemV2VDemoScene", (0, 60), scene=5, size=SIDE)
+    loader = bench.add("LoadMemoryV2VModel", (0, 320))
+    # Long enough for the page to load a video while turn 2 is sampled.
+    shoot = bench.add("MemV2VReshootVideo", (380, 60), steps=20)
+    bench.connect(scene, "frames", shoot, "images")
+    bench.connect(loader, "model", shoot, "model")
+    bench.connect(loader, "vae", shoot, "vae")
+    bench.evaluate(PRESS_TURN_1_AT_TURN_2)
+    bench.run()
+    pressed = bench.evaluate("() => window.pressed")
+    assert pressed["tiles"] == ["1"]
+    assert "turn 2 of 2" in pressed["line"]

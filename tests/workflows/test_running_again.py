@@ -25,13 +25,13 @@ def facts(server, session: str) -> list[tuple[int, str]]:
 
 
 def test_an_unchanged_run_makes_nothing_and_no_turn_sees_itself(comfy_server, graph: Graph) -> None:
-    prompt = three_turns(graph, "again")
+    prompt = three_turns(graph, "run_again")
     comfy_server.api.run(prompt, workflow_id=WORKFLOW)
-    before = facts(comfy_server, "again")
+    before = facts(comfy_server, "run_again")
     assert [turn for turn, _ in before] == [1, 2, 3]
     again = comfy_server.api.run(prompt, workflow_id=WORKFLOW)
-    assert facts(comfy_server, "again") == before
-    assert saved(comfy_server, "again").entries[0].memory_ids == ()
+    assert facts(comfy_server, "run_again") == before
+    assert saved(comfy_server, "run_again").entries[0].memory_ids == ()
     text = again["outputs"]["turn3"]["text"][0]
     assert "kept: nothing that decides this turn has changed" in text
     assert "turn 3 is " in text
@@ -69,11 +69,11 @@ def test_a_new_take_adds_turns(comfy_server, graph: Graph) -> None:
 
 
 def test_another_workflow_continues_the_session(comfy_server, graph: Graph) -> None:
-    comfy_server.api.run(three_turns(graph, "shared"), workflow_id=WORKFLOW)
-    old = facts(comfy_server, "shared")
-    comfy_server.api.run(three_turns(graph, "shared"), workflow_id="another")
-    assert facts(comfy_server, "shared")[:3] == old
-    assert [turn for turn, _ in facts(comfy_server, "shared")] == [1, 2, 3, 4, 5, 6]
+    comfy_server.api.run(three_turns(graph, "two_workflows"), workflow_id=WORKFLOW)
+    old = facts(comfy_server, "two_workflows")
+    comfy_server.api.run(three_turns(graph, "two_workflows"), workflow_id="another")
+    assert facts(comfy_server, "two_workflows")[:3] == old
+    assert [turn for turn, _ in facts(comfy_server, "two_workflows")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_requests_of_no_workflow_add_turns_as_before(comfy_server, graph: Graph) -> None:
@@ -87,13 +87,13 @@ def test_requests_of_no_workflow_add_turns_as_before(comfy_server, graph: Graph)
 
 
 def test_a_pin_of_a_turn_that_is_kept_or_replaced_stays(comfy_server, graph: Graph) -> None:
-    prompt = three_turns(graph, "pinned")
+    prompt = three_turns(graph, "pinned_again")
     comfy_server.api.run(prompt, workflow_id=WORKFLOW)
-    first = saved(comfy_server, "pinned").entries[0]
-    pin = graph.managed("pinned", action="pin", entry=first.entry_id[:8])
+    first = saved(comfy_server, "pinned_again").entries[0]
+    pin = graph.managed("pinned_again", action="pin", entry=first.entry_id[:8])
     comfy_server.api.run(pin, workflow_id=WORKFLOW)
-    comfy_server.api.run(three_turns(graph, "pinned", seed=55), workflow_id=WORKFLOW)
-    replaced = {entry.turn: entry for entry in saved(comfy_server, "pinned").entries}
+    comfy_server.api.run(three_turns(graph, "pinned_again", seed=55), workflow_id=WORKFLOW)
+    replaced = {entry.turn: entry for entry in saved(comfy_server, "pinned_again").entries}
     assert replaced[1].entry_id != first.entry_id
     assert replaced[1].is_pinned
 

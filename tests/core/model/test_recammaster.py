@@ -92,6 +92,7 @@ def test_eq_17_gives_the_source_its_own_camera_and_so_something_else(
     ).abs().max() > 1e-2
 
 
+@pytest.mark.first
 @pytest.mark.slow
 def test_at_its_true_sizes_too():
     official = golden("golden_recammaster_full_size.json")

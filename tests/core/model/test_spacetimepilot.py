@@ -95,6 +95,7 @@ def test_other_moments_of_target_or_source_give_something_else():
         assert (out.flatten()[:: official["stride"]] - values).abs().max() > 1e-2
 
 
+@pytest.mark.first
 @pytest.mark.slow
 def test_at_its_true_sizes_too():
     official = golden("golden_spacetimepilot_full_size.json")

@@ -24,10 +24,10 @@ from memv2v_core.training.config.strict import as_yaml
 from memv2v_core.training.progress import LOG
 from memv2v_core.weights.adapter_file import read_adapter_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.first]
 
 ROOT = Path(__file__).resolve().parents[3]
-STEPS, PATIENCE_S = 24, 240
+STEPS, PATIENCE_S = 16, 240
 CONFIG = recipe(
     NOVEL_VIEW,
     f"optim.steps={STEPS}",

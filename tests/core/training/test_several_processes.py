@@ -29,7 +29,7 @@ from memv2v_core.training.config.run import TrainConfig
 from memv2v_core.training.config.strict import as_yaml
 from memv2v_core.weights.adapter_file import read_adapter_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.first]
 
 WORKER = Path(__file__).parents[2] / "instruments" / "training_worker.py"
 COUNT, PATIENCE_S = 2, 240
