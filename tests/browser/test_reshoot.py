@@ -96,7 +96,7 @@ def test_a_blueprint_runs_when_it_gets_a_clip(
     assert not bench.problems
 
 
-# Presses the first tile the moment the line names turn 2, and notes the line when its video is there.
+# Presses the first tile the moment the line names turn 2; notes the line when its video is there.
 PRESS_TURN_1_AT_TURN_2 = """() => {
   const line = () => document.querySelector(".memv2v-progress-line")?.textContent ?? "";
   window.pressed = null;
