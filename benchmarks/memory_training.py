@@ -27,10 +27,10 @@ from memv2v_core.builtin.bundle import Bundle, load_bundle
 from memv2v_core.evaluation.claims import Measured
 from memv2v_core.evaluation.novel_view.run import measure_scene
 from memv2v_core.evaluation.statistics import Estimate
+from memv2v_core.strict_yaml import build as build_config
 from memv2v_core.training.checkpoints import best_weights, newest_checkpoint, put_weights
 from memv2v_core.training.codec_trainer import save_codec
 from memv2v_core.training.config.run import TrainConfig
-from memv2v_core.training.config.strict import build as build_config
 from memv2v_core.training.launch import build, new_accelerator, run_recipe
 from memv2v_core.training.network.parts import num_parameters
 

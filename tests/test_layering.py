@@ -13,7 +13,7 @@ FOLDERS = ("memv2v_core", "nodes", "devtools", "benchmarks", "tests")
 
 # Data flows one way: a room of the core imports only rooms that stand before it.
 ROOMS = (
-    *("shapes", "atomic_files", "vocabulary"),
+    *("shapes", "atomic_files", "vocabulary", "strict_yaml"),
     *("cameras", "cache", "clips", "retrieval", "tokens", "model", "bases", "weights"),
     *("sampling", "builtin", "pictures", "synthetic", "resuming", "long_edit", "reshoot"),
     *("training", "evaluation"),

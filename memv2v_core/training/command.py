@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
+from ..strict_yaml import as_yaml
 from .codec_trainer import train_codec
 from .config.recipes import recipe_names
 from .config.run import TrainConfig, changed_config
-from .config.strict import as_yaml
 from .cost.phase import Machine
 from .cost.report import cost_report
 from .export import ADAPTER_FILE, export_adapter, export_run

@@ -16,11 +16,11 @@ from ..bases.base_info import BaseInfo
 from ..builtin.codec import Codec
 from ..model.adapter import start_tokens_from_base
 from ..model.memory_inputs import MemoryInputs
+from ..strict_yaml import as_values, as_yaml
 from ..weights.weight_files import DTYPES
 from .checkpoints import Position, best_weights, newest_checkpoint, put_weights
 from .codec_trainer import load_run_codec
 from .config.run import TrainConfig
-from .config.strict import as_values, as_yaml
 from .data.ahead import ExamplesAhead
 from .data.example import Example, Examples
 from .data.own_memories import Editor

@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import load_file
 
+from memv2v_core.strict_yaml import as_values, build
 from memv2v_core.training.checkpoints import WEIGHTS, newest_checkpoint
 from memv2v_core.training.codec_trainer import train_codec
 from memv2v_core.training.config.run import TrainConfig
-from memv2v_core.training.config.strict import as_values, build
 from memv2v_core.training.launch import Built, new_accelerator, run_recipe
 from memv2v_core.training.progress import LOG
 

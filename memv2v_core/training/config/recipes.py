@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from .strict import read_yaml
+from ...strict_yaml import read_yaml
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ...strict_yaml import build, load_yaml
 from ...vocabulary import Task
 from ..prepare.config import PrepareConfig
 from ..prepare.extension import ExtensionConfig
 from .data import PreparedConfig, ScenesConfig, WorldsConfig
 from .model import AdapterOptions, BaseConfig
 from .recipes import recipe_path, recipe_values
-from .strict import build, load_yaml
 from .trained import KeepConfig, OptimConfig, TrainedConfig
 
 

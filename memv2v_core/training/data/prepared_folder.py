@@ -21,9 +21,9 @@ import torch
 
 from ...cameras.trajectory import CameraTrajectory
 from ...shapes import VaeRatios
+from ...strict_yaml import build
 from ...vocabulary import Task
 from ...weights.weight_files import read_weights
-from ..config.strict import build
 
 Split = Literal["train", "held_out"]
 VideoRole = Literal["view", "source", "edited", "extended"]

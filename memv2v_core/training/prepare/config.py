@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from ...strict_yaml import build
 from ...synthetic.edits import TRAINED_KINDS, EditKind
 from ...synthetic.panoramas import SceneConfig
 from ...synthetic.worlds import WorldConfig
 from ...vocabulary import Task
 from ..config.recipes import recipe_path, recipe_values
-from ..config.strict import build
 
 DatasetKind = Literal["multicam_video", "senorita", "folder", "procedural"]
 EncoderKind = Literal["built_in", "wan"]

@@ -27,7 +27,7 @@ import torch
 
 from ...atomic_files import make_folder, write_atomically
 from ...clips.fitting import fit_frames, plan_fitting
-from ..config.strict import as_yaml
+from ...strict_yaml import as_yaml
 from .clip_files import read_frames, write_clip
 
 # Of HunyuanVideo's VAE, and the grid of its latents times FramePack's patches.

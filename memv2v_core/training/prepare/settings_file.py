@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...atomic_files import make_folder, write_atomically
-from ..config.strict import as_values
+from ...strict_yaml import as_values
 from ..data.prepared_folder import PreparedHeader, num_records
 from .config import PrepareConfig
 

@@ -8,10 +8,10 @@ import pytest
 from instruments.training_runs import changed, log_of
 
 from memv2v_core.builtin import bundle
+from memv2v_core.strict_yaml import as_yaml
 from memv2v_core.training import command
 from memv2v_core.training.command import main
 from memv2v_core.training.config.run import TrainConfig, load_config
-from memv2v_core.training.config.strict import as_yaml
 from memv2v_core.training.launch import RECIPE_FILE
 from memv2v_core.weights.adapter_file import read_adapter_file
 

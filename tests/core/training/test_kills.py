@@ -19,8 +19,8 @@ from instruments.training_runs import (
     weights_of,
 )
 
+from memv2v_core.strict_yaml import as_yaml
 from memv2v_core.training.checkpoints import CHECKPOINTS, OPTIMIZER, newest_checkpoint
-from memv2v_core.training.config.strict import as_yaml
 from memv2v_core.training.progress import LOG
 from memv2v_core.weights.adapter_file import read_adapter_file
 

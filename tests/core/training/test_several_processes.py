@@ -24,9 +24,9 @@ from instruments.training_runs import (
 )
 from safetensors.torch import load_file
 
+from memv2v_core.strict_yaml import as_yaml
 from memv2v_core.training.checkpoints import CHECKPOINTS, OPTIMIZER, WEIGHTS
 from memv2v_core.training.config.run import TrainConfig
-from memv2v_core.training.config.strict import as_yaml
 from memv2v_core.weights.adapter_file import read_adapter_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.first]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from instruments.training_runs import changed
 
+from memv2v_core.strict_yaml import as_yaml
 from memv2v_core.training.config.model import AdapterOptions, BaseConfig
 from memv2v_core.training.config.recipes import RECIPES, recipe_names, recipe_path
 from memv2v_core.training.config.run import TrainConfig, changed_config, load_config
-from memv2v_core.training.config.strict import as_yaml
 from memv2v_core.training.network.parts import parts_of
 
 SHORT = """

@@ -10,9 +10,9 @@ import pytest
 import torch
 from instruments.training_runs import changed, finished_run, losses_of, weights_of
 
+from memv2v_core.strict_yaml import as_yaml
 from memv2v_core.training.codec_trainer import train_codec
 from memv2v_core.training.config.run import TrainConfig
-from memv2v_core.training.config.strict import as_yaml
 from memv2v_core.training.data.ahead import ExamplesAhead
 from memv2v_core.training.launch import build, examples_of
 from memv2v_core.training.seeds import seeded

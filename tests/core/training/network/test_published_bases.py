@@ -11,8 +11,8 @@ from instruments.training_runs import finished_run
 from safetensors.torch import save_file
 
 from memv2v_core.shapes import VaeRatios
+from memv2v_core.strict_yaml import build as build_config
 from memv2v_core.training.config.run import TrainConfig
-from memv2v_core.training.config.strict import build as build_config
 from memv2v_core.training.cost.planned_model import planned_model
 from memv2v_core.training.export import export_adapter
 from memv2v_core.training.launch import build

@@ -10,7 +10,7 @@ import torch
 
 from memv2v_core.cameras.formats.recammaster import save_recammaster
 from memv2v_core.cameras.trajectory import CameraTrajectory
-from memv2v_core.training.config.strict import build
+from memv2v_core.strict_yaml import build
 from memv2v_core.training.prepare.clip_files import write_clip
 from memv2v_core.training.prepare.config import PrepareConfig
 

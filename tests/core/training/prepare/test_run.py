@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from memv2v_core.builtin.bundle import load_codec
-from memv2v_core.training.config.strict import as_values
+from memv2v_core.strict_yaml import as_values
 from memv2v_core.training.data.prepared_folder import PreparedFolder
 from memv2v_core.training.prepare import run as run_module
 from memv2v_core.training.prepare.__main__ import main

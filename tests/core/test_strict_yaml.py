@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from memv2v_core.training.config.strict import as_values, as_yaml, build, load_yaml
+from memv2v_core.strict_yaml import as_values, as_yaml, build, load_yaml
 
 
 @dataclass(frozen=True)
