@@ -1,20 +1,28 @@
-"""`--task` chooses what is measured; every other argument goes to that measurement."""
+"""`score SUITE.yaml` scores videos of any method; else `--task` chooses what is measured of a
+built-in model. Every other argument goes to that measurement.
+"""
 
 import argparse
+import sys
 
 from .long_video import run as long_video_run
 from .novel_view import run
+from .scoring import command
 
 _TASKS = {"novel_view": run, "long": long_video_run}
+_SCORE = "score"
 
 
-def main() -> None:
-    """The command line of both evaluations."""
+def main(arguments: list[str]) -> int:
+    """The exit code of the command."""
+    if arguments[:1] == [_SCORE]:
+        return command.main(arguments[1:])
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--task", choices=tuple(_TASKS), default="novel_view")
-    options, rest = parser.parse_known_args()
+    options, rest = parser.parse_known_args(arguments)
     _TASKS[options.task].main(rest)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -26,9 +26,9 @@ from typing import Literal, Protocol
 import torch
 
 from ...atomic_files import make_folder, write_atomically
+from ...clips.clip_files import read_frames, write_clip
 from ...clips.fitting import fit_frames, plan_fitting
 from ...strict_yaml import as_yaml
-from .clip_files import read_frames, write_clip
 
 # Of HunyuanVideo's VAE, and the grid of its latents times FramePack's patches.
 _TEMPORAL_RATIO, _GRID_PX = 4, 16

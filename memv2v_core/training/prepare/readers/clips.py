@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import av
 
+from ....clips.clip_files import read_frames
 from ...data.prepared_folder import VideoRole
 from ...data.prepared_writing import file_safe
-from ..clip_files import read_frames
 from .raw import RawVideo
 
 

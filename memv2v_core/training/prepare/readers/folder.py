@@ -24,9 +24,9 @@ import torch
 from ....cameras.formats.detection import load_cameras
 from ....cameras.formats.reading.results import ImportSettings
 from ....cameras.trajectory import CameraTrajectory, lens_intrinsics, static_trajectory
+from ....clips.clip_files import read_frames
 from ....vocabulary import Task
 from ...data.prepared_writing import file_safe
-from ..clip_files import read_frames
 from ..config import FolderOptions
 from ..fitting import without_repeats
 from .clips import clip_video, extended_video, view_name

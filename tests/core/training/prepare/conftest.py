@@ -10,8 +10,8 @@ import torch
 
 from memv2v_core.cameras.formats.recammaster import save_recammaster
 from memv2v_core.cameras.trajectory import CameraTrajectory
+from memv2v_core.clips.clip_files import write_clip
 from memv2v_core.strict_yaml import build
-from memv2v_core.training.prepare.clip_files import write_clip
 from memv2v_core.training.prepare.config import PrepareConfig
 
 NUM_FRAMES, SIDE = 5, 32

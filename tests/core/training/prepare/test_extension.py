@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from memv2v_core.training.prepare.clip_files import read_frames, write_clip
+from memv2v_core.clips.clip_files import read_frames, write_clip
 from memv2v_core.training.prepare.extension import (
     ClipExtender,
     ExtensionConfig,

@@ -12,7 +12,7 @@ import torch
 from memv2v_core.cameras.formats.recammaster import save_recammaster
 from memv2v_core.cameras.formats.transforms import save_transforms
 from memv2v_core.cameras.trajectory import DEFAULT_FX, CameraTrajectory, default_intrinsics
-from memv2v_core.training.prepare.clip_files import write_clip
+from memv2v_core.clips.clip_files import write_clip
 from memv2v_core.training.prepare.config import FolderOptions
 from memv2v_core.training.prepare.readers.folder import FolderReader
 from memv2v_core.training.prepare.readers.raw import ClipSize, RawItem

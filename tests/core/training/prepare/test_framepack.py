@@ -29,7 +29,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from memv2v_core.training.prepare.clip_files import read_frames, write_clip
+from memv2v_core.clips.clip_files import read_frames, write_clip
 from memv2v_core.training.prepare.extension import ExtensionConfig, extend_clips, load_extender
 from memv2v_core.training.prepare.framepack import (
     ClipFramepackPipeline,

@@ -15,11 +15,11 @@ import torch
 import yaml
 
 from memv2v_core.builtin.bundle import load_codec
+from memv2v_core.clips.clip_files import read_frames
 from memv2v_core.strict_yaml import as_values
 from memv2v_core.training.data.prepared_folder import PreparedFolder
 from memv2v_core.training.prepare import run as run_module
 from memv2v_core.training.prepare.__main__ import main
-from memv2v_core.training.prepare.clip_files import read_frames
 from memv2v_core.training.prepare.config import PrepareConfig
 from memv2v_core.training.prepare.encoders import built_in
 from memv2v_core.training.prepare.fitting import cover_and_crop

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from memv2v_core.training.prepare.clip_files import read_frames
+from memv2v_core.clips.clip_files import read_frames
 from memv2v_core.training.prepare.config import PrepareConfig, SenoritaOptions
 from memv2v_core.training.prepare.edited_clips import collect_edited
 from memv2v_core.training.prepare.readers.raw import ClipSize, RawItem

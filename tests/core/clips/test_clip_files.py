@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from memv2v_core.training.prepare.clip_files import read_frames, write_clip
+from memv2v_core.clips.clip_files import read_frames, write_clip
 
 
 def _frames(num_frames: int = 6, rows: int = 32, columns: int = 48) -> torch.Tensor:

@@ -17,7 +17,7 @@ import av
 import numpy
 import torch
 
-from ...atomic_files import write_atomically
+from ..atomic_files import write_atomically
 
 # Rates are kept as fractions with at most this denominator.
 _MAX_RATE_DENOMINATOR = 90000

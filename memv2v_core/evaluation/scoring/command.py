@@ -1,0 +1,105 @@
+"""`python -m memv2v_core.evaluation score SUITE.yaml`."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ...atomic_files import write_atomically
+from ..metrics.metric import Metric
+from ..report import machine
+from .making import make_videos, with_made_videos
+from .metrics_by_name import maker
+from .plots import plot
+from .run import Scores, check, measure_share, read_scores
+from .shares import Share, share_of_process
+from .store import plain_values
+from .suite import Suite, load_suite, shipped_suites
+from .summary import summarised
+from .tables import latex, markdown, record
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code of the command: 0, or 1 with one line of what is wrong."""
+    parser = argparse.ArgumentParser(prog="score", description=__doc__)
+    parser.add_argument(
+        "suite", help=f"a YAML file, or a shipped one: {', '.join(shipped_suites())}"
+    )
+    parser.add_argument("--folder", type=Path, help="for results; SUITE_scores if not given")
+    parser.add_argument(
+        "--weights", type=Path, default=Path("models"), help="the folder of networks of metrics"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(arguments)
+    try:
+        suite = load_suite(shipped_suites().get(options.suite) or Path(options.suite))
+        folder = options.folder or Path(f"{suite.name}_scores")
+        score(suite, folder, options.weights, torch.device(options.device))
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def score(suite: Suite, folder: Path, weights: Path, device: torch.device) -> None:
+    """Measure a suite and write its tables, plots and one JSON a method.
+
+    Under `accelerate launch` each process measures its share; the first one writes.
+
+    Raises: ValueError naming what is missing or cannot be measured.
+    """
+    share, wait = share_of_process()
+    _log_as(share)
+    makers: dict[str, Callable[[], Metric]] = {
+        name: maker(name, weights, device) for name in suite.metrics
+    }
+    metrics = {name: make() for name, make in makers.items()}
+    make_videos(suite, folder, device, share)
+    wait()
+    suite = with_made_videos(suite, folder)
+    found = check(suite, metrics)
+    measure_share(suite, makers, found, folder, device, share)
+    wait()
+    if share.rank:
+        return
+    scores = read_scores(suite, metrics, found, folder)
+    _write(scores, metrics, folder, device)
+
+
+def _log_as(share: Share) -> None:
+    """Progress on the standard output; each of several processes says which it is."""
+    prefix = f"[{share.rank + 1} of {share.count}] " if share.count > 1 else ""
+    logging.basicConfig(
+        level=logging.INFO, format=f"{prefix}%(message)s", stream=sys.stdout, force=True
+    )
+
+
+def _write(
+    scores: Scores, metrics: Mapping[str, Metric], folder: Path, device: torch.device
+) -> None:
+    summary = summarised(scores, dict(metrics))
+    for method, by_metric in scores.values.items():
+        held = {
+            metric: {
+                f"{clip}, seed {seed}": plain_values(values)
+                for (clip, seed), values in by_clip.items()
+            }
+            for metric, by_clip in by_metric.items()
+        }
+        content = {"suite": summary.title, "method": method, "machine": machine(device)}
+        _write_json(folder / f"{method}.json", {**content, "values": held})
+    _write_json(folder / "table.json", record(summary))
+    write_atomically(folder / "table.md", markdown(summary).encode())
+    write_atomically(folder / "table.tex", latex(summary).encode())
+    pixels = (plot(summary) * 255).round().to(torch.uint8).numpy()
+    Image.fromarray(pixels).save(folder / "plot.png")
+    sys.stdout.write(f"\n{markdown(summary)}\nwritten to {folder}\n")
+
+
+def _write_json(path: Path, content: object) -> None:
+    write_atomically(path, json.dumps(content, indent=1, default=str).encode())

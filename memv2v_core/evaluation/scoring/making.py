@@ -1,0 +1,204 @@
+"""Videos of the methods that a built-in model makes, of held-out scenes with known true views.
+
+A clip is a scene that training never saw; its source is filmed along the suite's source camera, and
+turn n along the n-th path. All methods share the noise of a turn. Videos that are there already,
+made by the same settings, are kept.
+
+C channels, T latent frames, F frames, H rows, W columns.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...atomic_files import write_atomically
+from ...builtin.bundle import Bundle, load_bundle
+from ...builtin.sampler import BundleSampler
+from ...cache.memory_cache import MemoryCache
+from ...cameras.trajectory import CameraTrajectory
+from ...clips.clip_files import write_clip
+from ...retrieval.selection import retrieve_by_fov
+from ...sampling.entries import finished_entry
+from ...sampling.sample import sample_turn
+from ...sampling.turn import Turn, checked_turn
+from ...synthetic.panoramas import FilmedView, SceneConfig, film_scene, make_scene
+from ...tokens.budget import BudgetConfig, plan_tokens
+from ..held_out_seeds import held_out_generator
+from .shares import WHOLE, Share
+from .suite import MadeConfig, Suite
+
+log = logging.getLogger(__name__)
+
+VIDEOS, TRUE_VIEWS = "videos", "true views"
+# Purposes of the generators of a scene: the scene, then the noise of each turn and seed. Those of
+# the other suites are below.
+_SCENE, _NOISE = 64, 65
+_MAX_SEEDS = 16
+FRAME_RATE = 8
+# 8-bit values are kept exactly: a metric measures the model and not a codec.
+_LOSSLESS = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """A filmed scene: its source and the true view of each turn."""
+
+    index: int
+    source: FilmedView
+    turns: tuple[FilmedView, ...]
+
+
+def with_made_videos(suite: Suite, folder: Path) -> Suite:
+    """The suite as one of folders: those where `make_videos` puts its videos."""
+    if not suite.num_scenes:
+        return suite
+    place = folder.resolve() / VIDEOS
+    methods = tuple(replace(method, folder=place / method.name) for method in suite.methods)
+    clips = tuple(map(_clip, range(suite.num_scenes)))
+    # A suite of folders has no scenes.
+    methods = tuple(replace(method, made=None) for method in methods)
+    return replace(suite, methods=methods, clips=clips, num_scenes=0, truths=place / TRUE_VIEWS)
+
+
+def make_videos(
+    suite: Suite,
+    folder: Path,
+    device: torch.device,
+    share: Share = WHOLE,
+) -> None:
+    """Make the videos of a suite that are not there yet, as far as they are this process's share.
+
+    Raises: ValueError for settings that the model cannot take.
+    """
+    if not suite.num_scenes:
+        return
+    if len(suite.turns) > _MAX_SEEDS or not all(0 <= seed < _MAX_SEEDS for seed in suite.seeds):
+        raise ValueError(
+            f"seeds got {list(suite.seeds)} and turns {len(suite.turns)}, wanted seeds from 0 to "
+            f"{_MAX_SEEDS - 1} and at most {_MAX_SEEDS} turns; held-out noise has no more"
+        )
+    made = with_made_videos(suite, folder)
+    indices = range(suite.num_scenes)[share.rank :: share.count]
+    for method, place in zip(suite.methods, made.methods, strict=True):
+        assert method.made is not None, "a suite with scenes makes all its methods"
+        bundle = _bundle(method.made, device)
+        start = time.monotonic()
+        for done, index in enumerate(indices, 1):
+            scene = _filmed(suite, bundle, index)
+            for seed in suite.seeds:
+                paths = [made.video(place, _clip(index), turn, seed) for turn in suite.turns]
+                truths = [made.truth(_clip(index), turn, seed) for turn in suite.turns]
+                _write_missing(truths, scene)
+                _make(suite, method.made, bundle, scene, seed, paths)
+            left = (time.monotonic() - start) / done * (len(indices) - done)
+            log.info("%s: scene %d of %d, about %.0f s left", method.name, done, len(indices), left)
+
+
+def _clip(index: int) -> str:
+    return f"scene_{index:03d}"
+
+
+def _bundle(config: MadeConfig, device: torch.device) -> Bundle:
+    bundle = load_bundle(config.builtin, device)
+    if bundle.info.task != "novel_view":
+        raise ValueError(
+            f"builtin got {config.builtin!r}, which edits by text; wanted a model that takes "
+            "cameras, such as novel_view"
+        )
+    return bundle
+
+
+def _filmed(suite: Suite, bundle: Bundle, index: int) -> _Scene:
+    info = bundle.info
+    assert suite.cameras is not None, "a suite with scenes has cameras"
+    assert info.fov_deg is not None, "a model that takes cameras has a lens"
+    own = replace(suite.cameras, fov_deg=info.fov_deg)
+    suite = replace(suite, cameras=own)
+    generator = held_out_generator(index, _SCENE)
+    scene = make_scene(SceneConfig(fov_deg=info.fov_deg), generator)
+
+    def film(turn: int | None) -> FilmedView:
+        path = suite.camera(turn, info.num_frames, 1.0)
+        assert path is not None
+        return film_scene(scene, path, info.size)
+
+    return _Scene(index, film(None), tuple(map(film, suite.turns)))
+
+
+def _make(
+    suite: Suite,
+    config: MadeConfig,
+    bundle: Bundle,
+    scene: _Scene,
+    seed: int,
+    paths: list[Path],
+) -> None:
+    """The turns of one scene, one after another, as one session."""
+    record = paths[0].with_suffix(".json")
+    facts = json.dumps([str(config), str(suite.cameras), suite.turns, seed, scene.index])
+    recipe = hashlib.sha256(facts.encode()).hexdigest()
+    if all(path.is_file() for path in paths) and _recipe_in(record) == recipe:
+        return
+    source = bundle.codec.encode_frames(scene.source.frames)
+    source_path = scene.source.path
+    cache, seconds = MemoryCache(), []
+    for number, (view, path) in enumerate(zip(scene.turns, paths, strict=True)):
+        turn = _turn(config, bundle, cache, source, source_path, view.path)
+        start = time.perf_counter()
+        latent = _sampled(bundle, config, turn, scene.index, seed, number)
+        seconds.append(time.perf_counter() - start)
+        write_clip(_folder_of(path), bundle.codec.decode_frames(latent), FRAME_RATE, _LOSSLESS)
+        cache = cache.append(finished_entry(turn, latent, cache, seed=seed))
+        if config.arm == "previous":
+            source, source_path = latent, view.path
+    held = {"recipe": recipe, "settings": str(config), "seconds": seconds}
+    write_atomically(record, json.dumps(held, indent=1).encode())
+
+
+def _turn(
+    config: MadeConfig,
+    bundle: Bundle,
+    cache: MemoryCache,
+    source: torch.Tensor,
+    source_path: CameraTrajectory,
+    path: CameraTrajectory,
+) -> Turn:
+    k = config.k if config.arm == "memory" else 0
+    budget = BudgetConfig(config.num_top, config.top_kernel, config.rest_kernel)
+    retrieval = retrieve_by_fov(cache, path, k)
+    plan = plan_tokens(retrieval, budget, config.unresponsive, config.share)
+    return checked_turn(bundle.base_info(), source, plan, source_path, path)
+
+
+def _sampled(
+    bundle: Bundle, config: MadeConfig, turn: Turn, index: int, seed: int, number: int
+) -> torch.Tensor:
+    """The latent (C, T, H, W), from noise that every method shares."""
+    generator = held_out_generator(index, _NOISE + seed * _MAX_SEEDS + number)
+    noise = torch.randn(turn.latent_shape, generator=generator)
+    context = bundle.empty_context(1).to(bundle.device)
+    return sample_turn(turn, BundleSampler(bundle, context, lambda _turn: noise, config.steps))
+
+
+def _write_missing(paths: list[Path | None], scene: _Scene) -> None:
+    """The true views of the turns, where they are not written yet."""
+    for path, view in zip(paths, scene.turns, strict=True):
+        if path is not None and not path.is_file():
+            write_clip(_folder_of(path), view.frames, FRAME_RATE, _LOSSLESS)
+
+
+def _folder_of(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _recipe_in(record: Path) -> str | None:
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))["recipe"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,30 @@
+"""The metrics that a suite may name."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ..metrics.feature_consistency import ClipF, DinoF
+from ..metrics.geometry import Geometry
+from ..metrics.lpips import Lpips
+from ..metrics.metric import Metric
+from ..metrics.poses.colmap import ColmapConfig, ColmapEstimator
+from ..metrics.poses.metric import PoseErrors
+from ..metrics.psnr import Psnr
+from .suite import MetricName
+
+
+def maker(name: MetricName, weights: Path, device: torch.device) -> Callable[[], Metric]:
+    """What loads the metric. It raises ValueError where a network or a package is missing."""
+    makers: dict[MetricName, Callable[[], Metric]] = {
+        "psnr": Psnr,
+        "geometry": Geometry,
+        "lpips": partial(Lpips, weights, device),
+        "dino_f": partial(DinoF, weights, device),
+        "clip_f": partial(ClipF, weights, device),
+        "pose": lambda: PoseErrors(ColmapEstimator(ColmapConfig("incremental"))),
+        "pose_global": lambda: PoseErrors(ColmapEstimator(ColmapConfig("global"))),
+    }
+    return makers[name]

@@ -1,0 +1,108 @@
+"""Scores a suite: every metric on every clip of every method, each measured once."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..metrics.metric import Metric
+from .measuring import fingerprint, measure
+from .shares import WHOLE, Share
+from .store import Store, UnitKey, Values
+from .suite import Suite
+from .videos import ClipVideos, find_videos
+
+log = logging.getLogger(__name__)
+
+STORE = "values"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Every value of a suite: by method, metric, and clip with seed."""
+
+    suite: Suite
+    values: Mapping[str, Mapping[str, Mapping[tuple[str, int], Values]]]
+
+
+def check(suite: Suite, metrics: Mapping[str, Metric]) -> list[ClipVideos]:
+    """The videos of a suite, once all that its metrics need is there.
+
+    Raises: ValueError naming every missing video, or what a metric lacks.
+    """
+    for name, metric in metrics.items():
+        has = {
+            "truth": suite.truths is not None,
+            "camera": suite.cameras is not None,
+            "source_camera": suite.cameras is not None,
+        }
+        for need in sorted(metric.needs):
+            if not has[need]:
+                part = "truths" if need == "truth" else "cameras"
+                raise ValueError(
+                    f"the metric {name} needs {part}, and the suite has none; add {part} to the "
+                    "suite, or leave the metric out"
+                )
+        if metric.subject == "pair" and len(suite.turns) < 2:
+            raise ValueError(
+                f"the metric {name} compares two turns, and the suite has {len(suite.turns)}; "
+                "name more turns, or leave the metric out"
+            )
+    return find_videos(suite)
+
+
+def measure_share(
+    suite: Suite,
+    makers: Mapping[str, Callable[[], Metric]],
+    found: Sequence[ClipVideos],
+    folder: Path,
+    device: torch.device,
+    share: Share = WHOLE,
+) -> None:
+    """Measure what is not measured yet, as far as it is this process's share.
+
+    makers: of each metric, by name; one metric at a time is in memory.
+
+    Raises: ValueError naming what a metric cannot measure; what was measured stays.
+    """
+    store = Store(folder / STORE)
+    for name, make in makers.items():
+        metric = make()
+        # By place in the whole list: what others finish meanwhile must not move the shares.
+        mine = [
+            (UnitKey(one.method, name, one.clip, one.seed, fingerprint(metric, one, suite)), one)
+            for one in found[share.rank :: share.count]
+        ]
+        to_do = [(key, videos) for key, videos in mine if store.read(key) is None]
+        log.info("%s: %d of %d clips are measured already", name, len(mine) - len(to_do), len(mine))
+        start = time.monotonic()
+        for done, (key, videos) in enumerate(to_do, 1):
+            store.write(key, measure(metric, videos, suite, device))
+            left = (time.monotonic() - start) / done * (len(to_do) - done)
+            log.info("%s: %d of %d, about %.0f s left", name, done, len(to_do), left)
+
+
+def read_scores(
+    suite: Suite, metrics: Mapping[str, Metric], found: Sequence[ClipVideos], folder: Path
+) -> Scores:
+    """Everything that was measured, by all processes.
+
+    Raises: ValueError naming what is not measured yet.
+    """
+    store = Store(folder / STORE)
+    values: dict[str, dict[str, dict[tuple[str, int], Values]]] = {}
+    for name, metric in metrics.items():
+        for one in found:
+            key = UnitKey(one.method, name, one.clip, one.seed, fingerprint(metric, one, suite))
+            held = store.read(key)
+            if held is None:
+                raise ValueError(
+                    f"{name} of {one.method}, clip {one.clip!r} is not measured; run the command "
+                    "again"
+                )
+            by_metric = values.setdefault(one.method, {}).setdefault(name, {})
+            by_metric[one.clip, one.seed] = held
+    return Scores(suite, values)

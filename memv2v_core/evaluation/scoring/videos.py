@@ -1,0 +1,188 @@
+"""The videos of a suite: found by name, and looked at before anything is measured.
+
+F frames, H rows, W columns.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import torch
+from torch.nn.functional import interpolate
+
+from ...clips.clip_files import read_frames
+from .suite import FitConfig, MethodConfig, Suite
+
+# As many names as a reader still reads.
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the head of a video says."""
+
+    num_frames: int
+    height: int
+    width: int
+    rate: Fraction
+
+    def __str__(self) -> str:
+        rate = f"{float(self.rate):g}"
+        return f"{self.num_frames} frames of {self.width}x{self.height} at {rate} a second"
+
+
+@dataclass(frozen=True)
+class ClipVideos:
+    """The videos of one method for one clip and seed: one a turn, all of one shape.
+
+    truths: beside each turn, where the suite has truths.
+    """
+
+    method: str
+    clip: str
+    seed: int
+    turns: tuple[int, ...]
+    paths: tuple[Path, ...]
+    truths: tuple[Path, ...]
+    look: Look
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the bytes of all files, which changes where one does."""
+        digest = hashlib.sha256()
+        for path in (*self.paths, *self.truths):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def frames(self, fit: FitConfig | None) -> torch.Tensor:
+        """(turns, F, 3, H, W) in 0..1."""
+        return _stacked(self.paths, fit)
+
+    def true_frames(self, fit: FitConfig | None) -> torch.Tensor | None:
+        """The same of the truths; None without them."""
+        return _stacked(self.truths, fit) if self.truths else None
+
+
+def find_videos(suite: Suite) -> list[ClipVideos]:
+    """Every method's videos, by method, clip and seed.
+
+    Raises: ValueError that lists every missing video, or every video that cannot be scored with the
+    others of its clip.
+    """
+    clips = suite.clips or _clips_of(suite)
+    wanted = [
+        (method, clip, seed) for method in suite.methods for clip in clips for seed in suite.seeds
+    ]
+    # Methods share their truths.
+    needed = dict.fromkeys(path for key in wanted for path in _paths(suite, *key))
+    missing = [str(path) for path in needed if not path.is_file()]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} videos are missing: {_listed(missing)}; make "
+            "them, or leave their clip, turn or method out of the suite"
+        )
+    found, faults = [], []
+    for method, clip, seed in wanted:
+        try:
+            found.append(_looked_at(suite, method, clip, seed))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError(f"{len(faults)} clips cannot be scored: {_listed(faults)}")
+    return found
+
+
+def look_at(path: Path) -> Look:
+    """Frames, size and rate of a video, without decoding it.
+
+    Raises: ValueError naming a file that is no video, or whose pictures a player would change.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path} got no video stream, wanted a video; replace the file")
+            stream = container.streams.video[0]
+            count = sum(1 for packet in container.demux(stream) if packet.size)
+            if stream.sample_aspect_ratio not in (None, 0, 1):
+                raise ValueError(f"{path} has pixels that are not square; write it again")
+            if not stream.average_rate or not count:
+                raise ValueError(f"{path} does not say its frames and its rate; write it again")
+            return Look(count, stream.height, stream.width, Fraction(stream.average_rate))
+    except (av.error.FFmpegError, OSError) as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); replace the file") from error
+
+
+def _clips_of(suite: Suite) -> tuple[str, ...]:
+    """Names of clips in the first method's folder, in order.
+
+    Raises: ValueError where it has none.
+    """
+    method = suite.methods[0]
+    folder, pattern = suite.root / method.folder, method.file or suite.file
+    turn, seed = suite.turns[0], suite.seeds[0]
+    # A name that no clip has stands for the clip, so that its place in the pattern is found.
+    before, after = pattern.format(clip="\0", turn=turn, seed=seed).split("\0")[:2]
+    named = re.compile(re.escape(before) + r"([^/\\]+?)" + re.escape(after))
+    files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")))
+    clips = tuple(match[1] for match in map(named.fullmatch, files) if match)
+    if not clips:
+        raise ValueError(
+            f"{folder} got no video named {pattern!r}, wanted at least one of turn {turn}; correct "
+            f"the folder or the file pattern of {method.name!r}"
+        )
+    return clips
+
+
+def _paths(suite: Suite, method: MethodConfig, clip: str, seed: int) -> Iterator[Path]:
+    """Every file that is needed: the turns, then their truths."""
+    for turn in suite.turns:
+        yield suite.video(method, clip, turn, seed)
+    for turn in suite.turns:
+        truth = suite.truth(clip, turn, seed)
+        if truth is not None:
+            yield truth
+
+
+def _looked_at(suite: Suite, method: MethodConfig, clip: str, seed: int) -> ClipVideos:
+    paths = tuple(_paths(suite, method, clip, seed))
+    looks = [look_at(path) for path in paths]
+    fit = suite.fit
+    for path, look in zip(paths, looks, strict=True):
+        if fit is not None and look.num_frames < fit.num_frames:
+            raise ValueError(
+                f"{path} got {look.num_frames} frames, wanted the {fit.num_frames} of the suite's "
+                "fit; lower num_frames, or make the video again"
+            )
+        if fit is None and look != looks[0]:
+            raise ValueError(
+                f"{path} got {look}, wanted {looks[0]} as in {paths[0].name}; make it again, or "
+                "add a fit to the suite"
+            )
+    look = looks[0]
+    if fit is not None:
+        look = Look(fit.num_frames, fit.height, fit.width, look.rate)
+    count = len(suite.turns)
+    return ClipVideos(method.name, clip, seed, suite.turns, paths[:count], paths[count:], look)
+
+
+def _stacked(paths: Sequence[Path], fit: FitConfig | None) -> torch.Tensor:
+    if fit is None:
+        return torch.stack([read_frames(path).frames for path in paths])
+    size = (fit.height, fit.width)
+    videos = (read_frames(path, fit.num_frames).frames for path in paths)
+    return torch.stack(
+        [
+            interpolate(video, size, mode="bicubic", antialias=True, align_corners=False).clamp(
+                0, 1
+            )
+            for video in videos
+        ]
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return "; ".join(names[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

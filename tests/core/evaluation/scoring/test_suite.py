@@ -1,0 +1,55 @@
+"""Suites: what their files may say, and what is refused by name."""
+
+import pytest
+
+from memv2v_core.cameras.presets import PresetConfig, make_preset
+from memv2v_core.cameras.trajectory import lens_intrinsics
+
+from .conftest import SUITE, Place
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("metrics: [psnr]", "metrics: [beauty]"), "mine.yaml: metrics.*'beauty'"),
+        (("turns: [1, 2]", "turns: [1, 1]"), "turns got 1 twice"),
+        (("name: ours", "name: plain"), "methods got plain twice"),
+        (("name: ours", "name: 'a/b'"), "'a/b'.*names a file"),
+        (("turns: [1, 2]", "turns: [1, 2]\nfile: '{clip}.mp4'"), r"wanted \{clip\}, \{turn\}"),
+        (("turns: [1, 2]", "turns: [1, 2]\nfile: '{clip}_{turn}_{x}.mp4'"), "no other field"),
+        (("turns: [1, 2]", "turns: [1, 2]\nseeds: [1, 2]"), r"\{seed\}"),
+        (("turns: [1, 2]", "turns: [1, 2]\ncameras: {turns: [static]}"), "1 paths for 2 turns"),
+        (("metrics: [psnr]", "metrics: []"), "name at least one of each"),
+    ],
+)
+def test_a_wrong_suite_is_refused_by_name(place: Place, change: tuple[str, str], named: str):
+    with pytest.raises(ValueError, match=f"(?s){named}"):
+        place.suite(SUITE.replace(*change))
+
+
+def test_folders_are_meant_from_the_suite_and_methods_may_name_files_in_their_way(place: Place):
+    text = SUITE.replace("folder: ours", "folder: ours, file: 'take {turn}/{clip}.mp4'")
+    suite = place.suite(text)
+    assert suite.name == "mine"
+    plain, ours = suite.methods
+    assert suite.video(plain, "a", 2, 0) == place.folder / "plain" / "a_turn2.mp4"
+    assert suite.video(ours, "a", 2, 0) == place.folder / "ours" / "take 2" / "a.mp4"
+
+
+def test_cameras_are_the_paths_that_are_written(place: Place):
+    cameras = "cameras: {turns: [pan_left 30, dolly_in 0.5], fov_deg: 50}"
+    suite = place.suite(f"{SUITE}\n{cameras}")
+    lens = lens_intrinsics(50, 2.0)
+    path = suite.camera(2, 9, 2.0)
+    wanted = make_preset(PresetConfig("dolly_in", 0.5, 9), lens)
+    assert path.c2w.equal(wanted.c2w)
+    assert path.intrinsics.equal(wanted.intrinsics)
+    source = suite.camera(None, 9, 2.0)
+    assert source.c2w.equal(source.c2w[:1].expand_as(source.c2w))
+    assert place.suite(SUITE).camera(1, 9, 2.0) is None
+
+
+def test_words_that_are_no_path_are_refused(place: Place):
+    suite = place.suite(f"{SUITE}\ncameras: {{turns: [static, jump 3]}}")
+    with pytest.raises(ValueError, match="jump"):
+        suite.camera(2, 9, 1.0)

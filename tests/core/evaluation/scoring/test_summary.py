@@ -1,0 +1,116 @@
+"""Means, intervals and paired tests over clips, and the tables and plots that show them."""
+
+import json
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from memv2v_core.evaluation.metrics.metric import Column
+from memv2v_core.evaluation.scoring.plots import plot
+from memv2v_core.evaluation.scoring.run import Scores
+from memv2v_core.evaluation.scoring.summary import summarised
+from memv2v_core.evaluation.scoring.tables import latex, markdown, record
+from memv2v_core.evaluation.statistics import mean_estimate
+
+from .conftest import SUITE, Brightness, Place
+
+
+class Noise(Brightness):
+    columns = (Column("noise", "%", is_better_high=False),)
+
+
+def scores_of(place: Place, values: dict[str, list[float]], text: str = SUITE) -> Scores:
+    """One value a clip, which both turns have."""
+    held = {
+        method: {
+            "noise": {
+                (f"clip{idx}", 0): {turn: {"noise": value} for turn in ("1", "2")}
+                for idx, value in enumerate(row)
+            }
+        }
+        for method, row in values.items()
+    }
+    return Scores(place.suite(text), held)
+
+
+def exact_p(first: list[float], second: list[float]) -> float:
+    """Share of all sign patterns whose mean is at least as far from zero, by hand."""
+    differences = [b - a for a, b in zip(first, second, strict=True)]
+    means = [
+        sum(sign * each for sign, each in zip(signs, differences, strict=True))
+        for signs in product((1, -1), repeat=len(differences))
+    ]
+    return sum(abs(mean) >= abs(sum(differences)) - 1e-12 for mean in means) / len(means)
+
+
+def test_means_intervals_and_the_paired_test(place: Place) -> None:
+    plain = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    ours = [0.5, 1.8, 2.1, 3.9, 4.2, 6.1, 6.0]
+    (_, (first,)), (_, (second,)) = summarised(
+        scores_of(place, {"plain": plain, "ours": ours}), {"noise": Noise()}
+    ).rows
+    assert first.mean == pytest.approx(4.0)
+    assert first.estimate == mean_estimate(torch.tensor(plain, dtype=torch.float64))
+    assert first.p is None
+    assert second.p == pytest.approx(exact_p(plain, ours), abs=1e-9)
+
+
+def test_a_clip_counts_once_however_many_turns_it_has(place: Place) -> None:
+    scores = scores_of(place, {"plain": [1.0, 3.0], "ours": [1.0, 3.0]})
+    scores.values["plain"]["noise"]["clip0", 0]["2"]["noise"] = 5.0
+    (_, (cell,)), (_, (same,)) = summarised(scores, {"noise": Noise()}).rows
+    assert cell.mean == (3.0 + 3.0) / 2
+    assert cell.estimate.num_scenes == 2
+    assert same.num_missing == 0
+
+
+def test_values_that_do_not_exist_are_counted_and_left_out(place: Place) -> None:
+    scores = scores_of(place, {"plain": [1.0, math.nan, 3.0], "ours": [math.nan] * 3})
+    summary = summarised(scores, {"noise": Noise()})
+    (_, (first,)), (_, (second,)) = summary.rows
+    assert (first.mean, first.num_missing) == (2.0, 1)
+    assert second.num_missing == 3
+    assert math.isnan(second.mean)
+    assert second.p is None
+    text = markdown(summary)
+    assert "no value" in text
+    assert "4 values do not exist" in text
+    assert json.loads(json.dumps(record(summary)))[1]["mean"] is None
+    assert plot(summary).isfinite().all()
+
+
+def test_tables_mark_the_best_and_what_differs(place: Place) -> None:
+    plain = [float(number) for number in range(1, 9)]
+    summary = summarised(
+        scores_of(place, {"plain": plain, "ours": [value - 1 for value in plain]}),
+        {"noise": Noise()},
+    )
+    lines = markdown(summary).splitlines()
+    assert lines[0] == "| Method | noise (%) \N{DOWNWARDS ARROW} |"
+    assert lines[2].startswith("| plain | 4.5000 [")
+    assert lines[3].startswith("| ours | **3.5000\N{DAGGER} [")
+    tex = latex(summary)
+    assert r"noise (\%) $\downarrow$" in tex
+    assert r"ours & \textbf{3.5000$^\dagger$ [" in tex
+    assert tex.count("\\\\") == 3
+    picture = plot(summary)
+    assert picture.ndim == 3
+    # Both methods are drawn in their colours.
+    for colour in ((86, 180, 233), (230, 159, 0)):
+        apart = (picture * 255 - torch.tensor(colour)).abs().amax(-1)
+        assert (apart < 2).sum() > 20
+
+
+def test_columns_of_turns_are_shown_where_the_suite_asks(place: Place) -> None:
+    text = f"{SUITE}\nshows_turns: true"
+    scores = scores_of(place, {"plain": [1.0, 3.0], "ours": [1.0, 2.0]}, text)
+    scores.values["ours"]["noise"]["clip1", 0]["2"]["noise"] = 8.0
+    summary = summarised(scores, {"noise": Noise()})
+    assert [column.title for column in summary.columns] == [
+        "noise 1 (%)",
+        "noise 2 (%)",
+        "noise (%)",
+    ]
+    assert [cell.mean for cell in summary.rows[1][1]] == [1.5, 4.5, 3.0]
