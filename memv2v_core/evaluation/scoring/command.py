@@ -23,6 +23,8 @@ from .suite import Suite, load_suite, shipped_suites
 from .summary import summarised
 from .tables import latex, markdown, record
 
+METHODS = "methods"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of the command: 0, or 1 with one line of what is wrong."""
@@ -38,9 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         suite = load_suite(shipped_suites().get(options.suite) or Path(options.suite))
-        folder = options.folder or Path(f"{suite.name}_scores")
-        score(suite, folder, options.weights, torch.device(options.device))
-    except ValueError as error:
+        folder = options.folder or Path(suite.name_of_results)
+        score(suite, folder, options.weights, _device(options.device))
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
@@ -53,6 +55,7 @@ def score(suite: Suite, folder: Path, weights: Path, device: torch.device) -> No
 
     Raises: ValueError naming what is missing or cannot be measured.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     share, wait = share_of_process()
     _log_as(share)
     makers: dict[str, Callable[[], Metric]] = {
@@ -69,6 +72,15 @@ def score(suite: Suite, folder: Path, weights: Path, device: torch.device) -> No
         return
     scores = read_scores(suite, metrics, found, folder)
     _write(scores, metrics, folder, device)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device got {name!r}, which is not here; pass cpu or cuda") from error
+    return device
 
 
 def _log_as(share: Share) -> None:
@@ -92,7 +104,9 @@ def _write(
             for metric, by_clip in by_metric.items()
         }
         content = {"suite": summary.title, "method": method, "machine": machine(device)}
-        _write_json(folder / f"{method}.json", {**content, "values": held})
+        place = folder / METHODS
+        place.mkdir(exist_ok=True)
+        _write_json(place / f"{method}.json", {**content, "values": held})
     _write_json(folder / "table.json", record(summary))
     write_atomically(folder / "table.md", markdown(summary).encode())
     write_atomically(folder / "table.tex", latex(summary).encode())

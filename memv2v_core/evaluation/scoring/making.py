@@ -12,12 +12,13 @@ import json
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from ...atomic_files import write_atomically
-from ...builtin.bundle import Bundle, load_bundle
+from ...builtin.bundle import WEIGHTS, Bundle, load_bundle
 from ...builtin.sampler import BundleSampler
 from ...cache.memory_cache import MemoryCache
 from ...cameras.trajectory import CameraTrajectory
@@ -39,6 +40,7 @@ VIDEOS, TRUE_VIEWS = "videos", "true views"
 # the other suites are below.
 _SCENE, _NOISE = 64, 65
 _MAX_SEEDS = 16
+_HASH_DIGITS = 12
 FRAME_RATE = 8
 # 8-bit values are kept exactly: a metric measures the model and not a codec.
 _LOSSLESS = 0
@@ -54,15 +56,38 @@ class _Scene:
 
 
 def with_made_videos(suite: Suite, folder: Path) -> Suite:
-    """The suite as one of folders: those where `make_videos` puts its videos."""
+    """The suite as one of folders: those where `make_videos` puts its videos.
+
+    A folder is named after its method and a hash of all that decides its videos, so videos of other
+    settings are never taken for these.
+    """
     if not suite.num_scenes:
         return suite
     place = folder.resolve() / VIDEOS
-    methods = tuple(replace(method, folder=place / method.name) for method in suite.methods)
-    clips = tuple(map(_clip, range(suite.num_scenes)))
     # A suite of folders has no scenes.
-    methods = tuple(replace(method, made=None) for method in methods)
-    return replace(suite, methods=methods, clips=clips, num_scenes=0, truths=place / TRUE_VIEWS)
+    methods = tuple(
+        replace(method, folder=place / f"{method.name} {_recipe(suite, method.made)}", made=None)
+        for method in suite.methods
+    )
+    clips = tuple(map(_clip, range(suite.num_scenes)))
+    truths = place / f"{TRUE_VIEWS} {_recipe(suite, None)}"
+    return replace(suite, methods=methods, clips=clips, num_scenes=0, truths=truths)
+
+
+def _recipe(suite: Suite, config: MadeConfig | None) -> str:
+    """A short hash of what decides videos; None stands for the true views."""
+    infos = {method.made.builtin for method in suite.methods if method.made is not None}
+    models = infos if config is None else {config.builtin}
+    files = sorted(path for name in models for path in WEIGHTS.glob(f"{name}*"))
+    digest = hashlib.sha256(str((config, suite.cameras, suite.turns)).encode())
+    for path in files:
+        digest.update(_hash_of(path))
+    return digest.hexdigest()[:_HASH_DIGITS]
+
+
+@lru_cache(maxsize=32)
+def _hash_of(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def make_videos(
@@ -117,8 +142,11 @@ def _filmed(suite: Suite, bundle: Bundle, index: int) -> _Scene:
     info = bundle.info
     assert suite.cameras is not None, "a suite with scenes has cameras"
     assert info.fov_deg is not None, "a model that takes cameras has a lens"
-    own = replace(suite.cameras, fov_deg=info.fov_deg)
-    suite = replace(suite, cameras=own)
+    if suite.cameras.fov_deg != info.fov_deg:
+        raise ValueError(
+            f"fov_deg got {suite.cameras.fov_deg:g}, wanted {info.fov_deg:g}, the lens of "
+            f"{info.name}; correct the suite's cameras"
+        )
     generator = held_out_generator(index, _SCENE)
     scene = make_scene(SceneConfig(fov_deg=info.fov_deg), generator)
 
@@ -139,10 +167,7 @@ def _make(
     paths: list[Path],
 ) -> None:
     """The turns of one scene, one after another, as one session."""
-    record = paths[0].with_suffix(".json")
-    facts = json.dumps([str(config), str(suite.cameras), suite.turns, seed, scene.index])
-    recipe = hashlib.sha256(facts.encode()).hexdigest()
-    if all(path.is_file() for path in paths) and _recipe_in(record) == recipe:
+    if all(path.is_file() for path in paths):
         return
     source = bundle.codec.encode_frames(scene.source.frames)
     source_path = scene.source.path
@@ -156,8 +181,8 @@ def _make(
         cache = cache.append(finished_entry(turn, latent, cache, seed=seed))
         if config.arm == "previous":
             source, source_path = latent, view.path
-    held = {"recipe": recipe, "settings": str(config), "seconds": seconds}
-    write_atomically(record, json.dumps(held, indent=1).encode())
+    held = {"settings": str(config), "cameras": str(suite.cameras), "seconds": seconds}
+    write_atomically(paths[0].with_suffix(".json"), json.dumps(held, indent=1).encode())
 
 
 def _turn(
@@ -195,10 +220,3 @@ def _write_missing(paths: list[Path | None], scene: _Scene) -> None:
 def _folder_of(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _recipe_in(record: Path) -> str | None:
-    try:
-        return json.loads(record.read_text(encoding="utf-8"))["recipe"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

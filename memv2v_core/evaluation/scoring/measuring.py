@@ -3,9 +3,12 @@
 import hashlib
 import itertools
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
+from ...cameras.trajectory import CameraTrajectory
 from ..metrics.metric import Batch, Metric
 from .store import Values
 from .suite import Suite
@@ -25,10 +28,8 @@ def measure(metric: Metric, videos: ClipVideos, suite: Suite, device: torch.devi
     Raises: ValueError naming the clip and what is wrong.
     """
     frames, truths = videos.frames(suite.fit), videos.true_frames(suite.fit)
-    look, aspect = videos.look, videos.look.width / videos.look.height
-    paths = [suite.camera(turn, look.num_frames, aspect) for turn in videos.turns]
-    cameras = [path for path in paths if path is not None]
-    source = suite.camera(None, look.num_frames, aspect)
+    cameras = _cameras(videos, suite, videos.turns)
+    sources = _cameras(videos, suite, [None] * len(videos.turns))
     count = len(videos.turns)
     pairs = list(itertools.combinations(range(count), 2))
     firsts, seconds = list(range(count)), None
@@ -44,8 +45,8 @@ def measure(metric: Metric, videos: ClipVideos, suite: Suite, device: torch.devi
         truths=None if truths is None else truths[firsts].to(device),
         cameras=[cameras[row] for row in firsts] if cameras else None,
         other_cameras=[cameras[row] for row in seconds] if cameras and seconds else None,
-        source_cameras=None if source is None else [source] * len(firsts),
-        frame_rate=float(look.rate),
+        source_cameras=[sources[row] for row in firsts] if sources else None,
+        frame_rate=float(videos.looks[0].rate),
     )
     try:
         measured = metric(batch)
@@ -54,6 +55,24 @@ def measure(metric: Metric, videos: ClipVideos, suite: Suite, device: torch.devi
     names = [column.name for column in metric.columns]
     rows = zip(subjects(metric, videos.turns), measured.tolist(), strict=True)
     return {subject: dict(zip(names, row, strict=True)) for subject, row in rows}
+
+
+def _cameras(
+    videos: ClipVideos, suite: Suite, turns: Sequence[int | None]
+) -> list[CameraTrajectory]:
+    """The path of each video, over the frames that are scored; none without cameras.
+
+    A path belongs to the whole video in its own shape: a fit keeps its first frames, and squeezes
+    the pictures.
+    """
+    cameras = []
+    for turn, look in zip(turns, videos.looks, strict=True):
+        path = suite.camera(turn, look.num_frames, look.width / look.height)
+        if path is None:
+            return []
+        count = look.num_frames if suite.fit is None else suite.fit.num_frames
+        cameras.append(replace(path, c2w=path.c2w[:count], intrinsics=path.intrinsics[:count]))
+    return cameras
 
 
 def fingerprint(metric: Metric, videos: ClipVideos, suite: Suite) -> str:

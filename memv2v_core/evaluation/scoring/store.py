@@ -4,14 +4,17 @@ Files are whole or absent, and each process writes files of its own. So a run th
 on, and several processes share a folder.
 """
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from ...atomic_files import write_atomically
+
+_HASH_DIGITS, _MOST_LETTERS = 12, 60
 
 # Of one video ("1") or of a pair of turns ("1-2"): the value of each column.
 Values = dict[str, dict[str, float]]
@@ -61,9 +64,11 @@ class Store:
         write_atomically(path, json.dumps(held, indent=1).encode())
 
     def _path(self, key: UnitKey) -> Path:
-        # Names of clips may hold a slash, where their videos lie in folders.
-        names = [quote(name, safe=" ()+,") for name in (key.method, key.metric, key.clip)]
-        return self.folder / names[0] / names[1] / f"{names[2]} seed {key.seed}.json"
+        # A name of any length and alphabet: readable where it is short, and told apart by a hash.
+        digest = hashlib.sha256(key.clip.encode()).hexdigest()[:_HASH_DIGITS]
+        clip = re.sub(r"[^\w.-]+", "_", key.clip, flags=re.ASCII)[:_MOST_LETTERS]
+        file = f"{clip} {digest} seed {key.seed}.json"
+        return self.folder / key.method / key.metric / file
 
 
 def plain_values(values: Values) -> dict[str, dict[str, float | str]]:

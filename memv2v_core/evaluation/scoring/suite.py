@@ -14,7 +14,8 @@ from ...vocabulary import UnresponsiveChoice
 MetricName = Literal["psnr", "lpips", "dino_f", "clip_f", "geometry", "pose", "pose_global"]
 _SHIPPED = Path(__file__).parents[1] / "suites"
 _FIELDS = {"clip", "turn", "seed"}
-_PLAIN = re.compile(r"[\w.() +-]+")
+# A name that every disk takes: it begins and ends with a letter, a digit or a bracket.
+_PLAIN = re.compile(r"[\w(]([\w.() +-]*[\w)+])?")
 
 
 # What a turn sees beside the source. "previous": nothing, but its source is the turn before.
@@ -67,6 +68,11 @@ class FitConfig:
     height: int
     width: int
 
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "height", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} got {getattr(self, name)}, wanted at least 1; raise it")
+
 
 @dataclass(frozen=True)
 class CameraConfig:
@@ -78,6 +84,12 @@ class CameraConfig:
     turns: tuple[str, ...]
     source: str = "static"
     fov_deg: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fov_deg < 180:
+            raise ValueError(
+                f"fov_deg got {self.fov_deg:g}, wanted more than 0 and less than 180 degrees"
+            )
 
 
 @dataclass(frozen=True)
@@ -116,13 +128,15 @@ class Suite:
             "seeds": [str(seed) for seed in self.seeds],
         }
         for title, given in listed.items():
-            if twice := sorted({each for each in given if given.count(each) > 1}):
+            # Some disks take "ours" and "Ours" for one name.
+            plain = [each.casefold() for each in given]
+            if twice := sorted({each for each in given if plain.count(each.casefold()) > 1}):
                 raise ValueError(f"{title} got {twice[0]} twice, wanted each once; leave one out")
         for method in self.methods:
             if not _PLAIN.fullmatch(method.name):
                 raise ValueError(
                     f"methods got the name {method.name!r}, wanted letters, digits, spaces and "
-                    "._()+-; it names a file"
+                    "._()+- with none of ' .-' at its ends; it names a file"
                 )
             self._check_pattern(method.file or self.file)
         if self.cameras and len(self.cameras.turns) != len(self.turns):
@@ -149,9 +163,10 @@ class Suite:
 
     def _check_pattern(self, pattern: str) -> None:
         try:
-            named = {
-                name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None
-            }
+            parts = list(string.Formatter().parse(pattern))
+            named = {name for _, name, _, _ in parts if name is not None}
+            if any(style and "{" in style for _, _, style, _ in parts):
+                raise ValueError("a field holds another field")
         except ValueError as error:
             raise ValueError(f"file got {pattern!r}, which is no pattern: {error}") from error
         needed = {"clip"} | ({"turn"} if len(self.turns) > 1 else set())
@@ -172,6 +187,11 @@ class Suite:
         if self.truths is None:
             return None
         return self.root / self.truths / self.file.format(clip=clip, turn=turn, seed=seed)
+
+    @property
+    def name_of_results(self) -> str:
+        """The folder of results, if nobody names one."""
+        return f"{self.name}_scores"
 
     def camera(self, turn: int | None, num_frames: int, aspect: float) -> CameraTrajectory | None:
         """The path of a turn, or of the source for None; None without cameras.
@@ -200,4 +220,10 @@ def load_suite(path: Path) -> Suite:
     Raises: ValueError naming the file and the place of what is wrong.
     """
     suite = load_yaml(Suite, path)
-    return replace(suite, name=suite.name or path.stem, root=path.resolve().parent)
+    name = suite.name or path.stem
+    if not _PLAIN.fullmatch(name):
+        raise ValueError(
+            f"{path.name}: name got {name!r}, wanted letters, digits, spaces and ._()+-; it names "
+            "the folder of results"
+        )
+    return replace(suite, name=name, root=path.resolve().parent)

@@ -4,7 +4,7 @@ Turns and seeds of one clip are not independent, so they are averaged first: a c
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy
@@ -19,20 +19,33 @@ from .run import Scores
 _NUM_RESAMPLES, _SEED = 9999, 0
 
 
+# A value of one clip, seed, and turn or pair.
+_Key = tuple[str, int, str]
+
+
 @dataclass(frozen=True)
 class Cell:
     """A number of a table.
 
-    estimate: None where fewer than two clips have a value; `mean` is of those that have one.
-    num_missing: clips without a value. p: that the difference from the first method is chance, by a
-    paired permutation test over clips with a value of both; None for the first method and where
-    nothing can be tested.
+    mean: over clips, of the finite values of each. num_clips: that have any. estimate: its
+    interval; None with fewer than two clips. num_missing, num_infinite: values that do not exist,
+    and infinite ones (the PSNR of equal videos), of all `num_values`; they are in no mean.
+    p: that the difference from the first method is chance, by a paired permutation test over clips,
+    of the values that both have; None for the first method and where nothing can be tested.
     """
 
     mean: float
     estimate: Estimate | None
+    num_clips: int
+    num_values: int
     num_missing: int
+    num_infinite: int
     p: float | None
+
+    @property
+    def num_left_out(self) -> int:
+        """Values that are in no mean."""
+        return self.num_missing + self.num_infinite
 
 
 @dataclass(frozen=True)
@@ -42,13 +55,15 @@ class TableColumn:
     metric: str
     column: Column
     subject: str | None
+    is_named_by_metric: bool = False
 
     @property
     def title(self) -> str:
-        """The column's name, the turn or pair, and the unit."""
+        """The column's name, the turn or pair, and the unit; the metric where two have one name."""
+        metric = f"{self.metric}: " if self.is_named_by_metric else ""
         of = f" {self.subject}" if self.subject else ""
         unit = f" ({self.column.unit})" if self.column.unit else ""
-        return f"{self.column.name}{of}{unit}"
+        return f"{metric}{self.column.name}{of}{unit}"
 
 
 @dataclass(frozen=True)
@@ -63,14 +78,18 @@ class Summary:
 def summarised(scores: Scores, metrics: dict[str, Metric]) -> Summary:
     """The table of a suite, in the order of its methods and metrics."""
     suite = scores.suite
+    named = [(name, column) for name, metric in metrics.items() for column in metric.columns]
+    titles = [column.name for _, column in named]
     columns = tuple(
-        TableColumn(name, column, subject)
-        for name, metric in metrics.items()
-        for column in metric.columns
-        for subject in (*(subjects(metric, suite.turns) if suite.shows_turns else ()), None)
+        TableColumn(name, column, subject, titles.count(column.name) > 1)
+        for name, column in named
+        for subject in (
+            *(subjects(metrics[name], suite.turns) if suite.shows_turns else ()),
+            None,
+        )
     )
     names = [method.name for method in suite.methods]
-    values = {name: [_per_clip(scores, name, column) for column in columns] for name in names}
+    values = {name: [_values(scores, name, column) for column in columns] for name in names}
     first = values[names[0]]
     rows = tuple(
         (
@@ -85,40 +104,53 @@ def summarised(scores: Scores, metrics: dict[str, Metric]) -> Summary:
     return Summary(suite.name, columns, rows)
 
 
-def _per_clip(scores: Scores, method: str, column: TableColumn) -> list[float]:
-    """One value a clip, in the order of clips; NaN where none of its turns has one."""
-    clips: dict[str, list[float]] = {}
-    for (clip, _seed), by_subject in scores.values[method][column.metric].items():
-        held = clips.setdefault(clip, [])
-        for subject, columns in by_subject.items():
-            if column.subject in (None, subject):
-                held.append(columns[column.column.name])
-    return [_mean([value for value in held if not math.isnan(value)]) for held in clips.values()]
+def _values(scores: Scores, method: str, column: TableColumn) -> dict[_Key, float]:
+    """Every value of a column."""
+    return {
+        (clip, seed, subject): columns[column.column.name]
+        for (clip, seed), by_subject in scores.values[method][column.metric].items()
+        for subject, columns in by_subject.items()
+        if column.subject in (None, subject)
+    }
 
 
-def _cell(values: Sequence[float], first: Sequence[float] | None) -> Cell:
-    known = [value for value in values if not math.isnan(value)]
-    estimate = None
-    if len(known) > 1 and all(map(math.isfinite, known)):
-        estimate = mean_estimate(torch.tensor(known, dtype=torch.float64))
+def _cell(values: Mapping[_Key, float], first: Mapping[_Key, float] | None) -> Cell:
+    known = {key: value for key, value in values.items() if math.isfinite(value)}
+    clips = list(_by_clip(known).values())
+    means = torch.tensor(clips, dtype=torch.float64)
+    num_infinite = sum(map(math.isinf, values.values()))
     return Cell(
-        mean=_mean(known),
-        estimate=estimate,
-        num_missing=len(values) - len(known),
+        mean=sum(clips) / len(clips) if clips else math.inf if num_infinite else math.nan,
+        estimate=mean_estimate(torch.tensor(clips, dtype=torch.float64))
+        if len(clips) > 1
+        else None,
+        num_clips=len(clips),
+        num_values=len(values),
+        num_missing=sum(map(math.isnan, values.values())),
+        num_infinite=num_infinite,
         p=None if first is None else _p_of(values, first),
     )
 
 
-def _p_of(values: Sequence[float], first: Sequence[float]) -> float | None:
-    """Two-sided p of a paired permutation test of the means; None with fewer than two pairs."""
-    pairs = [
-        (one, other)
-        for one, other in zip(values, first, strict=True)
-        if math.isfinite(one) and math.isfinite(other)
-    ]
-    if len(pairs) < 2:
+def _by_clip(known: Mapping[_Key, float]) -> dict[str, float]:
+    """The mean of each clip's values."""
+    clips: dict[str, list[float]] = {}
+    for (clip, _seed, _subject), value in known.items():
+        clips.setdefault(clip, []).append(value)
+    return {clip: sum(held) / len(held) for clip, held in clips.items()}
+
+
+def _p_of(values: Mapping[_Key, float], first: Mapping[_Key, float]) -> float | None:
+    """Two-sided p of a paired permutation test of the means; None with fewer than two clips."""
+    # A turn that one of the two lacks says nothing about their difference.
+    both = {
+        key: value - first[key]
+        for key, value in values.items()
+        if math.isfinite(value) and math.isfinite(first[key])
+    }
+    differences = numpy.array(list(_by_clip(both).values()))
+    if len(differences) < 2:
         return None
-    differences = numpy.array([one - other for one, other in pairs])
     if not differences.any():
         return 1.0
     # Signs of differences are exchanged: all ways of few clips, a sample of many.
@@ -130,7 +162,3 @@ def _p_of(values: Sequence[float], first: Sequence[float]) -> float | None:
         rng=numpy.random.default_rng(_SEED),
     )
     return float(result.pvalue)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan

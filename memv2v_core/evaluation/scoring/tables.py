@@ -15,7 +15,10 @@ _LATEX_WORDS = str.maketrans(
 
 
 def markdown(summary: Summary) -> str:
-    """A Markdown table: mean and 95 % interval; the best of each column is bold."""
+    """A Markdown table: mean and 95 % interval.
+
+    The best of a column is bold where all methods have values of the same turns and pairs.
+    """
     head = [
         "Method",
         *(f"{column.title} {_arrow(column.column.is_better_high)}" for column in summary.columns),
@@ -69,8 +72,10 @@ def record(summary: Summary) -> list[dict[str, Any]]:
             "interval": None
             if cell.estimate is None
             else [json_number(cell.estimate.low), json_number(cell.estimate.high)],
-            "clips": 0 if cell.estimate is None else cell.estimate.num_scenes,
-            "clips_without_value": cell.num_missing,
+            "clips": cell.num_clips,
+            "values": cell.num_values,
+            "values_missing": cell.num_missing,
+            "values_infinite": cell.num_infinite,
             "p_against_first": cell.p,
         }
         for name, cells in summary.rows
@@ -83,9 +88,11 @@ def _words(cell: Cell, kind: str) -> str:
         return "no value"
     mean = _short(cell.mean)
     mark = _MARK[kind] if cell.p is not None and cell.p < SIGNIFICANT else ""
-    if cell.estimate is None:
-        return f"{mean}{mark}"
-    return f"{mean}{mark} [{_short(cell.estimate.low)}, {_short(cell.estimate.high)}]"
+    interval = ""
+    if cell.estimate is not None:
+        interval = f" [{_short(cell.estimate.low)}, {_short(cell.estimate.high)}]"
+    count = f" ({cell.num_values - cell.num_left_out} of {cell.num_values})"
+    return f"{mean}{mark}{interval}{count if cell.num_left_out else ''}"
 
 
 def _short(value: float) -> str:
@@ -95,12 +102,14 @@ def _short(value: float) -> str:
 
 
 def _best(summary: Summary) -> list[float]:
-    """The best mean of each column."""
+    """The best mean of each column; NaN where methods are measured on different values."""
     best = []
     for idx, column in enumerate(summary.columns):
-        means = [cells[idx].mean for _, cells in summary.rows if not math.isnan(cells[idx].mean)]
+        cells = [cells[idx] for _, cells in summary.rows]
+        means = [cell.mean for cell in cells if not math.isnan(cell.mean)]
         choose = max if column.column.is_better_high else min
-        best.append(choose(means) if means else math.nan)
+        is_fair = len({cell.num_left_out for cell in cells}) == 1
+        best.append(choose(means) if means and is_fair else math.nan)
     return best
 
 
@@ -112,12 +121,21 @@ def _arrow(is_better_high: bool, latex: bool = False) -> str:
 
 def _notes(summary: Summary) -> str:
     first = summary.rows[0][0]
-    missing = sum(cell.num_missing for _, cells in summary.rows for cell in cells)
-    lines = [
-        "Mean over clips [95 % interval, bootstrap over clips]; turns and seeds of a clip are "
-        f"averaged first. \N{DAGGER} differs from {first}: p < {SIGNIFICANT:g}, paired "
-        "permutation test.",
-    ]
-    if missing:
-        lines.append(f"{missing} values do not exist and are left out; the JSON counts them.")
-    return "\n".join(lines) + "\n"
+    cells = [cell for _, cells in summary.rows for cell in cells]
+    lines = []
+    if any(cell.estimate is not None for cell in cells):
+        lines.append(
+            "Mean over clips [95 % interval, bootstrap over clips]; turns and seeds of a clip are "
+            "averaged first."
+        )
+    if any(cell.p is not None for cell in cells):
+        lines.append(
+            f"\N{DAGGER} differs from {first}: p < {SIGNIFICANT:g}, paired permutation test over "
+            "the values that both have."
+        )
+    if any(cell.num_left_out for cell in cells):
+        lines.append(
+            "(n of N): the others do not exist, or are infinite because videos are equal; they are "
+            "in no mean. Nothing is bold where methods have values of different turns."
+        )
+    return " ".join(lines) + "\n"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import av
 import torch
@@ -37,9 +37,10 @@ class Look:
 
 @dataclass(frozen=True)
 class ClipVideos:
-    """The videos of one method for one clip and seed: one a turn, all of one shape.
+    """The videos of one method for one clip and seed: one a turn.
 
-    truths: beside each turn, where the suite has truths.
+    truths: beside each turn, where the suite has truths. looks: of each turn, before any fit.
+    Without a fit all have one shape.
     """
 
     method: str
@@ -48,7 +49,7 @@ class ClipVideos:
     turns: tuple[int, ...]
     paths: tuple[Path, ...]
     truths: tuple[Path, ...]
-    look: Look
+    looks: tuple[Look, ...]
 
     def fingerprint(self) -> str:
         """SHA-256 of the bytes of all files, which changes where one does."""
@@ -96,7 +97,7 @@ def find_videos(suite: Suite) -> list[ClipVideos]:
 
 
 def look_at(path: Path) -> Look:
-    """Frames, size and rate of a video, without decoding it.
+    """Frames, size and rate of a video. Every frame is decoded: a head may say something else.
 
     Raises: ValueError naming a file that is no video, or whose pictures a player would change.
     """
@@ -105,7 +106,12 @@ def look_at(path: Path) -> Look:
             if not container.streams.video:
                 raise ValueError(f"{path} got no video stream, wanted a video; replace the file")
             stream = container.streams.video[0]
-            count = sum(1 for packet in container.demux(stream) if packet.size)
+            stream.thread_type = "AUTO"
+            count = 0
+            for frame in container.decode(stream):
+                count += 1
+                if frame.side_data.get("DISPLAYMATRIX") is not None:
+                    raise ValueError(f"{path} is shown turned; write it again, upright")
             if stream.sample_aspect_ratio not in (None, 0, 1):
                 raise ValueError(f"{path} has pixels that are not square; write it again")
             if not stream.average_rate or not count:
@@ -123,9 +129,11 @@ def _clips_of(suite: Suite) -> tuple[str, ...]:
     method = suite.methods[0]
     folder, pattern = suite.root / method.folder, method.file or suite.file
     turn, seed = suite.turns[0], suite.seeds[0]
-    # A name that no clip has stands for the clip, so that its place in the pattern is found.
-    before, after = pattern.format(clip="\0", turn=turn, seed=seed).split("\0")[:2]
-    named = re.compile(re.escape(before) + r"([^/\\]+?)" + re.escape(after))
+    # A name that no clip has stands for the clip, so that its places in the pattern are found.
+    sample = PurePath(pattern.format(clip="\0", turn=turn, seed=seed)).as_posix()
+    first, *rest = map(re.escape, sample.split("\0"))
+    again = "".join(f"(?P=clip){part}" for part in rest[1:])
+    named = re.compile(f"{first}(?P<clip>[^/]+?){rest[0]}{again}")
     files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")))
     clips = tuple(match[1] for match in map(named.fullmatch, files) if match)
     if not clips:
@@ -161,11 +169,10 @@ def _looked_at(suite: Suite, method: MethodConfig, clip: str, seed: int) -> Clip
                 f"{path} got {look}, wanted {looks[0]} as in {paths[0].name}; make it again, or "
                 "add a fit to the suite"
             )
-    look = looks[0]
-    if fit is not None:
-        look = Look(fit.num_frames, fit.height, fit.width, look.rate)
     count = len(suite.turns)
-    return ClipVideos(method.name, clip, seed, suite.turns, paths[:count], paths[count:], look)
+    return ClipVideos(
+        method.name, clip, seed, suite.turns, paths[:count], paths[count:], tuple(looks[:count])
+    )
 
 
 def _stacked(paths: Sequence[Path], fit: FitConfig | None) -> torch.Tensor:

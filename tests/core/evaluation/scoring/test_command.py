@@ -11,7 +11,9 @@ import torch
 
 from memv2v_core.clips.clip_files import read_frames
 from memv2v_core.evaluation.__main__ import main
+from memv2v_core.evaluation.scoring.command import METHODS
 from memv2v_core.evaluation.scoring.making import TRUE_VIEWS, VIDEOS
+from memv2v_core.evaluation.scoring.run import STORE
 from memv2v_core.evaluation.scoring.suite import load_suite, shipped_suites
 
 from .conftest import CLIPS, SUITE, Place, grey
@@ -51,7 +53,7 @@ def test_folders_are_scored_and_every_result_is_written(truths: Place, capsys) -
     # One level of 255 is 48.13 dB; 50 levels are 14.15 dB.
     assert values["plain", "PSNR"] == pytest.approx(48.13, abs=0.01)
     assert values["ours", "PSNR"] == pytest.approx(14.15, abs=0.2)
-    held = json.loads((out / "ours.json").read_text(encoding="utf-8"))
+    held = json.loads((out / METHODS / "ours.json").read_text(encoding="utf-8"))
     assert set(held["values"]["psnr"]) == {f"{clip}, seed 0" for clip in CLIPS}
     assert held["machine"]["torch"] == torch.__version__
     assert "| plain | **48.13" in (out / "table.md").read_text(encoding="utf-8")
@@ -68,7 +70,24 @@ def test_what_is_missing_is_one_line_before_anything_is_measured(place: Place, c
     error = capsys.readouterr().err
     assert error.startswith("error: 9 videos are missing")
     assert "ours/b_turn2.mp4" in error.replace(os.sep, "/")
-    assert not out.exists()
+    assert not (out / STORE).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--device", "bogus"], "device got 'bogus'"),
+        (["--folder", "{place}/mine.yaml"], "mine.yaml"),
+    ],
+)
+def test_what_is_not_there_is_one_line(truths: Place, capsys, words, named: str) -> None:
+    truths.suite(f"{SUITE}\ntruths: truth")
+    given = [word.format(place=truths.folder) for word in words]
+    folder = ["--folder", str(truths.folder / "out")]
+    assert main(["score", str(truths.folder / "mine.yaml"), *folder, *given]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert named in error
 
 
 @pytest.mark.slow
@@ -107,18 +126,31 @@ def test_a_built_in_model_makes_its_videos_once(place: Place) -> None:
     assert {path: path.stat().st_mtime_ns for path in videos} == times
     assert table(out) == before
     # Turn 1 has no memory yet, so it is one video for all; turn 2 is another for each.
+    folders = [next((out / VIDEOS).glob(f"{name} *")) for name in NAMES]
     first, second = (
-        [read_frames(out / VIDEOS / name / f"scene_000_turn{turn}.mp4").frames for name in NAMES]
+        [read_frames(folder / f"scene_000_turn{turn}.mp4").frames for folder in folders]
         for turn in (1, 2)
     )
     assert all(video.equal(first[0]) for video in first)
     assert not any(second[one].equal(second[other]) for one, other in ((0, 1), (0, 2), (1, 2)))
-    # A changed setting makes the videos of its method again, and no others.
-    place.suite(MADE.replace("arm: none, steps: 2", "arm: none, steps: 3"))
-    assert main(words) == 0
-    changed = {path.parent.name for path in videos if path.stat().st_mtime_ns != times[path]}
-    assert changed == {"without"}
-    assert len(list((out / VIDEOS / TRUE_VIEWS).iterdir())) == 4
+
+
+@pytest.mark.slow
+def test_videos_and_true_views_of_other_settings_are_never_taken(place: Place) -> None:
+    """A suite whose cameras change and change back has the table that it had before."""
+    out = place.folder / "out"
+    words = ["score", str(place.folder / "mine.yaml"), "--folder", str(out)]
+    tables = []
+    for text in (MADE, MADE.replace("pan_right 42", "pan_left 36"), MADE):
+        place.suite(text)
+        assert main(words) == 0
+        tables.append(table(out))
+    assert tables[0] == tables[2] != tables[1]
+    alone = place.folder / "alone"
+    place.suite(MADE.replace("pan_right 42", "pan_left 36"))
+    assert main([*words[:-1], str(alone)]) == 0
+    assert table(alone) == tables[1]
+    assert len(list((out / VIDEOS).glob(f"{TRUE_VIEWS} *"))) == 2
 
 
 NAMES = ("without", "on the turn before", "with memory")
@@ -139,6 +171,7 @@ def test_shipped_suites_are_suites(name: str) -> None:
         (("num_scenes: 2", "num_scenes: 2\nclips: [a]"), "neither clips nor truths"),
         (("arm: none, steps: 2", "arm: none, builtin: text_edit"), "edits by text"),
         (("num_scenes: 2", "num_scenes: 2\nseeds: [99]"), "seeds from 0 to 15"),
+        (("cameras: {", "cameras: {fov_deg: 40, "), "wanted 60, the lens of"),
     ],
 )
 def test_a_suite_that_cannot_be_made_is_refused(

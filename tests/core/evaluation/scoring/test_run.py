@@ -1,5 +1,7 @@
 """Scoring a suite: the right values, nothing measured twice, several processes, clear refusals."""
 
+import math
+
 import pytest
 import torch
 
@@ -97,3 +99,50 @@ def test_what_a_metric_needs_is_asked_for_before_the_run(place: Place, makers) -
         scored(place, makers, SUITE.replace("[1, 2]", "[1]"))
     with pytest.raises(ValueError, match="plain, clip 'a': frames got 5, wanted 9"):
         scored(place, {"broken": Broken})
+
+
+class Paths(Brightness):
+    """The last pan of each video's camera, and the width of its lens: what it was given."""
+
+    identity = "paths"
+    columns = (Column("pan"), Column("fx"), Column("fy"))
+    needs = frozenset({"camera", "source_camera"})
+
+    def __call__(self, batch):
+        lasts = [camera.c2w[-1] for camera in batch.cameras]
+        pans = [math.degrees(math.atan2(last[0, 2], last[2, 2])) for last in lasts]
+        lenses = [camera.intrinsics[0] for camera in batch.cameras]
+        assert all(len(camera.c2w) == batch.videos.shape[1] for camera in batch.source_cameras)
+        rows = [
+            (pan, float(lens[0, 0]), float(lens[1, 1]))
+            for pan, lens in zip(pans, lenses, strict=True)
+        ]
+        return torch.tensor(rows, dtype=torch.float64)
+
+
+def test_a_fit_leaves_cameras_where_the_video_was_filmed(place: Place) -> None:
+    """The first frames of a path, and a lens that is squeezed with the picture."""
+    cameras = "cameras: {turns: [pan_right 40, pan_right 40], fov_deg: 60}"
+    whole, _, _ = scored(place, {"paths": Paths}, f"{SUITE}\n{cameras}")
+    fitted = f"{SUITE}\n{cameras}\nfit: {{num_frames: 3, height: 16, width: 16}}"
+    suite, metrics, found = scored(place, {"paths": Paths}, fitted)
+    held = read_scores(suite, metrics, found, place.folder / "out").values["ours"]["paths"]
+    path = whole.camera(1, 5, 24 / 16)
+    third = path.c2w[2]
+    assert held["a", 0]["1"]["pan"] == pytest.approx(
+        math.degrees(math.atan2(third[0, 2], third[2, 2]))
+    )
+    assert held["a", 0]["1"]["fx"] == pytest.approx(float(path.intrinsics[0, 0, 0]))
+    assert held["a", 0]["1"]["fy"] == pytest.approx(float(path.intrinsics[0, 1, 1]))
+
+
+def test_names_of_clips_may_be_long_and_of_any_alphabet(place: Place, makers) -> None:
+    names = ("\N{CJK UNIFIED IDEOGRAPH-6771}" * 40, "\N{CJK UNIFIED IDEOGRAPH-6772}" * 40)
+    for method in ("plain", "ours"):
+        for idx, name in enumerate(names):
+            for turn in (1, 2):
+                place.video(f"{method}/{name}_turn{turn}.mp4", 0.2 * (idx + 1))
+    suite, metrics, found = scored(place, makers)
+    values = read_scores(suite, metrics, found, place.folder / "out").values["ours"]["brightness"]
+    for idx, name in enumerate(names):
+        assert values[name, 0]["1"]["brightness"] == pytest.approx(0.2 * (idx + 1), abs=2e-3)

@@ -20,6 +20,19 @@ from .conftest import SUITE, Place
         (("turns: [1, 2]", "turns: [1, 2]\nseeds: [1, 2]"), r"\{seed\}"),
         (("turns: [1, 2]", "turns: [1, 2]\ncameras: {turns: [static]}"), "1 paths for 2 turns"),
         (("metrics: [psnr]", "metrics: []"), "name at least one of each"),
+        (("name: ours", "name: Plain"), "twice"),
+        (("name: ours", "name: '..'"), "names a file"),
+        (("name: ours", "name: 'ours '"), "names a file"),
+        (("turns: [1, 2]", "turns: [1, 2]\nname: a/b"), "names the folder of results"),
+        (("turns: [1, 2]", "turns: [1, 2]\nfile: '{clip}{turn:{x}}'"), "another field"),
+        (
+            ("turns: [1, 2]", "turns: [1, 2]\nfit: {num_frames: 0, height: 8, width: 8}"),
+            "num_frames got 0",
+        ),
+        (
+            ("turns: [1, 2]", "turns: [1, 2]\ncameras: {turns: [static, static], fov_deg: 200}"),
+            "fov_deg got 200",
+        ),
     ],
 )
 def test_a_wrong_suite_is_refused_by_name(place: Place, change: tuple[str, str], named: str):

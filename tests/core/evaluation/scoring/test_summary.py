@@ -63,22 +63,68 @@ def test_a_clip_counts_once_however_many_turns_it_has(place: Place) -> None:
     (_, (cell,)), (_, (same,)) = summarised(scores, {"noise": Noise()}).rows
     assert cell.mean == (3.0 + 3.0) / 2
     assert cell.estimate.num_scenes == 2
-    assert same.num_missing == 0
+    assert same.num_left_out == 0
 
 
 def test_values_that_do_not_exist_are_counted_and_left_out(place: Place) -> None:
     scores = scores_of(place, {"plain": [1.0, math.nan, 3.0], "ours": [math.nan] * 3})
     summary = summarised(scores, {"noise": Noise()})
     (_, (first,)), (_, (second,)) = summary.rows
-    assert (first.mean, first.num_missing) == (2.0, 1)
-    assert second.num_missing == 3
+    assert (first.mean, first.num_clips, first.num_missing, first.num_values) == (2.0, 2, 2, 6)
+    assert second.num_missing == 6
     assert math.isnan(second.mean)
     assert second.p is None
     text = markdown(summary)
     assert "no value" in text
-    assert "4 values do not exist" in text
+    assert "(4 of 6)" in text
+    assert "**" not in text
     assert json.loads(json.dumps(record(summary)))[1]["mean"] is None
     assert plot(summary).isfinite().all()
+
+
+def test_a_method_that_lacks_its_bad_turns_is_not_flattered(place: Place) -> None:
+    """It is worse in every turn that both have, and has no value of the other turn."""
+    names = ("plain", "ours")
+    scores = scores_of(place, {name: [0.0] * 8 for name in names})
+    for clip in range(8):
+        at = f"clip{clip}", 0
+        scores.values["plain"]["noise"][at] = {"1": {"noise": 1.0}, "2": {"noise": 9.0}}
+        scores.values["ours"]["noise"][at] = {"1": {"noise": 1.2}, "2": {"noise": math.nan}}
+    summary = summarised(scores, {"noise": Noise()})
+    (_, (first,)), (_, (second,)) = summary.rows
+    assert (first.mean, second.mean) == (5.0, pytest.approx(1.2))
+    # Of eight signs, all plus or all minus.
+    assert second.p == pytest.approx(2 / 2**8, abs=1e-9)
+    text = markdown(summary)
+    assert "(8 of 16)" in text
+    assert "**" not in text
+
+
+def test_equal_videos_make_no_mean_infinite(place: Place) -> None:
+    scores = scores_of(place, {"plain": [20.0, 22.0, 24.0], "ours": [math.inf, 10.0, 12.0]})
+    (_, _), (_, (cell,)) = summarised(scores, {"noise": Noise()}).rows
+    assert (cell.mean, cell.num_infinite, cell.num_missing) == (11.0, 2, 0)
+    assert cell.estimate is not None
+    assert cell.p == 0.5
+    all_equal = scores_of(place, {"plain": [1.0, 2.0], "ours": [math.inf, math.inf]})
+    (_, _), (_, (cell,)) = summarised(all_equal, {"noise": Noise()}).rows
+    assert math.isinf(cell.mean)
+
+
+def test_a_suite_of_one_clip_has_no_interval_and_says_so(place: Place) -> None:
+    summary = summarised(scores_of(place, {"plain": [1.0], "ours": [2.0]}), {"noise": Noise()})
+    assert [row["clips"] for row in record(summary)] == [1, 1]
+    text = markdown(summary)
+    assert "interval" not in text
+    assert "test" not in text
+
+
+def test_two_metrics_with_one_column_are_told_apart(place: Place) -> None:
+    scores = scores_of(place, {"plain": [1.0, 2.0], "ours": [2.0, 3.0]})
+    for by_metric in scores.values.values():
+        by_metric["again"] = by_metric["noise"]
+    summary = summarised(scores, {"noise": Noise(), "again": Noise()})
+    assert [column.title for column in summary.columns] == ["noise: noise (%)", "again: noise (%)"]
 
 
 def test_tables_mark_the_best_and_what_differs(place: Place) -> None:

@@ -14,7 +14,7 @@ def test_clips_are_those_of_the_first_folder(place: Place):
     assert [(one.method, one.clip) for one in found] == [
         (method, clip) for method in ("plain", "ours") for clip in CLIPS
     ]
-    look = found[0].look
+    look = found[0].looks[0]
     assert (look.num_frames, look.height, look.width) == (SHAPE[0], *SHAPE[2:])
     assert look.rate == Fraction(8)
     frames = found[5].frames(None)
@@ -39,6 +39,15 @@ def test_everything_that_is_missing_is_listed_at_once(place: Place):
         find_videos(place.suite(SUITE))
     assert "b_turn2.mp4" in str(caught.value)
     assert "d_turn1.mp4" in str(caught.value)
+
+
+def test_a_pattern_may_name_the_clip_twice_or_start_in_the_folder_itself(place: Place):
+    for clip in CLIPS:
+        for turn in (1, 2):
+            place.video(f"twice/{clip}/{clip}_turn{turn}.mp4", 0.2)
+    text = SUITE.replace("folder: plain", "folder: twice, file: './{clip}/{clip}_turn{turn}.mp4'")
+    found = find_videos(place.suite(text))
+    assert [one.clip for one in found if one.method == "plain"] == list(CLIPS)
 
 
 def test_an_empty_folder_is_named(place: Place):
