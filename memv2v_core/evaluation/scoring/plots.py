@@ -7,7 +7,8 @@ import torch
 from ...pictures.canvas import FAINT_TEXT, GRID, PANEL, SERIES, TEXT, Canvas
 from .summary import Cell, Summary
 
-_PANEL_W, _ROW_H, _MARGIN, _LABEL_W = 340, 26, 14, 150
+_PANEL_W, _ROW_H, _MARGIN, _LABEL_W = 370, 26, 14, 180
+_MOST_LETTERS = 24
 _PANELS_A_ROW = 3
 _TEXT_PX = 13
 
@@ -44,10 +45,11 @@ def _panel(canvas: Canvas, summary: Summary, idx: int, left: int, top: int, heig
         canvas.text((at, bottom + 6), f"{value:.4g}", FAINT_TEXT, _TEXT_PX - 2)
     for row, (name, cell) in enumerate(zip((name for name, _ in summary.rows), cells, strict=True)):
         middle = top + _ROW_H * (row + 1) + 10
-        canvas.text((left + 8, middle - 8), name[:20], FAINT_TEXT, _TEXT_PX)
+        canvas.text((left + 8, middle - 8), name[:_MOST_LETTERS], FAINT_TEXT, _TEXT_PX)
         colour = SERIES[row % len(SERIES)]
         if not math.isfinite(cell.mean):
-            canvas.text((start, middle - 8), f"{cell.mean}", FAINT_TEXT, _TEXT_PX)
+            words = "no value" if math.isnan(cell.mean) else "infinite"
+            canvas.text((start, middle - 8), words, FAINT_TEXT, _TEXT_PX)
             continue
         if cell.estimate is not None:
             ends = place(cell.estimate.low), place(cell.estimate.high)
