@@ -121,9 +121,7 @@ def _cell(values: Mapping[_Key, float], first: Mapping[_Key, float] | None) -> C
     num_infinite = sum(map(math.isinf, values.values()))
     return Cell(
         mean=sum(clips) / len(clips) if clips else math.inf if num_infinite else math.nan,
-        estimate=mean_estimate(torch.tensor(clips, dtype=torch.float64))
-        if len(clips) > 1
-        else None,
+        estimate=mean_estimate(means) if len(clips) > 1 else None,
         num_clips=len(clips),
         num_values=len(values),
         num_missing=sum(map(math.isnan, values.values())),
