@@ -20,6 +20,8 @@ LEFT = make_preset(PresetConfig("pan_left", 8.0, NUM_FRAMES, easing="linear"))
 class Written:
     """Reads the number of a path from the brightness of a video; a black video has no poses."""
 
+    identity = "written"
+
     def __init__(self, *paths: CameraTrajectory) -> None:
         self.paths = paths
         self.lenses: list[torch.Tensor | None] = []
