@@ -5,7 +5,6 @@ alone.
 import copy
 import importlib
 import json
-import sys
 from dataclasses import replace
 
 import pytest
@@ -328,6 +327,6 @@ def test_the_task_chooses_the_evaluation_and_passes_the_rest_on(
     monkeypatch.setattr(long_video_run, "main", lambda words: called.append(("long", words)))
     monkeypatch.setattr(run, "main", lambda words: called.append(("novel_view", words)))
     chosen = ["--task", "long"] if task == "long" else []
-    monkeypatch.setattr(sys, "argv", ["evaluation", *chosen, "--output", "x.json"])
-    importlib.import_module("memv2v_core.evaluation.__main__").main()
+    command = importlib.import_module("memv2v_core.evaluation.__main__")
+    assert command.main([*chosen, "--output", "x.json"]) == 0
     assert called == [(task, ["--output", "x.json"])]
