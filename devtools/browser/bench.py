@@ -196,6 +196,12 @@ class Bench:
             name,
         )
 
+    def node_types(self) -> dict[int, str]:
+        """The type of every node, by its id."""
+        nodes = self.evaluate("() => app.graph.nodes.map((node) => [node.id, node.type])")
+        # The newest frontends give ids as text.
+        return {int(node_id): node_type for node_id, node_type in nodes}
+
     def queue(self) -> None:
         """Press Run, without waiting for the end."""
         self.evaluate("async () => { await app.queuePrompt(0) }")

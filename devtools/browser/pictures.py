@@ -192,9 +192,7 @@ def _measure(bench: Bench, sizes: Sizes, kinds: dict[str, tuple[float, float]], 
     for path in _workflows([]):
         bench.clear()
         bench.open_workflow(path)
-        types = dict(
-            bench.evaluate("() => app.graph.nodes.map((node) => [Number(node.id), node.type])")
-        )
+        types = bench.node_types()
         for is_after in (False, True) if runs and path.stem in RUNS else (False,):
             if is_after:
                 bench.evaluate(_FEW_STEPS)

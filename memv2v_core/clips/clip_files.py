@@ -7,6 +7,7 @@ F frames, H rows, W columns.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
 from itertools import islice
@@ -35,6 +36,19 @@ class ClipFrames(NamedTuple):
     rate: Fraction
 
 
+class ClipLook(NamedTuple):
+    """Length, size in pixels and frames per second of a clip."""
+
+    num_frames: int
+    height: int
+    width: int
+    rate: Fraction
+
+    def __str__(self) -> str:
+        rate = f"{float(self.rate):g}"
+        return f"{self.num_frames} frames of {self.width}x{self.height} at {rate} a second"
+
+
 def read_frames(path: Path, num_frames: int | None = None, first: int = 0) -> ClipFrames:
     """The frames of a clip, in 32-bit floats.
 
@@ -43,19 +57,10 @@ def read_frames(path: Path, num_frames: int | None = None, first: int = 0) -> Cl
     Raises: ValueError naming the file if it is missing, damaged or shorter than asked for, and if a
     player would turn or widen its pictures.
     """
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} got no video stream, wanted a clip; replace the file")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            rate = stream.average_rate
-            if stream.sample_aspect_ratio not in (None, 0, 1):
-                raise ValueError(f"{path} has pixels that are not square; write it again")
-            stop = None if num_frames is None else first + num_frames
-            pictures = list(_pictures(path, islice(container.decode(stream), stop), first))
-    except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); replace the file") from error
+    with _opened(path) as (container, stream):
+        rate = stream.average_rate
+        stop = None if num_frames is None else first + num_frames
+        pictures = list(_pictures(path, islice(container.decode(stream), stop), first))
     wanted = 1 if num_frames is None else num_frames
     if len(pictures) < wanted:
         raise ValueError(
@@ -66,6 +71,21 @@ def read_frames(path: Path, num_frames: int | None = None, first: int = 0) -> Cl
         raise ValueError(f"{path} does not say how many frames a second has; write it again")
     pixels = torch.from_numpy(numpy.stack(pictures)).movedim(-1, 1).contiguous()
     return ClipFrames(pixels.float().div_(255), Fraction(rate))
+
+
+def look_at(path: Path) -> ClipLook:
+    """Frames, size and rate of a clip. Every frame is decoded: a head may say something else.
+
+    Raises: ValueError as `read_frames`.
+    """
+    with _opened(path) as (container, stream):
+        count = 0
+        for frame in container.decode(stream):
+            _require_whole_and_upright(path, count, frame)
+            count += 1
+        if not stream.average_rate or not count:
+            raise ValueError(f"{path} does not say its frames and its rate; write it again")
+        return ClipLook(count, stream.height, stream.width, Fraction(stream.average_rate))
 
 
 def write_clip(path: Path, frames: torch.Tensor, rate: Fraction | float, crf: float = 10) -> None:
@@ -94,14 +114,37 @@ def write_clip(path: Path, frames: torch.Tensor, rate: Fraction | float, crf: fl
     write_atomically(path, memory.getvalue())
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """A file and its video stream, while it is read.
+
+    Raises: ValueError naming a file that cannot be read or has no square pixels.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path} got no video stream, wanted a clip; replace the file")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if stream.sample_aspect_ratio not in (None, 0, 1):
+                raise ValueError(f"{path} has pixels that are not square; write it again")
+            yield container, stream
+    except (av.error.FFmpegError, OSError) as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); replace the file") from error
+
+
+def _require_whole_and_upright(path: Path, index: int, frame: av.VideoFrame) -> None:
+    if frame.is_corrupt:
+        raise ValueError(f"{path} is damaged at frame {index}; replace the file")
+    if frame.side_data.get("DISPLAYMATRIX") is not None:
+        raise ValueError(f"{path} is shown turned; write it again, upright")
+
+
 def _pictures(path: Path, decoded: Iterator[av.VideoFrame], first: int) -> Iterator[numpy.ndarray]:
     """Frames `first` and later as (H, W, 3) in 8 bits."""
     to_rgb: _RgbConverter | None = None
     for index, frame in enumerate(decoded):
-        if frame.is_corrupt:
-            raise ValueError(f"{path} is damaged at frame {index}; replace the file")
-        if frame.side_data.get("DISPLAYMATRIX") is not None:
-            raise ValueError(f"{path} is shown turned; write it again, upright")
+        _require_whole_and_upright(path, index, frame)
         if index < first:
             continue
         to_rgb = to_rgb or _RgbConverter(frame)

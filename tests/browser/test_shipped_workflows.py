@@ -33,9 +33,7 @@ def set_everywhere(bench: Bench, **widgets: object) -> None:
 
 def covering(bench: Bench) -> list[tuple[str, str]]:
     """Types of the nodes of which one covers another."""
-    types = dict(
-        bench.evaluate("() => app.graph.nodes.map((node) => [Number(node.id), node.type])")
-    )
+    types = bench.node_types()
     return [(types[one], types[other]) for one, other in overlapping(boxes(bench))]
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,14 +14,15 @@ from ...atomic_files import write_atomically
 from ..metrics.metric import Metric
 from ..report import machine
 from .making import make_videos, with_made_videos
-from .metrics_by_name import maker
+from .metrics_by_name import metric_named
 from .plots import plot
-from .run import Scores, check, measure_share, read_scores
+from .run import Scores, measure_share, read_scores, require_inputs
 from .shares import Share, share_of_process
 from .store import plain_values
 from .suite import Suite, load_suite, shipped_suites
 from .summary import summarised
 from .tables import latex, markdown, record
+from .videos import find_videos
 
 METHODS = "methods"
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         suite = load_suite(shipped_suites().get(options.suite) or Path(options.suite))
-        folder = options.folder or Path(suite.name_of_results)
+        folder = options.folder or Path(f"{suite.name}_scores")
         score(suite, folder, options.weights, _device(options.device))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -58,15 +59,16 @@ def score(suite: Suite, folder: Path, weights: Path, device: torch.device) -> No
     folder.mkdir(parents=True, exist_ok=True)
     share, wait = share_of_process()
     _log_as(share)
-    makers: dict[str, Callable[[], Metric]] = {
-        name: maker(name, weights, device) for name in suite.metrics
+    metrics: dict[str, Metric] = {
+        name: metric_named(name, weights, device) for name in suite.metrics
     }
-    metrics = {name: make() for name, make in makers.items()}
+    scored = with_made_videos(suite, folder)
+    # Before videos are made, which may take long.
+    require_inputs(scored, metrics)
     make_videos(suite, folder, device, share)
     wait()
-    suite = with_made_videos(suite, folder)
-    found = check(suite, metrics)
-    measure_share(suite, makers, found, folder, device, share)
+    suite, found = scored, find_videos(scored)
+    measure_share(suite, metrics, found, folder, device, share)
     wait()
     if share.rank:
         return
@@ -94,7 +96,7 @@ def _log_as(share: Share) -> None:
 def _write(
     scores: Scores, metrics: Mapping[str, Metric], folder: Path, device: torch.device
 ) -> None:
-    summary = summarised(scores, dict(metrics))
+    summary = summarised(scores, metrics)
     for method, by_metric in scores.values.items():
         held = {
             metric: {
@@ -116,4 +118,4 @@ def _write(
 
 
 def _write_json(path: Path, content: object) -> None:
-    write_atomically(path, json.dumps(content, indent=1, default=str).encode())
+    write_atomically(path, json.dumps(content, indent=1).encode())

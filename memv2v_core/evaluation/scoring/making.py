@@ -32,6 +32,7 @@ from ...tokens.budget import BudgetConfig, plan_tokens
 from ..held_out_seeds import held_out_generator
 from .shares import WHOLE, Share
 from .suite import MadeConfig, Suite
+from .videos import needed_files
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ def with_made_videos(suite: Suite, folder: Path) -> Suite:
 
 def _recipe(suite: Suite, config: MadeConfig | None) -> str:
     """A short hash of what decides videos; None stands for the true views."""
-    infos = {method.made.builtin for method in suite.methods if method.made is not None}
-    models = infos if config is None else {config.builtin}
+    all_made = [method.made for method in suite.methods if method.made is not None]
+    models = {made.builtin for made in (all_made if config is None else [config])}
     files = sorted(path for name in models for path in WEIGHTS.glob(f"{name}*"))
     digest = hashlib.sha256(str((config, suite.cameras, suite.turns)).encode())
     for path in files:
@@ -90,12 +91,7 @@ def _hash_of(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
-def make_videos(
-    suite: Suite,
-    folder: Path,
-    device: torch.device,
-    share: Share = WHOLE,
-) -> None:
+def make_videos(suite: Suite, folder: Path, device: torch.device, share: Share = WHOLE) -> None:
     """Make the videos of a suite that are not there yet, as far as they are this process's share.
 
     Raises: ValueError for settings that the model cannot take.
@@ -111,17 +107,23 @@ def make_videos(
     indices = range(suite.num_scenes)[share.rank :: share.count]
     for method, place in zip(suite.methods, made.methods, strict=True):
         assert method.made is not None, "a suite with scenes makes all its methods"
+        wanted = [
+            (index, seed, [*needed_files(made, place, _clip(index), seed)])
+            for index in indices
+            for seed in suite.seeds
+        ]
+        to_do = [item for item in wanted if not all(path.is_file() for path in item[2])]
+        if not to_do:
+            log.info("%s: all videos are there", method.name)
+            continue
         bundle = _bundle(method.made, device)
         start = time.monotonic()
-        for done, index in enumerate(indices, 1):
-            scene = _filmed(suite, bundle, index)
-            for seed in suite.seeds:
-                paths = [made.video(place, _clip(index), turn, seed) for turn in suite.turns]
-                truths = [made.truth(_clip(index), turn, seed) for turn in suite.turns]
-                _write_missing(truths, scene)
-                _make(suite, method.made, bundle, scene, seed, paths)
-            left = (time.monotonic() - start) / done * (len(indices) - done)
-            log.info("%s: scene %d of %d, about %.0f s left", method.name, done, len(indices), left)
+        for done, (index, seed, files) in enumerate(to_do, 1):
+            scene, count = _filmed(suite, bundle, index), len(suite.turns)
+            _write_missing(files[count:], scene)
+            _make(suite, method.made, bundle, scene, seed, files[:count])
+            left = (time.monotonic() - start) / done * (len(to_do) - done)
+            log.info("%s: scene %d of %d, about %.0f s left", method.name, done, len(to_do), left)
 
 
 def _clip(index: int) -> str:
@@ -210,10 +212,10 @@ def _sampled(
     return sample_turn(turn, BundleSampler(bundle, context, lambda _turn: noise, config.steps))
 
 
-def _write_missing(paths: list[Path | None], scene: _Scene) -> None:
+def _write_missing(paths: list[Path], scene: _Scene) -> None:
     """The true views of the turns, where they are not written yet."""
     for path, view in zip(paths, scene.turns, strict=True):
-        if path is not None and not path.is_file():
+        if not path.is_file():
             write_clip(_folder_of(path), view.frames, FRAME_RATE, _LOSSLESS)
 
 

@@ -78,7 +78,7 @@ def _cameras(
 def fingerprint(metric: Metric, videos: ClipVideos, suite: Suite) -> str:
     """What the values depend on: the videos' bytes, the metric, the fit and the cameras."""
     facts = {
-        "videos": videos.fingerprint(),
+        "videos": videos.fingerprint,
         "turns": videos.turns,
         "metric": metric.identity,
         "columns": [column.name for column in metric.columns],

@@ -16,8 +16,11 @@ from ..metrics.psnr import Psnr
 from .suite import MetricName
 
 
-def maker(name: MetricName, weights: Path, device: torch.device) -> Callable[[], Metric]:
-    """What loads the metric. It raises ValueError where a network or a package is missing."""
+def metric_named(name: MetricName, weights: Path, device: torch.device) -> Metric:
+    """The metric, with its network loaded.
+
+    Raises: ValueError where a network or a package is missing.
+    """
     makers: dict[MetricName, Callable[[], Metric]] = {
         "psnr": Psnr,
         "geometry": Geometry,
@@ -27,4 +30,4 @@ def maker(name: MetricName, weights: Path, device: torch.device) -> Callable[[],
         "pose": lambda: PoseErrors(ColmapEstimator(ColmapConfig("incremental"))),
         "pose_global": lambda: PoseErrors(ColmapEstimator(ColmapConfig("global"))),
     }
-    return makers[name]
+    return makers[name]()

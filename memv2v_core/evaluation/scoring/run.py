@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .measuring import fingerprint, measure
 from .shares import WHOLE, Share
 from .store import Store, UnitKey, Values
 from .suite import Suite
-from .videos import ClipVideos, find_videos
+from .videos import ClipVideos
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,8 @@ class Scores:
     values: Mapping[str, Mapping[str, Mapping[tuple[str, int], Values]]]
 
 
-def check(suite: Suite, metrics: Mapping[str, Metric]) -> list[ClipVideos]:
-    """The videos of a suite, once all that its metrics need is there.
-
-    Raises: ValueError naming every missing video, or what a metric lacks.
-    """
+def require_inputs(suite: Suite, metrics: Mapping[str, Metric]) -> None:
+    """Raise ValueError naming what a metric needs and the suite does not have."""
     for name, metric in metrics.items():
         has = {
             "truth": suite.truths is not None,
@@ -51,12 +48,11 @@ def check(suite: Suite, metrics: Mapping[str, Metric]) -> list[ClipVideos]:
                 f"the metric {name} compares two turns, and the suite has {len(suite.turns)}; "
                 "name more turns, or leave the metric out"
             )
-    return find_videos(suite)
 
 
 def measure_share(
     suite: Suite,
-    makers: Mapping[str, Callable[[], Metric]],
+    metrics: Mapping[str, Metric],
     found: Sequence[ClipVideos],
     folder: Path,
     device: torch.device,
@@ -64,13 +60,10 @@ def measure_share(
 ) -> None:
     """Measure what is not measured yet, as far as it is this process's share.
 
-    makers: of each metric, by name; one metric at a time is in memory.
-
     Raises: ValueError naming what a metric cannot measure; what was measured stays.
     """
     store = Store(folder / STORE)
-    for name, make in makers.items():
-        metric = make()
+    for name, metric in metrics.items():
         # By place in the whole list: what others finish meanwhile must not move the shares.
         mine = [
             (UnitKey(one.method, name, one.clip, one.seed, fingerprint(metric, one, suite)), one)

@@ -188,11 +188,6 @@ class Suite:
             return None
         return self.root / self.truths / self.file.format(clip=clip, turn=turn, seed=seed)
 
-    @property
-    def name_of_results(self) -> str:
-        """The folder of results, if nobody names one."""
-        return f"{self.name}_scores"
-
     def camera(self, turn: int | None, num_frames: int, aspect: float) -> CameraTrajectory | None:
         """The path of a turn, or of the source for None; None without cameras.
 

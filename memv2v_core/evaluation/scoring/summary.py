@@ -75,7 +75,7 @@ class Summary:
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
-def summarised(scores: Scores, metrics: dict[str, Metric]) -> Summary:
+def summarised(scores: Scores, metrics: Mapping[str, Metric]) -> Summary:
     """The table of a suite, in the order of its methods and metrics."""
     suite = scores.suite
     named = [(name, column) for name, metric in metrics.items() for column in metric.columns]

@@ -7,32 +7,17 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import cached_property
 from pathlib import Path, PurePath
 
-import av
 import torch
 from torch.nn.functional import interpolate
 
-from ...clips.clip_files import read_frames
+from ...clips.clip_files import ClipLook, look_at, read_frames
 from .suite import FitConfig, MethodConfig, Suite
 
 # As many names as a reader still reads.
 _MOST_NAMED = 20
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the head of a video says."""
-
-    num_frames: int
-    height: int
-    width: int
-    rate: Fraction
-
-    def __str__(self) -> str:
-        rate = f"{float(self.rate):g}"
-        return f"{self.num_frames} frames of {self.width}x{self.height} at {rate} a second"
 
 
 @dataclass(frozen=True)
@@ -49,8 +34,9 @@ class ClipVideos:
     turns: tuple[int, ...]
     paths: tuple[Path, ...]
     truths: tuple[Path, ...]
-    looks: tuple[Look, ...]
+    looks: tuple[ClipLook, ...]
 
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the bytes of all files, which changes where one does."""
         digest = hashlib.sha256()
@@ -78,7 +64,7 @@ def find_videos(suite: Suite) -> list[ClipVideos]:
         (method, clip, seed) for method in suite.methods for clip in clips for seed in suite.seeds
     ]
     # Methods share their truths.
-    needed = dict.fromkeys(path for key in wanted for path in _paths(suite, *key))
+    needed = dict.fromkeys(path for key in wanted for path in needed_files(suite, *key))
     missing = [str(path) for path in needed if not path.is_file()]
     if missing:
         raise ValueError(
@@ -94,31 +80,6 @@ def find_videos(suite: Suite) -> list[ClipVideos]:
     if faults:
         raise ValueError(f"{len(faults)} clips cannot be scored: {_listed(faults)}")
     return found
-
-
-def look_at(path: Path) -> Look:
-    """Frames, size and rate of a video. Every frame is decoded: a head may say something else.
-
-    Raises: ValueError naming a file that is no video, or whose pictures a player would change.
-    """
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} got no video stream, wanted a video; replace the file")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            count = 0
-            for frame in container.decode(stream):
-                count += 1
-                if frame.side_data.get("DISPLAYMATRIX") is not None:
-                    raise ValueError(f"{path} is shown turned; write it again, upright")
-            if stream.sample_aspect_ratio not in (None, 0, 1):
-                raise ValueError(f"{path} has pixels that are not square; write it again")
-            if not stream.average_rate or not count:
-                raise ValueError(f"{path} does not say its frames and its rate; write it again")
-            return Look(count, stream.height, stream.width, Fraction(stream.average_rate))
-    except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); replace the file") from error
 
 
 def _clips_of(suite: Suite) -> tuple[str, ...]:
@@ -144,7 +105,7 @@ def _clips_of(suite: Suite) -> tuple[str, ...]:
     return clips
 
 
-def _paths(suite: Suite, method: MethodConfig, clip: str, seed: int) -> Iterator[Path]:
+def needed_files(suite: Suite, method: MethodConfig, clip: str, seed: int) -> Iterator[Path]:
     """Every file that is needed: the turns, then their truths."""
     for turn in suite.turns:
         yield suite.video(method, clip, turn, seed)
@@ -155,7 +116,7 @@ def _paths(suite: Suite, method: MethodConfig, clip: str, seed: int) -> Iterator
 
 
 def _looked_at(suite: Suite, method: MethodConfig, clip: str, seed: int) -> ClipVideos:
-    paths = tuple(_paths(suite, method, clip, seed))
+    paths = tuple(needed_files(suite, method, clip, seed))
     looks = [look_at(path) for path in paths]
     fit = suite.fit
     for path, look in zip(paths, looks, strict=True):

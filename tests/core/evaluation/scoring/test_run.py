@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from memv2v_core.evaluation.metrics.metric import Column
-from memv2v_core.evaluation.scoring.run import check, measure_share, read_scores
+from memv2v_core.evaluation.scoring.run import measure_share, read_scores, require_inputs
 from memv2v_core.evaluation.scoring.shares import WHOLE, Share
 from memv2v_core.evaluation.scoring.summary import summarised
+from memv2v_core.evaluation.scoring.videos import find_videos
 
 from .conftest import CLIPS, SUITE, Brightness, Place, grey
 
@@ -18,8 +19,9 @@ CPU = torch.device("cpu")
 def scored(place: Place, makers, text: str = SUITE, share: Share = WHOLE):
     suite = place.suite(text)
     metrics = {name: make() for name, make in makers.items()}
-    found = check(suite, metrics)
-    measure_share(suite, makers, found, place.folder / "out", CPU, share)
+    require_inputs(suite, metrics)
+    found = find_videos(suite)
+    measure_share(suite, metrics, found, place.folder / "out", CPU, share)
     return suite, metrics, found
 
 
@@ -60,8 +62,8 @@ def test_a_killed_run_goes_on_and_measures_nothing_twice(place: Place, monkeypat
     table = summarised(read_scores(suite, metrics, found, place.folder / "out"), metrics)
 
     other_out = place.folder / "other"
-    measure_share(suite, {"brightness": Brightness}, found, other_out, CPU, WHOLE)
     metrics = {"brightness": Brightness()}
+    measure_share(suite, metrics, found, other_out, CPU, WHOLE)
     again = summarised(read_scores(suite, metrics, found, other_out), metrics)
     assert again == table
     # A video that is made again is measured again, and no other.
@@ -77,7 +79,7 @@ def test_two_processes_share_the_work_and_give_the_table_of_one(place: Place, ma
         read_scores(suite, metrics, found, place.folder / "out")
     scored(place, makers, share=Share(1, 2))
     shared = summarised(read_scores(suite, metrics, found, place.folder / "out"), metrics)
-    measure_share(suite, makers, found, place.folder / "alone", CPU, WHOLE)
+    measure_share(suite, metrics, found, place.folder / "alone", CPU, WHOLE)
     assert shared == summarised(read_scores(suite, metrics, found, place.folder / "alone"), metrics)
 
 

@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from memv2v_core.evaluation.scoring.videos import find_videos, look_at
+from memv2v_core.clips.clip_files import look_at
+from memv2v_core.evaluation.scoring.videos import find_videos
 
 from .conftest import CLIPS, SHAPE, SUITE, Place, grey
 
@@ -94,7 +95,7 @@ def test_a_file_that_is_no_video_is_named(place: Place):
 
 def test_another_file_of_the_same_name_has_another_fingerprint(place: Place):
     suite = place.suite(SUITE)
-    before = {(one.method, one.clip): one.fingerprint() for one in find_videos(suite)}
+    before = {(one.method, one.clip): one.fingerprint for one in find_videos(suite)}
     place.video("ours/c_turn2.mp4", 0.9)
-    after = {(one.method, one.clip): one.fingerprint() for one in find_videos(suite)}
+    after = {(one.method, one.clip): one.fingerprint for one in find_videos(suite)}
     assert {key for key in before if before[key] != after[key]} == {("ours", "c")}
