@@ -34,6 +34,8 @@ _NOT_OURS = (
     "graph accessed before initialization",
 )
 _PATIENCE_S = 120.0
+_DIALOG = ".p-dialog:visible, [role=dialog]:visible"
+_MANY_DIALOGS = 5
 # ComfyUI keeps a graph some time after its last change.
 _KEPT_MS = 1500
 
@@ -100,6 +102,11 @@ class Bench:
         """An empty canvas, and no remembered problems."""
         self._stop()
         self.page.keyboard.press("Escape")
+        for _ in range(_MANY_DIALOGS):
+            if not self.page.locator(_DIALOG).count():
+                break
+            self.page.keyboard.press("Escape")
+            self.page.wait_for_timeout(300)
         self.evaluate(
             """async () => {
               const none = { nodes: [], links: [], last_node_id: 0, last_link_id: 0, version: 0.4 };
@@ -115,6 +122,14 @@ class Bench:
             workflow = json.loads(workflow.read_text(encoding="utf-8"))
         self.evaluate("async (graph) => { await app.loadGraphData(graph, true, true) }", workflow)
         self.show_all()
+
+    def saved(self) -> dict[str, Any]:
+        """The graph as ComfyUI writes it to a file.
+
+        The page makes the JSON: across the browser's wire an undefined value would come back as
+        null, and ComfyUI's check of workflows complains about those.
+        """
+        return dict(json.loads(self.evaluate("() => JSON.stringify(app.graph.serialize())")))
 
     def show_all(self) -> None:
         """Zoom so that every node is in view."""

@@ -66,7 +66,7 @@ def test_few_inputs_are_seen_and_one_press_shows_all(bench: Bench) -> None:
 def test_a_folded_input_that_a_workflow_sets_is_in_view(bench: Bench, sensitivity: float) -> None:
     node = bench.add("MemV2VSplitSegments", (60, 60))
     bench.set_widget(node, "sensitivity", sensitivity)
-    graph = bench.evaluate("() => app.graph.serialize()")
+    graph = bench.saved()
     # As a version saved it that folded nothing.
     graph["nodes"][0].pop("showAdvanced", None)
     bench.open_workflow(graph)

@@ -93,7 +93,7 @@ def test_a_card_pinned_without_a_run_is_pinned_on_disk_and_after_a_reload(
     assert bench.server.api.get("/queue") == {"queue_running": [], "queue_pending": []}
     # The newest segment saw the one before it at 1x2x2 and the first one at 1x4x4.
     assert not bench.problems
-    saved = bench.evaluate("() => app.graph.serialize()")
+    saved = bench.saved()
     bench.reload()
     bench.open_workflow(saved)
     shown(bench)("30 turns")
@@ -232,7 +232,7 @@ def test_sessions_come_in_a_list_and_a_new_name_can_be_typed(bench: Bench, root:
     bench.page.keyboard.press("Escape")
     assert bench.page.locator(".memv2v-session-list").count() == 0
     # What is saved and sent is the text alone, in its old place.
-    saved = bench.evaluate("() => app.graph.serialize().nodes[0].widgets_values[0]")
+    saved = bench.saved()["nodes"][0]["widgets_values"][0]
     sent = bench.evaluate(
         "async (id) => (await app.graphToPrompt()).output[id].inputs.session", node
     )

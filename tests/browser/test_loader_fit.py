@@ -102,7 +102,7 @@ def test_links_through_reroutes_and_subgraphs_count(bench: Bench) -> None:
 
 def saved(bench: Bench) -> dict[str, Any]:
     """The graph as a file of a version that knew neither folded inputs nor choices."""
-    graph = bench.evaluate("() => app.graph.serialize()")
+    graph = bench.saved()
     for node in graph["nodes"]:
         node.pop("showAdvanced", None)
         node["properties"].pop("memory_v2v_model", None)
