@@ -12,6 +12,7 @@ from . import (
     loading,
     retrieval,
     sampling,
+    scoring,
     tokens,
 )
 from .cameras import estimating, exporting, importing, paths, playback, previewing
@@ -41,6 +42,7 @@ MENU = (
     long_video,
     evaluation,
     comparing,
+    scoring,
 )
 
 

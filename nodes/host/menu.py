@@ -145,6 +145,13 @@ _PLACES = {
     "MemV2VConsistencyReport": _Place(
         "look", ("heat map", "consistent video", "compare video", "difference", "metrics", "score")
     ),
+    "MemV2VScoreTurns": _Place(
+        "look",
+        (
+            *("metrics", "score video", "evaluate video", "quality", "flicker", "benchmark"),
+            *("dino", "clip score", "lpips", "psnr", "consistent video", "compare video"),
+        ),
+    ),
 }
 
 

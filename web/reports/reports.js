@@ -16,6 +16,7 @@ const TEXT_NODES = new Set([
   "MemV2VApplyMemory",
   "MemV2VConsistencyReport",
   "MemV2VCompareTurns",
+  "MemV2VScoreTurns",
   "MemV2VFitVideo",
   "MemV2VRestoreVideo",
   "MemV2VRecallTurn",

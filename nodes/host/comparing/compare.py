@@ -50,7 +50,7 @@ def compare_turns(
     VAE and for a full disk.
     """
     stop = comfy.model_management.throw_exception_if_processing_interrupted
-    decode = partial(_decoded, vae)
+    decode = partial(decoded, vae)
     # Step 1: the two videos.
     first, second, notes = chosen_sides(cache, choices, decode, source_camera)
     verdict, assumed = verdict_of(first, second, source_camera)
@@ -82,7 +82,7 @@ def compare_turns(
     )
 
 
-def _decoded(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
+def decoded(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
     """Frames (F, 3, H, W) in [0, 1] of a latent (C, T, h, w), in tiles where memory is short.
 
     Raises: ValueError for a VAE of other channels.
