@@ -7,7 +7,7 @@ import torch
 
 from ..model.memory_inputs import MemoryInputs
 from ..model.memory_model import memory_forward
-from ..sampling.denoising import SamplerConfig, sample_latent
+from ..sampling.denoising import SamplerConfig, Strength, sample_latent
 from ..sampling.fifo import sample_fifo
 from ..sampling.flow_match import shifted_sigmas
 from ..sampling.reuse import StreamReuse, stream_reuse
@@ -31,6 +31,7 @@ class BundleSampler:
 
     context: (1, L, D) of the prompt, or the model's empty prompt. draw: the noise of a turn.
     num_steps: None takes the model's. reuse: for measurements.
+    strength: of memory, see `Strength`; 1 is one forward a step.
     Latents stay in the codec's space, which is also the DiT's space.
     """
 
@@ -39,6 +40,7 @@ class BundleSampler:
     draw: Draw
     num_steps: int | None = None
     reuse: ChooseReuse = reuse_as_asked
+    strength: float = 1.0
 
     def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
@@ -50,6 +52,10 @@ class BundleSampler:
             assert turn.source is not None, "a base that edits its source has one"
             beside = turn.source.unsqueeze(0).to(device)
         inputs = turn.inputs(lambda latent: latent.to(device))
+        strength = None
+        if self.strength != 1 and turn.memories:
+            bare = turn.seeing(None).inputs(lambda latent: latent.to(device))
+            strength = Strength(self.strength, bare)
         return sample_latent(
             bundle.backbone,
             bundle.adapter,
@@ -59,6 +65,7 @@ class BundleSampler:
             SamplerConfig(self.num_steps or info.num_steps, info.shift),
             beside,
             self.reuse(turn, inputs),
+            strength,
         )[0]
 
 

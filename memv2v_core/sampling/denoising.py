@@ -21,6 +21,20 @@ class SamplerConfig:
     shift: float = 3.0
 
 
+@dataclass(frozen=True, eq=False)
+class Strength:
+    """How strongly memory acts: v = v_bare + value (v_memory - v_bare), in every step.
+
+    Our choice: 0 is the turn without memory, 1 the turn with it, and more than 1 insists on it, as
+    guidance does with a prompt. It costs one more forward a step, of the sequence without memories.
+
+    bare: the same turn without memories.
+    """
+
+    value: float
+    bare: MemoryInputs
+
+
 @torch.no_grad()
 def sample_latent(
     backbone: Backbone,
@@ -31,11 +45,13 @@ def sample_latent(
     config: SamplerConfig,
     beside: torch.Tensor | None = None,
     reuse: StreamReuse | None = None,
+    strength: Strength | None = None,
 ) -> torch.Tensor:
     """The finished latent (B, C, T, H, W), in the DiT's space, sampled from `noise` of that shape.
 
     beside: the source, shaped like `noise`, for a base that takes it on the target's channel axis.
     reuse: of clean tokens between steps; None refreshes them in every step.
+    strength: of memory; None is 1.
     """
 
     def given(x: torch.Tensor) -> torch.Tensor:
@@ -55,5 +71,13 @@ def sample_latent(
         # All rows are refreshed together.
         return reuse.call(forward, clean, ("all rows",), timestep, num_bytes=0)
 
+    def blended(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        assert strength is not None, "without it there is nothing to blend"
+        alone = memory_forward(backbone, adapter, given(x), timestep, context, strength.bare, bare)
+        return torch.lerp(alone, velocity(x, timestep), strength.value)
+
     sigmas = shifted_sigmas(config.num_steps, config.shift).to(noise.device)
-    return sample_euler(velocity, noise, sigmas)
+    if strength is None:
+        return sample_euler(velocity, noise, sigmas)
+    bare = tokenize_clean(backbone, adapter, strength.bare, given(noise).shape)
+    return sample_euler(blended, noise, sigmas)

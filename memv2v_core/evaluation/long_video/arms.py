@@ -13,6 +13,7 @@ from functools import cached_property
 
 import torch
 
+from ...bases.base_info import BaseInfo
 from ...builtin.bundle import Bundle
 from ...builtin.sampler import BundleSampler, sample_video_by_fifo
 from ...cache.entry import MemoryEntry, Segment
@@ -43,13 +44,17 @@ class ClipHost:
 
     results: latents (C, T, H, W) sampled so far, by the inputs of their turn. Where arms agree on
     the inputs, they share the result.
+    base: the model as memory sees it. num_steps: the model's if None.
     """
 
     bundle: Bundle
     clip: LongClip
     results: dict[Sight, torch.Tensor] = field(default_factory=dict)
+    base: BaseInfo = field(init=False)
+    num_steps: int | None = None
 
     def __post_init__(self) -> None:
+        self.base = self.bundle.base_info()
         assert self.bundle.codec.ratios.temporal == 1, "frames and latent frames are one here"
 
     @cached_property
@@ -103,7 +108,7 @@ class ClipHost:
 
     def sampler(self, noise: torch.Tensor) -> BundleSampler:
         """The sampler of a turn with this noise (C, T, H, W)."""
-        return BundleSampler(self.bundle, self.context, lambda _turn: noise)
+        return BundleSampler(self.bundle, self.context, lambda _turn: noise, self.num_steps)
 
     def drawn_by(self, sampler: BundleSampler, turn: Turn) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
@@ -165,7 +170,7 @@ def edit_clip(host: ClipHost, mode: EditMode, memory: MemorySettings | None = No
     if mode == "fifo":
         # One segment of the whole clip, without any cut.
         plan = plan_segments(plan.num_frames, plan.num_frames, 0, 1)
-    edit = LongEdit(host.bundle.base_info(), plan, mode, 0, memory or MemorySettings())
+    edit = LongEdit(host.base, plan, mode, 0, memory or MemorySettings())
     return edit_segments(edit, MemoryCache(), host)
 
 
@@ -188,7 +193,7 @@ def edit_with_given(host: ClipHost, given: torch.Tensor) -> torch.Tensor:
 
     The result also starts with the given edit of the first segment.
     """
-    host = GivenHost(host.bundle, host.clip, host.results, given)
+    host = GivenHost(host.bundle, host.clip, host.results, given=given)
     edit_clip(host, "memory")
     return torch.cat([host.drawn[idx] for idx in sorted(host.drawn)], dim=1)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from ...clips.segments import SegmentPlan
+from ..metrics.segment_agreement import LEAK_DISTANCE
 from ..metrics.segment_looks import (
     Look,
     background_psnr,
@@ -25,9 +26,6 @@ from .arms import (
 )
 from .clips import LongClip
 
-# Colours of independent true answers are rarely this close. The measure `leak_answers` counts how
-# often.
-LEAK_DISTANCE = 0.2
 TRUE_ARMS = ("truth", "answers")
 Videos = dict[str, torch.Tensor]  # (N, 3, H, W) by arm
 Looks = Sequence[Look | None]
@@ -50,7 +48,7 @@ def edited_videos(host: ClipHost) -> Videos:
     truth = codec.encode_frames(clip.truth)
     arms = {"alone": edit_alone(host), "memory": edit_with_memory(host)}
     if clip.family == "one_shot":
-        base = host.bundle.base_info()
+        base = host.base
         if base.has_keyframe:
             arms["led"] = edit_alone(host, is_led=True)
         if not base.has_source_tokens:

@@ -29,6 +29,7 @@ from ...synthetic.worlds import WorldConfig
 from ..claims import Measured
 from ..held_out_seeds import HELD_OUT_SEED
 from ..measured_model import add_model_options, bundle_of, measured_bundle, recipe_of
+from ..metrics.segment_agreement import LEAK_DISTANCE
 from ..metrics.segment_looks import CHANGE_FROM, CHANGE_TO, CROP_RADII, MIN_AMOUNT, MIN_FRAMES
 from ..parallel import mapped
 from ..report import claim_record, json_number, machine, markdown_table, settings_record, table
@@ -37,7 +38,7 @@ from ..statistics import CONFIDENCE, NUM_RESAMPLES
 from .arms import ClipHost
 from .claims import long_video_claims
 from .clips import FAMILIES, NUM_SEGMENTS, Family, LongClip, long_clip
-from .measures import LEAK_DISTANCE, TRUE_ARMS, Videos, edited_videos, measure_clip
+from .measures import TRUE_ARMS, Videos, edited_videos, measure_clip
 
 log = logging.getLogger(__name__)
 # Clips of each family on the contact sheet.

@@ -7,11 +7,12 @@ from typing import Literal, Protocol
 import torch
 
 from ...cameras.trajectory import CameraTrajectory
+from .segment_looks import SegmentedScene
 
 # What a metric measures: each video by itself, or two turns of one clip together.
 Subject = Literal["video", "pair"]
 # What a metric needs beside the videos.
-Need = Literal["truth", "camera", "source_camera"]
+Need = Literal["truth", "camera", "source_camera", "scene", "time"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Batch:
     truths: what each video should be, of the same shape; None where nobody knows.
     cameras: the path that each video was asked for; None without cameras.
     other_cameras: of `others`. source_cameras: of the source clips.
+    scenes: the known facts about the edited clip that each video shows.
+    seconds: that each video took to make.
     frame_rate: frames a second.
     """
 
@@ -44,6 +47,8 @@ class Batch:
     cameras: Sequence[CameraTrajectory] | None = None
     other_cameras: Sequence[CameraTrajectory] | None = None
     source_cameras: Sequence[CameraTrajectory] | None = None
+    scenes: Sequence[SegmentedScene] | None = None
+    seconds: Sequence[float] | None = None
     frame_rate: float = 16.0
 
 

@@ -65,6 +65,27 @@ class SceneVideo:
         return SceneVideo(source, empty, hidden, self.track.frames(start, stop))
 
 
+@dataclass(frozen=True, eq=False)
+class SegmentedScene:
+    """A long clip with known facts, in the segments in which it is edited.
+
+    segments: (start, stop) of each, in frames. world_of_segment: segments with the same number show
+    the same world. has_open_shape: whether the instruction leaves the shape open too.
+    """
+
+    scene: SceneVideo
+    segments: tuple[tuple[int, int], ...]
+    world_of_segment: tuple[int, ...]
+    has_open_shape: bool
+
+    def looks(self, edited: torch.Tensor) -> "list[Look | None]":
+        """The look of every segment of an edited video (N, 3, H, W)."""
+        return [
+            segment_look(edited[start:stop], self.scene.frames(start, stop))
+            for start, stop in self.segments
+        ]
+
+
 def joined_scenes(scenes: Sequence[SceneVideo]) -> SceneVideo:
     """Several scenes, one after the other, as one clip."""
     tracks = [scene.track for scene in scenes]

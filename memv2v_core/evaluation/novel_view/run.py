@@ -34,7 +34,7 @@ from ..statistics import CONFIDENCE, NUM_RESAMPLES
 from .arms import MERGE_SHARE, Arms, SceneTurns, sample_arms, sample_detail_arms
 from .claims import all_claims
 from .measures import measure_arms, measure_detail_arms
-from .responsiveness import block_agreements, responsiveness_by_block
+from .responsiveness import FinishedSweep, block_agreements, responsiveness_by_block
 from .scenes import held_out_scene, lens_of, unseen_overlap
 
 # Scenes on the contact sheet.
@@ -96,7 +96,7 @@ def measure_scene(
         details = sample_detail_arms(turns, arms)
         measures |= measure_detail_arms(turns, arms, details)
         scores = {
-            rotated: responsiveness_by_block(turns, arms, details, rotated)
+            rotated: responsiveness_by_block(turns, FinishedSweep.of(arms, details), rotated)
             for rotated in (False, True)
         }
     return SceneResult(measures, scores, sheet_rows(turns, arms) if is_shown else ())

@@ -4,25 +4,31 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from ...atomic_files import write_atomically
+from ..making.edits import scene_of
+from ..making.recipes import with_made_videos
+from ..making.run import make_videos
 from ..metrics.metric import Metric
 from ..report import machine
-from .making import make_videos, with_made_videos
+from ..shares import Share, share_of_process
+from ..suites.loading import load_suite, shipped_suites
+from ..suites.probe_suite import ProbeSuite
+from ..suites.suite import Suite
+from .line_plots import has_lines, line_plot
 from .metrics_by_name import metric_named
 from .plots import plot
-from .run import Scores, measure_share, read_scores, require_inputs
-from .shares import Share, share_of_process
+from .probing import probe_of, probe_share, probe_summary
+from .run import measure_share, read_scores, require_inputs
 from .store import plain_values
-from .suite import Suite, load_suite, shipped_suites
-from .summary import summarised
+from .summary import Summary, summarised
 from .tables import latex, markdown, record
-from .videos import find_videos
+from .videos import find_videos, require_times
 
 METHODS = "methods"
 
@@ -42,7 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         suite = load_suite(shipped_suites().get(options.suite) or Path(options.suite))
         folder = options.folder or Path(f"{suite.name}_scores")
-        score(suite, folder, options.weights, _device(options.device))
+        device = _device(options.device)
+        if isinstance(suite, ProbeSuite):
+            probe(suite, folder, device)
+        else:
+            score(suite, folder, options.weights, device)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -62,18 +72,50 @@ def score(suite: Suite, folder: Path, weights: Path, device: torch.device) -> No
     metrics: dict[str, Metric] = {
         name: metric_named(name, weights, device) for name in suite.metrics
     }
+    scenes = partial(scene_of, suite) if suite.families else None
     scored = with_made_videos(suite, folder)
     # Before videos are made, which may take long.
-    require_inputs(scored, metrics)
+    require_inputs(scored, metrics, scenes is not None)
     make_videos(suite, folder, device, share)
     wait()
-    suite, found = scored, find_videos(scored)
-    measure_share(suite, metrics, found, folder, device, share)
+    found = find_videos(scored)
+    if any("time" in metric.needs for metric in metrics.values()):
+        require_times(found)
+    measure_share(scored, metrics, found, folder, device, share, scenes)
     wait()
     if share.rank:
         return
-    scores = read_scores(suite, metrics, found, folder)
-    _write(scores, metrics, folder, device)
+    scores = read_scores(scored, metrics, found, folder)
+    for method, by_metric in scores.values.items():
+        held = {
+            metric: {
+                f"{clip}, seed {seed}": plain_values(values)
+                for (clip, seed), values in by_clip.items()
+            }
+            for metric, by_clip in by_metric.items()
+        }
+        content = {"suite": suite.name, "method": method, "machine": machine(device)}
+        place = folder / METHODS
+        place.mkdir(exist_ok=True)
+        _write_json(place / f"{method}.json", {**content, "values": held})
+    _write_tables(summarised(scores, metrics), folder)
+
+
+def probe(suite: ProbeSuite, folder: Path, device: torch.device) -> None:
+    """Measure inside a model, and write tables and a plot.
+
+    Raises: ValueError for a model that the probe cannot measure.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    share, wait = share_of_process()
+    _log_as(share)
+    chosen = probe_of(suite, device)
+    probe_share(suite, chosen, folder, share)
+    wait()
+    if share.rank:
+        return
+    of = "repeats" if suite.probe == "cost" else "scenes"
+    _write_tables(probe_summary(suite, chosen, folder, of), folder)
 
 
 def _device(name: str) -> torch.device:
@@ -93,26 +135,12 @@ def _log_as(share: Share) -> None:
     )
 
 
-def _write(
-    scores: Scores, metrics: Mapping[str, Metric], folder: Path, device: torch.device
-) -> None:
-    summary = summarised(scores, metrics)
-    for method, by_metric in scores.values.items():
-        held = {
-            metric: {
-                f"{clip}, seed {seed}": plain_values(values)
-                for (clip, seed), values in by_clip.items()
-            }
-            for metric, by_clip in by_metric.items()
-        }
-        content = {"suite": summary.title, "method": method, "machine": machine(device)}
-        place = folder / METHODS
-        place.mkdir(exist_ok=True)
-        _write_json(place / f"{method}.json", {**content, "values": held})
+def _write_tables(summary: Summary, folder: Path) -> None:
     _write_json(folder / "table.json", record(summary))
     write_atomically(folder / "table.md", markdown(summary).encode())
     write_atomically(folder / "table.tex", latex(summary).encode())
-    pixels = (plot(summary) * 255).round().to(torch.uint8).numpy()
+    drawn = line_plot(summary, "memories") if has_lines(summary) else plot(summary)
+    pixels = (drawn * 255).round().to(torch.uint8).numpy()
     Image.fromarray(pixels).save(folder / "plot.png")
     sys.stdout.write(f"\n{markdown(summary)}\nwritten to {folder}\n")
 

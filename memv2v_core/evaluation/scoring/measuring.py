@@ -3,16 +3,20 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
 from ...cameras.trajectory import CameraTrajectory
 from ..metrics.metric import Batch, Metric
+from ..metrics.segment_looks import SegmentedScene
+from ..suites.suite import Suite
 from .store import Values
-from .suite import Suite
 from .videos import ClipVideos
+
+# The known facts about a clip, by its name.
+SceneOf = Callable[[str], SegmentedScene]
 
 
 def subjects(metric: Metric, turns: tuple[int, ...]) -> list[str]:
@@ -22,8 +26,16 @@ def subjects(metric: Metric, turns: tuple[int, ...]) -> list[str]:
     return [f"{first}-{second}" for first, second in itertools.combinations(turns, 2)]
 
 
-def measure(metric: Metric, videos: ClipVideos, suite: Suite, device: torch.device) -> Values:
+def measure(
+    metric: Metric,
+    videos: ClipVideos,
+    suite: Suite,
+    device: torch.device,
+    scene_of: SceneOf | None = None,
+) -> Values:
     """Every value of the metric for this clip.
+
+    scene_of: knows the scene of each clip; None where nobody does.
 
     Raises: ValueError naming the clip and what is wrong.
     """
@@ -46,6 +58,8 @@ def measure(metric: Metric, videos: ClipVideos, suite: Suite, device: torch.devi
         cameras=[cameras[row] for row in firsts] if cameras else None,
         other_cameras=[cameras[row] for row in seconds] if cameras and seconds else None,
         source_cameras=[sources[row] for row in firsts] if sources else None,
+        scenes=None if scene_of is None else [scene_of(videos.clip)] * len(firsts),
+        seconds=None if videos.seconds is None else [videos.seconds[row] for row in firsts],
         frame_rate=float(videos.looks[0].rate),
     )
     try:
@@ -77,7 +91,7 @@ def _cameras(
 
 def fingerprint(metric: Metric, videos: ClipVideos, suite: Suite) -> str:
     """What the values depend on: the videos' bytes, the metric, the fit and the cameras."""
-    facts = {
+    facts: dict[str, object] = {
         "videos": videos.fingerprint,
         "turns": videos.turns,
         "metric": metric.identity,
@@ -85,4 +99,6 @@ def fingerprint(metric: Metric, videos: ClipVideos, suite: Suite) -> str:
         "fit": str(suite.fit),
         "cameras": str(suite.cameras),
     }
+    if "time" in metric.needs:
+        facts["seconds"] = videos.seconds
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

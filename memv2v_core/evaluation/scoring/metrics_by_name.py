@@ -13,7 +13,9 @@ from ..metrics.metric import Metric
 from ..metrics.poses.colmap import ColmapConfig, ColmapEstimator
 from ..metrics.poses.metric import PoseErrors
 from ..metrics.psnr import Psnr
-from .suite import MetricName
+from ..metrics.seconds import Seconds
+from ..metrics.segment_agreement import SegmentAgreement
+from ..suites.suite import MetricName
 
 
 def metric_named(name: MetricName, weights: Path, device: torch.device) -> Metric:
@@ -24,6 +26,8 @@ def metric_named(name: MetricName, weights: Path, device: torch.device) -> Metri
     makers: dict[MetricName, Callable[[], Metric]] = {
         "psnr": Psnr,
         "geometry": Geometry,
+        "segment_looks": SegmentAgreement,
+        "seconds": Seconds,
         "lpips": partial(Lpips, weights, device),
         "dino_f": partial(DinoF, weights, device),
         "clip_f": partial(ClipF, weights, device),

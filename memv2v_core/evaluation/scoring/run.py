@@ -8,16 +8,22 @@ from pathlib import Path
 
 import torch
 
-from ..metrics.metric import Metric
-from .measuring import fingerprint, measure
-from .shares import WHOLE, Share
+from ..metrics.metric import Metric, Need
+from ..shares import WHOLE, Share
+from ..suites.suite import Suite
+from .measuring import SceneOf, fingerprint, measure
 from .store import Store, UnitKey, Values
-from .suite import Suite
 from .videos import ClipVideos
 
 log = logging.getLogger(__name__)
 
 STORE = "values"
+_PARTS: dict[Need, str] = {
+    "truth": "truths",
+    "camera": "cameras",
+    "source_camera": "cameras",
+    "scene": "families",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +34,23 @@ class Scores:
     values: Mapping[str, Mapping[str, Mapping[tuple[str, int], Values]]]
 
 
-def require_inputs(suite: Suite, metrics: Mapping[str, Metric]) -> None:
-    """Raise ValueError naming what a metric needs and the suite does not have."""
+def require_inputs(suite: Suite, metrics: Mapping[str, Metric], has_scenes: bool = False) -> None:
+    """Raise ValueError naming what a metric needs and the suite does not have.
+
+    has_scenes: whether the scenes of its clips are known.
+    """
     for name, metric in metrics.items():
         has = {
             "truth": suite.truths is not None,
             "camera": suite.cameras is not None,
             "source_camera": suite.cameras is not None,
+            "scene": has_scenes,
+            # Whether times are there is known when videos are.
+            "time": True,
         }
         for need in sorted(metric.needs):
             if not has[need]:
-                part = "truths" if need == "truth" else "cameras"
+                part = _PARTS[need]
                 raise ValueError(
                     f"the metric {name} needs {part}, and the suite has none; add {part} to the "
                     "suite, or leave the metric out"
@@ -57,6 +69,7 @@ def measure_share(
     folder: Path,
     device: torch.device,
     share: Share = WHOLE,
+    scene_of: SceneOf | None = None,
 ) -> None:
     """Measure what is not measured yet, as far as it is this process's share.
 
@@ -73,7 +86,7 @@ def measure_share(
         log.info("%s: %d of %d clips are measured already", name, len(mine) - len(to_do), len(mine))
         start = time.monotonic()
         for done, (key, videos) in enumerate(to_do, 1):
-            store.write(key, measure(metric, videos, suite, device))
+            store.write(key, measure(metric, videos, suite, device, scene_of))
             left = (time.monotonic() - start) / done * (len(to_do) - done)
             log.info("%s: %d of %d, about %.0f s left", name, done, len(to_do), left)
 

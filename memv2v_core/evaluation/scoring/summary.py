@@ -4,7 +4,7 @@ Turns and seeds of one clip are not independent, so they are averaged first: a c
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -13,6 +13,8 @@ from scipy import stats
 
 from ..metrics.metric import Column, Metric
 from ..statistics import Estimate, mean_estimate
+from ..suites.probe_suite import Spread
+from ..suites.suite import SHOWS_ALL, Suite
 from .measuring import subjects
 from .run import Scores
 
@@ -20,7 +22,7 @@ _NUM_RESAMPLES, _SEED = 9999, 0
 
 
 # A value of one clip, seed, and turn or pair.
-_Key = tuple[str, int, str]
+Key = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Cell:
     """A number of a table.
 
     mean: over clips, of the finite values of each. num_clips: that have any. estimate: its
-    interval; None with fewer than two clips. num_missing, num_infinite: values that do not exist,
+    interval; None with fewer than two clips. deviation: standard deviation over clips; None with
+    fewer than two. num_missing, num_infinite: values that do not exist,
     and infinite ones (the PSNR of equal videos), of all `num_values`; they are in no mean.
     p: that the difference from the first method is chance, by a paired permutation test over clips,
     of the values that both have; None for the first method and where nothing can be tested.
@@ -36,6 +39,7 @@ class Cell:
 
     mean: float
     estimate: Estimate | None
+    deviation: float | None
     num_clips: int
     num_values: int
     num_missing: int
@@ -68,11 +72,16 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class Summary:
-    """A table: for each method a cell a column."""
+    """A table: for each method a cell a column.
+
+    spread: how it shows that values differ. of: what a mean is over.
+    """
 
     title: str
     columns: tuple[TableColumn, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    spread: Spread = "interval"
+    of: str = "clips"
 
 
 def summarised(scores: Scores, metrics: Mapping[str, Metric]) -> Summary:
@@ -83,28 +92,47 @@ def summarised(scores: Scores, metrics: Mapping[str, Metric]) -> Summary:
     columns = tuple(
         TableColumn(name, column, subject, titles.count(column.name) > 1)
         for name, column in named
-        for subject in (
-            *(subjects(metrics[name], suite.turns) if suite.shows_turns else ()),
-            None,
-        )
+        for subject in (*_shown(suite, metrics[name]), None)
     )
-    names = [method.name for method in suite.methods]
-    values = {name: [_values(scores, name, column) for column in columns] for name in names}
-    first = values[names[0]]
+    values = {
+        method.name: [_values(scores, method.name, column) for column in columns]
+        for method in suite.methods
+    }
+    return summary_of(suite.name, columns, values)
+
+
+def summary_of(
+    title: str,
+    columns: tuple[TableColumn, ...],
+    values: Mapping[str, Sequence[Mapping[Key, float]]],
+    spread: Spread = "interval",
+    of: str = "clips",
+) -> Summary:
+    """The table of these values: by method, one mapping a column."""
+    first_name, *_ = values
     rows = tuple(
         (
             name,
             tuple(
-                _cell(one, None if name == names[0] else other)
-                for one, other in zip(values[name], first, strict=True)
+                _cell(one, None if name == first_name else other)
+                for one, other in zip(held, values[first_name], strict=True)
             ),
         )
-        for name in names
+        for name, held in values.items()
     )
-    return Summary(suite.name, columns, rows)
+    return Summary(title, columns, rows, spread, of)
 
 
-def _values(scores: Scores, method: str, column: TableColumn) -> dict[_Key, float]:
+def _shown(suite: Suite, metric: Metric) -> list[str]:
+    """Turns or pairs that have a column of their own."""
+    every = subjects(metric, suite.turns)
+    # With one there is nothing beside the mean.
+    if len(every) < 2:
+        return []
+    return every if SHOWS_ALL in suite.shows_turns else [x for x in every if x in suite.shows_turns]
+
+
+def _values(scores: Scores, method: str, column: TableColumn) -> dict[Key, float]:
     """Every value of a column."""
     return {
         (clip, seed, subject): columns[column.column.name]
@@ -114,14 +142,15 @@ def _values(scores: Scores, method: str, column: TableColumn) -> dict[_Key, floa
     }
 
 
-def _cell(values: Mapping[_Key, float], first: Mapping[_Key, float] | None) -> Cell:
+def _cell(values: Mapping[Key, float], first: Mapping[Key, float] | None) -> Cell:
     known = {key: value for key, value in values.items() if math.isfinite(value)}
     clips = list(_by_clip(known).values())
     means = torch.tensor(clips, dtype=torch.float64)
     num_infinite = sum(map(math.isinf, values.values()))
     return Cell(
-        mean=sum(clips) / len(clips) if clips else math.inf if num_infinite else math.nan,
+        mean=_mean(clips, num_infinite),
         estimate=mean_estimate(means) if len(clips) > 1 else None,
+        deviation=float(means.std()) if len(clips) > 1 else None,
         num_clips=len(clips),
         num_values=len(values),
         num_missing=sum(map(math.isnan, values.values())),
@@ -130,7 +159,13 @@ def _cell(values: Mapping[_Key, float], first: Mapping[_Key, float] | None) -> C
     )
 
 
-def _by_clip(known: Mapping[_Key, float]) -> dict[str, float]:
+def _mean(clips: Sequence[float], num_infinite: int) -> float:
+    if clips:
+        return sum(clips) / len(clips)
+    return math.inf if num_infinite else math.nan
+
+
+def _by_clip(known: Mapping[Key, float]) -> dict[str, float]:
     """The mean of each clip's values."""
     clips: dict[str, list[float]] = {}
     for (clip, _seed, _subject), value in known.items():
@@ -138,7 +173,7 @@ def _by_clip(known: Mapping[_Key, float]) -> dict[str, float]:
     return {clip: sum(held) / len(held) for clip, held in clips.items()}
 
 
-def _p_of(values: Mapping[_Key, float], first: Mapping[_Key, float]) -> float | None:
+def _p_of(values: Mapping[Key, float], first: Mapping[Key, float]) -> float | None:
     """Two-sided p of a paired permutation test of the means; None with fewer than two clips."""
     # A turn that one of the two lacks says nothing about their difference.
     both = {

@@ -4,8 +4,9 @@ F frames, H rows, W columns.
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -14,7 +15,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from ...clips.clip_files import ClipLook, look_at, read_frames
-from .suite import FitConfig, MethodConfig, Suite
+from ...weights.reading.boundary import Fault, reading
+from ...weights.reading.json_text import read_object
+from ..making.recipes import seconds_file
+from ..suites.methods import FitConfig, MethodConfig
+from ..suites.suite import Suite
 
 # As many names as a reader still reads.
 _MOST_NAMED = 20
@@ -44,6 +49,23 @@ class ClipVideos:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
+    @cached_property
+    def seconds(self) -> tuple[float, ...] | None:
+        """How long each turn took, of the file beside the first one; None without such a file.
+
+        Raises: ValueError for a file that does not say so for every turn.
+        """
+        path = seconds_file(self.paths[0])
+        if not path.is_file():
+            return None
+        with reading(path, "times of turns", 'write "seconds": [one a turn], or remove it'):
+            held = read_object(path, "times").get("seconds")
+            if not isinstance(held, list) or len(held) != len(self.turns):
+                raise Fault(f"has no list of {len(self.turns)} seconds")
+            if not all(map(_is_time, held)):
+                raise Fault("has seconds that are no times")
+            return tuple(map(float, held))
+
     def frames(self, fit: FitConfig | None) -> torch.Tensor:
         """(turns, F, 3, H, W) in 0..1."""
         return _stacked(self.paths, fit)
@@ -51,6 +73,20 @@ class ClipVideos:
     def true_frames(self, fit: FitConfig | None) -> torch.Tensor | None:
         """The same of the truths; None without them."""
         return _stacked(self.truths, fit) if self.truths else None
+
+
+def require_times(found: Sequence[ClipVideos]) -> None:
+    """Raise ValueError that lists every clip whose turns have no times."""
+    missing = [str(seconds_file(one.paths[0])) for one in found if one.seconds is None]
+    if missing:
+        raise ValueError(
+            f"the metric seconds needs {len(missing)} files with times: {_listed(missing)}; write "
+            '"seconds": [one a turn] into each, or leave the metric out'
+        )
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def find_videos(suite: Suite) -> list[ClipVideos]:
@@ -64,7 +100,7 @@ def find_videos(suite: Suite) -> list[ClipVideos]:
         (method, clip, seed) for method in suite.methods for clip in clips for seed in suite.seeds
     ]
     # Methods share their truths.
-    needed = dict.fromkeys(path for key in wanted for path in needed_files(suite, *key))
+    needed = dict.fromkeys(path for key in wanted for path in suite.files(*key))
     missing = [str(path) for path in needed if not path.is_file()]
     if missing:
         raise ValueError(
@@ -105,18 +141,8 @@ def _clips_of(suite: Suite) -> tuple[str, ...]:
     return clips
 
 
-def needed_files(suite: Suite, method: MethodConfig, clip: str, seed: int) -> Iterator[Path]:
-    """Every file that is needed: the turns, then their truths."""
-    for turn in suite.turns:
-        yield suite.video(method, clip, turn, seed)
-    for turn in suite.turns:
-        truth = suite.truth(clip, turn, seed)
-        if truth is not None:
-            yield truth
-
-
 def _looked_at(suite: Suite, method: MethodConfig, clip: str, seed: int) -> ClipVideos:
-    paths = tuple(needed_files(suite, method, clip, seed))
+    paths = tuple(suite.files(method, clip, seed))
     looks = [look_at(path) for path in paths]
     fit = suite.fit
     for path, look in zip(paths, looks, strict=True):

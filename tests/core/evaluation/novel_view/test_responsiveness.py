@@ -2,7 +2,9 @@ import torch
 
 from memv2v_core.evaluation.novel_view.arms import SceneTurns, sample_arms, sample_detail_arms
 from memv2v_core.evaluation.novel_view.responsiveness import (
+    FinishedSweep,
     block_agreements,
+    finished_sweep,
     responsiveness_by_block,
 )
 
@@ -10,12 +12,15 @@ from memv2v_core.evaluation.novel_view.responsiveness import (
 def test_scores_cover_every_block_and_every_source_and_memory_frame(turns: SceneTurns) -> None:
     arms = sample_arms(turns)
     details = sample_detail_arms(turns, arms)
-    before, after = (
-        responsiveness_by_block(turns, arms, details, rotated) for rotated in (False, True)
-    )
+    finished = FinishedSweep.of(arms, details)
+    before, after = (responsiveness_by_block(turns, finished, rotated) for rotated in (False, True))
     assert before.shape == (4, 1, 15)  # blocks, the scene, 5 frames of source and either memory
     assert ((before > 0) & (before <= 1)).all()
     assert not torch.equal(before, after)
+    # The three turns alone are those of the arms.
+    alone = finished_sweep(turns)
+    for name, latent in vars(finished).items():
+        torch.testing.assert_close(getattr(alone, name), latent)
 
 
 def test_blocks_with_one_ranking_agree_fully() -> None:

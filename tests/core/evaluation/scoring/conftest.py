@@ -9,7 +9,8 @@ import torch
 
 from memv2v_core.clips.clip_files import write_clip
 from memv2v_core.evaluation.metrics.metric import Batch, Column
-from memv2v_core.evaluation.scoring.suite import Suite, load_suite
+from memv2v_core.evaluation.suites.loading import load_suite
+from memv2v_core.evaluation.suites.suite import Suite
 
 CLIPS, TURNS = ("a", "b", "c", "d"), (1, 2)
 SHAPE = (5, 3, 16, 24)

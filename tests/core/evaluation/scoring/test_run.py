@@ -7,9 +7,9 @@ import torch
 
 from memv2v_core.evaluation.metrics.metric import Column
 from memv2v_core.evaluation.scoring.run import measure_share, read_scores, require_inputs
-from memv2v_core.evaluation.scoring.shares import WHOLE, Share
 from memv2v_core.evaluation.scoring.summary import summarised
 from memv2v_core.evaluation.scoring.videos import find_videos
+from memv2v_core.evaluation.shares import WHOLE, Share
 
 from .conftest import CLIPS, SUITE, Brightness, Place, grey
 

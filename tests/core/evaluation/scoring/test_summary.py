@@ -150,7 +150,7 @@ def test_tables_mark_the_best_and_what_differs(place: Place) -> None:
 
 
 def test_columns_of_turns_are_shown_where_the_suite_asks(place: Place) -> None:
-    text = f"{SUITE}\nshows_turns: true"
+    text = f"{SUITE}\nshows_turns: [all]"
     scores = scores_of(place, {"plain": [1.0, 3.0], "ours": [1.0, 2.0]}, text)
     scores.values["ours"]["noise"]["clip1", 0]["2"]["noise"] = 8.0
     summary = summarised(scores, {"noise": Noise()})

@@ -2,94 +2,36 @@
 
 import re
 import string
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 from ...cameras.trajectory import CameraTrajectory, lens_intrinsics
 from ...cameras.written import parse_paths
-from ...strict_yaml import load_yaml
-from ...vocabulary import UnresponsiveChoice
+from ..long_video.clips import FAMILIES, Family
+from .methods import CameraConfig, FitConfig, MethodConfig
 
-MetricName = Literal["psnr", "lpips", "dino_f", "clip_f", "geometry", "pose", "pose_global"]
-_SHIPPED = Path(__file__).parents[1] / "suites"
+MetricName = Literal[
+    "psnr",
+    "lpips",
+    "dino_f",
+    "clip_f",
+    "met3r",
+    "vbench",
+    "geometry",
+    "segment_looks",
+    "pose",
+    "pose_global",
+    "pose_da3",
+    "seconds",
+]
+# In `shows_turns`: every turn or pair.
+SHOWS_ALL = "all"
 _FIELDS = {"clip", "turn", "seed"}
 # A name that every disk takes: it begins and ends with a letter, a digit or a bracket.
-_PLAIN = re.compile(r"[\w(]([\w.() +-]*[\w)+])?")
-
-
-# What a turn sees beside the source. "previous": nothing, but its source is the turn before.
-Arm = Literal["none", "previous", "memory"]
-
-
-@dataclass(frozen=True)
-class MadeConfig:
-    """How a built-in model makes the turns of a method, of the suite's scenes.
-
-    arm: "none" is the model turn by turn (k = 0, equal to the base); "previous" edits the turn
-    before, as an autoregressive use of the base does; "memory" retrieves earlier turns.
-    k: most memories a turn. unresponsive, share: as in Dynamic Tokenize. num_top, top_kernel,
-    rest_kernel: kernels by rank. steps: the model's if not given. builtin: the model.
-    """
-
-    arm: Arm = "memory"
-    k: int = 3
-    unresponsive: UnresponsiveChoice = "keep"
-    share: float = 0.0
-    num_top: int = 3
-    top_kernel: int = 4
-    rest_kernel: int = 8
-    steps: int | None = None
-    builtin: str = "novel_view"
-
-
-@dataclass(frozen=True)
-class MethodConfig:
-    """Videos of one method: made by anything, in a folder, or made by a built-in model.
-
-    name: in tables. folder: of its videos; a relative one is meant from the suite's file.
-    file: how a video is named in it, with {clip}, {turn} and {seed}. made: instead of a folder.
-    """
-
-    name: str
-    folder: Path = Path()
-    file: str = ""
-    made: MadeConfig | None = None
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """The shape to which every video is brought; without it videos are scored as they are.
-
-    num_frames: the first ones are kept. height, width: pixels, resized with antialiasing.
-    """
-
-    num_frames: int
-    height: int
-    width: int
-
-    def __post_init__(self) -> None:
-        for name in ("num_frames", "height", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} got {getattr(self, name)}, wanted at least 1; raise it")
-
-
-@dataclass(frozen=True)
-class CameraConfig:
-    """The paths that were asked for, in the words of Re-shoot Video: one a turn.
-
-    source: of the source clips. fov_deg: horizontal field of view of all.
-    """
-
-    turns: tuple[str, ...]
-    source: str = "static"
-    fov_deg: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fov_deg < 180:
-            raise ValueError(
-                f"fov_deg got {self.fov_deg:g}, wanted more than 0 and less than 180 degrees"
-            )
+PLAIN_NAME = re.compile(r"[\w(]([\w.() +-]*[\w)+])?")
 
 
 @dataclass(frozen=True)
@@ -100,7 +42,10 @@ class Suite:
     made with each of them. file: how videos are named, with {clip}, {turn} and, for several seeds,
     {seed}. truths: a folder of videos as they should be, named in the same way.
     num_scenes: held-out scenes that stand in place of clips for methods that are made here.
-    shows_turns: whether tables have a column for each turn or pair, beside the mean.
+    families, clips_a_family: held-out long clips that stand in place of clips for methods that are
+    edited here.
+    shows_turns: turns or pairs, as "1" or "1-2", that have a column of their own beside the mean;
+    "all" for each.
     """
 
     methods: tuple[MethodConfig, ...]
@@ -108,13 +53,15 @@ class Suite:
     name: str = ""
     clips: tuple[str, ...] = ()
     num_scenes: int = 0
+    families: tuple[Family, ...] = ()
+    clips_a_family: int = 0
     turns: tuple[int, ...] = (1, 2, 3)
     seeds: tuple[int, ...] = (0,)
     file: str = "{clip}_turn{turn}.mp4"
     truths: Path | None = None
     fit: FitConfig | None = None
     cameras: CameraConfig | None = None
-    shows_turns: bool = False
+    shows_turns: tuple[str, ...] = ()
     root: Path = field(default=Path())
 
     def __post_init__(self) -> None:
@@ -133,7 +80,7 @@ class Suite:
             if twice := sorted({each for each in given if plain.count(each.casefold()) > 1}):
                 raise ValueError(f"{title} got {twice[0]} twice, wanted each once; leave one out")
         for method in self.methods:
-            if not _PLAIN.fullmatch(method.name):
+            if not PLAIN_NAME.fullmatch(method.name):
                 raise ValueError(
                     f"methods got the name {method.name!r}, wanted letters, digits, spaces and "
                     "._()+- with none of ' .-' at its ends; it names a file"
@@ -144,22 +91,56 @@ class Suite:
                 f"cameras got {len(self.cameras.turns)} paths for {len(self.turns)} turns, wanted "
                 "one a turn"
             )
-
+        for title, wanted, has in (
+            ("made", "num_scenes", bool(self.num_scenes)),
+            ("edited", "families", bool(self.families)),
+        ):
+            self._check_made_here(title, wanted, has)
         self._check_scenes()
+        self._check_shown()
+
+    @property
+    def is_made_here(self) -> bool:
+        """Whether a built-in model makes the videos, of held-out scenes or clips."""
+        return bool(self.num_scenes or self.families)
+
+    def _check_made_here(self, title: str, wanted: str, has: bool) -> None:
+        is_made = [getattr(method, title) is not None for method in self.methods]
+        if any(is_made) != has or any(is_made) != all(is_made):
+            raise ValueError(
+                f"got {'' if has else 'no '}{wanted} and {sum(is_made)} of {len(is_made)} methods "
+                f"with {title!r}, wanted {wanted} and all methods {title}, or clips and no method "
+                f"{title}; score foreign folders in a suite of their own"
+            )
 
     def _check_scenes(self) -> None:
-        is_made = [method.made is not None for method in self.methods]
-        if any(is_made) != bool(self.num_scenes) or any(is_made) != all(is_made):
+        if self.is_made_here and (self.clips or self.truths):
             raise ValueError(
-                f"got num_scenes {self.num_scenes} and {sum(is_made)} of {len(is_made)} methods "
-                "with 'made', wanted scenes and all methods made, or clips and no method made; "
-                "score foreign folders in a suite of their own"
+                "scenes and families want neither clips nor truths: they stand in place of clips, "
+                "and their true views are known; correct the suite"
             )
-        if self.num_scenes and (self.cameras is None or self.clips or self.truths):
+        if self.num_scenes and self.cameras is None:
             raise ValueError(
-                "num_scenes wants cameras, and neither clips nor truths: scenes are filmed along "
-                "the cameras, and their true views are known; correct the suite"
+                "num_scenes wants cameras: scenes are filmed along them; add cameras to the suite"
             )
+        if self.families and (self.clips_a_family < 1 or self.turns != (1,) or self.cameras):
+            raise ValueError(
+                f"families got clips_a_family {self.clips_a_family} and turns {list(self.turns)}, "
+                "wanted at least 1 clip, turns [1] and no cameras: a long clip is edited once; "
+                "correct the suite"
+            )
+        if twice := [each for each in self.families if self.families.count(each) > 1]:
+            raise ValueError(f"families got {twice[0]} twice, wanted each of {FAMILIES} once")
+
+    def _check_shown(self) -> None:
+        known = {str(turn) for turn in self.turns} | {SHOWS_ALL}
+        known |= {f"{first}-{second}" for first, second in combinations(self.turns, 2)}
+        for shown in self.shows_turns:
+            if shown not in known:
+                raise ValueError(
+                    f"shows_turns got {shown!r}, wanted {SHOWS_ALL!r}, a turn or a pair such as "
+                    f"{self.turns[0]}-{self.turns[-1]}; correct it"
+                )
 
     def _check_pattern(self, pattern: str) -> None:
         try:
@@ -188,6 +169,15 @@ class Suite:
             return None
         return self.root / self.truths / self.file.format(clip=clip, turn=turn, seed=seed)
 
+    def files(self, method: MethodConfig, clip: str, seed: int) -> Iterator[Path]:
+        """Every file that is needed: the turns, then their truths."""
+        for turn in self.turns:
+            yield self.video(method, clip, turn, seed)
+        for turn in self.turns:
+            truth = self.truth(clip, turn, seed)
+            if truth is not None:
+                yield truth
+
     def camera(self, turn: int | None, num_frames: int, aspect: float) -> CameraTrajectory | None:
         """The path of a turn, or of the source for None; None without cameras.
 
@@ -202,23 +192,3 @@ class Suite:
         if len(parsed) != 1:
             raise ValueError(f"cameras got {words!r}, wanted one path; write one line a turn")
         return parsed[0].path(num_frames, lens_intrinsics(self.cameras.fov_deg, aspect))
-
-
-def shipped_suites() -> dict[str, Path]:
-    """The suites that come with the pack, by name."""
-    return {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
-
-
-def load_suite(path: Path) -> Suite:
-    """The suite in a YAML file; relative folders are meant from it, and it is named after it.
-
-    Raises: ValueError naming the file and the place of what is wrong.
-    """
-    suite = load_yaml(Suite, path)
-    name = suite.name or path.stem
-    if not _PLAIN.fullmatch(name):
-        raise ValueError(
-            f"{path.name}: name got {name!r}, wanted letters, digits, spaces and ._()+-; it names "
-            "the folder of results"
-        )
-    return replace(suite, name=name, root=path.resolve().parent)

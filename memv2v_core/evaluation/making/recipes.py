@@ -1,0 +1,104 @@
+"""Where the videos that are made here lie: in folders named by all that decides them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from ...atomic_files import write_atomically
+from ...builtin.bundle import WEIGHTS
+from ..suites.methods import EditedConfig, MadeConfig, MethodConfig
+from ..suites.suite import Suite
+
+VIDEOS, TRUE_VIEWS = "videos", "true views"
+FRAME_RATE = 8
+# 8-bit values are kept exactly: a metric measures the model and not a codec.
+LOSSLESS = 0
+_HASH_DIGITS = 12
+
+
+def view_clip(index: int) -> str:
+    """The name of a held-out scene."""
+    return f"scene_{index:03d}"
+
+
+def long_clip_name(family: str, index: int) -> str:
+    """The name of a held-out long clip."""
+    return f"{family}_{index:03d}"
+
+
+def with_made_videos(suite: Suite, folder: Path) -> Suite:
+    """The suite as one of folders: those where `make_videos` puts its videos.
+
+    A folder is named after its method and a hash of all that decides its videos, so videos of other
+    settings are never taken for these.
+    """
+    if not suite.is_made_here:
+        return suite
+    place = folder.resolve() / VIDEOS
+    methods = tuple(
+        replace(
+            method,
+            folder=place / f"{method.name} {_recipe(suite, method)}",
+            made=None,
+            edited=None,
+        )
+        for method in suite.methods
+    )
+    # A suite of folders has no scenes.
+    plain = replace(suite, methods=methods, num_scenes=0, families=(), clips_a_family=0)
+    if suite.families:
+        clips = [
+            long_clip_name(family, index)
+            for family in suite.families
+            for index in range(suite.clips_a_family)
+        ]
+        return replace(plain, clips=tuple(clips))
+    truths = place / f"{TRUE_VIEWS} {_recipe(suite, None)}"
+    return replace(plain, clips=tuple(map(view_clip, range(suite.num_scenes))), truths=truths)
+
+
+def models_of(suite: Suite) -> list[str]:
+    """The built-in models that make the suite's videos, each once."""
+    names = [config.builtin for config in map(config_of, suite.methods) if config is not None]
+    return list(dict.fromkeys(names))
+
+
+def config_of(method: MethodConfig) -> MadeConfig | EditedConfig | None:
+    """How the method's videos are made here; None for a folder."""
+    return method.made or method.edited
+
+
+def write_seconds(
+    first: Path, suite: Suite, method: MethodConfig, seconds: Sequence[float]
+) -> None:
+    """Write beside a clip's first turn how long each turn took, and by which settings."""
+    held = {
+        "settings": str(config_of(method)),
+        "cameras": str(suite.cameras),
+        "seconds": list(seconds),
+    }
+    write_atomically(seconds_file(first), json.dumps(held, indent=1).encode())
+
+
+def seconds_file(first: Path) -> Path:
+    """Where a clip's seconds stand, beside its first turn."""
+    return first.with_suffix(".json")
+
+
+def _recipe(suite: Suite, method: MethodConfig | None) -> str:
+    """A short hash of what decides videos; None stands for the true views."""
+    config = None if method is None else config_of(method)
+    models = models_of(suite) if config is None else [config.builtin]
+    files = sorted(path for name in models for path in WEIGHTS.glob(f"{name}*"))
+    digest = hashlib.sha256(str((config, suite.cameras, suite.turns)).encode())
+    for path in files:
+        digest.update(_hash_of(path))
+    return digest.hexdigest()[:_HASH_DIGITS]
+
+
+@lru_cache(maxsize=32)
+def _hash_of(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -1,0 +1,57 @@
+"""Makes the videos of a suite whose methods are made here, each once."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ..shares import WHOLE, Share
+from ..suites.methods import MethodConfig
+from ..suites.suite import Suite
+from .edits import EditMaker
+from .recipes import with_made_videos
+from .views import ViewMaker
+
+log = logging.getLogger(__name__)
+
+
+class Maker(Protocol):
+    """Makes the videos of one clip."""
+
+    def check(self) -> None:
+        """Raise ValueError for settings that the models cannot take."""
+        ...
+
+    def make(self, method: MethodConfig, clip: str, seed: int, files: list[Path]) -> None:
+        """Write a clip's turns, and then its true views where the suite has any."""
+        ...
+
+
+def make_videos(suite: Suite, folder: Path, device: torch.device, share: Share = WHOLE) -> None:
+    """Make the videos of a suite that are not there yet, as far as they are this process's share.
+
+    Raises: ValueError for settings that a model cannot take.
+    """
+    if not suite.is_made_here:
+        return
+    maker: Maker = EditMaker(suite, device) if suite.families else ViewMaker(suite, device)
+    maker.check()
+    made = with_made_videos(suite, folder)
+    clips = made.clips[share.rank :: share.count]
+    for method, place in zip(suite.methods, made.methods, strict=True):
+        wanted = [
+            (clip, seed, [*made.files(place, clip, seed)]) for clip in clips for seed in suite.seeds
+        ]
+        to_do = [item for item in wanted if not all(path.is_file() for path in item[2])]
+        if not to_do:
+            log.info("%s: all videos are there", method.name)
+            continue
+        start = time.monotonic()
+        for done, (clip, seed, files) in enumerate(to_do, 1):
+            for path in files:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            maker.make(method, clip, seed, files)
+            left = (time.monotonic() - start) / done * (len(to_do) - done)
+            log.info("%s: clip %d of %d, about %.0f s left", method.name, done, len(to_do), left)

@@ -1,0 +1,139 @@
+"""The methods of a suite, and what belongs to their videos."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ...tokens.reuse import AUTOMATIC
+from ...vocabulary import MemoryOrder, UnresponsiveChoice
+
+# What a turn sees beside the source. "previous": nothing, but its source is the turn before.
+Arm = Literal["none", "previous", "memory"]
+# How a long clip is edited: segment by segment without memory, by FIFO-Diffusion, or with memory.
+LongArm = Literal["independent", "fifo", "memory"]
+
+
+@dataclass(frozen=True)
+class MadeConfig:
+    """How a built-in model makes the turns of a method, of the suite's scenes.
+
+    arm: "none" is the model turn by turn (k = 0, equal to the base); "previous" edits the turn
+    before, as an autoregressive use of the base does; "memory" retrieves earlier turns.
+    k: most memories a turn. unresponsive, share: as in Dynamic Tokenize. num_top, top_kernel,
+    rest_kernel: kernels by rank. memory_frames: latent frames of each memory that are seen, the
+    best ones; 0 for all. refresh_every: as in Dynamic Tokenize.
+    steps: the model's if not given. builtin: the model.
+
+    For measurements of open questions: pose_noise_deg turns each stored camera about a random axis
+    by an angle of this standard deviation, before VideoFOV compares it. recency weighs the score of
+    a memory of age a (1 for the turn before) by recency^(a - 1), so 1 leaves it as it is.
+    strength: of memory; see `sampling.denoising.Strength`.
+    """
+
+    arm: Arm = "memory"
+    k: int = 3
+    unresponsive: UnresponsiveChoice = "keep"
+    share: float = 0.0
+    num_top: int = 3
+    top_kernel: int = 4
+    rest_kernel: int = 8
+    memory_frames: int = 0
+    refresh_every: int = AUTOMATIC
+    steps: int | None = None
+    builtin: str = "novel_view"
+    pose_noise_deg: float = 0.0
+    recency: float = 1.0
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.pose_noise_deg < 0:
+            raise ValueError(f"pose_noise_deg got {self.pose_noise_deg:g}, wanted 0 or more")
+        if not 0 < self.recency <= 1:
+            raise ValueError(f"recency got {self.recency:g}, wanted more than 0 and at most 1")
+        if self.strength < 0:
+            raise ValueError(f"strength got {self.strength:g}, wanted 0 or more")
+
+
+@dataclass(frozen=True)
+class EditedConfig:
+    """How a built-in editor edits the suite's long clips.
+
+    arm: see `LongArm`. k: most memories a segment. shot_aware: whether memories of other shots are
+    left out. recent_first: whether the segment before ranks first. order: of the memories' temporal
+    indices (Fig. 16); the model's own if not given. unresponsive, memory_frames: as in Dynamic
+    Tokenize. steps: the model's if not given. builtin: the model.
+    """
+
+    arm: LongArm = "memory"
+    k: int = 4
+    shot_aware: bool = True
+    recent_first: bool = True
+    order: MemoryOrder | None = None
+    unresponsive: UnresponsiveChoice = "automatic"
+    memory_frames: int = 0
+    steps: int | None = None
+    builtin: str = "text_edit"
+
+    def __post_init__(self) -> None:
+        if self.arm == "fifo" and self.steps is not None:
+            raise ValueError(
+                f"steps got {self.steps} for the arm fifo, whose queue has the model's steps; "
+                "leave steps out"
+            )
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """Videos of one method: made by anything, in a folder, or made by a built-in model.
+
+    name: in tables. folder: of its videos; a relative one is meant from the suite's file.
+    file: how a video is named in it, with {clip}, {turn} and {seed}.
+    made, edited: instead of a folder.
+    """
+
+    name: str
+    folder: Path = Path()
+    file: str = ""
+    made: MadeConfig | None = None
+    edited: EditedConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.made is not None and self.edited is not None:
+            raise ValueError(
+                f"the method {self.name!r} got both 'made' and 'edited', wanted one; leave one out"
+            )
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The shape to which every video is brought; without it videos are scored as they are.
+
+    num_frames: the first ones are kept. height, width: pixels, resized with antialiasing.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "height", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} got {getattr(self, name)}, wanted at least 1; raise it")
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """The paths that were asked for, in the words of Re-shoot Video: one a turn.
+
+    source: of the source clips. fov_deg: horizontal field of view of all.
+    """
+
+    turns: tuple[str, ...]
+    source: str = "static"
+    fov_deg: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fov_deg < 180:
+            raise ValueError(
+                f"fov_deg got {self.fov_deg:g}, wanted more than 0 and less than 180 degrees"
+            )
