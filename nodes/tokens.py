@@ -20,6 +20,7 @@ from .host.menu import in_menu
 from .host.shared_inputs import (
     MEMORY_FRAMES_INPUT,
     REUSE_INPUTS,
+    STRENGTH_INPUT,
     UNRESPONSIVE_CHOICES,
     UNRESPONSIVE_DEFAULT,
 )
@@ -118,6 +119,7 @@ class DynamicTokenize(io.ComfyNode):
                 ),
                 MEMORY_FRAMES_INPUT,
                 *REUSE_INPUTS,
+                STRENGTH_INPUT,
             ],
             outputs=[
                 PlanSocket.Output(
@@ -147,6 +149,7 @@ class DynamicTokenize(io.ComfyNode):
         memory_frames: int = 0,
         refresh_every: int = AUTOMATIC,
         kept_precision: KeptPrecision = "full",
+        strength: float = 1.0,
     ) -> io.NodeOutput:
         # Whoever plans a turn lets the video of the turn before be decoded and shown first.
         await after_ready_nodes()
@@ -160,6 +163,7 @@ class DynamicTokenize(io.ComfyNode):
             camera_conditioning=camera_conditioning,
             memory_frames=memory_frames,
             reuse=ReuseConfig(refresh_every, kept_precision),
+            strength=strength,
         )
         text = cost_text(plan, model, source)
         return io.NodeOutput(plan, text, ui=ui.PreviewText(text))

@@ -31,7 +31,6 @@ class BundleSampler:
 
     context: (1, L, D) of the prompt, or the model's empty prompt. draw: the noise of a turn.
     num_steps: None takes the model's. reuse: for measurements.
-    strength: of memory, see `Strength`; 1 is one forward a step.
     Latents stay in the codec's space, which is also the DiT's space.
     """
 
@@ -40,7 +39,6 @@ class BundleSampler:
     draw: Draw
     num_steps: int | None = None
     reuse: ChooseReuse = reuse_as_asked
-    strength: float = 1.0
 
     def __call__(self, turn: Turn, shows_progress: bool = True) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
@@ -53,9 +51,9 @@ class BundleSampler:
             beside = turn.source.unsqueeze(0).to(device)
         inputs = turn.inputs(lambda latent: latent.to(device))
         strength = None
-        if self.strength != 1 and turn.memories:
+        if turn.plan is not None and turn.plan.is_blended:
             bare = turn.seeing(None).inputs(lambda latent: latent.to(device))
-            strength = Strength(self.strength, bare)
+            strength = Strength(turn.plan.strength, bare)
         return sample_latent(
             bundle.backbone,
             bundle.adapter,

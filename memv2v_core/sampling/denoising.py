@@ -25,8 +25,7 @@ class SamplerConfig:
 class Strength:
     """How strongly memory acts: v = v_bare + value (v_memory - v_bare), in every step.
 
-    Our choice: 0 is the turn without memory, 1 the turn with it, and more than 1 insists on it, as
-    guidance does with a prompt. It costs one more forward a step, of the sequence without memories.
+    Our choice, after guidance by a prompt; see `TokenPlan.strength`.
 
     bare: the same turn without memories.
     """

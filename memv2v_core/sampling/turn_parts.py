@@ -38,4 +38,6 @@ def plan_parts(plan: TokenPlan | None) -> tuple[object, ...] | None:
         plan.is_automatic,
         plan.memory_frames,
         astuple(plan.reuse),
+        # 1, the only strength of older versions, is not named: their sessions stay valid.
+        *((plan.strength,) if plan.is_blended else ()),
     )

@@ -3,6 +3,7 @@
 Source: Sec. 3.3, arXiv:2601.16296v2.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from ..cache.entry import MemoryEntry
@@ -54,6 +55,9 @@ class TokenPlan:
     memory_frames: how many latent frames of each memory the DiT sees, the best ones (see
     `retrieval.frames`); 0 is the whole video. Our choice.
     reuse: how often clean tokens are computed anew. Our choice.
+    strength: of memory. A step goes from the turn without memories to the turn with them by this
+    factor: 0 is the first, 1 the second, and more insists on memory. Our choice. But for 1 it costs
+    one more forward a step, without memories.
     """
 
     retrieval: Retrieval
@@ -64,6 +68,12 @@ class TokenPlan:
     is_automatic: bool = False
     memory_frames: int = 0
     reuse: ReuseConfig = field(default_factory=ReuseConfig)
+    strength: float = 1.0
+
+    @property
+    def is_blended(self) -> bool:
+        """Whether each step needs the turn without memories too."""
+        return self.strength != 1 and bool(self.kernels)
 
     def frames_of(self, entry: MemoryEntry) -> int:
         """How many latent frames of this memory the DiT sees."""
@@ -92,6 +102,8 @@ class TokenPlan:
         text = f"memories by rank: {names}"
         if self.memory_frames:
             text += f", the best {self.memory_frames} latent frames of each"
+        if self.is_blended:
+            text += f", at strength {self.strength:g} (one more call without memories a step)"
         merging = self.merging if mode is None else self.merging_for(mode)
         if merging is None:
             return f"{text}; nothing merged"
@@ -112,6 +124,7 @@ def plan_tokens(
     camera_conditioning: CameraChoice = "as_trained",
     memory_frames: int = 0,
     reuse: ReuseConfig | None = None,
+    strength: float = 1.0,
 ) -> TokenPlan:
     """The plan for retrieved memories: kernels by rank, and the share of frames to merge.
 
@@ -119,10 +132,17 @@ def plan_tokens(
     share: 0 takes the share that suits the number of videos (`share_for`).
     memory_frames: 0 shows whole memories; n shows the best n latent frames of each.
     reuse: None takes what was measured for the base.
+    strength: of memory, see `TokenPlan`.
     Without memories nothing is merged: an empty retrieval is the base itself.
 
-    Raises: ValueError for a share outside the range of the training.
+    Raises: ValueError for a share outside the range of the training, and for a strength that is
+    negative or no number.
     """
+    if not 0 <= strength < math.inf:
+        raise ValueError(
+            f"strength got {strength:g}, wanted 0 or more: 0 is no memory, 1 the trained memory; "
+            "correct it"
+        )
     kernels = retrieval_kernels(retrieval, config or BudgetConfig())
     if unresponsive != "keep" and share != 0 and not MIN_SHARE <= share <= MAX_SHARE:
         raise ValueError(
@@ -145,6 +165,7 @@ def plan_tokens(
         is_automatic,
         memory_frames,
         reuse or ReuseConfig(),
+        strength,
     )
 
 

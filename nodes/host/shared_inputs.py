@@ -149,6 +149,18 @@ ADAPTER_INPUT = AdapterSocket.Input(
     optional=True,
     tooltip="From Load Memory Adapter, for a model from another loader.",
 )
+STRENGTH_INPUT = io.Float.Input(
+    "strength",
+    default=1.0,
+    min=0.0,
+    max=3.0,
+    step=0.05,
+    optional=True,
+    advanced=True,
+    tooltip="How strongly the turn follows its memories: 1 as trained, 0 not at all, between them "
+    "more freedom for the prompt, above 1 more insistence. Any value but 1 takes one more call of "
+    "the model a step, without memories.",
+)
 MEMORY_FRAMES_INPUT = io.Int.Input(
     "memory_frames",
     default=0,

@@ -132,6 +132,7 @@ def _turns(
             config.share,
             memory_frames=config.memory_frames,
             reuse=ReuseConfig(config.refresh_every),
+            strength=config.strength,
         )
         turn = checked_turn(bundle.base_info(), source, plan, source_path, view.path)
         start = time.perf_counter()
@@ -164,7 +165,4 @@ def _sampled(
     generator = held_out_generator(index, _NOISE + seed * _MAX_SEEDS + number)
     noise = torch.randn(turn.latent_shape, generator=generator)
     context = bundle.empty_context(1).to(bundle.device)
-    return sample_turn(
-        turn,
-        BundleSampler(bundle, context, lambda _turn: noise, config.steps, strength=config.strength),
-    )
+    return sample_turn(turn, BundleSampler(bundle, context, lambda _turn: noise, config.steps))

@@ -27,7 +27,7 @@ class MadeConfig:
     For measurements of open questions: pose_noise_deg turns each stored camera about a random axis
     by an angle of this standard deviation, before VideoFOV compares it. recency weighs the score of
     a memory of age a (1 for the turn before) by recency^(a - 1), so 1 leaves it as it is.
-    strength: of memory; see `sampling.denoising.Strength`.
+    strength: of memory, see `tokens.budget.TokenPlan`.
     """
 
     arm: Arm = "memory"

@@ -39,7 +39,7 @@ from .conditioning import (
     require_text,
 )
 from .kept_room import KeptRoom, bytes_to_count, frames_for, num_kept
-from .memory_run import TIME_AXIS, MemoryRun
+from .memory_run import TIME_AXIS, Blend, MemoryRun
 from .other_nodes import require_known_patches
 
 log = logging.getLogger(__name__)
@@ -99,21 +99,30 @@ class MemoryPatch:
         require_known_patches(guider.model_patcher.object_patches)
         require_references(self.turn, guider.conds)
         model, device = guider.model_patcher.model, guider.model_patcher.load_device
-        inputs = self.turn.inputs(
-            lambda latent: model.process_latent_in(latent.to(device, torch.float32))
-        )
+
+        def normalise(latent: torch.Tensor) -> torch.Tensor:
+            return model.process_latent_in(latent.to(device, torch.float32))
+
+        inputs = self.turn.inputs(normalise)
         # Step 2: the run, in options of this run: two runs of one MODEL never share it.
         options = guider.model_options["transformer_options"]
         windows = guider.model_options.get("context_handler")
         cost = self.cost(guider.model_patcher, windows)
-        run = options[KEY] = MemoryRun(
-            inputs,
-            adapter_of(guider.model_patcher),
-            self.turn.latent_shape,
-            self.turn.base,
+        new_run = partial(
+            MemoryRun,
+            adapter=adapter_of(guider.model_patcher),
+            latent_shape=self.turn.latent_shape,
+            base=self.turn.base,
             retained_latents=tuple(getattr(windows, "latent_retain_index_list", ())),
             retained_conds=tuple(getattr(windows, "cond_retain_index_list", ())),
             has_hooks="registered_hooks" in guider.model_options,
+        )
+        plan, blend = self.turn.plan, None
+        if plan is not None and plan.is_blended:
+            blend = Blend(new_run(self.turn.seeing(None).inputs(normalise)), plan.strength)
+        run = options[KEY] = new_run(
+            inputs,
+            blend=blend,
             reuse=stream_reuse(
                 self.turn.reuse,
                 inputs,
@@ -128,6 +137,8 @@ class MemoryPatch:
         if self.kernel is not None:
             choice = self.kernel(guider.model_patcher)
             run.attention = choice.override
+            if blend is not None:
+                blend.bare.attention = choice.override
             for line in choice.describe():
                 log.info("Memory-V2V: %s", line)
         # Step 3: our wrappers go last, and so innermost. Our forward never calls the wrapped one,
@@ -237,4 +248,8 @@ def diffusion_model(
     references = kwargs.get(REFERENCES) or ()
     run = transformer_options[KEY]
     ask_for(run.attention, transformer_options)
-    return run.entry(new_view, x, timestep, context, references)
+    predicted = run.entry(new_view, x, timestep, context, references)
+    if run.blend is None:
+        return predicted
+    alone = run.blend.bare.entry(new_view, x, timestep, context, references)
+    return torch.lerp(alone, predicted, run.blend.strength)

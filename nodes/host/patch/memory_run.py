@@ -37,6 +37,7 @@ class MemoryRun:
     counted_bytes: of what it keeps, in ComfyUI's estimate of memory.
     attention: a faster kernel, one object for all calls; None leaves attention to ComfyUI.
     knows_parts: whether other nodes' code in the DiT was looked at, in the first call.
+    blend: the same run without memories, where memory has a strength; None where it is 1.
     """
 
     inputs: MemoryInputs
@@ -51,6 +52,7 @@ class MemoryRun:
     attention: FastAttention | None = None
     kept: "_WindowTokens | None" = None
     knows_parts: bool = False
+    blend: "Blend | None" = None
 
     def __post_init__(self) -> None:
         self.entry: Callable[..., torch.Tensor] = outside_graphs(self.forward)
@@ -62,6 +64,8 @@ class MemoryRun:
         self.kept = None
         if self.reuse is not None:
             self.reuse.drop()
+        if self.blend is not None:
+            self.blend.bare.drop()
 
     def forward(
         self,
@@ -248,3 +252,14 @@ def window_frames(window: Any, num_frames: int) -> tuple[int, ...]:
 
 def _retain(frames: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
     return tuple(place if place in places else frame for place, frame in enumerate(frames))
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """How far a step goes from the run without memories to the run with them.
+
+    strength: see `TokenPlan.strength`.
+    """
+
+    bare: MemoryRun
+    strength: float
