@@ -1,9 +1,11 @@
 """The memory cache: named sessions on disk, and the actions of users on turns."""
 
+import time
+
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 
-from ..memv2v_core.cache.memory_cache import MemoryCache
+from ..memv2v_core.cache.memory_cache import DAY_S, MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from .host.compat import shows_result
 from .host.menu import in_menu
@@ -77,6 +79,16 @@ class MemoryCacheNode(io.ComfyNode):
                     tooltip="The source that the latent was made from; it is stored too.",
                 ),
                 TAKE_INPUT,
+                io.Float.Input(
+                    "expire_days",
+                    default=0.0,
+                    min=0.0,
+                    max=36_500.0,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Delete turns that are older than so many days, on disk too and for "
+                    "good, whenever this node runs. Pinned turns stay. 0 keeps every turn.",
+                ),
             ],
             outputs=[
                 CacheSocket.Output(
@@ -96,9 +108,13 @@ class MemoryCacheNode(io.ComfyNode):
         return refused_name(session) or True
 
     @classmethod
-    def fingerprint_inputs(cls, session: str | None = "", **kwargs: object) -> str:
+    def fingerprint_inputs(
+        cls, session: str | None = "", expire_days: float | None = 0.0, **kwargs: object
+    ) -> str:
+        # Every day may be the last one of a turn.
+        today = str(int(time.time() // DAY_S)) if expire_days else ""
         # A connected cache (None here) replaces the session on disk, so the disk does not matter.
-        return "" if not session or "cache" in kwargs else session_state(session)
+        return today + ("" if not session or "cache" in kwargs else session_state(session))
 
     @classmethod
     def execute(
@@ -112,6 +128,7 @@ class MemoryCacheNode(io.ComfyNode):
         model: ModelPatcher | None = None,
         source: dict | None = None,
         take: str = REPLACE,
+        expire_days: float = 0.0,
     ) -> io.NodeOutput:
         is_connected = cache is not None
         opened, notes = open_cache(session, cls.hidden, cache)
@@ -123,6 +140,9 @@ class MemoryCacheNode(io.ComfyNode):
             made = imported_entry(cache, latent, camera, model, source)
             cache = cache.replacing(in_place_of(cache, maker, made))
         cache, remarks = edit_cache(cache, action, entry.strip())
+        if expire_days:
+            cache, expired = without_expired(cache, expire_days)
+            remarks = (*remarks, *expired)
         # Only a change is saved.
         if cache is not opened:
             # A video took minutes, so a failed save is a note; a failed pin or forget is an error.
@@ -189,6 +209,17 @@ class RecallTurn(io.ComfyNode):
             info,
             ui=ui.PreviewText(info),
         )
+
+
+def without_expired(cache: MemoryCache, days: float) -> tuple[MemoryCache, tuple[str, ...]]:
+    """`cache` without turns of more than `days` days, and a remark about each of them."""
+    left = cache.expire(days, time.time())
+    held = {entry.entry_id for entry in left.entries}
+    return left, tuple(
+        f"turn {entry.turn} ({entry.entry_id[:8]}) was older than {days:g} days: deleted"
+        for entry in cache.entries
+        if entry.entry_id not in held
+    )
 
 
 def edit_cache(cache: MemoryCache, action: str, entry: str) -> tuple[MemoryCache, tuple[str, ...]]:

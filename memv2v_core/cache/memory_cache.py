@@ -9,6 +9,8 @@ from operator import attrgetter
 
 from .entry import MemoryEntry
 
+DAY_S = 86_400
+
 
 @dataclass(frozen=True)
 class Forgotten:
@@ -224,6 +226,21 @@ class MemoryCache:
             forgotten=(*self.forgotten, Forgotten(entry.entry_id, entry.created_s)),
             changed_pins=self.changed_pins - {entry.entry_id},
         )
+
+    def expire(self, days: float, now_s: float) -> "MemoryCache":
+        """The cache without turns that were made more than `days` days ago; pinned turns stay.
+
+        now_s: seconds since 1970, as `created_s`.
+
+        Raises: ValueError for days that are not above 0.
+        """
+        if not days > 0:
+            raise ValueError(f"expire_days got {days:g}, wanted more than 0; 0 keeps every turn")
+        cache = self
+        for entry in self.entries:
+            if not entry.is_pinned and now_s - entry.created_s > days * DAY_S:
+                cache = cache.forget(entry.entry_id)
+        return cache
 
     def branch(self, entry_id: str, session: str | None = None) -> "MemoryCache":
         """The cache as it was after this entry, to continue from there.

@@ -236,3 +236,25 @@ def test_a_recalled_turn_goes_back_in_as_a_branch_of_its_own(comfy_api, model) -
     grown, _ = run(comfy_api, cache=cache, latent=refined, camera=camera, model=model)
     assert [entry.turn for entry in grown.entries] == [1, 2, 3]
     assert torch.equal(grown.newest.latent, refined["samples"][0])
+
+
+def test_turns_expire_where_the_user_asks_for_it(comfy_api, model, monkeypatch):
+    import time
+
+    from memory_v2v.nodes.cache import MemoryCacheNode
+
+    cache = appended(comfy_api, model, "fading")
+    pinned, _ = run(comfy_api, "fading", action="pin", entry=cache.entries[0].entry_id)
+    later_s = time.time() + 10 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later_s)
+    kept, _ = run(comfy_api, "fading", expire_days=30.0)
+    assert [entry.turn for entry in kept.entries] == [1, 2]
+    left, text = run(comfy_api, "fading", expire_days=7.0)
+    assert [entry.turn for entry in left.entries] == [1]
+    assert "was older than 7 days: deleted" in text
+    gone = pinned.entries[1].entry_id
+    assert not list(folder(comfy_api, "fading").glob(f"{gone}*"))
+    # The next day may be the last one of a turn, so the node runs again.
+    today = MemoryCacheNode.fingerprint_inputs(session="fading", expire_days=7.0)
+    monkeypatch.setattr(time, "time", lambda: later_s + 86_400)
+    assert MemoryCacheNode.fingerprint_inputs(session="fading", expire_days=7.0) != today

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from memv2v_core.cache.memory_cache import Forgotten, MemoryCache
+from memv2v_core.cache.memory_cache import DAY_S, Forgotten, MemoryCache
 
 
 @pytest.fixture
@@ -199,3 +199,18 @@ def test_a_new_turn_replaces_only_what_its_maker_made(make_entry) -> None:
     assert [gone.entry_id for gone in grown.forgotten] == [old.entry_id]
     without_maker = dataclasses.replace(new, maker="")
     assert cache.replacing(without_maker).forgotten == ()
+
+
+def test_old_turns_expire_and_pinned_ones_stay(make_entry):
+    now_s = 1_800_000_000.0
+    cache = MemoryCache()
+    for turn, age_days in enumerate((10, 5, 1, 0), 1):
+        cache = cache.append(make_entry(turn, created_s=now_s - age_days * DAY_S))
+    cache = cache.pin(cache.entries[0].entry_id)
+    left = cache.expire(3, now_s)
+    assert [entry.turn for entry in left.entries] == [1, 3, 4]
+    assert [gone.entry_id for gone in left.forgotten] == [cache.entries[1].entry_id]
+    assert cache.expire(30, now_s) is cache
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="expire_days got"):
+            cache.expire(wrong, now_s)

@@ -355,3 +355,32 @@ def test_list_sessions_names_folders_that_hold_one(saved, make_entry, tmp_path):
     (tmp_path / "file.txt").write_text("x")
     assert list_sessions(tmp_path) == ("attic", "room")
     assert list_sessions(tmp_path / "absent") == ()
+
+
+def test_of_a_forgotten_turn_only_its_id_and_its_time_are_left(make_entry, tmp_path):
+    """What a user deletes is in no file of the session: neither words nor pictures nor camera."""
+    prompt = "a very secret wedding dress"
+    secret = make_entry(
+        2,
+        prompt=prompt,
+        source_latent=torch.randn(4, 2, 6, 8),
+        thumbnail=torch.randint(0, 256, (4, 5, 3), dtype=torch.uint8),
+    )
+    folder = tmp_path / "room"
+    cache = save_session(cache_of(make_entry(1), secret, make_entry(3)), folder).cache
+    pieces = [prompt.encode()] + [
+        getattr(secret, name).contiguous().view(torch.uint8).flatten().numpy().tobytes()
+        for name in ("latent", "source_latent", "thumbnail")
+    ]
+    pieces.append(secret.camera.c2w.numpy().tobytes())
+
+    def on_disk() -> bytes:
+        return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+    assert all(piece in on_disk() for piece in pieces)
+    save_session(cache.forget(secret.entry_id), folder)
+    held = on_disk()
+    assert not any(piece in held for piece in pieces)
+    # So that no other writer brings it back.
+    assert secret.entry_id.encode() in held
+    assert turns(load_session(folder).cache) == [1, 3]
