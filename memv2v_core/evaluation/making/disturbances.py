@@ -1,4 +1,4 @@
-"""Retrieval under a disturbance that is measured: wrong cameras, or scores that fade with age."""
+"""Memory under a disturbance that is measured: wrong cameras, scores that fade, rough numbers."""
 
 from dataclasses import replace
 
@@ -44,6 +44,16 @@ def retrieve_disturbed(
     ]
     ranked, rejected = choose(candidates, k)
     return Retrieval(query, ranked, rejected)
+
+
+def quantised(latent: torch.Tensor, bits: int) -> torch.Tensor:
+    """A latent (C, T, H, W) as a file of `bits` bits a number holds it.
+
+    Each channel has 2^bits evenly spaced levels between its least and its largest value.
+    """
+    low, high = latent.amin((1, 2, 3), keepdim=True), latent.amax((1, 2, 3), keepdim=True)
+    step = (high - low).clamp(min=1e-6) / (2**bits - 1)
+    return ((latent - low) / step).round() * step + low
 
 
 def _turned(c2w: torch.Tensor, spread_deg: float, generator: torch.Generator) -> torch.Tensor:

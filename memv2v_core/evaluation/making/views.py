@@ -30,7 +30,7 @@ from ...tokens.reuse import ReuseConfig
 from ..held_out_seeds import held_out_generator
 from ..suites.methods import MadeConfig, MethodConfig
 from ..suites.suite import Suite
-from .disturbances import retrieve_disturbed
+from .disturbances import quantised, retrieve_disturbed
 from .recipes import FRAME_RATE, LOSSLESS, models_of, write_seconds
 
 # Purposes of the generators of a scene: the scene, then the noise of each turn and seed. Those of
@@ -138,7 +138,8 @@ def _turns(
         start = time.perf_counter()
         latent = _sampled(bundle, config, turn, scene.index, seed, number)
         yield latent, time.perf_counter() - start
-        cache = cache.append(finished_entry(turn, latent, cache, seed=seed))
+        stored = latent if config.stored_bits == 16 else quantised(latent, config.stored_bits)
+        cache = cache.append(finished_entry(turn, stored, cache, seed=seed))
         if config.arm == "previous":
             source, source_path = latent, view.path
 

@@ -26,6 +26,8 @@ from .probe import Rows
 
 UNIFORM, DYNAMIC, MERGED = "all 1x2x2", "dynamic tokens", "dynamic tokens, merged"
 SECONDS, TOKENS = "seconds", "tokens"
+# Of a step that reuses what it kept of source and memories.
+REUSED = "reused"
 _TIMESTEP = 500.0
 
 
@@ -77,7 +79,8 @@ class ForwardCost:
         # What is counted is equal in every repeat.
         num_repeats = self.config.num_repeats if self.config.is_timed else 1
         self.items = tuple(f"repeat_{i:02d}" for i in range(num_repeats))
-        names = (self.network.flop_unit, TOKENS, *((SECONDS,) if self.config.is_timed else ()))
+        unit = self.network.flop_unit
+        names = (unit, f"{unit} {REUSED}", TOKENS, *((SECONDS,) if self.config.is_timed else ()))
         self.columns = tuple(Column(name, is_better_high=False) for name in names)
         self.subjects = tuple(map(str, self.config.memories))
         self.is_warm = not self.config.is_timed
@@ -95,8 +98,10 @@ class ForwardCost:
 
     def _values(self, row: str, count: int) -> dict[str, float]:
         forward = self._forward(row, count)
+        unit = self.network.flop_unit
         values = {
-            self.network.flop_unit: forward.cost.flops / FLOP_UNITS[self.network.flop_unit],
+            unit: forward.cost.flops / FLOP_UNITS[unit],
+            f"{unit} {REUSED}": forward.cost.reuse_flops / FLOP_UNITS[unit],
             TOKENS: float(forward.cost.tokens_in),
         }
         return values | ({SECONDS: forward.seconds()} if self.config.is_timed else {})

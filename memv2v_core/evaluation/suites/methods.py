@@ -12,6 +12,9 @@ Arm = Literal["none", "previous", "memory"]
 # How a long clip is edited: segment by segment without memory, by FIFO-Diffusion, or with memory.
 LongArm = Literal["independent", "fifo", "memory"]
 
+# A stored number of as many bits is the one that was made.
+_WHOLE_BITS = 16
+
 
 @dataclass(frozen=True)
 class MadeConfig:
@@ -27,6 +30,7 @@ class MadeConfig:
     For measurements of open questions: pose_noise_deg turns each stored camera about a random axis
     by an angle of this standard deviation, before VideoFOV compares it. recency weighs the score of
     a memory of age a (1 for the turn before) by recency^(a - 1), so 1 leaves it as it is.
+    stored_bits: of each number of a stored memory; 16 stores it as it is.
     strength: of memory, see `tokens.budget.TokenPlan`.
     """
 
@@ -44,12 +48,17 @@ class MadeConfig:
     pose_noise_deg: float = 0.0
     recency: float = 1.0
     strength: float = 1.0
+    stored_bits: int = 16
 
     def __post_init__(self) -> None:
         if self.pose_noise_deg < 0:
             raise ValueError(f"pose_noise_deg got {self.pose_noise_deg:g}, wanted 0 or more")
         if not 0 < self.recency <= 1:
             raise ValueError(f"recency got {self.recency:g}, wanted more than 0 and at most 1")
+        if not 2 <= self.stored_bits <= _WHOLE_BITS:
+            raise ValueError(
+                f"stored_bits got {self.stored_bits}, wanted 2 to {_WHOLE_BITS}; correct it"
+            )
         if self.strength < 0:
             raise ValueError(f"strength got {self.strength:g}, wanted 0 or more")
 

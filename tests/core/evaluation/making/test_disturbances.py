@@ -6,7 +6,7 @@ import torch
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.trajectory import lens_intrinsics
-from memv2v_core.evaluation.making.disturbances import retrieve_disturbed
+from memv2v_core.evaluation.making.disturbances import quantised, retrieve_disturbed
 from memv2v_core.evaluation.suites.methods import MadeConfig
 from memv2v_core.retrieval.selection import retrieve_by_fov
 from memv2v_core.synthetic.panoramas import rotation_path
@@ -71,3 +71,13 @@ def test_an_entry_keeps_its_error_when_the_cache_grows(cache: MemoryCache) -> No
         shorter = shorter.append(entry)
     two, three = scores(shorter), scores(cache)
     assert {turn: three[turn] for turn in two} == two
+
+
+def test_a_latent_of_few_bits_has_as_many_levels_and_is_as_near_as_they_allow() -> None:
+    latent = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    spread = latent.amax((1, 2, 3)) - latent.amin((1, 2, 3))
+    for bits in (2, 4, 8):
+        rough = quantised(latent, bits)
+        assert all(len(channel.unique()) <= 2**bits for channel in rough)
+        errors = (rough - latent).abs().amax((1, 2, 3))
+        assert (errors <= spread / (2**bits - 1) / 2 + 1e-5).all()

@@ -30,7 +30,11 @@ def test_counts_of_the_papers_base_are_those_of_its_formula() -> None:
     rows = probe.measure(probe.items[0])
     shape = DitShape(dim=1536, ffn_dim=8960, num_blocks=30)
     whole = forward_cost(plan_layout(21, 60, 104, True, (21,) * 10, (2,) * 10), shape, None)
-    assert rows[UNIFORM]["10"] == {"TFLOP": whole.flops / 1e12, "tokens": 32_760 * 12}
+    assert rows[UNIFORM]["10"] == {
+        "TFLOP": whole.flops / 1e12,
+        "TFLOP reused": whole.reuse_flops / 1e12,
+        "tokens": 32_760 * 12,
+    }
     dynamic = forward_cost(
         plan_layout(21, 60, 104, True, (21,) * 10, (4,) * 3 + (8,) * 7), shape, None
     )
@@ -55,8 +59,8 @@ def test_a_forward_of_the_built_in_model_is_timed_and_a_run_goes_on(tmp_path: Pa
     assert has_lines(summary)
     lines = markdown(summary).splitlines()
     assert lines[0] == "|  | 0 | 1 |"
-    assert len([line for line in lines if line.startswith("| ")]) == 2 + 9
-    assert latex(summary).count("\\\\") == 1 + 9
+    assert len([line for line in lines if line.startswith("| ")]) == 2 + 12
+    assert latex(summary).count("\\\\") == 1 + 12
     picture = line_plot(summary, "memories")
     for colour in ((86, 180, 233), (230, 159, 0), (0, 158, 115)):
         apart = (picture * 255 - torch.tensor(colour)).abs().amax(-1)
