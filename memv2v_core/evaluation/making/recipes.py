@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...atomic_files import write_atomically
 from ...builtin.bundle import WEIGHTS
-from ..suites.methods import EditedConfig, MadeConfig, MethodConfig
+from ..suites.methods import EditedConfig, MadeConfig, MethodConfig, WorkflowConfig
 from ..suites.suite import Suite
 
 VIDEOS, TRUE_VIEWS = "videos", "true views"
@@ -17,6 +17,7 @@ FRAME_RATE = 8
 # 8-bit values are kept exactly: a metric measures the model and not a codec.
 LOSSLESS = 0
 _HASH_DIGITS = 12
+_CLIP_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 
 def view_clip(index: int) -> str:
@@ -44,11 +45,17 @@ def with_made_videos(suite: Suite, folder: Path) -> Suite:
             folder=place / f"{method.name} {_recipe(suite, method)}",
             made=None,
             edited=None,
+            workflow=None,
         )
         for method in suite.methods
     )
     # A suite of folders has no scenes.
-    plain = replace(suite, methods=methods, num_scenes=0, families=(), clips_a_family=0)
+    plain = replace(
+        suite, methods=methods, num_scenes=0, families=(), clips_a_family=0, sources=None
+    )
+    if suite.sources is not None:
+        named = suite.clips or tuple(path.stem for path in source_clips(suite))
+        return replace(plain, clips=named)
     if suite.families:
         clips = [
             long_clip_name(family, index)
@@ -62,20 +69,41 @@ def with_made_videos(suite: Suite, folder: Path) -> Suite:
 
 def models_of(suite: Suite) -> list[str]:
     """The built-in models that make the suite's videos, each once."""
-    names = [config.builtin for config in map(config_of, suite.methods) if config is not None]
+    configs = map(config_of, suite.methods)
+    names = [each.builtin for each in configs if isinstance(each, (MadeConfig, EditedConfig))]
     return list(dict.fromkeys(names))
 
 
-def config_of(method: MethodConfig) -> MadeConfig | EditedConfig | None:
+def source_clips(suite: Suite) -> list[Path]:
+    """The clips in the suite's folder of sources, in the order of their names.
+
+    Raises: ValueError for a folder that has none, or two of one name.
+    """
+    assert suite.sources is not None, "only a suite with sources has clips there"
+    folder = suite.root / suite.sources
+    files = folder.iterdir() if folder.is_dir() else ()
+    clips = sorted(path for path in files if path.suffix.lower() in _CLIP_SUFFIXES)
+    names = [path.stem for path in clips]
+    if not clips or len(set(names)) < len(names):
+        raise ValueError(
+            f"sources got {folder} with {len(clips)} clips and {len(set(names))} names, wanted at "
+            f"least one clip ({', '.join(_CLIP_SUFFIXES)}), each of its own name; correct the "
+            "folder"
+        )
+    return clips
+
+
+def config_of(method: MethodConfig) -> MadeConfig | EditedConfig | WorkflowConfig | None:
     """How the method's videos are made here; None for a folder."""
-    return method.made or method.edited
+    return method.made or method.edited or method.workflow
 
 
 def write_seconds(
-    first: Path, suite: Suite, method: MethodConfig, seconds: Sequence[float]
+    first: Path, suite: Suite, method: MethodConfig, seconds: Sequence[float], **facts: str
 ) -> None:
     """Write beside a clip's first turn how long each turn took, and by which settings."""
     held = {
+        **facts,
         "settings": str(config_of(method)),
         "cameras": str(suite.cameras),
         "seconds": list(seconds),
@@ -91,14 +119,29 @@ def seconds_file(first: Path) -> Path:
 def _recipe(suite: Suite, method: MethodConfig | None) -> str:
     """A short hash of what decides videos; None stands for the true views."""
     config = None if method is None else config_of(method)
-    models = models_of(suite) if config is None else [config.builtin]
-    files = sorted(path for name in models for path in WEIGHTS.glob(f"{name}*"))
+    if isinstance(config, WorkflowConfig):
+        # Where the server runs does not decide what it makes.
+        config = replace(config, server="", timeout_s=0.0)
+        files = [suite.root / config.file]
+    else:
+        models = models_of(suite) if config is None else [config.builtin]
+        files = sorted(path for name in models for path in WEIGHTS.glob(f"{name}*"))
     digest = hashlib.sha256(str((config, suite.cameras, suite.turns)).encode())
     for path in files:
-        digest.update(_hash_of(path))
+        digest.update(hash_of(path))
     return digest.hexdigest()[:_HASH_DIGITS]
 
 
+def hash_of(path: Path) -> bytes:
+    """SHA-256 of a file.
+
+    Raises: ValueError for one that is not there.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not there, wanted a file; correct its name in the suite")
+    return _hash_at(path, path.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=32)
-def _hash_of(path: Path) -> bytes:
+def _hash_at(path: Path, _changed_ns: int) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()

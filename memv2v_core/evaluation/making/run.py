@@ -13,6 +13,7 @@ from ..suites.suite import Suite
 from .edits import EditMaker
 from .recipes import with_made_videos
 from .views import ViewMaker
+from .workflows import WorkflowMaker
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,12 @@ class Maker(Protocol):
         ...
 
 
+def _maker(suite: Suite, made: Suite, device: torch.device) -> Maker:
+    if suite.sources is not None:
+        return WorkflowMaker(suite, made)
+    return EditMaker(suite, device) if suite.families else ViewMaker(suite, device)
+
+
 def make_videos(suite: Suite, folder: Path, device: torch.device, share: Share = WHOLE) -> None:
     """Make the videos of a suite that are not there yet, as far as they are this process's share.
 
@@ -36,9 +43,9 @@ def make_videos(suite: Suite, folder: Path, device: torch.device, share: Share =
     """
     if not suite.is_made_here:
         return
-    maker: Maker = EditMaker(suite, device) if suite.families else ViewMaker(suite, device)
-    maker.check()
     made = with_made_videos(suite, folder)
+    maker = _maker(suite, made, device)
+    maker.check()
     clips = made.clips[share.rank :: share.count]
     for method, place in zip(suite.methods, made.methods, strict=True):
         wanted = [

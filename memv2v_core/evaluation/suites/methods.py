@@ -92,12 +92,34 @@ class EditedConfig:
 
 
 @dataclass(frozen=True)
+class WorkflowConfig:
+    """How a running ComfyUI makes the turns of a method, of the suite's sources.
+
+    file: a workflow in API format (Export (API) in ComfyUI's menu); a relative one is meant from
+    the suite's file. In its texts {clip} stands for the uploaded source, {cameras} for all paths,
+    one a line, {camera} for the path of one turn, {instruction} for the text beside the source,
+    {session} for a name that is this clip's and method's own. An input that is "{seed}" alone
+    becomes a number. With {camera} or {turn} the workflow runs once a turn and saves one video;
+    else it runs once and saves one video a turn, in their order.
+    set: inputs that differ from the file, each as "NODE.INPUT = VALUE" with VALUE in JSON.
+    node: the number of the node that saves; every node's videos count if not given.
+    server: its address. timeout_s: most seconds a run may take.
+    """
+
+    file: Path
+    set: tuple[str, ...] = ()
+    node: str = ""
+    server: str = "http://127.0.0.1:8188"
+    timeout_s: float = 86_400.0
+
+
+@dataclass(frozen=True)
 class MethodConfig:
-    """Videos of one method: made by anything, in a folder, or made by a built-in model.
+    """Videos of one method: made by anything, in a folder, or made by a model.
 
     name: in tables. folder: of its videos; a relative one is meant from the suite's file.
     file: how a video is named in it, with {clip}, {turn} and {seed}.
-    made, edited: instead of a folder.
+    made, edited, workflow: instead of a folder.
     """
 
     name: str
@@ -105,11 +127,15 @@ class MethodConfig:
     file: str = ""
     made: MadeConfig | None = None
     edited: EditedConfig | None = None
+    workflow: WorkflowConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.made is not None and self.edited is not None:
+        ways = {"made": self.made, "edited": self.edited, "workflow": self.workflow}
+        given = [repr(name) for name, config in ways.items() if config is not None]
+        if len(given) > 1:
             raise ValueError(
-                f"the method {self.name!r} got both 'made' and 'edited', wanted one; leave one out"
+                f"the method {self.name!r} got {' and '.join(given)}, wanted one; leave the others "
+                "out"
             )
 
 

@@ -44,6 +44,7 @@ class Suite:
     num_scenes: held-out scenes that stand in place of clips for methods that are made here.
     families, clips_a_family: held-out long clips that stand in place of clips for methods that are
     edited here.
+    sources: a folder of clips that a ComfyUI edits, where methods have a workflow.
     shows_turns: turns or pairs, as "1" or "1-2", that have a column of their own beside the mean;
     "all" for each.
     """
@@ -55,6 +56,7 @@ class Suite:
     num_scenes: int = 0
     families: tuple[Family, ...] = ()
     clips_a_family: int = 0
+    sources: Path | None = None
     turns: tuple[int, ...] = (1, 2, 3)
     seeds: tuple[int, ...] = (0,)
     file: str = "{clip}_turn{turn}.mp4"
@@ -94,6 +96,7 @@ class Suite:
         for title, wanted, has in (
             ("made", "num_scenes", bool(self.num_scenes)),
             ("edited", "families", bool(self.families)),
+            ("workflow", "sources", self.sources is not None),
         ):
             self._check_made_here(title, wanted, has)
         self._check_scenes()
@@ -101,8 +104,8 @@ class Suite:
 
     @property
     def is_made_here(self) -> bool:
-        """Whether a built-in model makes the videos, of held-out scenes or clips."""
-        return bool(self.num_scenes or self.families)
+        """Whether a model makes the videos, of held-out scenes or clips or of sources."""
+        return bool(self.num_scenes or self.families or self.sources)
 
     def _check_made_here(self, title: str, wanted: str, has: bool) -> None:
         is_made = [getattr(method, title) is not None for method in self.methods]
@@ -114,7 +117,7 @@ class Suite:
             )
 
     def _check_scenes(self) -> None:
-        if self.is_made_here and (self.clips or self.truths):
+        if (self.num_scenes or self.families) and (self.clips or self.truths):
             raise ValueError(
                 "scenes and families want neither clips nor truths: they stand in place of clips, "
                 "and their true views are known; correct the suite"
