@@ -93,10 +93,8 @@ def table(place: Path) -> dict[tuple[str, str], Any]:
 def test_a_workflow_makes_the_turns_of_each_clip_once(place: Path) -> None:
     assert score(place) == 0
     videos = {path: path.stat().st_mtime_ns for path in (place / "out" / VIDEOS).rglob("*.mp4")}
-    assert (
-        sorted(path.name for path in videos) == ["room_turn1.mp4", "room_turn2.mp4"] * 2
-        or len(videos) == 4
-    )
+    names = sorted(path.name for path in videos)
+    assert names == 2 * ["room_turn1.mp4"] + 2 * ["room_turn2.mp4"]
     before = table(place)
     assert all(before[name, "time"] > 0 for name in ("alone", "with memory"))
     assert before["alone", "Unseen MAE"] != before["with memory", "Unseen MAE"]
@@ -128,13 +126,6 @@ def test_a_workflow_makes_the_turns_of_each_clip_once(place: Path) -> None:
         (("cameras: {turns", "num_scenes: 1\ncameras: {turns"), "0 of 2 methods with 'made'"),
         (("sources: clips", "sources: none"), "with 0 clips"),
         (("sources: clips", "sources: clips\nclips: [hall]"), "'hall'"),
-        (
-            (
-                "turns: [1, 2]\ncameras: {turns: [pan_right 42, ",
-                "turns: [1, 2]\ncameras: {turns: [",
-            ),
-            "",
-        ),
         (('set: ["3.k = 0"]', "node: '3'"), "saved 0 videos of 'room', wanted 2"),
     ],
 )
