@@ -1,4 +1,4 @@
-"""The pack's commands: demo, test, serve, evaluate, prepare, train, lint, setup.
+"""The pack's commands: demo, test, serve, evaluate, metrics, prepare, train, lint, setup.
 
 Each sets up what it needs first.
 

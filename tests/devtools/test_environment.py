@@ -56,7 +56,7 @@ def test_own_comfyui_is_used_with_the_python_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comfyui = _comfyui(tmp_path / "ComfyUI", "0.31.2")
-    python = environment._venv_python(comfyui / ".venv")
+    python = environment.venv_python(comfyui / ".venv")
     python.parent.mkdir(parents=True)
     python.write_text("")
     monkeypatch.setenv("COMFYUI_PATH", str(comfyui))

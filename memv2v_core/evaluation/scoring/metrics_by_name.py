@@ -9,12 +9,15 @@ import torch
 from ..metrics.feature_consistency import ClipF, DinoF
 from ..metrics.geometry import Geometry
 from ..metrics.lpips import Lpips
+from ..metrics.met3r import Met3r
 from ..metrics.metric import Metric
 from ..metrics.poses.colmap import ColmapConfig, ColmapEstimator
+from ..metrics.poses.depth_anything import DepthAnythingEstimator
 from ..metrics.poses.metric import PoseErrors
 from ..metrics.psnr import Psnr
 from ..metrics.seconds import Seconds
 from ..metrics.segment_agreement import SegmentAgreement
+from ..metrics.vbench import VBench
 from ..suites.suite import MetricName
 
 
@@ -33,5 +36,9 @@ def metric_named(name: MetricName, weights: Path, device: torch.device) -> Metri
         "clip_f": partial(ClipF, weights, device),
         "pose": lambda: PoseErrors(ColmapEstimator(ColmapConfig("incremental"))),
         "pose_global": lambda: PoseErrors(ColmapEstimator(ColmapConfig("global"))),
+        # The network finds the lens itself.
+        "pose_da3": lambda: PoseErrors(DepthAnythingEstimator(weights, device), False),
+        "vbench": partial(VBench, weights, device),
+        "met3r": partial(Met3r, weights, device),
     }
     return makers[name]()
