@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from memv2v_core.clips.clip_files import look_at
-from memv2v_core.evaluation.scoring.videos import find_videos
+from memv2v_core.evaluation.scoring.videos import find_videos, require_times
 
 from .conftest import CLIPS, SHAPE, SUITE, Place, grey
 
@@ -99,3 +99,26 @@ def test_another_file_of_the_same_name_has_another_fingerprint(place: Place):
     place.video("ours/c_turn2.mp4", 0.9)
     after = {(one.method, one.clip): one.fingerprint for one in find_videos(suite)}
     assert {key for key in before if before[key] != after[key]} == {("ours", "c")}
+
+
+def test_times_stand_beside_the_first_turn(place: Place):
+    suite = place.suite(SUITE)
+    found = find_videos(suite)
+    with pytest.raises(ValueError, match="needs 8 files with times: .*a_turn1.json"):
+        require_times(found)
+    for method in ("plain", "ours"):
+        for clip in CLIPS:
+            path = place.folder / method / f"{clip}_turn1.json"
+            path.write_text('{"seconds": [1.5, 2]}', encoding="utf-8")
+    found = find_videos(suite)
+    require_times(found)
+    assert found[0].seconds == (1.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"seconds": [1]}', '{"seconds": [1, -2]}', '{"seconds": ["a", 2]}', "[]", "{", "{}"]
+)
+def test_a_file_of_times_that_says_something_else_is_named(place: Place, text: str):
+    (place.folder / "plain" / "a_turn1.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="a_turn1.json"):
+        require_times(find_videos(place.suite(SUITE)))
