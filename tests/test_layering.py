@@ -15,8 +15,8 @@ FOLDERS = ("memv2v_core", "nodes", "devtools", "benchmarks", "tests")
 ROOMS = (
     *("shapes", "atomic_files", "vocabulary", "strict_yaml"),
     *("cameras", "cache", "clips", "retrieval", "tokens", "model", "bases", "weights"),
-    *("sampling", "builtin", "pictures", "synthetic", "resuming", "long_edit", "reshoot"),
-    *("training", "evaluation"),
+    *("context", "sampling", "builtin", "pictures", "synthetic", "resuming"),
+    *("long_edit", "reshoot", "training", "evaluation"),
 )
 COMFY_MODULES = {
     *("comfy", "comfy_api", "comfy_execution", "comfy_extras", "nodes"),

@@ -109,7 +109,7 @@ def test_a_complete_comfyui_has_all_versions_that_the_pack_requires() -> None:
 @pytest.mark.slow
 def test_an_install_leaves_the_opencv_of_other_packs_working(tmp_path: Path) -> None:
     """A real install, into an environment of its own."""
-    from devtools.environment import _venv_python, find_environment, missing_modules
+    from devtools.environment import find_environment, missing_modules, venv_python
 
     environment = find_environment()
     if environment is None:
@@ -119,7 +119,7 @@ def test_an_install_leaves_the_opencv_of_other_packs_working(tmp_path: Path) -> 
     uv = [str(environment.python), "-m", "uv"]
     venv, overrides = tmp_path / "venv", tmp_path / "overrides.txt"
     overrides.write_text(WITHOUT_TORCH, encoding="utf-8")
-    python = str(_venv_python(venv))
+    python = str(venv_python(venv))
     _run([*uv, "venv", "--python", str(environment.python), str(venv)])
     install = [*uv, "pip", "install", "--python", python, "--overrides", str(overrides)]
     # 60 MB, once: uv keeps what it downloads.
