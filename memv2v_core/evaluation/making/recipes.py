@@ -126,7 +126,7 @@ def _recipe(suite: Suite, method: MethodConfig | None) -> str:
     else:
         models = models_of(suite) if config is None else [config.builtin]
         files = sorted(path for name in models for path in WEIGHTS.glob(f"{name}*"))
-    digest = hashlib.sha256(str((config, suite.cameras, suite.turns)).encode())
+    digest = hashlib.sha256(str((config, suite.camera_facts, suite.turns)).encode())
     for path in files:
         digest.update(hash_of(path))
     return digest.hexdigest()[:_HASH_DIGITS]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...atomic_files import write_atomically
 from ..suites.methods import MethodConfig, WorkflowConfig
-from ..suites.suite import Suite
+from ..suites.suite import FILE_WORDS, Suite
 from .comfy_client import ComfyClient, SavedVideo
 from .recipes import hash_of, seconds_file, source_clips, write_seconds
 
@@ -46,6 +46,12 @@ class WorkflowMaker:
             if "{camera" in template and self.suite.cameras is None:
                 raise ValueError(
                     f"{config.file} asks for cameras, and the suite has none; add cameras"
+                )
+            paths = () if self.suite.cameras is None else self.suite.cameras.turns
+            if "{camera" in template and any(map(FILE_WORDS.fullmatch, paths)):
+                raise ValueError(
+                    f"{config.file} asks for cameras in words, and the suite has them in files; "
+                    "let the workflow import the files, and take {camera} and {cameras} out of it"
                 )
             for clip in self.made.clips:
                 self._text_beside(clip, template)

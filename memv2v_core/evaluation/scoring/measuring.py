@@ -97,7 +97,7 @@ def fingerprint(metric: Metric, videos: ClipVideos, suite: Suite) -> str:
         "metric": metric.identity,
         "columns": [column.name for column in metric.columns],
         "fit": str(suite.fit),
-        "cameras": str(suite.cameras),
+        "cameras": suite.camera_facts,
     }
     if "time" in metric.needs:
         facts["seconds"] = videos.seconds

@@ -160,6 +160,8 @@ class FitConfig:
 class CameraConfig:
     """The paths that were asked for, in the words of Re-shoot Video: one a turn.
 
+    "file NAME CAMERA" stands for a camera file in any format that Import Camera Trajectory reads,
+    and for a path of it where it has several; its own lens counts, and it is spread over the video.
     source: of the source clips. fov_deg: horizontal field of view of all.
     """
 

@@ -1,5 +1,6 @@
 """A suite: which videos of which methods are scored, and by which metrics."""
 
+import hashlib
 import re
 import string
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
+from ...cameras.formats.clip_fitting import fit_to_clip
+from ...cameras.formats.detection import load_cameras
+from ...cameras.formats.reading.results import ImportSettings
 from ...cameras.trajectory import CameraTrajectory, lens_intrinsics
 from ...cameras.written import parse_paths
 from ..long_video.clips import FAMILIES, Family
@@ -29,6 +33,8 @@ MetricName = Literal[
 ]
 # In `shows_turns`: every turn or pair.
 SHOWS_ALL = "all"
+# A path that stands in a file: its name, and which path of several.
+FILE_WORDS = re.compile(r"file\s+(?P<path>\S+)(\s+(?P<camera>\S+))?")
 _FIELDS = {"clip", "turn", "seed"}
 # A name that every disk takes: it begins and ends with a letter, a digit or a bracket.
 PLAIN_NAME = re.compile(r"[\w(]([\w.() +-]*[\w)+])?")
@@ -191,7 +197,29 @@ class Suite:
         if self.cameras is None:
             return None
         words = self.cameras.source if turn is None else self.cameras.turns[self.turns.index(turn)]
+        lens = lens_intrinsics(self.cameras.fov_deg, aspect)
+        if file := FILE_WORDS.fullmatch(words):
+            settings = ImportSettings(file["camera"] or "", aspect, lens)
+            imported = load_cameras(self.root / file["path"], settings)
+            return fit_to_clip(imported, num_frames=num_frames, aspect=aspect).trajectory
         parsed = parse_paths(words)
         if len(parsed) != 1:
             raise ValueError(f"cameras got {words!r}, wanted one path; write one line a turn")
-        return parsed[0].path(num_frames, lens_intrinsics(self.cameras.fov_deg, aspect))
+        return parsed[0].path(num_frames, lens)
+
+    @property
+    def camera_facts(self) -> str:
+        """Everything that decides the paths, with the content of their files.
+
+        Raises: ValueError for a file that is not there.
+        """
+        if self.cameras is None:
+            return ""
+        facts = [str(self.cameras)]
+        for words in (self.cameras.source, *self.cameras.turns):
+            if file := FILE_WORDS.fullmatch(words):
+                path = self.root / file["path"]
+                if not path.is_file():
+                    raise ValueError(f"cameras got {path}, which is not there; correct its name")
+                facts.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        return " ".join(facts)

@@ -1,7 +1,11 @@
 """Suites: what their files may say, and what is refused by name."""
 
-import pytest
+import shutil
 
+import pytest
+import torch
+
+from memv2v_core.cameras.formats.camera_path import save_camera_path
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import lens_intrinsics
 
@@ -21,7 +25,7 @@ from .conftest import SUITE, Place
         (("turns: [1, 2]", "turns: [1, 2]\ncameras: {turns: [static]}"), "1 paths for 2 turns"),
         (("turns: [1, 2]", "turns: [1, 2]\nshows_turns: [1-3]"), "shows_turns got '1-3'"),
         (("turns: [1, 2]", "turns: [1, 2]\nfamilies: [one_shot]"), "0 of 2 methods with 'edited'"),
-        (("folder: ours", "made: {}, edited: {}"), "both 'made' and 'edited'"),
+        (("folder: ours", "made: {}, edited: {}"), "got 'made' and 'edited', wanted one"),
         (("folder: ours", "made: {strength: -1}"), "strength got -1"),
         (("folder: ours", "made: {recency: 0}"), "recency got 0"),
         (("metrics: [psnr]", "metrics: []"), "name at least one of each"),
@@ -71,3 +75,28 @@ def test_words_that_are_no_path_are_refused(place: Place):
     suite = place.suite(f"{SUITE}\ncameras: {{turns: [static, jump 3]}}")
     with pytest.raises(ValueError, match="jump"):
         suite.camera(2, 9, 1.0)
+
+
+def test_a_path_may_stand_in_a_file_with_its_own_lens(place: Place):
+    path = make_preset(PresetConfig("dolly_in", 0.5, 9), lens_intrinsics(70, 1.5))
+    save_camera_path(path, place.folder / "asked.json", height=16, width=24, fps=8)
+    suite = place.suite(f"{SUITE}\ncameras: {{turns: [static, file asked.json], fov_deg: 50}}")
+    read = suite.camera(2, 9, 1.5)
+    torch.testing.assert_close(read.c2w, path.c2w)
+    torch.testing.assert_close(read.intrinsics, path.intrinsics)
+    assert suite.camera(2, 5, 1.5).num_frames == 5
+    # Other content under the same name is another path.
+    before = suite.camera_facts
+    other = make_preset(PresetConfig("dolly_in", 0.7, 9), lens_intrinsics(70, 1.5))
+    save_camera_path(other, place.folder / "asked.json", height=16, width=24, fps=8)
+    assert suite.camera_facts != before
+    gone = place.suite(f"{SUITE}\ncameras: {{turns: [static, file gone.json]}}")
+    with pytest.raises(ValueError, match="gone.json"):
+        gone.camera_facts  # noqa: B018 - a property that reads
+
+
+def test_recammasters_file_has_a_path_for_each_of_its_cameras(place: Place, test_data):
+    shutil.copy(test_data / "camera_extrinsics.json", place.folder / "ten.json")
+    suite = place.suite(f"{SUITE}\ncameras: {{turns: [file ten.json cam01, file ten.json cam05]}}")
+    first, fifth = (suite.camera(turn, 81, 832 / 480) for turn in (1, 2))
+    assert not first.c2w.equal(fifth.c2w)
