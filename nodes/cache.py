@@ -13,7 +13,14 @@ from .host.sampling.imported import imported_entry
 from .host.sampling.takes import finished_latent, in_place_of
 from .host.sessions.folders import refused_name, session_state, was_forgotten
 from .host.sessions.makers import REPLACE, maker_of, makers_after
-from .host.sessions.saving import open_cache, renamed, saved, saved_or_kept, superseding
+from .host.sessions.saving import (
+    open_cache,
+    renamed,
+    saved,
+    saved_or_kept,
+    superseding,
+    without_expired,
+)
 from .host.shared_inputs import TAKE_INPUT
 from .io_types import SESSION_LIST, CacheSocket, CameraSocket
 
@@ -87,7 +94,8 @@ class MemoryCacheNode(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="Delete turns that are older than so many days, on disk too and for "
-                    "good, whenever this node runs. Pinned turns stay. 0 keeps every turn.",
+                    "good, whenever this node opens the session by its name. Pinned turns stay. 0 "
+                    "keeps every turn.",
                 ),
             ],
             outputs=[
@@ -132,6 +140,10 @@ class MemoryCacheNode(io.ComfyNode):
     ) -> io.NodeOutput:
         is_connected = cache is not None
         opened, notes = open_cache(session, cls.hidden, cache)
+        # Only what was just read from the disk, with the pins that stand there.
+        if expire_days and session and not is_connected:
+            opened, expired = without_expired(opened, expire_days)
+            notes = (*notes, *expired)
         cache = renamed(opened, session)
         if is_connected:
             cache = superseding(cache, opened.session)
@@ -140,9 +152,6 @@ class MemoryCacheNode(io.ComfyNode):
             made = imported_entry(cache, latent, camera, model, source)
             cache = cache.replacing(in_place_of(cache, maker, made))
         cache, remarks = edit_cache(cache, action, entry.strip())
-        if expire_days:
-            cache, expired = without_expired(cache, expire_days)
-            remarks = (*remarks, *expired)
         # Only a change is saved.
         if cache is not opened:
             # A video took minutes, so a failed save is a note; a failed pin or forget is an error.
@@ -211,17 +220,6 @@ class RecallTurn(io.ComfyNode):
         )
 
 
-def without_expired(cache: MemoryCache, days: float) -> tuple[MemoryCache, tuple[str, ...]]:
-    """`cache` without turns of more than `days` days, and a remark about each of them."""
-    left = cache.expire(days, time.time())
-    held = {entry.entry_id for entry in left.entries}
-    return left, tuple(
-        f"turn {entry.turn} ({entry.entry_id[:8]}) was older than {days:g} days: deleted"
-        for entry in cache.entries
-        if entry.entry_id not in held
-    )
-
-
 def edit_cache(cache: MemoryCache, action: str, entry: str) -> tuple[MemoryCache, tuple[str, ...]]:
     """`cache` after the action, and remarks about it.
 
@@ -237,10 +235,10 @@ def edit_cache(cache: MemoryCache, action: str, entry: str) -> tuple[MemoryCache
         return cache.branch(entry), (
             f"branched after {entry}: lives in the graph, the old session stays as it is",
         )
+    # A graph whose action stays where it is must run again without an error.
+    if was_forgotten(cache, entry):
+        return cache, (f"{entry} was forgotten earlier",)
     if action == FORGET:
-        # A graph whose action stays at forget must run again without an error.
-        if was_forgotten(cache, entry):
-            return cache, (f"{entry} was forgotten earlier",)
         return cache.forget(entry), ()
     return cache.pin(entry, action == PIN), ()
 

@@ -52,7 +52,8 @@ class BundleSampler:
         inputs = turn.inputs(lambda latent: latent.to(device))
         strength = None
         if turn.plan is not None and turn.plan.is_blended:
-            bare = turn.seeing(None).inputs(lambda latent: latent.to(device))
+            alone = turn.seeing(turn.plan.without_memories())
+            bare = alone.inputs(lambda latent: latent.to(device))
             strength = Strength(turn.plan.strength, bare)
         return sample_latent(
             bundle.backbone,

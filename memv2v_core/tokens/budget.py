@@ -4,7 +4,7 @@ Source: Sec. 3.3, arXiv:2601.16296v2.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..cache.entry import MemoryEntry
 from ..retrieval.selection import Retrieval
@@ -74,6 +74,11 @@ class TokenPlan:
     def is_blended(self) -> bool:
         """Whether each step needs the turn without memories too."""
         return self.strength != 1 and bool(self.kernels)
+
+    def without_memories(self) -> "TokenPlan":
+        """The same plan where nothing was retrieved: how videos are conditioned stays."""
+        nothing = Retrieval(self.retrieval.query, ())
+        return replace(self, retrieval=nothing, kernels=(), merging=None)
 
     def frames_of(self, entry: MemoryEntry) -> int:
         """How many latent frames of this memory the DiT sees."""

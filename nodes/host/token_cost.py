@@ -47,29 +47,32 @@ def cost_text(plan: TokenPlan, model: ModelPatcher | None, source: dict | None) 
     )
     if model is None:
         return "\n".join([*lines, "connect model to see TFLOP and memory"])
+    # A strength of memory takes one more call a step.
+    beside = plain.flops if plan.is_blended else 0
+    flops = cost.flops + beside
     lines += [
-        f"{cost.flops / 1e12:.4g} TFLOP a step, {cost.flops / plain.flops:.2f} times a step "
-        "without memory",
+        f"{flops / 1e12:.4g} TFLOP a step, {flops / plain.flops:.2f} times a step without memory",
         f"about {cost.activation_bytes / 2**20:.0f} MiB of activations beside the weights",
     ]
     if info is not None and cost.kept_bytes:
-        lines += _reuse_lines(plan.reuse, info, cost, plain, model.model_dtype().itemsize)
+        itemsize = model.model_dtype().itemsize
+        lines += _reuse_lines(plan.reuse, info, cost, plain, itemsize, beside)
     return "\n".join(lines)
 
 
 def _reuse_lines(
-    reuse: ReuseConfig, info: BaseInfo, cost: Cost, plain: Cost, itemsize: int
+    reuse: ReuseConfig, info: BaseInfo, cost: Cost, plain: Cost, itemsize: int, beside: int
 ) -> list[str]:
     """What refreshing clean tokens more rarely saves, and the memory that it takes.
 
-    itemsize: bytes of a value in full precision.
+    itemsize: bytes of a value in full precision. beside: FLOPs of another call in each step.
     """
     every = reuse.calls_between(info.refresh_every, info.has_constant_clean_tokens)
     share = kept_value_bytes(reuse.precision, itemsize) / itemsize
     kept = share * cost.kept_bytes / 2**20
 
     def times(calls: int | None) -> str:
-        return f"{cost.mean_flops(calls) / plain.flops:.2f}"
+        return f"{(cost.mean_flops(calls) + beside) / plain.flops:.2f}"
 
     if every == 1:
         reason = "refresh_every is 1" if reuse.refresh_every else "nobody has measured this model"

@@ -254,6 +254,18 @@ def test_turns_expire_where_the_user_asks_for_it(comfy_api, model, monkeypatch):
     assert "was older than 7 days: deleted" in text
     gone = pinned.entries[1].entry_id
     assert not list(folder(comfy_api, "fading").glob(f"{gone}*"))
+    # What somebody connects is theirs, and an action on an expired turn is said.
+    made = appended(comfy_api, model, "fresh")
+    again, _ = run(comfy_api, "fresh", cache=made, expire_days=0.001)
+    assert len(again) == 2
+    _, text = run(comfy_api, "fading", action="unpin", entry=gone, expire_days=7.0)
+    assert "was forgotten earlier" in text
+    # A clock that is behind deletes nothing.
+    monkeypatch.setattr(time, "time", lambda: later_s - 4000 * 86_400)
+    kept, text = run(comfy_api, "fading", expire_days=7.0)
+    assert len(kept) == 1
+    assert "newer than this machine's clock" in text
+    monkeypatch.setattr(time, "time", lambda: later_s)
     # The next day may be the last one of a turn, so the node runs again.
     today = MemoryCacheNode.fingerprint_inputs(session="fading", expire_days=7.0)
     monkeypatch.setattr(time, "time", lambda: later_s + 86_400)

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from ...atomic_files import write_atomically
 from ...builtin.bundle import WEIGHTS
+from ..report import machine
 from ..suites.methods import EditedConfig, MadeConfig, MethodConfig, WorkflowConfig
 from ..suites.suite import Suite
 
@@ -16,6 +20,8 @@ VIDEOS, TRUE_VIEWS = "videos", "true views"
 FRAME_RATE = 8
 # 8-bit values are kept exactly: a metric measures the model and not a codec.
 LOSSLESS = 0
+# Rises where the same settings make other videos.
+RECIPE_VERSION = 2
 _HASH_DIGITS = 12
 _CLIP_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
@@ -47,6 +53,8 @@ def with_made_videos(suite: Suite, folder: Path) -> Suite:
             edited=None,
             workflow=None,
         )
+        if config_of(method) is not None
+        else method
         for method in suite.methods
     )
     # A suite of folders has no scenes.
@@ -99,16 +107,29 @@ def config_of(method: MethodConfig) -> MadeConfig | EditedConfig | WorkflowConfi
 
 
 def write_seconds(
-    first: Path, suite: Suite, method: MethodConfig, seconds: Sequence[float], **facts: str
+    first: Path,
+    suite: Suite,
+    method: MethodConfig,
+    seconds: Sequence[float],
+    device: torch.device,
+    **facts: str,
 ) -> None:
-    """Write beside a clip's first turn how long each turn took, and by which settings."""
+    """Write beside a clip's first turn how long each turn took, by which settings and where."""
     held = {
         **facts,
+        "machine": machine(device),
         "settings": str(config_of(method)),
         "cameras": str(suite.cameras),
         "seconds": list(seconds),
     }
     write_atomically(seconds_file(first), json.dumps(held, indent=1).encode())
+
+
+def now_s(device: torch.device) -> float:
+    """A clock that waits for the device's work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def seconds_file(first: Path) -> Path:
@@ -125,11 +146,20 @@ def _recipe(suite: Suite, method: MethodConfig | None) -> str:
         files = [suite.root / config.file]
     else:
         models = models_of(suite) if config is None else [config.builtin]
-        files = sorted(path for name in models for path in WEIGHTS.glob(f"{name}*"))
-    digest = hashlib.sha256(str((config, suite.camera_facts, suite.turns)).encode())
+        files = [path for name in models for path in weight_files(name)]
+    pattern = suite.file if method is None else method.file or suite.file
+    # Where a file's name says its seed, other seeds have other files.
+    seeds = () if "{seed}" in pattern else suite.seeds
+    facts = (RECIPE_VERSION, config, suite.camera_facts, suite.turns, seeds)
+    digest = hashlib.sha256(str(facts).encode())
     for path in files:
         digest.update(hash_of(path))
     return digest.hexdigest()[:_HASH_DIGITS]
+
+
+def weight_files(builtin: str) -> list[Path]:
+    """The files of a built-in model, which decide what it makes."""
+    return sorted(WEIGHTS.glob(f"{builtin}*"))
 
 
 def hash_of(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from ..shares import WHOLE, Share
 from ..suites.methods import MethodConfig
 from ..suites.suite import Suite
 from .edits import EditMaker
-from .recipes import with_made_videos
+from .recipes import config_of, seconds_file, with_made_videos
 from .views import ViewMaker
 from .workflows import WorkflowMaker
 
@@ -26,7 +26,10 @@ class Maker(Protocol):
         ...
 
     def make(self, method: MethodConfig, clip: str, seed: int, files: list[Path]) -> None:
-        """Write a clip's turns, and then its true views where the suite has any."""
+        """Write a clip's turns, their times, and its true views where it knows them.
+
+        files: of the turns, then of the true views.
+        """
         ...
 
 
@@ -47,11 +50,21 @@ def make_videos(suite: Suite, folder: Path, device: torch.device, share: Share =
     maker = _maker(suite, made, device)
     maker.check()
     clips = made.clips[share.rank :: share.count]
+    # What users bring is theirs to complete.
+    num_needed = len(suite.turns) * (2 if suite.num_scenes else 1)
     for method, place in zip(suite.methods, made.methods, strict=True):
+        if config_of(method) is None:
+            continue
         wanted = [
-            (clip, seed, [*made.files(place, clip, seed)]) for clip in clips for seed in suite.seeds
+            (clip, seed, [*made.files(place, clip, seed)][:num_needed])
+            for clip in clips
+            for seed in suite.seeds
         ]
-        to_do = [item for item in wanted if not all(path.is_file() for path in item[2])]
+        to_do = [
+            item
+            for item in wanted
+            if not all(path.is_file() for path in (*item[2], seconds_file(item[2][0])))
+        ]
         if not to_do:
             log.info("%s: all videos are there", method.name)
             continue

@@ -7,7 +7,6 @@ made by the same settings, are kept.
 C channels, T latent frames, F frames, H rows, W columns.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -16,9 +15,11 @@ from pathlib import Path
 import torch
 
 from ...builtin.bundle import Bundle, load_bundle, read_info
+from ...builtin.info import BuiltinInfo
 from ...builtin.sampler import BundleSampler
 from ...cache.memory_cache import MemoryCache
-from ...cameras.trajectory import CameraTrajectory
+from ...cameras.projection import SHARED_CENTRE_TOLERANCE
+from ...cameras.trajectory import CameraTrajectory, lens_intrinsics
 from ...clips.clip_files import write_clip
 from ...retrieval.selection import Retrieval, retrieve_by_fov
 from ...sampling.entries import finished_entry
@@ -31,7 +32,7 @@ from ..held_out_seeds import held_out_generator
 from ..suites.methods import MadeConfig, MethodConfig
 from ..suites.suite import Suite
 from .disturbances import quantised, retrieve_disturbed
-from .recipes import FRAME_RATE, LOSSLESS, models_of, write_seconds
+from .recipes import FRAME_RATE, LOSSLESS, models_of, now_s, seconds_file, write_seconds
 
 # Purposes of the generators of a scene: the scene, then the noise of each turn and seed. Those of
 # the other suites are below.
@@ -55,6 +56,7 @@ class ViewMaker:
     def __init__(self, suite: Suite, device: torch.device) -> None:
         self.suite = suite
         self.bundle = cache(lambda name: load_bundle(name, device))
+        self.warm: set[str] = set()
         # One scene is filmed for all seeds.
         self.filmed = lru_cache(maxsize=1)(self._film)
 
@@ -67,17 +69,27 @@ class ViewMaker:
             )
         assert suite.cameras is not None, "a suite with scenes has cameras"
         for name in models_of(suite):
-            info = read_info(name)
-            if info.task != "novel_view":
-                raise ValueError(
-                    f"builtin got {name!r}, which edits by text; wanted a model that takes "
-                    "cameras, such as novel_view"
-                )
-            if suite.cameras.fov_deg != info.fov_deg:
-                raise ValueError(
-                    f"fov_deg got {suite.cameras.fov_deg:g}, wanted {info.fov_deg:g}, the lens of "
-                    f"{info.name}; correct the suite's cameras"
-                )
+            for turn in (None, *suite.turns):
+                self._check_path(turn, read_info(name))
+
+    def _check_path(self, turn: int | None, info: BuiltinInfo) -> None:
+        """Raise ValueError for a path that a rendered scene cannot be filmed along."""
+        path = self.suite.camera(turn, info.num_frames, 1.0)
+        assert path is not None, "a suite with scenes has cameras"
+        assert info.fov_deg is not None, "a model that takes cameras has a lens"
+        lens = lens_intrinsics(info.fov_deg, 1.0)
+        which = "the source" if turn is None else f"turn {turn}"
+        if not path.intrinsics.allclose(lens.to(path.intrinsics), atol=1e-4):
+            raise ValueError(
+                f"the camera of {which} got another lens than {info.name}, wanted fov_deg "
+                f"{info.fov_deg:g}; correct the suite's cameras"
+            )
+        centres = path.c2w[:, :3, 3]
+        if (centres - centres[0]).norm(dim=-1).max() > SHARED_CENTRE_TOLERANCE:
+            raise ValueError(
+                f"the camera of {which} moves, wanted one that only turns: rendered scenes have no "
+                "depth; take pans, tilts, rolls or sweeps"
+            )
 
     def make(self, method: MethodConfig, clip: str, seed: int, files: list[Path]) -> None:
         config = method.made
@@ -87,15 +99,18 @@ class ViewMaker:
         for path, view in zip(truths, scene.turns, strict=True):
             if not path.is_file():
                 write_clip(path, view.frames, FRAME_RATE, LOSSLESS)
-        if all(path.is_file() for path in paths):
+        if all(path.is_file() for path in (*paths, seconds_file(paths[0]))):
             return
-        # A first forward is slow: its time would count as the first turn's.
         bundle = self.bundle(config.builtin)
+        if config.builtin not in self.warm:
+            # A first forward is slow: its time would count as the first turn's.
+            next(_turns(bundle, config, scene, seed))
+            self.warm.add(config.builtin)
         seconds = [
             _write(bundle, latent, path, took)
             for (latent, took), path in zip(_turns(bundle, config, scene, seed), paths, strict=True)
         ]
-        write_seconds(paths[0], self.suite, method, seconds)
+        write_seconds(paths[0], self.suite, method, seconds, bundle.device)
 
     def _film(self, builtin: str, index: int) -> _Scene:
         info = read_info(builtin)
@@ -135,9 +150,9 @@ def _turns(
             strength=config.strength,
         )
         turn = checked_turn(bundle.base_info(), source, plan, source_path, view.path)
-        start = time.perf_counter()
+        start = now_s(bundle.device)
         latent = _sampled(bundle, config, turn, scene.index, seed, number)
-        yield latent, time.perf_counter() - start
+        yield latent, now_s(bundle.device) - start
         stored = latent if config.stored_bits == 16 else quantised(latent, config.stored_bits)
         cache = cache.append(finished_entry(turn, stored, cache, seed=seed))
         if config.arm == "previous":

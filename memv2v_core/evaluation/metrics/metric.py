@@ -20,11 +20,13 @@ class Column:
     """One number that a metric measures.
 
     unit: as it stands in a table; empty for a plain number.
+    is_counted: whether it is counted and not measured: then no test and no interval says anything.
     """
 
     name: str
     unit: str = ""
     is_better_high: bool = True
+    is_counted: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,11 @@ from .metric import Batch, Column, Need, Subject
 
 
 class Seconds:
-    """Seconds of sampling a video, without decoding and encoding.
+    """Seconds that a video took to make.
 
-    A time belongs to a machine: compare methods that were made one after another on the same one.
+    For what a built-in model made: of sampling alone. For what a workflow made: of the whole run by
+    the number of its videos, with loading where the server had to load. A time belongs to a
+    machine: compare methods that were made one after another on the same one.
     """
 
     identity = "seconds as written beside the videos"

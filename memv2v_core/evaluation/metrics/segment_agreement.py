@@ -26,9 +26,9 @@ class SegmentAgreement:
 
     Colour and shape: mean over worlds of the mean over pairs of segments; see
     `segment_looks.difference_among`. Shape is NaN where the instruction keeps it. Leak: whether the
-    mean colours of two worlds are closer than `LEAK_DISTANCE`, though nothing ties them; NaN for
-    one world. Edited: segments that show an edit, of those that show the object. Background: PSNR
-    against the source outside the object's box.
+    mean colours of two worlds are closer than `LEAK_DISTANCE`, though nothing ties them; NaN
+    unless there are two worlds. Edited: segments that show an edit, of those that show the object.
+    Background: PSNR against the source outside the object's box.
     """
 
     identity = f"looks of segments, leak below {LEAK_DISTANCE:g}"

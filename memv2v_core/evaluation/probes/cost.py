@@ -20,6 +20,7 @@ from ...sampling.turn import Turn
 from ...tokens.budget import BudgetConfig, TokenPlan, plan_tokens
 from ...tokens.cost import Cost, plan_costs
 from ..metrics.metric import Column
+from ..report import machine
 from ..suites.probe_suite import CostConfig
 from .networks import FLOP_UNITS, MeasuredNetwork, measured_network
 from .probe import Rows
@@ -75,13 +76,17 @@ class ForwardCost:
 
     def __post_init__(self) -> None:
         self.network = measured_network(self.config, self.device)
-        self.identity = f"cost on {self.device}, {self.config}"
+        # A time belongs to one machine.
+        where = machine(self.device) if self.config.is_timed else "any machine"
+        self.identity = f"cost on {where}, {self.config}"
         # What is counted is equal in every repeat.
         num_repeats = self.config.num_repeats if self.config.is_timed else 1
         self.items = tuple(f"repeat_{i:02d}" for i in range(num_repeats))
         unit = self.network.flop_unit
         names = (unit, f"{unit} {REUSED}", TOKENS, *((SECONDS,) if self.config.is_timed else ()))
-        self.columns = tuple(Column(name, is_better_high=False) for name in names)
+        self.columns = tuple(
+            Column(name, is_better_high=False, is_counted=name != SECONDS) for name in names
+        )
         self.subjects = tuple(map(str, self.config.memories))
         self.is_warm = not self.config.is_timed
 

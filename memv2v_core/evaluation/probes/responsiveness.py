@@ -8,6 +8,7 @@ import torch
 
 from ...builtin.bundle import load_bundle
 from ...tokens.merging import merge_blocks
+from ..making.recipes import hash_of, weight_files
 from ..metrics.metric import Column
 from ..novel_view.arms import SceneTurns
 from ..novel_view.responsiveness import block_agreements, finished_sweep, responsiveness_by_block
@@ -30,7 +31,8 @@ class Responsiveness:
                 f"builtin got {config.builtin!r}, which edits by text; wanted a model that takes "
                 "cameras, such as novel_view"
             )
-        self.identity = f"responsiveness of {config.builtin}, rotated keys {config.rotated_keys}"
+        hashes = "".join(hash_of(path).hex() for path in weight_files(config.builtin))
+        self.identity = f"responsiveness of {hashes}, rotated keys {config.rotated_keys}"
         self.items = tuple(f"scene_{index:03d}" for index in range(config.num_scenes))
         self.blocks = (0, *merge_blocks(self.bundle.backbone.num_blocks))
         # The paper counts blocks from 1.

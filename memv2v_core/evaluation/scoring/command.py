@@ -115,6 +115,7 @@ def probe(suite: ProbeSuite, folder: Path, device: torch.device) -> None:
     if share.rank:
         return
     of = "repeats" if suite.probe == "cost" else "scenes"
+    _write_json(folder / "machine.json", machine(device))
     _write_tables(probe_summary(suite, chosen, folder, of), folder)
 
 

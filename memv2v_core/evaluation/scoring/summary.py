@@ -35,6 +35,7 @@ class Cell:
     and infinite ones (the PSNR of equal videos), of all `num_values`; they are in no mean.
     p: that the difference from the first method is chance, by a paired permutation test over clips,
     of the values that both have; None for the first method and where nothing can be tested.
+    known: the turns or pairs, clips and seeds of the values that are in the mean.
     """
 
     mean: float
@@ -45,6 +46,7 @@ class Cell:
     num_missing: int
     num_infinite: int
     p: float | None
+    known: frozenset[Key] = frozenset()
 
     @property
     def num_left_out(self) -> int:
@@ -114,8 +116,8 @@ def summary_of(
         (
             name,
             tuple(
-                _cell(one, None if name == first_name else other)
-                for one, other in zip(held, values[first_name], strict=True)
+                _cell(one, None if name == first_name else other, column.column.is_counted)
+                for one, other, column in zip(held, values[first_name], columns, strict=True)
             ),
         )
         for name, held in values.items()
@@ -142,20 +144,21 @@ def _values(scores: Scores, method: str, column: TableColumn) -> dict[Key, float
     }
 
 
-def _cell(values: Mapping[Key, float], first: Mapping[Key, float] | None) -> Cell:
+def _cell(values: Mapping[Key, float], first: Mapping[Key, float] | None, is_counted: bool) -> Cell:
     known = {key: value for key, value in values.items() if math.isfinite(value)}
     clips = list(_by_clip(known).values())
     means = torch.tensor(clips, dtype=torch.float64)
     num_infinite = sum(map(math.isinf, values.values()))
     return Cell(
         mean=_mean(clips, num_infinite),
-        estimate=mean_estimate(means) if len(clips) > 1 else None,
-        deviation=float(means.std()) if len(clips) > 1 else None,
+        estimate=mean_estimate(means) if len(clips) > 1 and not is_counted else None,
+        deviation=float(means.std()) if len(clips) > 1 and not is_counted else None,
         num_clips=len(clips),
         num_values=len(values),
         num_missing=sum(map(math.isnan, values.values())),
         num_infinite=num_infinite,
-        p=None if first is None else _p_of(values, first),
+        p=None if first is None or is_counted else _p_of(values, first),
+        known=frozenset(known),
     )
 
 

@@ -133,7 +133,7 @@ def _best(summary: Summary) -> list[float]:
         cells = [cells[idx] for _, cells in summary.rows]
         means = [cell.mean for cell in cells if not math.isnan(cell.mean)]
         choose = max if column.column.is_better_high else min
-        is_fair = len({cell.num_left_out for cell in cells}) == 1 and len(set(means)) > 1
+        is_fair = len({cell.known for cell in cells}) == 1 and len(set(means)) > 1
         best.append(choose(means) if means and is_fair else math.nan)
     return best
 
@@ -166,7 +166,7 @@ def _notes(summary: Summary) -> str:
             shown = f"[95 % interval, bootstrap over {of}]"
         averaged = "; turns and seeds of a clip are averaged first" if of == "clips" else ""
         lines.append(f"Mean over {of} {shown}{averaged}.")
-    if any(cell.p is not None for cell in cells):
+    if any(cell.p is not None and cell.p < SIGNIFICANT for cell in cells):
         lines.append(
             f"\N{DAGGER} differs from {first}: p < {SIGNIFICANT:g}, paired permutation test over "
             "the values that both have."

@@ -10,6 +10,8 @@ from .suite import PLAIN_NAME, Suite
 _SHIPPED = Path(__file__).parent / "shipped"
 # A file with this key measures a model and no videos.
 _PROBE_KEY = "probe"
+# A field that this module fills.
+_INNER_KEY = "root"
 
 
 def shipped_suites() -> dict[str, Path]:
@@ -23,6 +25,8 @@ def load_suite(path: Path) -> Suite | ProbeSuite:
     Raises: ValueError naming the file and the place of what is wrong.
     """
     values = read_yaml(path)
+    if _INNER_KEY in values:
+        raise ValueError(f"{path.name} got the key {_INNER_KEY!r}, which is no setting; remove it")
     kind: type[Suite | ProbeSuite] = ProbeSuite if _PROBE_KEY in values else Suite
     suite: Suite | ProbeSuite = build(kind, values, path.name)
     name = suite.name or path.stem

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ...builtin.bundle import builtin_names
+from ...tokens.budget import KERNELS
+from ...tokens.merging import MAX_SHARE, MIN_SHARE
 from ...tokens.reuse import AUTOMATIC
 from ...vocabulary import MemoryOrder, UnresponsiveChoice
 
@@ -11,6 +14,23 @@ from ...vocabulary import MemoryOrder, UnresponsiveChoice
 Arm = Literal["none", "previous", "memory"]
 # How a long clip is edited: segment by segment without memory, by FIFO-Diffusion, or with memory.
 LongArm = Literal["independent", "fifo", "memory"]
+
+
+def _require_counts(config: object, **least: int) -> None:
+    """Raise ValueError naming a number below its least value; None is no number."""
+    for name, lowest in least.items():
+        value = getattr(config, name)
+        if value is not None and value < lowest:
+            raise ValueError(f"{name} got {value}, wanted at least {lowest}; raise it")
+
+
+def _require_builtin(name: str, task: str) -> None:
+    """Raise ValueError for a model that is not there or has another task."""
+    fitting = builtin_names(task)
+    if name not in fitting:
+        other = ", which has another task" if name in builtin_names() else ""
+        raise ValueError(f"builtin got {name!r}{other}, wanted one of {', '.join(fitting)}")
+
 
 # A stored number of as many bits is the one that was made.
 _WHOLE_BITS = 16
@@ -51,6 +71,15 @@ class MadeConfig:
     stored_bits: int = 16
 
     def __post_init__(self) -> None:
+        _require_counts(self, k=0, num_top=0, memory_frames=0, refresh_every=0, steps=1)
+        _require_builtin(self.builtin, "novel_view")
+        if self.unresponsive != "keep" and self.share and not MIN_SHARE <= self.share <= MAX_SHARE:
+            raise ValueError(
+                f"share got {self.share:g}, wanted 0 for automatic or {MIN_SHARE} to {MAX_SHARE}"
+            )
+        for name in ("top_kernel", "rest_kernel"):
+            if getattr(self, name) not in KERNELS:
+                raise ValueError(f"{name} got {getattr(self, name)}, wanted one of {KERNELS}")
         if self.pose_noise_deg < 0:
             raise ValueError(f"pose_noise_deg got {self.pose_noise_deg:g}, wanted 0 or more")
         if not 0 < self.recency <= 1:
@@ -84,6 +113,8 @@ class EditedConfig:
     builtin: str = "text_edit"
 
     def __post_init__(self) -> None:
+        _require_counts(self, k=0, memory_frames=0, steps=1)
+        _require_builtin(self.builtin, "text_edit")
         if self.arm == "fifo" and self.steps is not None:
             raise ValueError(
                 f"steps got {self.steps} for the arm fifo, whose queue has the model's steps; "
@@ -96,19 +127,22 @@ class WorkflowConfig:
     """How a running ComfyUI makes the turns of a method, of the suite's sources.
 
     file: a workflow in API format (Export (API) in ComfyUI's menu); a relative one is meant from
-    the suite's file. In its texts {clip} stands for the uploaded source, {cameras} for all paths,
-    one a line, {camera} for the path of one turn, {instruction} for the text beside the source,
-    {session} for a name that is this clip's and method's own. An input that is "{seed}" alone
-    becomes a number. With {camera} or {turn} the workflow runs once a turn and saves one video;
-    else it runs once and saves one video a turn, in their order.
+    the suite's file. In its texts {clip} stands for the uploaded source, {previous} for the
+    video of the turn before (the source in the first one), {cameras} for all paths, one a line,
+    {camera} for the path of one turn, {turn} for its number, {instruction} for the text beside the
+    source, {session} for a name that no other run has. An input that is "{seed}" alone becomes a
+    number.
+    With {camera}, {turn} or {previous} the workflow runs once a turn and saves one video; else it
+    runs once and saves one video a turn, in their order.
     set: inputs that differ from the file, each as "NODE.INPUT = VALUE" with VALUE in JSON.
-    node: the number of the node that saves; every node's videos count if not given.
+    nodes: numbers of the nodes that save, in the order of the turns; the one that saves, if not
+    given.
     server: its address. timeout_s: most seconds a run may take.
     """
 
     file: Path
     set: tuple[str, ...] = ()
-    node: str = ""
+    nodes: tuple[str, ...] = ()
     server: str = "http://127.0.0.1:8188"
     timeout_s: float = 86_400.0
 

@@ -46,8 +46,14 @@ class CostConfig:
     is_timed: bool = True
 
     def __post_init__(self) -> None:
-        if not self.memories or min(self.memories) < 0:
-            raise ValueError(f"memories got {list(self.memories)}, wanted numbers from 0 on")
+        if (
+            not self.memories
+            or min(self.memories) < 0
+            or sorted({*self.memories}) != [*self.memories]
+        ):
+            raise ValueError(
+                f"memories got {list(self.memories)}, wanted numbers from 0 on, rising, each once"
+            )
         if self.num_repeats < 1:
             raise ValueError(f"num_repeats got {self.num_repeats}, wanted at least 1; raise it")
         if min(self.latent) < 1 or self.latent[1] % 2 or self.latent[2] % 2:

@@ -6,7 +6,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from ...cameras.formats.clip_fitting import fit_to_clip
@@ -82,6 +82,11 @@ class Suite:
             "turns": [str(turn) for turn in self.turns],
             "seeds": [str(seed) for seed in self.seeds],
         }
+        if self.num_scenes < 0 or min(self.turns) < 1:
+            raise ValueError(
+                f"got num_scenes {self.num_scenes} and turns {list(self.turns)}, wanted "
+                "scenes from 0 and turns from 1; correct them"
+            )
         for title, given in listed.items():
             # Some disks take "ours" and "Ours" for one name.
             plain = [each.casefold() for each in given]
@@ -94,6 +99,12 @@ class Suite:
                     "._()+- with none of ' .-' at its ends; it names a file"
                 )
             self._check_pattern(method.file or self.file)
+            pattern = PurePath(method.file or self.file)
+            if self.is_made_here and (pattern.is_absolute() or ".." in pattern.parts):
+                raise ValueError(
+                    f"file got {str(pattern)!r}, wanted a place inside the method's folder: what "
+                    "is made here lies there; leave out '..' and what stands before it"
+                )
         if self.cameras and len(self.cameras.turns) != len(self.turns):
             raise ValueError(
                 f"cameras got {len(self.cameras.turns)} paths for {len(self.turns)} turns, wanted "
@@ -115,14 +126,19 @@ class Suite:
 
     def _check_made_here(self, title: str, wanted: str, has: bool) -> None:
         is_made = [getattr(method, title) is not None for method in self.methods]
-        if any(is_made) != has or any(is_made) != all(is_made):
+        if any(is_made) != has:
             raise ValueError(
                 f"got {'' if has else 'no '}{wanted} and {sum(is_made)} of {len(is_made)} methods "
-                f"with {title!r}, wanted {wanted} and all methods {title}, or clips and no method "
-                f"{title}; score foreign folders in a suite of their own"
+                f"with {title!r}, wanted both or neither; {'add' if has else 'name'} "
+                f"{f'a method with {title!r}' if has else wanted}, or leave the other out"
             )
 
     def _check_scenes(self) -> None:
+        if sum(map(bool, (self.num_scenes, self.families, self.sources))) > 1:
+            raise ValueError(
+                "got two of num_scenes, families and sources, wanted one; score the others in "
+                "suites of their own"
+            )
         if (self.num_scenes or self.families) and (self.clips or self.truths):
             raise ValueError(
                 "scenes and families want neither clips nor truths: they stand in place of clips, "

@@ -119,7 +119,8 @@ class MemoryPatch:
         )
         plan, blend = self.turn.plan, None
         if plan is not None and plan.is_blended:
-            blend = Blend(new_run(self.turn.seeing(None).inputs(normalise)), plan.strength)
+            alone = self.turn.seeing(plan.without_memories())
+            blend = Blend(new_run(alone.inputs(normalise)), plan.strength)
         run = options[KEY] = new_run(
             inputs,
             blend=blend,

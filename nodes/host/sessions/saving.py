@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import replace
 
 import comfy.model_management
@@ -9,7 +10,7 @@ from comfy_api.latest import io
 
 from ....memv2v_core.cache.entry import MemoryEntry
 from ....memv2v_core.cache.entry_file import is_in
-from ....memv2v_core.cache.memory_cache import Forgotten, MemoryCache
+from ....memv2v_core.cache.memory_cache import DAY_S, Forgotten, MemoryCache
 from ....memv2v_core.cache.storage import SavedSession, load_session, require_savable, save_session
 from ....memv2v_core.sampling.entries import require_fit
 from ....memv2v_core.sampling.turn import Turn
@@ -163,3 +164,24 @@ def _wait(text: str) -> None:
     """Say on the running node what is waited for, and let the user stop the wait."""
     show_on_running_node(text)
     comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def without_expired(cache: MemoryCache, days: float) -> tuple[MemoryCache, tuple[str, ...]]:
+    """A session without turns of more than `days` days, on disk too, and remarks about them."""
+    now_s = time.time()
+    ahead = [entry.turn for entry in cache.entries if entry.created_s > now_s + DAY_S]
+    if ahead:
+        return cache, (
+            f"turn {ahead[0]} is newer than this machine's clock, so nothing expires; "
+            "set the clock",
+        )
+    left = cache.expire(days, now_s)
+    if left is cache:
+        return cache, ()
+    held = {entry.entry_id for entry in left.entries}
+    written = saved(left)
+    return written.cache, written.notices + tuple(
+        f"turn {entry.turn} ({entry.entry_id[:8]}) was older than {days:g} days: deleted"
+        for entry in cache.entries
+        if entry.entry_id not in held
+    )

@@ -18,6 +18,16 @@ def result(wan: TinyWan, model: Any, strength: float | None, **settings: Any) ->
     return wan.sample(turn, turn.model, **{"steps": 1, **settings})
 
 
+def test_strength_0_keeps_how_the_plan_conditions_videos(tiny_wan: TinyWan, wan_model: Any) -> None:
+    """Only the memories go, not the choice of cameras."""
+    plan = replace(tiny_wan.plan(wan_model), camera_conditioning="target")
+    results = []
+    for given in (plan.without_memories(), replace(plan, strength=0.0)):
+        turn = tiny_wan.turn(wan_model, plan=given)
+        results.append(tiny_wan.sample(turn, turn.model, steps=1))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("settings", [{}, {"cfg": 2.0}], ids=["alone", "guided"])
 def test_a_strength_goes_from_no_memory_to_memory_and_beyond(
     tiny_wan: TinyWan, wan_model: Any, settings: dict[str, Any]

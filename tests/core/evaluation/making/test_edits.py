@@ -75,7 +75,7 @@ def test_a_right_answer_agrees_with_itself_and_another_answer_does_not(tmp_path:
     [
         (("turns: [1]", "turns: [1]\nseeds: [1]"), "wanted [0]: a long clip"),
         (("turns: [1]", "turns: [1, 2]"), "a long clip is edited once"),
-        (("arm: independent, steps: 3", "builtin: novel_view"), "takes cameras"),
+        (("arm: independent, steps: 3", "builtin: novel_view"), "another task"),
         (("{steps: 3}", "{arm: fifo, builtin: reference_edit}"), "whose source takes tokens"),
         (("{steps: 3}", "{arm: fifo, steps: 3}"), "steps got 3 for the arm fifo"),
         (("families: [one_shot]\n", ""), "got no families and 2 of 2"),

@@ -94,6 +94,7 @@ def test_responsiveness_has_the_three_rows_of_the_paper(tmp_path: Path) -> None:
     [
         ("probe: heat", "probe got 'heat'"),
         ("probe: cost\ncost: {memories: [-1]}", "memories got [-1]"),
+        ("probe: cost\ncost: {memories: [1, 1]}", "rising, each once"),
         ("probe: cost\ncost: {num_repeats: 0}", "num_repeats got 0"),
         ("probe: cost\ncost: {latent: [1, 3, 4]}", "latent got [1, 3, 4]"),
         ("probe: cost\ncost: {builtin: text_edit}", "edits by text"),

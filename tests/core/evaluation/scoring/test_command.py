@@ -174,11 +174,13 @@ def test_shipped_suites_are_suites(name: str) -> None:
     ("change", "named"),
     [
         (("num_scenes: 2\n", ""), "got no num_scenes and 3 of 3"),
-        (("made: {arm: none, steps: 2}", "folder: mine"), "2 of 3 methods"),
+        (("cameras: {turns: [pan_right 42", "cameras: {turns: [orbit_left 42"), "only turns"),
+        (("num_scenes: 2", "num_scenes: -2"), "num_scenes -2"),
+        (("num_scenes: 2", "num_scenes: 2\nfile: '/tmp/{clip}_{turn}.mp4'"), "inside the method's"),
         (("num_scenes: 2", "num_scenes: 2\nclips: [a]"), "neither clips nor truths"),
-        (("arm: none, steps: 2", "arm: none, builtin: text_edit"), "edits by text"),
+        (("arm: none, steps: 2", "arm: none, builtin: text_edit"), "another task"),
         (("num_scenes: 2", "num_scenes: 2\nseeds: [99]"), "seeds from 0 to 15"),
-        (("cameras: {", "cameras: {fov_deg: 40, "), "wanted 60, the lens of"),
+        (("cameras: {", "cameras: {fov_deg: 40, "), "wanted fov_deg 60"),
     ],
 )
 def test_a_suite_that_cannot_be_made_is_refused(

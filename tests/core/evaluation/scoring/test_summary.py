@@ -160,3 +160,22 @@ def test_columns_of_turns_are_shown_where_the_suite_asks(place: Place) -> None:
         "noise (%)",
     ]
     assert [cell.mean for cell in summary.rows[1][1]] == [1.5, 4.5, 3.0]
+
+
+def test_nothing_is_bold_where_as_many_but_other_values_are_missing(place: Place) -> None:
+    scores = scores_of(place, {"plain": [1.0, 3.0], "ours": [1.0, 2.0]})
+    scores.values["plain"]["noise"]["clip0", 0]["1"]["noise"] = math.nan
+    scores.values["ours"]["noise"]["clip0", 0]["2"]["noise"] = math.nan
+    text = markdown(summarised(scores, {"noise": Noise()}))
+    assert text.count("(3 of 4)") == 2
+    assert "**" not in text
+
+
+def test_what_is_counted_has_neither_test_nor_interval(place: Place) -> None:
+    class Counted(Noise):
+        columns = (Column("noise", is_counted=True),)
+
+    scores = scores_of(place, {"plain": [1.0] * 8, "ours": [2.0] * 8})
+    summary = summarised(scores, {"noise": Counted()})
+    assert all(cell.p is None and cell.estimate is None for _, (cell,) in summary.rows)
+    assert "[" not in markdown(summary)
