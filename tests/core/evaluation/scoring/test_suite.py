@@ -1,6 +1,8 @@
 """Suites: what their files may say, and what is refused by name."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,3 +109,13 @@ def test_recammasters_file_has_a_path_for_each_of_its_cameras(place: Place, test
     suite = place.suite(f"{SUITE}\ncameras: {{turns: [file ten.json cam01, file ten.json cam05]}}")
     first, fifth = (suite.camera(turn, 81, 832 / 480) for turn in (1, 2))
     assert not first.c2w.equal(fifth.c2w)
+
+
+def test_the_suites_that_the_page_shows_are_suites(place: Place):
+    page = (Path(__file__).parents[4] / "docs" / "scoring.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(shown) == 2
+    for text in shown:
+        suite = place.suite(text)
+        for turn in suite.turns:
+            assert suite.camera(turn, 9, 1.5).num_frames == 9
