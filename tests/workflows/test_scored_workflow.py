@@ -146,6 +146,28 @@ def test_what_several_nodes_save_is_taken_in_the_order_that_the_suite_says(place
     assert score(place) == 1
 
 
+def test_a_workflow_may_edit_the_turn_before(place: Path) -> None:
+    """Each turn inverts the one before: the second one is the source again."""
+    workflow = {
+        "clip": {"class_type": "LoadVideo", "inputs": {"file": "{previous}"}},
+        "parts": {"class_type": "GetVideoComponents", "inputs": {"video": ["clip", 0]}},
+        "dark": {"class_type": "ImageInvert", "inputs": {"image": ["parts", 0]}},
+        "video": {"class_type": "CreateVideo", "inputs": {"images": ["dark", 0], "fps": 8.0}},
+        "save": save_node("video", "{session}_{turn}"),
+    }
+    (place / "chain.json").write_text(json.dumps(workflow), encoding="utf-8")
+    lines = (place / "mine.yaml").read_text("utf-8").splitlines()
+    text = "\n".join(line for line in lines if "name: alone" not in line)
+    text = text.replace("reshoot.json", "chain.json").replace(', set: ["3.steps = 2"]', "")
+    write(place, text.replace("geometry, ", ""))
+    assert score(place) == 0
+    source = read_frames(place / "clips" / "room.mp4").frames
+    folder = next((place / "out" / VIDEOS).glob("with memory *"))
+    first, second = (read_frames(folder / f"room_turn{turn}.mp4").frames for turn in (1, 2))
+    assert (1 - first - source).abs().mean() < 0.05
+    assert (second - source).abs().mean() < 0.05
+
+
 def save_node(video: str, prefix: str) -> dict[str, Any]:
     return {
         "class_type": "SaveVideo",

@@ -165,9 +165,10 @@ def _in_order(
 def _require_names(suite: Suite, config: WorkflowConfig, template: dict[str, Any]) -> None:
     """Raise ValueError for a workflow that would make the same of different clips."""
     text = json.dumps(template)
-    needed = ["{clip}"] + (["{seed}"] if len(suite.seeds) > 1 else [])
-    for word in needed:
-        if word not in text:
+    # The turn before is the clip in the first turn.
+    needed = [("{clip}", "{previous}")] + ([("{seed}",)] if len(suite.seeds) > 1 else [])
+    for word, *others in needed:
+        if not any(each in text for each in (word, *others)):
             raise ValueError(
                 f"{config.file} has no {word}, wanted it in an input, such as that of Load Video; "
                 "every clip and seed would get the same videos"
