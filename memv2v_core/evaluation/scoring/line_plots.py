@@ -63,7 +63,7 @@ def _panel(canvas: Canvas, summary: Summary, columns: list[int], left: int, of: 
         canvas.text((at(number, 0)[0] - 4, y0 + 4), str(number), FAINT_TEXT, _TEXT_PX - 2)
     canvas.text((x1 - 70, y0 + 17), of, FAINT_TEXT, _TEXT_PX - 2)
     for value in (highest / 2, highest):
-        canvas.text((left + 6, at(0, value)[1] - 7), f"{value:.3g}", FAINT_TEXT, _TEXT_PX - 2)
+        canvas.text((left + 6, at(0, value)[1] - 7), _short(value), FAINT_TEXT, _TEXT_PX - 2)
     for row, (name, cells) in enumerate(summary.rows):
         colour = SERIES[row % len(SERIES)]
         points = [
@@ -82,3 +82,7 @@ def _panel(canvas: Canvas, summary: Summary, columns: list[int], left: int, of: 
 
 def _is_drawn(cell: Cell) -> bool:
     return math.isfinite(cell.mean)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
