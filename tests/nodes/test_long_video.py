@@ -171,12 +171,13 @@ def test_a_stopped_edit_goes_on_where_it_stopped(run, stop_in, segment: int) -> 
     whole = run(session="whole")
     stopped = stop_in(segment)
     with pytest.raises(stopped):
-        run(session="stopped")
+        run(session="long_stopped")
     assert (
-        segment == 0 or [entry.segment.idx for entry in on_disk("stopped").entries] == ALL[:segment]
+        segment == 0
+        or [entry.segment.idx for entry in on_disk("long_stopped").entries] == ALL[:segment]
     )
     stop_in(99)
-    rest = run(session="stopped")
+    rest = run(session="long_stopped")
     assert rest.sampled == ALL[segment:]
     assert rest.ids == whole.ids
     assert torch.equal(rest.frames, whole.frames)

@@ -34,7 +34,7 @@ def graph(comfy_server) -> Graph:
 
 @pytest.fixture(scope="module")
 def day_two(comfy_server, graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """A server that was stopped after three turns of session `kitchen` and started again.
+    """A server that was stopped after three turns of session `server_kitchen` and started again.
 
     It writes its outputs where `comfy_server` does, as two computers that share a folder.
     """
@@ -43,7 +43,7 @@ def day_two(comfy_server, graph: Graph, tmp_path_factory: pytest.TempPathFactory
 
     base_dir = tmp_path_factory.mktemp("restarted")
     output = ["--disable-api-nodes", "--output-directory", str(comfy_server.base_dir / "output")]
-    prompt = graph.turn(graph.base("kitchen"), 1, ("session", 0), seed=11)
+    prompt = graph.turn(graph.base("server_kitchen"), 1, ("session", 0), seed=11)
     prompt = graph.turn(prompt, 2, ("turn1", 1), seed=12)
     prompt = graph.turn(prompt, 3, ("turn2", 1), seed=13)
     with running_server(find_environment(), base_dir=base_dir, extra_args=output) as server:
@@ -54,14 +54,14 @@ def day_two(comfy_server, graph: Graph, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_turn_four_of_tomorrow_sees_the_turns_of_today(day_two, comfy_server, graph: Graph) -> None:
-    today = saved(comfy_server, "kitchen")
+    today = saved(comfy_server, "server_kitchen")
     assert [(entry.turn, entry.seed) for entry in today.entries] == [(1, 11), (2, 12), (3, 13)]
-    entry = day_two.api.run(graph.turn(graph.base("kitchen"), 4, ("session", 0), seed=14))
+    entry = day_two.api.run(graph.turn(graph.base("server_kitchen"), 4, ("session", 0), seed=14))
     why = entry["outputs"]["retrieve4"]["text"][0]
     for held in today.entries:
         assert f"turn {held.turn}  {held.entry_id[:8]}" in why
     assert "not chosen" not in why
-    tomorrow = saved(comfy_server, "kitchen")
+    tomorrow = saved(comfy_server, "server_kitchen")
     assert [entry.turn for entry in tomorrow.entries] == [1, 2, 3, 4]
     for old, kept in zip(today.entries, tomorrow.entries, strict=False):
         assert torch.equal(old.latent, kept.latent)
@@ -71,25 +71,27 @@ def test_turn_four_of_tomorrow_sees_the_turns_of_today(day_two, comfy_server, gr
 def test_turns_of_yesterday_are_pinned_forgotten_and_branched(
     day_two, comfy_server, graph: Graph
 ) -> None:
-    first, second, third = saved(comfy_server, "kitchen").entries[:3]
-    text = day_two.api.run(graph.managed("kitchen", action="pin", entry=first.entry_id[:8]))[
+    first, second, third = saved(comfy_server, "server_kitchen").entries[:3]
+    text = day_two.api.run(graph.managed("server_kitchen", action="pin", entry=first.entry_id[:8]))[
         "outputs"
     ]["session"]
     assert f"turn 1  {first.entry_id[:8]}" in text["text"][0]
     assert "pinned" in text["text"][0]
-    day_two.api.run(graph.managed("kitchen", action="forget", entry=second.entry_id[:8]))
-    kept = saved(comfy_server, "kitchen")
+    day_two.api.run(graph.managed("server_kitchen", action="forget", entry=second.entry_id[:8]))
+    kept = saved(comfy_server, "server_kitchen")
     assert [(entry.turn, entry.is_pinned) for entry in kept.entries][:2] == [(1, True), (3, False)]
 
-    prompt = graph.base("kitchen")
+    prompt = graph.base("server_kitchen")
     prompt["session"]["inputs"].update(action="branch", entry=first.entry_id[:8])
-    prompt["twig"] = graph.node("MemoryCache", session="twig", cache=["session", 0])
+    prompt["twig"] = graph.node("MemoryCache", session="server_twig", cache=["session", 0])
     day_two.api.run(graph.turn(prompt, 2, ("twig", 0), seed=22))
-    assert [(entry.turn, entry.seed) for entry in saved(comfy_server, "twig").entries] == [
+    assert [(entry.turn, entry.seed) for entry in saved(comfy_server, "server_twig").entries] == [
         (1, 11),
         (2, 22),
     ]
-    assert third.entry_id in {entry.entry_id for entry in saved(comfy_server, "kitchen").entries}
+    assert third.entry_id in {
+        entry.entry_id for entry in saved(comfy_server, "server_kitchen").entries
+    }
 
 
 def test_two_servers_in_one_session_lose_nothing(day_two, comfy_server, graph: Graph) -> None:

@@ -122,12 +122,16 @@ def test_a_thumbnail_is_the_loop_or_the_still_and_is_kept_for_ever(bank: Bank) -
 
 
 def test_pin_and_unpin_are_on_disk_at_once(bank: Bank) -> None:
-    folder = save(segments(3), bank.root, "pins")
-    second = bank.cards("pins")[1]["id"]
-    assert bank.post("sessions/pins/pin", {"entry": second, "pinned": True}).status == 200
+    folder = save(segments(3), bank.root, "pins_of_the_page")
+    second = bank.cards("pins_of_the_page")[1]["id"]
+    assert (
+        bank.post("sessions/pins_of_the_page/pin", {"entry": second, "pinned": True}).status == 200
+    )
     assert [entry.is_pinned for entry in entries(folder)] == [False, True, False]
-    assert [card["pinned"] for card in bank.cards("pins")] == [False, True, False]
-    assert bank.post("sessions/pins/pin", {"entry": second, "pinned": False}).status == 200
+    assert [card["pinned"] for card in bank.cards("pins_of_the_page")] == [False, True, False]
+    assert (
+        bank.post("sessions/pins_of_the_page/pin", {"entry": second, "pinned": False}).status == 200
+    )
     assert not any(entry.is_pinned for entry in entries(folder))
 
 
@@ -167,16 +171,19 @@ def test_a_running_node_keeps_a_pin_of_the_bank(bank: Bank) -> None:
 
 
 def test_a_branch_is_a_session_of_its_own(bank: Bank) -> None:
-    folder = save(segments(4), bank.root, "trunk")
-    second = bank.cards("trunk")[1]["id"]
+    folder = save(segments(4), bank.root, "trunk_of_the_page")
+    second = bank.cards("trunk_of_the_page")[1]["id"]
     before = sorted(path.name for path in folder.iterdir())
-    request = {"entry": second, "name": "twig"}
-    assert bank.post("sessions/trunk/branch", request).content == {"notes": []}
-    assert [card["turn"] for card in bank.cards("twig")] == [1, 2]
+    request = {"entry": second, "name": "twig_of_the_page"}
+    assert bank.post("sessions/trunk_of_the_page/branch", request).content == {"notes": []}
+    assert [card["turn"] for card in bank.cards("twig_of_the_page")] == [1, 2]
     assert sorted(path.name for path in folder.iterdir()) == before
-    again = bank.post("sessions/trunk/branch", request)
+    again = bank.post("sessions/trunk_of_the_page/branch", request)
     assert again.status == 400
-    assert "session 'twig' holds turns already, wanted a new name" in again.content["error"]
+    assert (
+        "session 'twig_of_the_page' holds turns already, wanted a new name"
+        in again.content["error"]
+    )
 
 
 def test_a_name_is_refused_with_the_reason_of_the_nodes(bank: Bank) -> None:
