@@ -19,8 +19,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.gpu_step import FULL, GIB, SMALL, Step, build_dit, random_weights, turn_of
+from benchmarks.gpu_step import FULL, GIB, SMALL, Step, turn_of
 from memv2v_core.bases.base_info import BaseInfo, adapted
+from memv2v_core.evaluation.probes.networks import empty_wan, fill_randomly
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.shapes import VaeRatios
 
@@ -39,11 +40,12 @@ def main() -> int:
     size = SMALL if options.small else FULL
 
     # Step 1: a step that fits, its result, and the memory that it needs.
-    dit = build_dit(size, device)
+    dit = empty_wan(size.shape)
+    fill_randomly(dit, device)
     config = AdapterConfig(size.shape.dim, size.shape.num_blocks, 16)
     with torch.device("meta"):
-        empty = MemoryAdapter(config)
-    adapter = random_weights(empty, device)
+        adapter = MemoryAdapter(config)
+    fill_randomly(adapter, device)
     bare = BaseInfo("Wan", "training-free", VaeRatios(4, 8, 16), None, "target", has_cameras=False)
     step = Step(dit, adapter, turn_of(size, adapted(bare, config, "trained"), MEMORIES, device))
     wanted = step.run()

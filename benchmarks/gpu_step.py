@@ -22,6 +22,7 @@ from benchmarks.card.timing import measure
 from memv2v_core.bases.base_info import BaseInfo, adapted
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cameras.trajectory import static_trajectory
+from memv2v_core.evaluation.probes.networks import TEXT_DIM, dtype_on, empty_wan, fill_randomly
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_model import memory_forward, tokenize_clean
@@ -31,7 +32,7 @@ from memv2v_core.shapes import VaeRatios, num_latent_frames
 from memv2v_core.tokens.budget import plan_tokens
 from memv2v_core.tokens.cost import DitShape, plan_costs
 
-NUM_REPEATS, TEXT_DIM = 3, 4096
+NUM_REPEATS = 3
 GIB = 2**30
 
 
@@ -52,49 +53,6 @@ class Size:
 
 FULL = Size(DitShape(dim=1536, ffn_dim=8960, num_blocks=30), 81, 60, 104)
 SMALL = Size(DitShape(dim=256, ffn_dim=512, num_blocks=3), 9, 8, 12)
-
-
-def build_dit(size: Size, device: torch.device) -> WanTransformer3DModel:
-    """Diffusers' Wan of this size with random bf16 weights."""
-    shape = size.shape
-    with torch.device("meta"):
-        dit = WanTransformer3DModel(
-            num_attention_heads=shape.dim // shape.head_dim,
-            attention_head_dim=shape.head_dim,
-            text_dim=TEXT_DIM,
-            ffn_dim=shape.ffn_dim,
-            num_layers=shape.num_blocks,
-        )
-    return random_weights(dit, device)
-
-
-@torch.no_grad()
-def random_weights(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """The module on the device, its weights random and of a size that keeps values sane."""
-    module = module.to_empty(device=device).to(dtype_on(device)).eval().requires_grad_(False)
-    generator = torch.Generator(device).manual_seed(0)
-    for name, values in module.named_parameters():
-        values.normal_(generator=generator)
-        if values.ndim > 1:
-            values.div_(values[0].numel() ** 0.5)
-        else:
-            values.mul_(0.1).add_(1.0 if name.endswith("weight") and "norm" in name else 0.0)
-    restore_rotations(module, device)
-    return module
-
-
-def dtype_on(device: torch.device) -> torch.dtype:
-    """bf16 on a GPU. The CPU, which only tries the script, cannot pool in bf16."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
-def restore_rotations(module: torch.nn.Module, device: torch.device) -> None:
-    """Make the rotations of diffusers' Wan again, which `to_empty` left without values."""
-    for child in module.modules():
-        if type(child).__name__ == "WanRotaryPosEmbed":
-            again = type(child)(child.attention_head_dim, child.patch_size, child.max_seq_len)
-            for name, values in again.named_buffers():
-                setattr(child, name, values.to(device))
 
 
 def turn_of(size: Size, base: BaseInfo, count: int, device: torch.device) -> Turn:
@@ -156,12 +114,13 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"torch {torch.__version__}, {name}")
-    dit = build_dit(size, device)
+    dit = empty_wan(size.shape)
+    fill_randomly(dit, device)
     bare = BaseInfo("Wan", "training-free", VaeRatios(4, 8, 16), None, "target", has_cameras=False)
     config = AdapterConfig(size.shape.dim, size.shape.num_blocks, 16)
     with torch.device("meta"):
-        empty = MemoryAdapter(config)
-    adapter = random_weights(empty, device)
+        adapter = MemoryAdapter(config)
+    fill_randomly(adapter, device)
     trained = adapted(bare, config, "trained")
     print("mode           memories  seconds   of source alone  FLOPs of source alone  GiB  formula")
     for base, with_adapter in ((bare, None), (trained, adapter)):

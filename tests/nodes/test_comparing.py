@@ -1,23 +1,30 @@
 """CompareTurns: two videos as files of one length, a verdict in words, and the heat map."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
 import torch
+from instruments import rendered_turns
+from instruments.rendered_turns import (
+    LENS,
+    NUM_FRAMES,
+    SIDE,
+    SOURCE,
+    cache_of,
+    images,
+    path,
+    right_left_right,
+)
 
-from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cameras.presets import PresetConfig, make_preset
-from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix, static_trajectory
-from memv2v_core.synthetic.panoramas import Scene, SceneConfig, make_scene, render_panorama
+from memv2v_core.cameras.trajectory import static_trajectory
 
-LENS = intrinsics_matrix(0.8660254, 0.8660254)
-NUM_FRAMES, SIDE = 3, 64
-SOURCE = static_trajectory(NUM_FRAMES, LENS)
+# Entries of a session carry their source.
+turn = partial(rendered_turns.turn, has_source=True)
 WIDGETS = {
     "first": "turn",
     "first_turn": 1,
@@ -47,46 +54,10 @@ def compare(comfy_api, vae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-@lru_cache
-def scene(seed: int) -> Scene:
-    config = SceneConfig(num_shapes=16, panorama_width=256)
-    return make_scene(config, torch.Generator().manual_seed(seed))
-
-
-def path(motion: str, amplitude: float, num_frames: int = NUM_FRAMES) -> CameraTrajectory:
-    return make_preset(PresetConfig(motion, amplitude, num_frames), LENS)
-
-
-def images(camera: CameraTrajectory, seed: int = 1, side: int = SIDE) -> torch.Tensor:
-    return render_panorama(scene(seed), camera, side, side).movedim(1, -1)
-
-
-def turn(
-    vae, number: int, camera: CameraTrajectory, seed: int = 1, has_source: bool = True
-) -> MemoryEntry:
-    with torch.inference_mode():
-        latent = vae.encode(images(camera, seed))[0].clone()
-        source = vae.encode(images(SOURCE, seed))[0].clone() if has_source else None
-    return MemoryEntry.of(
-        latent, camera, "m", NUM_FRAMES, number, float(number), source_latent=source
-    )
-
-
-def cache_of(*entries: MemoryEntry) -> MemoryCache:
-    cache = MemoryCache()
-    for entry in entries:
-        cache = cache.append(entry)
-    return cache
-
-
 @pytest.fixture(scope="module")
 def session(vae) -> MemoryCache:
     """Turn 1 looks right, turn 2 left, turn 3 right again."""
-    return cache_of(
-        turn(vae, 1, path("pan_right", 40)),
-        turn(vae, 2, path("pan_left", 40)),
-        turn(vae, 3, path("pan_right", 32)),
-    )
+    return right_left_right(vae, has_source=True)
 
 
 def shown(result: Any) -> dict[str, Any]:

@@ -3,26 +3,28 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from instruments.metric_weights import save_alexnet, save_clip, save_dino
+from instruments.rendered_turns import (
+    NUM_FRAMES,
+    SOURCE,
+    cache_of,
+    images,
+    path,
+    right_left_right,
+    turn,
+)
 
-from memv2v_core.cache.entry import MemoryEntry, Segment
+from memv2v_core.cache.entry import Segment
 from memv2v_core.cache.memory_cache import MemoryCache
-from memv2v_core.cameras.presets import PresetConfig, make_preset
-from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix, static_trajectory
 from memv2v_core.evaluation.metrics.feature_consistency import ClipF, DinoF
 from memv2v_core.evaluation.metrics.metric import Batch
-from memv2v_core.synthetic.panoramas import Scene, SceneConfig, make_scene, render_panorama
 
 pytest.importorskip("transformers")
-LENS = intrinsics_matrix(0.8660254, 0.8660254)
-NUM_FRAMES, SIDE = 3, 64
-SOURCE = static_trajectory(NUM_FRAMES, LENS)
 
 
 @pytest.fixture(scope="module")
@@ -63,41 +65,10 @@ def score(comfy_api, vae) -> Callable[..., Any]:
     return lambda **inputs: comfy_api.run_node(ScoreTurns, **(widgets | inputs))
 
 
-@lru_cache
-def scene(seed: int) -> Scene:
-    config = SceneConfig(num_shapes=16, panorama_width=256)
-    return make_scene(config, torch.Generator().manual_seed(seed))
-
-
-def path(motion: str, amplitude: float) -> CameraTrajectory:
-    return make_preset(PresetConfig(motion, amplitude, NUM_FRAMES), LENS)
-
-
-def images(camera: CameraTrajectory, seed: int = 1) -> torch.Tensor:
-    return render_panorama(scene(seed), camera, SIDE, SIDE).movedim(1, -1)
-
-
-def turn(vae, number: int, camera: CameraTrajectory, seed: int = 1, **facts: Any) -> MemoryEntry:
-    with torch.inference_mode():
-        latent = vae.encode(images(camera, seed))[0].clone()
-    return MemoryEntry.of(latent, camera, "m", NUM_FRAMES, number, float(number), **facts)
-
-
-def cache_of(*entries: MemoryEntry) -> MemoryCache:
-    cache = MemoryCache()
-    for entry in entries:
-        cache = cache.append(entry)
-    return cache
-
-
 @pytest.fixture(scope="module")
 def session(vae) -> MemoryCache:
     """Turn 1 looks right, turn 2 left, turn 3 right again."""
-    return cache_of(
-        turn(vae, 1, path("pan_right", 40)),
-        turn(vae, 2, path("pan_left", 40)),
-        turn(vae, 3, path("pan_right", 32)),
-    )
+    return right_left_right(vae)
 
 
 def test_every_number_of_a_session(score, session: MemoryCache, vae, weights: Path) -> None:

@@ -84,8 +84,8 @@ def known_clip(builtin: str, clip: str) -> LongClip:
 
 def _edited(bundle: Bundle, config: EditedConfig, clip: LongClip) -> torch.Tensor:
     """The edited clip (C, N, H, W)."""
-    host = (FifoHost if config.arm == "fifo" else ClipHost)(bundle, clip)
-    host.num_steps = config.steps
+    kind = FifoHost if config.arm == "fifo" else ClipHost
+    host = kind(bundle, clip, num_steps=config.steps)
     if config.order is not None:
         host.base = replace(host.base, memory_order=config.order)
     memory = MemorySettings(

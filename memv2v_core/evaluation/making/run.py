@@ -1,12 +1,12 @@
 """Makes the videos of a suite whose methods are made here, each once."""
 
 import logging
-import time
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from ..progress import told
 from ..shares import WHOLE, Share
 from ..suites.methods import MethodConfig
 from ..suites.suite import Suite
@@ -68,10 +68,7 @@ def make_videos(suite: Suite, folder: Path, device: torch.device, share: Share =
         if not to_do:
             log.info("%s: all videos are there", method.name)
             continue
-        start = time.monotonic()
-        for done, (clip, seed, files) in enumerate(to_do, 1):
+        for clip, seed, files in told(to_do, log, method.name, "clip"):
             for path in files:
                 path.parent.mkdir(parents=True, exist_ok=True)
             maker.make(method, clip, seed, files)
-            left = (time.monotonic() - start) / done * (len(to_do) - done)
-            log.info("%s: clip %d of %d, about %.0f s left", method.name, done, len(to_do), left)

@@ -1,6 +1,7 @@
 """Networks whose cost is measured: a built-in model, or a published base with random weights."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,10 +14,13 @@ from ...shapes import VaeRatios
 from ...tokens.cost import DitShape
 from ..suites.probe_suite import CostConfig
 
+if TYPE_CHECKING:
+    from diffusers import WanTransformer3DModel
+
 # Wan2.1 1.3B, the base of the paper's novel views.
 _WAN_1_3B = DitShape(dim=1536, ffn_dim=8960, num_blocks=30)
 _WAN_RATIOS = VaeRatios(4, 8, 16)
-_TEXT_DIM = 4096
+TEXT_DIM = 4096
 FLOP_UNITS = {"GFLOP": 1e9, "TFLOP": 1e12}
 
 
@@ -77,28 +81,18 @@ def measured_network(config: CostConfig, device: torch.device) -> MeasuredNetwor
 
 
 def _published(config: CostConfig, device: torch.device) -> MeasuredNetwork:
-    from diffusers import WanTransformer3DModel
-
-    # The CPU cannot pool in bf16.
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    shape = _WAN_1_3B
+    shape, dtype = _WAN_1_3B, dtype_on(device)
+    dit = empty_wan(shape)
+    settings = AdapterConfig(shape.dim, shape.num_blocks, _WAN_RATIOS.channels)
     with torch.device("meta"):
-        dit = WanTransformer3DModel(
-            num_attention_heads=shape.dim // shape.head_dim,
-            attention_head_dim=shape.head_dim,
-            text_dim=_TEXT_DIM,
-            ffn_dim=shape.ffn_dim,
-            num_layers=shape.num_blocks,
-        )
-        settings = AdapterConfig(shape.dim, shape.num_blocks, _WAN_RATIOS.channels)
         adapter = MemoryAdapter(settings)
     # Counting needs sizes and no weights.
     if config.is_timed:
-        _fill(dit, device, dtype)
-        _fill(adapter, device, dtype)
+        fill_randomly(dit, device)
+        fill_randomly(adapter, device)
     bare = BaseInfo("Wan", "training-free", _WAN_RATIOS, None, "target", has_cameras=False)
     generator = torch.Generator().manual_seed(0)
-    context = torch.randn(1, shape.num_text_tokens, _TEXT_DIM, generator=generator)
+    context = torch.randn(1, shape.num_text_tokens, TEXT_DIM, generator=generator)
     return MeasuredNetwork(
         f"{config.network}, random weights",
         DiffusersView(dit),
@@ -112,10 +106,29 @@ def _published(config: CostConfig, device: torch.device) -> MeasuredNetwork:
     )
 
 
+def dtype_on(device: torch.device) -> torch.dtype:
+    """bf16 on a GPU. The CPU, which tries things, cannot pool in bf16."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def empty_wan(shape: DitShape) -> "WanTransformer3DModel":
+    """Diffusers' Wan of these sizes, with no memory taken for its weights."""
+    from diffusers import WanTransformer3DModel
+
+    with torch.device("meta"):
+        return WanTransformer3DModel(
+            num_attention_heads=shape.dim // shape.head_dim,
+            attention_head_dim=shape.head_dim,
+            text_dim=TEXT_DIM,
+            ffn_dim=shape.ffn_dim,
+            num_layers=shape.num_blocks,
+        )
+
+
 @torch.no_grad()
-def _fill(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+def fill_randomly(module: nn.Module, device: torch.device) -> None:
     """Random weights on the device, of a size that keeps values sane."""
-    module.to_empty(device=device).to(dtype).eval().requires_grad_(False)
+    module.to_empty(device=device).to(dtype_on(device)).eval().requires_grad_(False)
     generator = torch.Generator(device).manual_seed(0)
     for name, values in module.named_parameters():
         values.normal_(generator=generator)

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import time
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from ..probes.cost import ForwardCost
 from ..probes.probe import Probe
 from ..probes.responsiveness import Responsiveness
+from ..progress import told
 from ..shares import WHOLE, Share
 from ..suites.probe_suite import ProbeSuite
 from .run import STORE
@@ -40,12 +40,9 @@ def probe_share(suite: ProbeSuite, probe: Probe, folder: Path, share: Share = WH
         if any(store.read(_key(suite, probe, row, item)) is None for row in probe.rows)
     ]
     log.info("%s: %d of %d are measured already", suite.probe, len(mine) - len(to_do), len(mine))
-    start = time.monotonic()
-    for done, item in enumerate(to_do, 1):
+    for item in told(to_do, log, suite.probe):
         for row, values in probe.measure(item).items():
             store.write(_key(suite, probe, row, item), values)
-        left = (time.monotonic() - start) / done * (len(to_do) - done)
-        log.info("%s: %d of %d, about %.0f s left", suite.probe, done, len(to_do), left)
 
 
 def probe_summary(suite: ProbeSuite, probe: Probe, folder: Path, of: str) -> Summary:

@@ -1,7 +1,6 @@
 """Scores a suite: every metric on every clip of every method, each measured once."""
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..metrics.metric import Metric, Need
+from ..progress import told
 from ..shares import WHOLE, Share
 from ..suites.suite import Suite
 from .measuring import SceneOf, fingerprint, measure
@@ -84,11 +84,8 @@ def measure_share(
         ]
         to_do = [(key, videos) for key, videos in mine if store.read(key) is None]
         log.info("%s: %d of %d clips are measured already", name, len(mine) - len(to_do), len(mine))
-        start = time.monotonic()
-        for done, (key, videos) in enumerate(to_do, 1):
+        for key, videos in told(to_do, log, name):
             store.write(key, measure(metric, videos, suite, device, scene_of))
-            left = (time.monotonic() - start) / done * (len(to_do) - done)
-            log.info("%s: %d of %d, about %.0f s left", name, done, len(to_do), left)
 
 
 def read_scores(

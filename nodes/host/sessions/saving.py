@@ -50,6 +50,27 @@ def renamed(cache: MemoryCache, session: str) -> MemoryCache:
     return replace(cache, session=session) if session and session != cache.session else cache
 
 
+def without_expired(cache: MemoryCache, days: float) -> tuple[MemoryCache, tuple[str, ...]]:
+    """A session without turns of more than `days` days, on disk too, and remarks about them."""
+    now_s = time.time()
+    ahead = [entry.turn for entry in cache.entries if entry.created_s > now_s + DAY_S]
+    if ahead:
+        return cache, (
+            f"turn {ahead[0]} is newer than this machine's clock, so nothing expires; "
+            "set the clock",
+        )
+    left = cache.expire(days, now_s)
+    if left is cache:
+        return cache, ()
+    held = {entry.entry_id for entry in left.entries}
+    written = saved(left)
+    return written.cache, written.notices + tuple(
+        f"turn {entry.turn} ({entry.entry_id[:8]}) was older than {days:g} days: deleted"
+        for entry in cache.entries
+        if entry.entry_id not in held
+    )
+
+
 def superseding(cache: MemoryCache, session: str | None) -> MemoryCache:
     """`cache` without the turns on disk that its own turns replace.
 
@@ -164,24 +185,3 @@ def _wait(text: str) -> None:
     """Say on the running node what is waited for, and let the user stop the wait."""
     show_on_running_node(text)
     comfy.model_management.throw_exception_if_processing_interrupted()
-
-
-def without_expired(cache: MemoryCache, days: float) -> tuple[MemoryCache, tuple[str, ...]]:
-    """A session without turns of more than `days` days, on disk too, and remarks about them."""
-    now_s = time.time()
-    ahead = [entry.turn for entry in cache.entries if entry.created_s > now_s + DAY_S]
-    if ahead:
-        return cache, (
-            f"turn {ahead[0]} is newer than this machine's clock, so nothing expires; "
-            "set the clock",
-        )
-    left = cache.expire(days, now_s)
-    if left is cache:
-        return cache, ()
-    held = {entry.entry_id for entry in left.entries}
-    written = saved(left)
-    return written.cache, written.notices + tuple(
-        f"turn {entry.turn} ({entry.entry_id[:8]}) was older than {days:g} days: deleted"
-        for entry in cache.entries
-        if entry.entry_id not in held
-    )
