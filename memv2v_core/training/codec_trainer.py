@@ -21,7 +21,7 @@ from .network.bases import new_base
 from .seeds import seeded
 
 log = logging.getLogger(__name__)
-CODEC_FILE = "codec.safetensors"
+CODEC_FILE, CODEC_LOG = "codec.safetensors", "codec_log.jsonl"
 FITTED_VIDEOS = 40
 BATCH_SCENES = 4
 MAX_LATENT_NOISE = 0.15
@@ -33,13 +33,21 @@ def train_codec(config: TrainConfig, folder: Path, device: torch.device) -> None
     """Fit the codec of a run and train its decoder for `config.codec_minutes`.
 
     A codec that `folder` already holds stays.
+
+    Raises: ValueError for a recipe that trains a built-in model's decoder on, and has none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / CODEC_FILE).exists():
         return
+    if config.decoder_minutes:
+        raise ValueError(
+            f"decoder_minutes got {config.decoder_minutes} in a run that begins with nothing, "
+            "wanted a built-in model whose decoder is trained on; name it with --start-from, or "
+            "set decoder_minutes to 0"
+        )
     torch.manual_seed(config.seed)
     codec = fit_codec(config, device)
-    train_decoder(codec, config, folder / "codec_log.jsonl")
+    train_decoder(codec, config, config.codec_minutes, folder / CODEC_LOG)
     save_codec(codec, folder)
 
 
@@ -80,14 +88,14 @@ def load_run_codec(config: TrainConfig, folder: Path) -> Codec:
     return codec.eval().requires_grad_(False)
 
 
-def train_decoder(codec: Codec, run: TrainConfig, log_path: Path) -> None:
-    """Train `codec.refine` in place, on frames of endless scenes.
+def train_decoder(codec: Codec, run: TrainConfig, minutes: float, log_path: Path) -> None:
+    """Train `codec.refine` in place for so many minutes, on frames of endless scenes.
 
     Latents carry a little noise, as sampled latents do. The loss is the squared error plus the
     absolute error of differences between neighbouring pixels. The second part keeps edges sharp and
     removes seams between patches.
     """
-    seconds, device = 60 * run.codec_minutes, codec.device
+    seconds, device = 60 * minutes, codec.device
     generator, examples = seeded(run.seed, "decoder"), _videos_of(run, codec)
     codec.refine.requires_grad_(True)
     optimizer = torch.optim.AdamW(codec.refine.parameters(), lr=LEARNING_RATE)

@@ -84,6 +84,8 @@ def _run(config: TrainConfig, options: argparse.Namespace) -> None:
 def _name_of(config: TrainConfig) -> str:
     if config.base.kind == "new" and config.base.model.stream_identity == "source_id":
         return "Memory-V2V editing with references (rendered clips)"
+    if config.scenes is not None and config.scenes.solid_share:
+        return "Memory-V2V novel view (scenes with depth)"
     return NAMES[config.task]
 
 

@@ -11,7 +11,7 @@ from ..builtin.bundle import load_bundle, read_info
 from ..builtin.info import DitConfig
 from ..model.adapter import start_tokens_from_base
 from .checkpoints import CHECKPOINTS, STATE, WEIGHTS, newest_checkpoint
-from .codec_trainer import save_codec
+from .codec_trainer import CODEC_LOG, save_codec, train_decoder
 from .config.run import TrainConfig
 from .launch import VOCABULARY_FILE, build
 from .network.fresh import new_adapter_config
@@ -21,8 +21,9 @@ from .network.parts import part_of, parts_of
 def start_from_builtin(config: TrainConfig, folder: Path, name: str) -> None:
     """Put the built-in model `name` into a new run's `folder`, for further training.
 
-    Its weights become the checkpoint of step 0; its codec and its vocabulary come along. A folder
-    that holds a checkpoint stays unchanged.
+    Its weights become the checkpoint of step 0; its codec and its vocabulary come along. Its
+    decoder is trained on for `config.decoder_minutes`. A folder that holds a checkpoint stays
+    unchanged.
 
     Raises: ValueError naming the first difference, for a model of another task or of other sizes
     than `config`, and for a part that `config` freezes.
@@ -51,6 +52,9 @@ def start_from_builtin(config: TrainConfig, folder: Path, name: str) -> None:
             )
     # Step 2: codec and vocabulary. Token numbers mean the same only with the same vocabulary.
     folder.mkdir(parents=True, exist_ok=True)
+    if config.decoder_minutes:
+        # Latents stay as the model knows them: only the decoder learns.
+        train_decoder(bundle.codec, config, config.decoder_minutes, folder / CODEC_LOG)
     save_codec(bundle.codec, folder)
     if bundle.text_encoder is not None:
         (folder / VOCABULARY_FILE).write_bytes(bundle.text_encoder.vocabulary)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from ...synthetic.edits import TRAINED_KINDS, EditKind
 from ...synthetic.panoramas import SceneConfig
+from ...synthetic.solids.making import SolidsConfig
+from ...synthetic.solids.paths import SolidPathsConfig
 from ...synthetic.worlds import WorldConfig
 from ...tokens.merging import MAX_SHARE, MIN_SHARE
 
@@ -57,6 +59,8 @@ class ScenesConfig:
     teach more.
     num_scenes, first_scenes: size of the pool of scenes, when full and at the start.
     irrelevant_share: share of memories that show another scene.
+    solid_share: share of rows with scenes of solids, which have depth and things that move; the
+    others show panoramas around one camera centre. solids, solid_paths: of these rows.
     """
 
     size: int = 128
@@ -76,6 +80,13 @@ class ScenesConfig:
         noise_beside_source=False,
     )
     scenes: SceneConfig = field(default_factory=SceneConfig)
+    solid_share: float = 0.0
+    solids: SolidsConfig = SolidsConfig()
+    solid_paths: SolidPathsConfig = SolidPathsConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.solid_share <= 1:
+            raise ValueError(f"solid_share got {self.solid_share}, wanted a share from 0 to 1")
 
 
 @dataclass(frozen=True)

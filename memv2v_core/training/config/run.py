@@ -33,7 +33,8 @@ class TrainConfig:
     scenes, worlds, prepared: the examples; one of them is given.
     prepare, extend: how the prepared folder is made, and how edited clips are lengthened before;
     the command `prepare` reads them.
-    codec_minutes: time for training the codec of a new model.
+    codec_minutes: time for training the codec of a new model. decoder_minutes: time for training on
+    the decoder of the built-in model that a run begins with, whose encoder stays.
     seed: of everything random.
     first, last: the beginning and the end of the run, where they differ.
     """
@@ -50,6 +51,7 @@ class TrainConfig:
     prepare: PrepareConfig | None = None
     extend: ExtensionConfig | None = None
     codec_minutes: float = 40.0
+    decoder_minutes: float = 0.0
     seed: int = 0
     first: Phase | None = None
     last: Phase | None = None

@@ -20,6 +20,10 @@ from ...synthetic.panoramas import (
     random_edit_path,
     random_source_path,
 )
+from ...synthetic.solids.filming import film_solids
+from ...synthetic.solids.making import make_solid_scene
+from ...synthetic.solids.paths import random_lens_deg, random_solid_path, random_solid_source
+from ...synthetic.solids.scene import SolidScene
 from ...vocabulary import Role
 from ..config.data import ScenesConfig
 from .draws import MemoryStructure, chance, draw_memories, some_frames, with_noise
@@ -62,6 +66,9 @@ class SceneExamples:
         self.config, self.base, self.codec = config, base, codec
         self.pool: Pool[tuple[torch.Tensor, float, float]] = Pool(
             "scene", seed, config.first_scenes, config.num_scenes, self._make
+        )
+        self.solids: Pool[SolidScene] = Pool(
+            "solids", seed, config.first_scenes, config.num_scenes, self._make_solids
         )
 
     has_held_out = True
@@ -110,6 +117,9 @@ class SceneExamples:
     ) -> SceneRow:
         """Random cameras in one scene, rendered at the frames of the structure."""
         config = self.config
+        # Without scenes of solids nothing is drawn for the choice: older recipes draw as before.
+        if config.solid_share and chance(config.solid_share, generator):
+            return self._draw_solids(structure, generator, is_held_out)
 
         def scene() -> Scene:
             panorama, width, height = self.pool.draw(structure.step, generator, is_held_out)
@@ -135,6 +145,37 @@ class SceneExamples:
             source = view(own, source_path, structure.source_frames)
         return SceneRow(source_path, target, source, tuple(memories))
 
+    def _draw_solids(
+        self, structure: SceneStructure, generator: torch.Generator, is_held_out: bool
+    ) -> SceneRow:
+        """Random cameras in one scene of solids; things are where the frames' moments put them."""
+        config, paths = self.config, self.config.solid_paths
+        fov_deg = random_lens_deg(paths, generator)
+
+        def scene() -> SolidScene:
+            return self.solids.draw(structure.step, generator, is_held_out)
+
+        def view(seen: SolidScene, path: CameraTrajectory, frames: tuple[int, ...]) -> FilmedView:
+            size, moments = config.size, torch.tensor(frames)
+            filmed = film_solids(seen, path.frames(frames), size, size, moments)
+            # What its pixels show is not kept: a batch needs the pictures alone.
+            return FilmedView(filmed.frames, filmed.path)
+
+        def edit() -> CameraTrajectory:
+            return random_solid_path(paths, config.num_frames, fov_deg, generator)
+
+        own = scene()
+        source_path = random_solid_source(paths, config.num_frames, fov_deg, generator)
+        target = view(own, edit(), structure.target_frames)
+        memories = []
+        for frames in structure.memory_frames:
+            seen = scene() if chance(config.irrelevant_share, generator) else own
+            memories.append(view(seen, edit(), frames))
+        source = None
+        if structure.source_frames:
+            source = view(own, source_path, structure.source_frames)
+        return SceneRow(source_path, target, source, tuple(memories))
+
     def videos(self, step: int, generators: Rows) -> torch.Tensor:
         """Videos (B, 3, F, H, W) in [-1, 1] for training a codec."""
         structure = self.structure(step, False, generators[0])
@@ -147,6 +188,9 @@ class SceneExamples:
         # Stored as bytes: a quarter of the memory.
         panorama = (scene.panorama * 255).round().byte()
         return panorama, scene.half_width_rad, scene.half_height_rad
+
+    def _make_solids(self, generator: torch.Generator) -> SolidScene:
+        return make_solid_scene(self.config.solids, generator, self.codec.device)
 
     def _video(
         self,

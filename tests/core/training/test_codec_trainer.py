@@ -38,7 +38,7 @@ def test_training_the_decoder_leaves_latents_alone_and_the_codec_frozen(
 ):
     codec = fit_codec(tiny_config, CPU)
     before = {name: value.clone() for name, value in codec.state_dict().items()}
-    train_decoder(codec, changed(tiny_config, "codec_minutes=0.01"), tmp_path / "log.jsonl")
+    train_decoder(codec, tiny_config, 0.01, tmp_path / "log.jsonl")
     for name, value in codec.state_dict().items():
         assert torch.equal(value, before[name]) == (not name.startswith("refine.")), name
     assert not any(parameter.requires_grad for parameter in codec.parameters())
@@ -58,7 +58,7 @@ def test_the_decoder_gets_better(
         return (codec.decode(codec.encode(unseen)) - unseen).square().mean().item()
 
     before = error()
-    train_decoder(codec, changed(tiny_config, f"codec_minutes={1 / 60}"), tmp_path / "log.jsonl")
+    train_decoder(codec, tiny_config, 1 / 60, tmp_path / "log.jsonl")
     lines = [
         json.loads(line)
         for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
@@ -92,3 +92,11 @@ def test_prepared_data_brings_its_own_codec(tiny_config: TrainConfig, tmp_path: 
     config = changed(tiny_config, "scenes=null", f"prepared.folder={tmp_path}")
     with pytest.raises(ValueError, match="base got kind new with prepared examples, wanted scenes"):
         train_codec(config, tmp_path / "run", CPU)
+
+
+def test_a_decoder_to_train_on_needs_a_model_to_begin_with(
+    tiny_config: TrainConfig, tmp_path: Path
+):
+    config = replace(tiny_config, decoder_minutes=1.0)
+    with pytest.raises(ValueError, match="decoder_minutes got 1.0 .* name it with --start-from"):
+        train_codec(config, tmp_path, CPU)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from memv2v_core.builtin import bundle
 from memv2v_core.builtin.text_encoder import train_vocabulary
 from memv2v_core.training.checkpoints import CHECKPOINTS, newest_checkpoint, read_position
-from memv2v_core.training.codec_trainer import CODEC_FILE, train_codec
+from memv2v_core.training.codec_trainer import CODEC_FILE, load_run_codec, train_codec
 from memv2v_core.training.config.run import TrainConfig
 from memv2v_core.training.export import export_run
 from memv2v_core.training.launch import VOCABULARY_FILE
@@ -78,6 +78,24 @@ def test_a_run_begins_with_the_builtin_models_weights_and_trains_on(
         not torch.equal(value, before[name])
         for name, value in after.backbone.model.state_dict().items()
     )
+
+
+def test_the_decoder_may_train_on_while_the_encoder_stays(
+    editor_config: TrainConfig, shipped: bundle.Bundle, tmp_path: Path
+):
+    """Latents stay as the model knows them."""
+    own = shipped.codec.state_dict()
+    for minutes, is_trained in ((0.0, False), (0.01, True)):
+        folder = tmp_path / f"run {is_trained}"
+        start_from_builtin(changed(editor_config, f"decoder_minutes={minutes}"), folder, "tiny")
+        codec = load_file(folder / CODEC_FILE)
+        assert codec.keys() == own.keys()
+        for name, value in codec.items():
+            is_decoder = name.startswith("refine.")
+            assert torch.equal(value, own[name]) != (is_trained and is_decoder), name
+        # The run goes on with this codec, and the checkpoint is written after it.
+        assert newest_checkpoint(folder) is not None
+        assert torch.equal(load_run_codec(editor_config, folder).state_dict()[name], codec[name])
 
 
 def test_a_run_that_has_begun_stays_as_it_is(
