@@ -11,6 +11,7 @@ from .api import ApiError
 from .browser.frontends import prepare_newest_frontend
 from .checks import lint, run_python, run_tests
 from .demo import add_demo_options, run_demo
+from .depth_demo import run_depth_demo
 from .environment import (
     DEV_DIR,
     RELEASES,
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     demo = commands.add_parser(
-        "demo", help="run the shipped workflow with and without memory in a real ComfyUI"
+        "demo", help="run a shipped workflow with and without memory in a real ComfyUI"
     )
     add_demo_options(demo)
     demo.set_defaults(run=_demo)
@@ -110,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace, _rest: list[str]) -> int:
-    run = run_long_demo if options.task == "long" else run_demo
-    return run(prepare_environment(version=options.comfyui), options)
+    tasks = {"depth": run_depth_demo, "turns": run_demo, "long": run_long_demo}
+    return tasks[options.task](prepare_environment(version=options.comfyui), options)
 
 
 def _setup(options: argparse.Namespace, _rest: list[str]) -> int:

@@ -1,4 +1,7 @@
-"""`dev.py demo`: the shipped workflow, with and without memory, in a real ComfyUI."""
+"""`dev.py demo --task turns`: cameras that turn on the spot, with and without memory.
+
+It runs the shipped workflow in a real ComfyUI.
+"""
 
 import argparse
 import contextlib
@@ -25,7 +28,7 @@ SHEET_FRAMES = (0, 2, 4, 6, 8)
 # Frames of turns A and B beside the frames of turn C that look at the same place again.
 SAME_VIEWS = ((("A", 4), 6), (("A", 8), 8), (("B", 4), 4), (("B", 6), 2))
 REAL_FOOTAGE = (
-    "The built-in model knows only procedural scenes of coloured shapes: on real footage this "
+    "The built-in model knows only procedural scenes: on real footage this "
     "shows that the loop runs, not what a real model's pictures look like."
 )
 
@@ -34,9 +37,10 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's command-line options to `parser`."""
     parser.add_argument(
         "--task",
-        choices=("turns", "long"),
-        default="turns",
-        help="camera paths in turn, or a long video in segments",
+        choices=("depth", "turns", "long"),
+        default="depth",
+        help="cameras that move through a scene with depth (if not given), cameras that turn on "
+        "the spot, or a long video in segments",
     )
     parser.add_argument(
         "--video", type=Path, help="run the loop on this clip instead of the rendered scene"
@@ -55,9 +59,12 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What one run of the workflow gave: its report, its notes, and picture files by node title."""
+    """What one run of the workflow gave: its report, its notes, and picture files by node title.
 
-    consistency: dict
+    consistency: of Consistency Report, where the workflow has one.
+    """
+
+    consistency: dict | None
     notes: tuple[str, ...]
     pictures: dict[str, list[Path]]
     seconds: float
@@ -132,16 +139,18 @@ def run_arm(api: ComfyApi, prompt: dict[str, dict], folder: Path, arm: str) -> A
             count = len(pictures.setdefault(title, []))
             name = f"{arm}_{title.replace(':', '').replace(' ', '_')}_{count:02d}.png"
             pictures[title].append(api.download(output, folder / "frames" / name))
-    (report_id,) = nodes_of_type(prompt, "MemV2VConsistencyReport")
+    reports = [
+        json.loads(entry["outputs"][node]["text"][0])
+        for node in nodes_of_type(prompt, "MemV2VConsistencyReport")
+    ]
     # A node whose result the server kept from the other arm does not run, and says nothing again.
     told = [
         entry["outputs"][node]["text"]
         for node in nodes_of_type(prompt, "MemV2VFitVideo")
         if node in entry["outputs"]
     ]
-    consistency = json.loads(entry["outputs"][report_id]["text"][0])
     return ArmResult(
-        consistency,
+        reports[0] if reports else None,
         tuple(text for texts in told for text in texts),
         pictures,
         time.monotonic() - began_s,

@@ -54,7 +54,7 @@ class FitVideo(io.ComfyNode):
                     min=16,
                     max=4096,
                     step=16,
-                    tooltip="Width in pixels; 128 for novel_view, 96 for text_edit.",
+                    tooltip="Width in pixels; 128 for both novel_view models, 96 for text_edit.",
                 ),
                 io.Int.Input(
                     "height",
@@ -62,7 +62,7 @@ class FitVideo(io.ComfyNode):
                     min=16,
                     max=4096,
                     step=16,
-                    tooltip="Height in pixels; 128 for novel_view, 96 for text_edit.",
+                    tooltip="Height in pixels; 128 for both novel_view models, 96 for text_edit.",
                 ),
                 io.Int.Input(
                     "temporal_ratio",

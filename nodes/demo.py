@@ -12,6 +12,7 @@ from ..memv2v_core.synthetic.demo_clips import (
     render_shots,
     shot_spans,
 )
+from ..memv2v_core.synthetic.demo_solids import film_demo_solids
 from ..memv2v_core.synthetic.edits import TRAINED_KINDS, EditKind
 from ..memv2v_core.synthetic.panoramas import (
     SceneConfig,
@@ -20,9 +21,15 @@ from ..memv2v_core.synthetic.panoramas import (
     render_panorama,
     require_inside,
 )
+from ..memv2v_core.synthetic.solids.making import demo_solid_scene
+from ..memv2v_core.synthetic.solids.paths import drifting_solid_path
 from .host.compat import shows_result
 from .host.menu import in_menu
+from .host.named_files import require_choice
 from .io_types import CameraSocket
+
+# Of a scene: shapes painted around one camera centre, or solids that stand and move in space.
+ROTATING, DEPTH = "rotating", "depth"
 
 
 class DemoScene(io.ComfyNode):
@@ -34,14 +41,14 @@ class DemoScene(io.ComfyNode):
             node_id="MemV2VDemoScene",
             display_name="Demo Scene",
             **in_menu("MemV2VDemoScene"),
-            description="Renders a procedural scene of coloured shapes, of the kind that the "
-            "built-in novel_view was trained on (training never used this one). Without a camera "
-            "it gives the source clip. With a camera it gives the truth that a turn along that "
-            "path should match.",
+            description="Renders a procedural scene, of the kind that the built-in novel_view or "
+            "novel_view_depth was trained on (training never used this one). Without a camera it "
+            "gives the source clip. With a camera it gives the truth that a turn along that path "
+            "should match.",
             inputs=[
                 io.Int.Input("scene", default=3, min=0, max=2**20, tooltip="Which scene."),
                 io.Int.Input(
-                    "num_frames", default=9, min=1, max=2000, tooltip="Frames; 9 for novel_view."
+                    "num_frames", default=9, min=1, max=2000, tooltip="Frames; 9 for these models."
                 ),
                 io.Int.Input(
                     "size",
@@ -49,19 +56,29 @@ class DemoScene(io.ComfyNode):
                     min=64,
                     max=1024,
                     step=16,
-                    tooltip="Pixels a side; novel_view was trained at 128.",
+                    tooltip="Pixels a side; these models were trained at 128.",
                 ),
                 io.Float.Input(
                     "drift_deg",
                     default=3.0,
                     min=0.0,
                     max=30.0,
-                    tooltip="How far the source camera pans, in degrees.",
+                    tooltip="How far the source camera pans, in degrees. With depth it also moves "
+                    "to the right, by 0.05 pose units a degree.",
                 ),
                 CameraSocket.Input(
                     "camera",
                     optional=True,
                     tooltip="Render the truth along this path instead of the source.",
+                ),
+                io.Combo.Input(
+                    "kind",
+                    options=[ROTATING, DEPTH],
+                    default=ROTATING,
+                    optional=True,
+                    tooltip=f"{ROTATING}: coloured shapes without depth, for cameras that turn on "
+                    f"the spot; novel_view. {DEPTH}: things at many distances, some of them "
+                    "moving, for cameras that also move; novel_view_depth.",
                 ),
             ],
             outputs=[
@@ -78,7 +95,18 @@ class DemoScene(io.ComfyNode):
         size: int,
         drift_deg: float,
         camera: CameraTrajectory | None = None,
+        kind: str = ROTATING,
     ) -> io.NodeOutput:
+        if require_choice("kind", kind, (ROTATING, DEPTH)) == DEPTH:
+            path = drifting_solid_path(drift_deg, num_frames) if camera is None else camera
+            progress = comfy.utils.ProgressBar(path.num_frames)
+
+            def after_each(count: int) -> None:
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                progress.update(count)
+
+            frames = film_demo_solids(demo_solid_scene(scene), path, size, after_each)
+            return io.NodeOutput(frames.movedim(1, -1).contiguous(), path)
         config = SceneConfig()
         path = drifting_path(drift_deg, num_frames, config) if camera is None else camera
         # A scene ends at its edges: a view past them would show stretched pixels.

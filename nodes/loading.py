@@ -36,8 +36,9 @@ class LoadMemoryV2VModel(io.ComfyNode):
             **in_menu("LoadMemoryV2VModel"),
             description="Loads a model with memory and sets its flow shift. It takes Wan2.1-T2V, "
             "Bernini-R, ReCamMaster, SpaceTimePilot, Wan2.2-TI2V-5B or LucyEdit Dev from your "
-            "model folders, or a built-in demonstration that needs no download: novel_view for new "
-            "camera paths, text_edit for instructions such as 'put a hat on the red box', "
+            "model folders, or a built-in demonstration that needs no download: novel_view for "
+            "cameras that turn on the spot, novel_view_depth for cameras that also move, text_edit "
+            "for instructions such as 'put a hat on the red box', "
             "reference_edit for the same in Bernini-R's form. "
             "Published models run in training-free mode until you add a trained memory adapter. "
             "Load their text encoder and VAE with Load CLIP and Load VAE.",
@@ -65,8 +66,8 @@ class LoadMemoryV2VModel(io.ComfyNode):
                     display_name="clip",
                     tooltip="The text encoder of a built-in model that reads prompts (text_edit, "
                     "reference_edit). "
-                    "Other models give none: novel_view reads no prompt; published models need "
-                    "Load CLIP (umt5_xxl, wan).",
+                    "Other models give none: novel_view and novel_view_depth read no prompt; "
+                    "published models need Load CLIP (umt5_xxl, wan).",
                 ),
                 io.Vae.Output(
                     display_name="vae",
@@ -101,7 +102,7 @@ class LoadMemoryV2VModel(io.ComfyNode):
             # A built-in model keeps its own adapter unless the user chose another.
             model = load_builtin_model(name, chosen is None, codec)
             vae: comfy.sd.VAE | None = BuiltinVAE(codec)
-            clip, notes = builtin_clip(name), [use_of(bundle.read_info(name))]
+            clip, notes = builtin_clip(name), [use_of(name, bundle.read_info(name))]
         else:
             loaded = load_base(file_path(*_folder_and_name(model_name)))
             model, vae, notes = loaded.model, loaded.vae, _alike(loaded)

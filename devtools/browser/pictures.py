@@ -27,6 +27,7 @@ HELP = ROOT / "web" / "docs" / "images"
 # These need no file beside the pack's own, so their thumbnails show what they make; the others show
 # their graph.
 RUNS = (
+    "multi_turn_depth",
     "multi_turn_novel_view",
     "one_turn_native_sampler",
     "reshoot_video",

@@ -56,12 +56,14 @@ def contact_sheet(
         draw.text((MARGIN_PX, top + MARGIN_PX), row.label, fill=INK, font=label_font)
         for column, frame_idx in enumerate(frame_indices):
             # Nearest neighbour: enlarged pixels stay sharp.
-            picture = _picture(row, frame_idx).resize((width, height), Image.Resampling.NEAREST)
+            tile = frame_picture(row, frame_idx)
+            picture = tile.resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(picture, (MARGIN_PX + column * (width + MARGIN_PX), top + label_px))
     return sheet
 
 
-def _picture(row: SheetRow, frame_idx: int) -> Image.Image:
+def frame_picture(row: SheetRow, frame_idx: int) -> Image.Image:
+    """One frame of a row, its masked pixels dimmed."""
     frame = row.frames[frame_idx].float().clamp(0, 1)
     if row.mask is not None:
         # Masked pixels stay visible, at a quarter of their light.
@@ -72,17 +74,15 @@ def _picture(row: SheetRow, frame_idx: int) -> Image.Image:
 def main() -> None:
     """Draw the sheet that standard input describes."""
     spec = json.load(sys.stdin)
-    rows = [
-        SheetRow(label, torch.stack([_load(path) for path in paths]))
-        for label, paths in spec["rows"]
-    ]
+    rows = [SheetRow(label, read_frames(paths)) for label, paths in spec["rows"]]
     num_frames = min(len(row.frames) for row in rows)
     contact_sheet(rows, [idx for idx in spec["frames"] if idx < num_frames]).save(sys.argv[1])
 
 
-def _load(path: str) -> torch.Tensor:
-    pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(pixels).movedim(-1, 0)
+def read_frames(paths: Sequence[str]) -> torch.Tensor:
+    """The video (F, 3, H, W) in [0, 1] whose frames are these picture files."""
+    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    return torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 255
 
 
 if __name__ == "__main__":

@@ -1,16 +1,25 @@
-"""Videos as one looping picture: side by side for a page that plays no video, or small for a card.
+"""Videos as one looping picture: side by side, in rows, or small for a card.
 
 F frames, h rows, w columns.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from .contact_sheet import BACKGROUND, SheetRow, contact_sheet
+from .canvas import font
+from .contact_sheet import (
+    BACKGROUND,
+    INK,
+    LABEL_SIZE_PX,
+    MARGIN_PX,
+    SheetRow,
+    contact_sheet,
+    frame_picture,
+)
 
 _QUALITY = 70  # of WebP, 0 to 100
 # A loop of this size takes 10 to 20 kB, and a card shows no more.
@@ -32,7 +41,33 @@ def save_loop(
         raise ValueError("a loop got 0 panels, wanted at least 1; pass the videos to show")
     frames = range(0, min(len(panel.frames) for panel in panels), step)
     pictures = [_side_by_side(panels, frame, scale) for frame in frames]
-    path.write_bytes(_encoded(pictures, frame_rate))
+    path.write_bytes(_encoded(pictures, round(1000 / frame_rate)))
+
+
+def save_grid(
+    rows: Sequence[Sequence[SheetRow | None]],
+    path: Path,
+    frame_rate: float,
+    tile_px: int,
+    held: Collection[int] = (),
+    hold_s: float = 1.0,
+) -> None:
+    """Write an animated WebP of square videos in rows that repeats for ever.
+
+    Every video stands in a tile of `tile_px` pixels a side with its label above; None leaves a
+    place empty. All videos have the same length.
+
+    frame_rate: pictures per second. held: frames that stay for `hold_s` seconds.
+
+    Raises: ValueError for no videos.
+    """
+    panels = [panel for row in rows for panel in row if panel is not None]
+    if not panels:
+        raise ValueError("a loop got 0 videos, wanted at least 1; pass the videos to show")
+    count = min(len(panel.frames) for panel in panels)
+    pictures = [_in_rows(rows, frame, tile_px) for frame in range(count)]
+    seconds = [hold_s if frame in held else 1 / frame_rate for frame in range(count)]
+    path.write_bytes(_encoded(pictures, [round(1000 * each) for each in seconds]))
 
 
 def animated_webp(frames: torch.Tensor, frame_rate: float) -> bytes:
@@ -47,7 +82,8 @@ def animated_webp(frames: torch.Tensor, frame_rate: float) -> bytes:
             f"a loop got {frames.dtype} of shape {tuple(frames.shape)}, wanted uint8 (F, h, w, 3) "
             "with at least 1 frame; scale the pictures to 0..255 and convert them"
         )
-    return _encoded([Image.fromarray(frame.cpu().numpy()) for frame in frames], frame_rate)
+    pictures = [Image.fromarray(frame.cpu().numpy()) for frame in frames]
+    return _encoded(pictures, round(1000 / frame_rate))
 
 
 def small_frames(frames: torch.Tensor) -> torch.Tensor:
@@ -63,14 +99,14 @@ def small_frames(frames: torch.Tensor) -> torch.Tensor:
     return resized.round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
 
 
-def _encoded(pictures: Sequence[Image.Image], frame_rate: float) -> bytes:
+def _encoded(pictures: Sequence[Image.Image], durations_ms: int | list[int]) -> bytes:
     written = io.BytesIO()
     pictures[0].save(
         written,
         "WEBP",
         save_all=True,
         append_images=pictures[1:],
-        duration=round(1000 / frame_rate),
+        duration=durations_ms,
         loop=0,
         quality=_QUALITY,
         method=2,
@@ -85,4 +121,21 @@ def _side_by_side(panels: Sequence[SheetRow], frame: int, scale: int) -> Image.I
     for strip in strips:
         picture.paste(strip, (left, 0))
         left += strip.width
+    return picture
+
+
+def _in_rows(rows: Sequence[Sequence[SheetRow | None]], frame: int, tile_px: int) -> Image.Image:
+    across, down = tile_px + MARGIN_PX, tile_px + LABEL_SIZE_PX + 2 * MARGIN_PX
+    columns = max(len(row) for row in rows)
+    size = MARGIN_PX + columns * across, len(rows) * down + MARGIN_PX
+    picture = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    for i, row in enumerate(rows):
+        for column, panel in enumerate(row):
+            if panel is None:
+                continue
+            left, top = MARGIN_PX + column * across, i * down + MARGIN_PX
+            draw.text((left, top), panel.label, fill=INK, font=font(LABEL_SIZE_PX))
+            tile = frame_picture(panel, frame).resize((tile_px, tile_px), Image.Resampling.BICUBIC)
+            picture.paste(tile, (left, top + LABEL_SIZE_PX + MARGIN_PX))
     return picture

@@ -25,7 +25,7 @@ _MOTION_INPUTS = [
         options=list(MOTIONS),
         default="pan_right",
         tooltip="What the camera does. pan, tilt, roll and sweep turn on the spot; the built-in "
-        "model knows only these. orbit circles a point 1 pose unit ahead. dolly moves.",
+        "novel_view knows only these. orbit circles a point 1 pose unit ahead. dolly moves.",
     ),
     io.Float.Input(
         "amplitude",
@@ -71,7 +71,7 @@ _LENS_INPUTS = [
         min=0.0,
         max=170.0,
         step=0.5,
-        tooltip="Horizontal field of view in degrees. The built-in model's lens has 60. 0 uses the "
+        tooltip="Horizontal field of view in degrees. The built-in models' lens has 60. 0 uses the "
         "default lens of 832x480 video (24 mm, 52.7 degrees) and ignores aspect. Not used if "
         "source_camera is connected.",
     ),
@@ -81,8 +81,8 @@ _LENS_INPUTS = [
         min=0.1,
         max=10.0,
         step=0.01,
-        tooltip="Width divided by height of the video: 1 for the built-in model, 1.73 for 832x480. "
-        "Not used if fov_deg is 0, or if a clip or source_camera is connected.",
+        tooltip="Width divided by height of the video: 1 for the built-in models, 1.73 for "
+        "832x480. Not used if fov_deg is 0, or if a clip or source_camera is connected.",
     ),
 ]
 _SECOND_MOTION_INPUTS = [

@@ -45,8 +45,8 @@ _INPUTS = reshoot_inputs(
     ),
     io.Model.Input(
         "model",
-        tooltip="A model that takes camera paths: built-in novel_view, ReCamMaster or "
-        "SpaceTimePilot.",
+        tooltip="A model that takes camera paths: built-in novel_view or novel_view_depth, "
+        "ReCamMaster or SpaceTimePilot.",
     ),
     io.Vae.Input("vae", tooltip="That model's VAE."),
 )

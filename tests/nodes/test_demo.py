@@ -1,14 +1,28 @@
-"""DemoLongVideo: clips with an instruction that has many right answers."""
+"""DemoScene: a clip and the truth. DemoLongVideo: an instruction that has many right answers."""
 
 import pytest
 import torch
 
 from memv2v_core.builtin import bundle
+from memv2v_core.cameras.authored import PathSettings, authored_path
+from memv2v_core.cameras.trajectory import lens_intrinsics
 from memv2v_core.synthetic.demo_clips import demo_scenes
 from memv2v_core.synthetic.edits import AMBIGUOUS, TRAINED_KINDS
 from memv2v_core.synthetic.outlines import COLOURS, KINDS
 
 CUT = 0.06  # mean change of a pixel from frame to frame; what moves on its own stays far below
+
+
+@pytest.fixture
+def scene(comfy_api):
+    """The outputs of Demo Scene: frames and camera."""
+    from memory_v2v.nodes.demo import DemoScene
+
+    def run(**changes):
+        given = {"scene": 3, "num_frames": 5, "size": 64, "drift_deg": 3.0, **changes}
+        return comfy_api.run_node(DemoScene, **given).result
+
+    return run
 
 
 @pytest.fixture
@@ -33,6 +47,40 @@ def clip(comfy_api):
 def cuts(frames: torch.Tensor) -> list[int]:
     change = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
     return (1 + torch.nonzero(change > CUT)[:, 0]).tolist()
+
+
+def test_a_scene_has_no_depth_unless_it_is_asked_for(scene) -> None:
+    """Workflows that were saved before the choice stay as they are."""
+    frames, camera = scene()
+    assert torch.equal(frames, scene(kind="rotating")[0])
+    assert float(camera.c2w[:, :3, 3].norm(dim=1).max()) == 0
+    deep, moved = scene(kind="depth")
+    assert frames.shape == deep.shape == (5, 64, 64, 3)
+    assert (frames - deep).abs().mean() > 0.05
+    assert moved.c2w[-1, :3, 3].tolist() == pytest.approx([0.15, 0.0, 0.0])
+    with pytest.raises(ValueError, match="kind .*'flat'.* wanted"):
+        scene(kind="flat")
+
+
+def test_the_truth_of_a_scene_with_depth_follows_a_camera_that_moves(scene) -> None:
+    lens = lens_intrinsics(60.0, 1.0)
+    source, drift = scene(kind="depth")
+    again, _ = scene(kind="depth", camera=drift)
+    assert torch.equal(again, source)
+    path = authored_path(PathSettings("orbit_left", 20.0, second_motion="pan_right"), 5, lens)
+    truth, camera = scene(kind="depth", camera=path)
+    assert camera is path
+    # Both begin at the same place and moment.
+    assert torch.allclose(truth[0], source[0], atol=1e-5)
+    assert (truth[-1] - source[-1]).abs().mean() > 0.05
+    with pytest.raises(ValueError, match="away from the scene's centre, wanted 0"):
+        scene(camera=path)
+
+
+def test_a_camera_without_a_free_place_is_refused(scene) -> None:
+    far = authored_path(PathSettings("dolly_in", 3.0), 5, lens_intrinsics(60.0, 1.0))
+    with pytest.raises(ValueError, match="camera got 3 pose units away .* wanted at most 2"):
+        scene(kind="depth", camera=far)
 
 
 def test_a_clip_comes_with_instruction_rate_and_true_edit(clip) -> None:

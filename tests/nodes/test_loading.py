@@ -167,3 +167,18 @@ def test_a_folder_without_adapters_says_what_belongs_there(comfy_api, monkeypatc
     told = loading.LoadMemoryAdapter.validate_inputs(loading.NO_ADAPTER)
     assert "wanted a file in models/memv2v; put a trained adapter" in told
     assert loading.LoadMemoryAdapter.validate_inputs(None) is True
+
+
+def test_each_shipped_model_says_which_cameras_it_knows(
+    comfy_api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memory_v2v.nodes.host.models.builtin import use_of
+
+    monkeypatch.setattr(bundle, "WEIGHTS", Path(bundle.__file__).parent / "weights")
+    uses = {name: use_of(name, bundle.read_info(name)) for name in bundle.builtin_names()}
+    assert "turn on the spot" in uses["novel_view"]
+    assert "choose built-in: novel_view_depth" in uses["novel_view"]
+    assert "turn and move" in uses["novel_view_depth"]
+    assert all("camera" not in uses[name] for name in ("text_edit", "reference_edit"))
+    # A model of the user's own says what its task is.
+    assert use_of("mine", bundle.read_info("novel_view")).startswith("shows a clip along a camera")

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
@@ -100,6 +101,32 @@ def test_multi_turn_workflow_reports_every_pair_and_saves_every_turn(
     assert len(report["pairs"]) == 3
     assert 0 < report["mae"] < 0.5
     assert sum(output.filename.endswith(".mp4") for output in output_files(entry)) == 3
+
+
+def test_depth_demo_runs_both_arms_and_measures_them_by_the_scenes_geometry(
+    comfy_server, object_info: dict, tmp_path: Path
+) -> None:
+    from devtools.demo import ARMS, run_arm
+    from devtools.demo_prompts import saving_to, without_memory
+    from devtools.depth_demo import LOOP, measure, scene_and_paths
+    from devtools.environment import find_environment
+
+    prompt = with_steps(load("multi_turn_depth.json", object_info), QUICK_STEPS)
+    arms = {
+        arm: run_arm(comfy_server.api, saving_to(variant, arm), tmp_path, f"depth_{arm}")
+        for arm, variant in zip(ARMS, (prompt, without_memory(prompt)), strict=True)
+    }
+    # Consistency Report cannot compare cameras that move apart, so the workflow has none.
+    assert all(arm.consistency is None for arm in arms.values())
+    measures = measure(find_environment(), arms, scene_and_paths(prompt), tmp_path)
+    for arm in ARMS:
+        # Turn C looks where A and B looked, in the same frames.
+        assert set(measures[arm]) == {"mae", "A-C", "B-C"}
+        assert 0 < measures[arm]["mae"] < 0.5
+    assert len(list(tmp_path.glob("depth_*_Turn_?.mp4"))) == 6
+    with Image.open(tmp_path / LOOP) as loop:
+        assert (loop.n_frames, loop.info["loop"]) == (9, 0)
+    assert (tmp_path / LOOP).stat().st_size < 1e6
 
 
 def test_reshoot_workflow_makes_and_saves_a_turn_for_every_path(

@@ -9,6 +9,7 @@ const CAMERA = "camera";
 // By what a built-in model edits. Files of the user tell it only once they are loaded.
 const BUILT_IN = {
   "built-in: novel_view": CAMERA,
+  "built-in: novel_view_depth": CAMERA,
   "built-in: text_edit": WORDS,
   "built-in: reference_edit": WORDS,
 };

@@ -17,7 +17,7 @@ from .builtin_vae import WHITENING, builtin_format
 from .files import fingerprint
 from .published import with_shift
 
-# The use of each task, as the loader describes it.
+# The use of each task, as the loader describes it, and which cameras a shipped model knows.
 _USES = {
     "novel_view": "shows a clip along a camera path; takes no prompt",
     "text_edit": (
@@ -25,11 +25,19 @@ _USES = {
         "the blue ball a new colour'; connect clip to CLIP Text Encode"
     ),
 }
+_CAMERAS = {
+    "novel_view": "knows cameras that turn on the spot: pan, tilt, roll, sweep; its scenes have no "
+    "depth. For cameras that move choose built-in: novel_view_depth",
+    "novel_view_depth": "knows cameras that turn and move, such as orbit and dolly, in scenes with "
+    "depth and moving things",
+}
 
 
-def use_of(info: BuiltinInfo) -> str:
-    """What a built-in model is for, in words."""
+def use_of(name: str, info: BuiltinInfo) -> str:
+    """What the built-in model `name` is for, in words."""
     use = _USES[info.task]
+    if name in _CAMERAS:
+        use += f"\n{_CAMERAS[name]}"
     if info.dit.stream_identity == "source_id":
         use += "\nhas the form of Bernini-R: reads earlier edits as references, without training"
     return use

@@ -29,8 +29,9 @@ def require_cameras(info: BaseInfo) -> None:
     if not info.has_cameras:
         raise ValueError(
             f"model got {info.model_name}, which takes no camera paths, wanted a model with camera "
-            "weights; choose 'built-in: novel_view' or ReCamMaster in Load Memory-V2V Model, or "
-            "connect a memory adapter with cameras. Edit Long Video edits by words"
+            "weights; choose 'built-in: novel_view', 'built-in: novel_view_depth' or ReCamMaster "
+            "in Load Memory-V2V Model, or connect a memory adapter with cameras. Edit Long Video "
+            "edits by words"
         )
 
 

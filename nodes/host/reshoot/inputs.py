@@ -116,7 +116,7 @@ _RARE = [
         min=0,
         max=2001,
         tooltip="How many frames of the clip the model sees, picked evenly. 0 uses the model's "
-        "window: 9 for novel_view, 81 for Wan.",
+        "window: 9 for both novel_view models, 81 for Wan.",
     ),
     *(each for each in SPLIT_INPUTS if each.id in ("width", "height", "aspect")),
     io.Float.Input(
@@ -126,7 +126,8 @@ _RARE = [
         max=170.0,
         step=0.5,
         tooltip="Horizontal field of view of the paths in words, in degrees. 0 uses the model's "
-        "lens: 60 for novel_view, 52.7 (24 mm) for others. Not used if source_camera is connected.",
+        "lens: 60 for both novel_view models, 52.7 (24 mm) for others. Not used if source_camera "
+        "is connected.",
     ),
     io.Float.Input(
         "radius",

@@ -21,6 +21,7 @@ INFO = BuiltinInfo(
     num_steps=4,
     dit=DitConfig(64, num_heads=2, num_layers=2, ffn_dim=96, text_dim=8, freq_dim=16),
 )
+PARTS = ("dit", "adapter", "vae", "text")
 MAX_BYTES = 30e6
 
 
@@ -87,10 +88,19 @@ def test_info_on_disk_is_plain_json(saved: dict[str, torch.nn.Module]):
 
 
 def test_every_shipped_model_is_whole_and_small():
-    assert bundle.builtin_names() == ("novel_view", "reference_edit", "text_edit")
+    assert bundle.builtin_names() == (
+        "novel_view",
+        "novel_view_depth",
+        "reference_edit",
+        "text_edit",
+    )
     assert bundle.builtin_names("text_edit") == ("reference_edit", "text_edit")
     for name in bundle.builtin_names():
-        assert sum(path.stat().st_size for path in bundle.WEIGHTS.glob(f"{name}*")) <= MAX_BYTES
+        # Names begin alike: novel_view is no part of novel_view_depth.
+        parts = [bundle.WEIGHTS / f"{name}_{part}.safetensors" for part in PARTS]
+        sizes = [path.stat().st_size for path in parts if path.is_file()]
+        assert len(sizes) >= 3
+        assert sum(sizes) <= MAX_BYTES
         loaded = load_bundle(name)
         assert loaded.info.size // 8 >= 12  # all three tokenizers and the merging are real
         for module in (loaded.backbone.model, loaded.adapter, loaded.codec):

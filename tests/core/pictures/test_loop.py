@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from memv2v_core.pictures.contact_sheet import SheetRow
-from memv2v_core.pictures.loop import animated_webp, save_loop, small_frames
+from memv2v_core.pictures.loop import animated_webp, save_grid, save_loop, small_frames
 
 
 def test_panels_lie_side_by_side_and_the_loop_has_every_second_frame(tmp_path: Path) -> None:
@@ -32,6 +32,30 @@ def test_panels_lie_side_by_side_and_the_loop_has_every_second_frame(tmp_path: P
 def test_no_panels_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got 0 panels"):
         save_loop([], tmp_path / "loop.webp", 8.0)
+
+
+def test_videos_stand_in_rows_and_held_frames_stay_longer(tmp_path: Path) -> None:
+    rising = SheetRow("rising", torch.linspace(0, 1, 5).view(5, 1, 1, 1).expand(5, 3, 16, 16))
+    white = SheetRow("white", torch.ones(5, 3, 16, 16))
+    save_grid([[rising, white], [None, white]], tmp_path / "grid.webp", 4.0, 32, (1, 4), hold_s=1.5)
+    durations, shown = [], []
+    with Image.open(tmp_path / "grid.webp") as loop:
+        assert (loop.n_frames, loop.info["loop"]) == (5, 0)
+        assert loop.size == (6 + 2 * (32 + 6), 2 * (32 + 27) + 6)
+        for idx in range(loop.n_frames):
+            loop.seek(idx)
+            loop.load()
+            durations.append(loop.info["duration"])
+            shown.append(loop.convert("RGB"))
+    assert durations == [250, 1500, 250, 250, 1500]
+    # The middle of every tile: columns at 6 and 44, rows at 27 and 86.
+    middles = {(i, j): (6 + 38 * j + 16, 27 + 59 * i + 16) for i in (0, 1) for j in (0, 1)}
+    assert max(shown[0].getpixel(middles[0, 0])) < 30
+    assert min(shown[-1].getpixel(middles[0, 0])) > 225
+    assert min(shown[0].getpixel(middles[1, 1])) > 225
+    assert all(max(frame.getpixel(middles[1, 0])) < 60 for frame in shown)
+    with pytest.raises(ValueError, match="got 0 videos"):
+        save_grid([[None]], tmp_path / "none.webp", 4.0, 32)
 
 
 def frames_of(data: bytes) -> list[Image.Image]:
