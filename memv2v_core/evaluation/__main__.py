@@ -5,11 +5,18 @@ built-in model. Every other argument goes to that measurement.
 import argparse
 import sys
 
+from . import side_by_side
+from .depth import run as depth_run
 from .long_video import run as long_video_run
 from .novel_view import run
 from .scoring import command
 
-_TASKS = {"novel_view": run, "long": long_video_run}
+_TASKS = {
+    "novel_view": run,
+    "depth": depth_run,
+    "long": long_video_run,
+    "compare": side_by_side,
+}
 _SCORE = "score"
 
 

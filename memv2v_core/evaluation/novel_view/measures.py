@@ -15,10 +15,10 @@ Videos = dict[str, torch.Tensor]  # (F, 3, H, W) by arm
 
 def measure_arms(turns: SceneTurns, arms: Arms) -> Measures:
     """The measures of turn 2 in one scene."""
-    videos = _decoded(turns, arms)
+    videos = decoded(turns, arms)
     # The true view through the codec: the best that any arm can reach.
     ceiling = turns.decode(turns.encode(turns.scene.second))
-    seconds = {"ceiling": ceiling, **_turns(videos, "second")}
+    seconds = {"ceiling": ceiling, **of_turn(videos, "second")}
     return {
         **region_measures(turns.scene),
         **second_measures(turns.scene, videos["first"], seconds),
@@ -27,9 +27,9 @@ def measure_arms(turns: SceneTurns, arms: Arms) -> Measures:
 
 def measure_detail_arms(turns: SceneTurns, arms: Arms, details: DetailArms) -> Measures:
     """The measures of the other arms in one scene."""
-    videos = {**_decoded(turns, details), "first": turns.decode(arms.first)}
+    videos = {**decoded(turns, details), "first": turns.decode(arms.first)}
     return {
-        **second_measures(turns.scene, videos["first"], _turns(videos, "second")),
+        **second_measures(turns.scene, videos["first"], of_turn(videos, "second")),
         **sweep_measures(turns.scene, videos),
     }
 
@@ -93,11 +93,13 @@ def sweep_measures(scene: HeldOutScene, videos: Videos) -> Measures:
     return measures
 
 
-def _decoded(turns: SceneTurns, arms: Arms | DetailArms) -> Videos:
+def decoded(turns: SceneTurns, arms: Arms | DetailArms) -> Videos:
+    """The videos of all arms, by name."""
     return {name: turns.decode(latent) for name, latent in vars(arms).items()}
 
 
-def _turns(videos: Videos, turn: str) -> Videos:
+def of_turn(videos: Videos, turn: str) -> Videos:
+    """The videos of one turn, such as "second", by the rest of their names."""
     return {
         name.removeprefix(f"{turn}_"): video
         for name, video in videos.items()

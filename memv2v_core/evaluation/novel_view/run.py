@@ -134,12 +134,12 @@ def evaluate(
         )
     ]
     scenes = tuple(result.measures for result in results)
-    claims = all_claims(Measured(_columns(scenes)), agreements)
+    claims = all_claims(Measured(columns(scenes)), agreements)
     sheet = tuple(row for result in results for row in result.sheet)
     return Evaluation(claims, scenes, sheet, time.monotonic() - started)
 
 
-def _columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
+def columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
     """Values (n,) of every measure, over the scenes that have it.
 
     These are always the first n scenes.
@@ -166,10 +166,13 @@ def sheet_rows(turns: SceneTurns, arms: Arms) -> tuple[SheetRow, ...]:
 
 
 def evaluation_record(
-    evaluation: Evaluation, bundle: Bundle, device: torch.device, command: str
+    evaluation: Evaluation, device: torch.device, command: str, configs: Sequence[Any]
 ) -> dict[str, Any]:
-    """Everything about one evaluation as JSON values."""
-    means = {name: values.mean().item() for name, values in _columns(evaluation.scenes).items()}
+    """Everything about one evaluation as JSON values.
+
+    configs: of the model and of the scenes.
+    """
+    means = {name: values.nanmean().item() for name, values in columns(evaluation.scenes).items()}
     return {
         "command": command,
         "machine": machine(device),
@@ -181,7 +184,7 @@ def evaluation_record(
             "confidence": CONFIDENCE,
             "num_resamples": NUM_RESAMPLES,
             "merge_share": MERGE_SHARE,
-            **settings_record(bundle.info, SceneConfig(fov_deg=lens_of(bundle.info))),
+            **settings_record(*configs),
         },
         "claims": [claim_record(claim) for claim in evaluation.claims],
         "means": {name: json_number(value) for name, value in means.items()},
@@ -203,7 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bundle = bundle_of(options)
     evaluation = evaluate(bundle, options.scenes, num_detail, options.workers)
     command = shlex.join(["python", "-m", "memv2v_core.evaluation", *words])
-    record = evaluation_record(evaluation, bundle, bundle.device, command)
+    configs = (bundle.info, SceneConfig(fov_deg=lens_of(bundle.info)))
+    record = evaluation_record(evaluation, bundle.device, command, configs)
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if options.sheet is not None:
         contact_sheet(evaluation.sheet, range(0, bundle.info.num_frames, 2)).save(options.sheet)

@@ -55,7 +55,7 @@ def test_machine_names_processor_and_torch() -> None:
 def test_an_evaluation_runs_end_to_end_and_repeats_itself(bundle) -> None:
     evaluation = evaluate(bundle, num_scenes=3, num_detail_scenes=2)
     record = evaluation_record(
-        evaluation, bundle, torch.device("cpu"), "python -m memv2v_core.evaluation"
+        evaluation, torch.device("cpu"), "python -m memv2v_core.evaluation", (bundle.info,)
     )
     read = json.loads(json.dumps(record, allow_nan=False))
     assert read["num_scenes"] == len(read["scenes"]) == 3
