@@ -18,6 +18,14 @@ _LOWER = (
     "ceiling minus",
     "merged minus",
 )
+# Rows that are no matter of the model, or have no better side.
+_NEITHER = (
+    "another scene as memory: gain",
+    "refresh every",
+    "true view",
+    "VideoFOV",
+    "overlap lost",
+)
 _HIGHER = (
     "without minus with",
     "gain to truth",
@@ -63,7 +71,7 @@ def _verdict(of_row: Sequence[dict[str, Any]]) -> str:
     if first["value"] is None or last["value"] is None:
         return ""
     change = last["value"] - first["value"]
-    if "another scene as memory: gain" in name or "refresh every" in name:
+    if any(word in name for word in _NEITHER) and "true view as memory" not in name:
         return ""
     if any(word in name for word in _LOWER) and "without minus with" not in name:
         return "yes" if change < 0 else "no"

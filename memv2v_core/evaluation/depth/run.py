@@ -40,9 +40,8 @@ from .obedience import obedience_measures
 from .overlap import overlap_measures
 from .scenes import DepthScene, candidate_paths, depth_scene
 
-# Scenes on the contact sheet, scenes in which refreshes are measured, and scenes in which paths
-# are: what a clip shows of its path, and VideoFOV.
-NUM_SHOWN, NUM_REFRESHED, NUM_PATHS = 6, 8, 24
+# Scenes on the contact sheet, and scenes in which refreshes are measured.
+NUM_SHOWN, NUM_REFRESHED = 6, 8
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +82,9 @@ def measure_depth_scene(
     turns = SceneTurns.of(bundle, scene)
     arms = sample_arms(turns)
     measures = measure_depth_arms(turns, arms)
-    if index < NUM_PATHS:
-        candidates = candidate_paths(index, bundle.info)
-        measures |= _obedience(turns, scene, arms)
-        measures |= overlap_measures(scene.solids, scene.second.path, candidates)
+    measures |= _obedience(turns, scene, arms)
+    candidates = candidate_paths(index, bundle.info)
+    measures |= overlap_measures(scene.solids, scene.second.path, candidates)
     # These arms take most of the time, so only some scenes have them.
     if has_details:
         measures |= measure_depth_details(turns, arms, sample_detail_arms(turns, arms))
