@@ -26,8 +26,8 @@ from ...synthetic.solids.filming import FilmedSolids, film_solids
 from ...synthetic.solids.making import demo_solid_scene
 from ...synthetic.solids.paths import drifting_solid_path
 from ...synthetic.solids.scene import SolidScene
-from ...synthetic.solids.visibility import ever_seen, warp_by_depth
-from ..metrics.consistency import masked_mae
+from ...synthetic.solids.visibility import ever_seen
+from .measures import turn_difference
 
 Turns = dict[str, torch.Tensor]  # (F, 3, H, W) by turn
 SHEET_FRAMES = (0, 2, 4, 6, 8)
@@ -72,9 +72,11 @@ def turn_differences(
     for arm, turns in arms.items():
         pairs = {}
         for turn in earlier:
-            warped, known = warp_by_depth(scene, turns[turn], films[turn], films[last])
-            if (known & unseen).any():
-                pairs[f"{turn}-{last}"] = masked_mae(warped, turns[last], known & unseen)
+            difference, region = turn_difference(
+                scene, turns[turn], films[turn], turns[last], films[last], unseen
+            )
+            if region.any():
+                pairs[f"{turn}-{last}"] = difference
         mean = {"mae": sum(pairs.values()) / len(pairs)} if pairs else {}
         found[arm] = {**mean, **pairs}
     return found

@@ -23,16 +23,17 @@ def turn_difference(
     first_view: FilmedSolids,
     second: torch.Tensor,
     second_view: FilmedSolids,
-    source_view: FilmedSolids,
+    unseen: torch.Tensor,
 ) -> tuple[float, torch.Tensor]:
     """Mean absolute difference of two turns where the source never looked, and the region.
 
-    first, second: (F, 3, H, W) in [0, 1], made along the paths of their views. The region
-    (F, 1, H, W) holds the pixels of the second turn whose point the first one shows in the same
-    frame and no frame of the source shows. NaN where it is empty.
+    first, second: (F, 3, H, W) in [0, 1], made along the paths of their views. unseen:
+    (F, 1, H, W), pixels of the second turn whose point no frame of the source shows. The region
+    (F, 1, H, W) holds those of them whose point the first turn shows in the same frame. NaN where
+    it is empty.
     """
     warped, known = warp_by_depth(scene, first, first_view, second_view)
-    region = known & ~ever_seen(scene, second_view, source_view)
+    region = known & unseen
     return masked_mae(warped, second, region), region
 
 
@@ -60,11 +61,9 @@ def region_measures(scene: DepthScene) -> Measures:
     """Size of turn 2's unseen region, and the difference between true views there: the cost of the
     warp alone.
     """
-    first, second, source = views(scene)
-    floor, region = turn_difference(
-        scene.solids, first.frames, first, second.frames, second, source
-    )
-    return {"unseen_share": region.float().mean().item(), "unseen_mae_floor": floor}
+    warped, _ = scene.warped(scene.first.frames)
+    floor = masked_mae(warped, scene.second.frames, scene.region)
+    return {"unseen_share": scene.region.float().mean().item(), "unseen_mae_floor": floor}
 
 
 def second_measures(scene: DepthScene, first: torch.Tensor, videos: Videos) -> Measures:
@@ -73,13 +72,10 @@ def second_measures(scene: DepthScene, first: torch.Tensor, videos: Videos) -> M
     things_mae_X: unseen_mae_X on things alone, without floor, walls and sky, which are easier to
     guess.
     """
-    first_view, second, source = views(scene)
-    truth = second.frames
-    # Step 1: where both turns invent, and where the source shows the truth.
-    warped, known = warp_by_depth(scene.solids, first, first_view, second)
-    seen = ever_seen(scene.solids, second, source)
-    region = known & ~seen
-    things = region & (second.surface < scene.solids.num_solids)[:, None]
+    truth, region, seen = scene.second.frames, scene.region, scene.seen
+    # Step 1: turn 1 in turn 2's view, and where both invent things.
+    warped, _ = scene.warped(first)
+    things = region & (scene.second.surface < scene.solids.num_solids)[:, None]
     # Step 2: every arm against turn 1 (agreement) and against the truth (quality).
     measures = {}
     for arm, video in videos.items():
@@ -93,11 +89,8 @@ def second_measures(scene: DepthScene, first: torch.Tensor, videos: Videos) -> M
 
 def sweep_measures(scene: DepthScene, videos: Videos) -> Measures:
     """Measures of turn 3; names as in `novel_view.measures`."""
-    assert isinstance(scene.sweep, FilmedSolids)
-    assert isinstance(scene.opposite, FilmedSolids)
-    first, _, source = views(scene)
-    sweep, opposite = scene.sweep, scene.opposite
-    unseen = ~ever_seen(scene.solids, sweep, source)
+    first, sweep, opposite = scene.first, scene.sweep, scene.opposite
+    unseen = ~ever_seen(scene.solids, sweep, scene.source)
     measures = {}
     for side, covering, other in (
         ("first", first, opposite),
@@ -112,15 +105,6 @@ def sweep_measures(scene: DepthScene, videos: Videos) -> Measures:
                 warped, videos[f"sweep_{arm}"], region
             )
     return measures
-
-
-def views(scene: DepthScene) -> tuple[FilmedSolids, FilmedSolids, FilmedSolids]:
-    """Turn 1, turn 2 and the source, as they truly are."""
-    first, second, source = scene.first, scene.second, scene.source
-    assert isinstance(first, FilmedSolids)
-    assert isinstance(second, FilmedSolids)
-    assert isinstance(source, FilmedSolids)
-    return first, second, source
 
 
 def _scene(turns: SceneTurns) -> DepthScene:

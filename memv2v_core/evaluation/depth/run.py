@@ -6,11 +6,7 @@
 Scene i is the same for every number of scenes and every model. See `scenes` for the scenes.
 """
 
-import argparse
-import json
 import logging
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,21 +17,19 @@ from typing import Any
 import torch
 
 from ...builtin.bundle import Bundle
-from ...pictures.contact_sheet import SheetRow, contact_sheet
+from ...pictures.contact_sheet import SheetRow
 from ...synthetic.solids.making import SolidsConfig
 from ...synthetic.solids.paths import SolidPathsConfig
-from ...synthetic.solids.visibility import ever_seen, warp_by_depth
 from ...tokens.reuse import ReuseConfig
-from ..measured_model import add_model_options, bundle_of, measured_bundle, recipe_of
+from ..measured_model import measured_bundle, recipe_of
 from ..metrics.consistency import masked_mae
 from ..novel_view.arms import Arms, SceneTurns, sample_arms, sample_detail_arms
-from ..novel_view.run import columns, evaluation_record
+from ..novel_view.run import SceneTable, columns, require_detail_scenes, run_command, sheet_rows
 from ..novel_view.scenes import SECOND
 from ..parallel import mapped
-from ..report import table
 from ..result import Evaluation, Measures
 from .claims import REFRESHES, SomeMeasured, depth_claims
-from .measures import measure_depth_arms, measure_depth_details, views
+from .measures import measure_depth_arms, measure_depth_details
 from .obedience import obedience_measures
 from .overlap import overlap_measures
 from .scenes import DepthScene, candidate_paths, depth_scene
@@ -90,50 +84,30 @@ def measure_depth_scene(
         measures |= measure_depth_details(turns, arms, sample_detail_arms(turns, arms))
     if index < NUM_REFRESHED:
         measures |= _refreshes(turns, scene, arms)
-    return measures, sheet_rows(turns, scene, arms) if is_shown else ()
+    return measures, sheet_rows(turns, arms, scene.region) if is_shown else ()
 
 
 def _obedience(turns: SceneTurns, scene: DepthScene, arms: Arms) -> Measures:
-    _, second, source = views(scene)
     clips = {
-        "truth": turns.decode(turns.encode(second)),
+        "truth": turns.decode(turns.encode(scene.second)),
         "none": turns.decode(arms.second_none),
         "memory": turns.decode(arms.second_memory),
     }
     # Only where the source told what is there does a clip show how its camera moved.
-    seen = ever_seen(scene.solids, second, source)
-    return obedience_measures(scene.solids, second, clips, seen)
+    return obedience_measures(scene.solids, scene.second, clips, scene.seen)
 
 
 def _refreshes(turns: SceneTurns, scene: DepthScene, arms: Arms) -> Measures:
     """Agreement of turn 2 with memory where clean tokens are refreshed in every n-th call."""
-    first, second, source = views(scene)
-    warped, known = warp_by_depth(scene.solids, turns.decode(arms.first), first, second)
-    region = known & ~ever_seen(scene.solids, second, source)
-    turn = turns.turn(second, [turns.memory(arms.first, first)])
+    warped, _ = scene.warped(turns.decode(arms.first))
+    turn = turns.turn(scene.second, [turns.memory(arms.first, scene.first)])
     assert turn.plan is not None, "a turn with memory has a plan"
     measures: Measures = {}
     for count in (1, *REFRESHES):
         kept = replace(turn, plan=replace(turn.plan, reuse=ReuseConfig(count)))
         video = turns.decode(turns.sample(kept, turns.noise(SECOND)))
-        measures[f"unseen_mae_refresh_{count}"] = masked_mae(warped, video, region)
+        measures[f"unseen_mae_refresh_{count}"] = masked_mae(warped, video, scene.region)
     return measures
-
-
-def sheet_rows(turns: SceneTurns, scene: DepthScene, arms: Arms) -> tuple[SheetRow, ...]:
-    """Rows of one scene: source, turn 1, turn 2 with and without memory, and the truth."""
-    first, second, source = views(scene)
-    _, known = warp_by_depth(scene.solids, first.frames, first, second)
-    region = known & ~ever_seen(scene.solids, second, source)
-    return (
-        SheetRow(f"scene {scene.index}: source", source.frames),
-        SheetRow("turn 1, generated", turns.decode(arms.first)),
-        SheetRow("turn 2 with memory", turns.decode(arms.second_memory)),
-        SheetRow("turn 2 without memory", turns.decode(arms.second_none)),
-        SheetRow(
-            "turn 2, truth (bright: seen by turn 1, never by the source)", second.frames, region
-        ),
-    )
 
 
 def evaluate_depth(
@@ -145,11 +119,7 @@ def evaluate_depth(
 
     Raises: ValueError for fewer than 2 scenes of either.
     """
-    if not 2 <= num_detail_scenes <= num_scenes:
-        raise ValueError(
-            f"detail scenes got {num_detail_scenes}, wanted 2 to {num_scenes}, the number of "
-            "scenes; raise one of them"
-        )
+    require_detail_scenes(num_detail_scenes, num_scenes)
     started = time.monotonic()
     scenes: list[Measures] = []
     sheet: list[SheetRow] = []
@@ -165,41 +135,16 @@ def evaluate_depth(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(words)
-    num_detail = (
-        max(2, options.scenes // 2) if options.detail_scenes is None else options.detail_scenes
+    """The command line, after `--task depth`."""
+    run_command(
+        SceneTable(
+            ("--task", "depth"),
+            __doc__ or "",
+            "1x8x8, three turns and merging",
+            "novel_view_depth",
+            Path("evaluation_depth.json"),
+            evaluate_depth,
+            lambda info: (info, SolidsConfig(), SolidPathsConfig()),
+        ),
+        arguments,
     )
-    bundle = bundle_of(options)
-    evaluation = evaluate_depth(bundle, options.scenes, num_detail, options.workers)
-    command = shlex.join(["python", "-m", "memv2v_core.evaluation", "--task", "depth", *words])
-    configs = (bundle.info, SolidsConfig(), SolidPathsConfig())
-    record = evaluation_record(evaluation, bundle.device, command, configs)
-    options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    if options.sheet is not None:
-        contact_sheet(evaluation.sheet, range(0, bundle.info.num_frames, 2)).save(options.sheet)
-    log.info("\n%s\n", table(evaluation.claims))
-    log.info("%d scenes, %.0f s; written to %s", options.scenes, evaluation.seconds, options.output)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--scenes", type=int, default=64, help="how many held-out scenes, at least 2"
-    )
-    parser.add_argument(
-        "--detail-scenes",
-        type=int,
-        help="how many of them for 1x8x8, three turns and merging; half if not given",
-    )
-    parser.add_argument("--output", type=Path, default=Path("evaluation_depth.json"))
-    add_model_options(parser, "novel_view", "novel_view_depth")
-    parser.add_argument(
-        "--sheet", type=Path, help="also write a contact sheet PNG of the first scenes"
-    )
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the scenes")
-    return parser

@@ -5,6 +5,7 @@ kinds in turn, the source's camera moves too, and one or two things move.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -22,6 +23,7 @@ from ...synthetic.solids.paths import (
 )
 from ...synthetic.solids.scene import SolidScene
 from ...synthetic.solids.things import number
+from ...synthetic.solids.visibility import ever_seen, warp_by_depth
 from ..held_out_seeds import held_out_generator
 from ..novel_view.scenes import PAN_DEG, HeldOutScene, lens_of
 
@@ -44,13 +46,30 @@ NUM_CANDIDATES = 12
 
 @dataclass(frozen=True, eq=False)
 class DepthScene(HeldOutScene):
-    """A held-out scene of solids; all of its views are `FilmedSolids`.
+    """A held-out scene of solids."""
 
-    solids, foreign_solids: the scene, and the other one that `foreign` shows.
-    """
-
+    source: FilmedSolids
+    first: FilmedSolids
+    second: FilmedSolids
+    opposite: FilmedSolids
+    sweep: FilmedSolids
     solids: SolidScene
-    foreign_solids: SolidScene
+
+    @cached_property
+    def seen(self) -> torch.Tensor:
+        """Pixels (F, 1, H, W) of turn 2 whose point any frame of the source shows."""
+        return ever_seen(self.solids, self.second, self.source)
+
+    @cached_property
+    def region(self) -> torch.Tensor:
+        """Pixels (F, 1, H, W) of turn 2 that both turns invent: turn 1 shows their point in the
+        same frame, the source never.
+        """
+        return self.warped(self.first.frames)[1] & ~self.seen
+
+    def warped(self, first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A version of turn 1 (F, 3, H, W) in turn 2's view, and where it is known."""
+        return warp_by_depth(self.solids, first, self.first, self.second)
 
     def film(self, path: CameraTrajectory) -> FilmedSolids:
         """The true view along a path."""
@@ -86,7 +105,6 @@ def depth_scene(index: int, info: BuiltinInfo) -> DepthScene:
         film(sweep),
         film(first, foreign_solids),
         solids,
-        foreign_solids,
     )
 
 

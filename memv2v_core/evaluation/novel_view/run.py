@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from ...builtin.bundle import Bundle
+from ...builtin.info import BuiltinInfo
 from ...pictures.contact_sheet import SheetRow, contact_sheet
 from ...synthetic.panoramas import SceneConfig
 from ..claims import Measured
@@ -99,7 +100,12 @@ def measure_scene(
             rotated: responsiveness_by_block(turns, FinishedSweep.of(arms, details), rotated)
             for rotated in (False, True)
         }
-    return SceneResult(measures, scores, sheet_rows(turns, arms) if is_shown else ())
+    sheet: tuple[SheetRow, ...] = ()
+    if is_shown:
+        scene = turns.scene
+        region = unseen_overlap(scene.second, scene.first, scene.source)
+        sheet = sheet_rows(turns, arms, region)
+    return SceneResult(measures, scores, sheet)
 
 
 def evaluate(
@@ -112,11 +118,7 @@ def evaluate(
 
     Raises: ValueError for fewer than 2 scenes of either.
     """
-    if not 2 <= num_detail_scenes <= num_scenes:
-        raise ValueError(
-            f"detail scenes got {num_detail_scenes}, wanted 2 to {num_scenes}, the number of "
-            "scenes; raise one of them"
-        )
+    require_detail_scenes(num_detail_scenes, num_scenes)
     # Step 1: every scene.
     started, results = time.monotonic(), []
     work = SceneWork(bundle, num_detail_scenes)
@@ -139,6 +141,15 @@ def evaluate(
     return Evaluation(claims, scenes, sheet, time.monotonic() - started)
 
 
+def require_detail_scenes(num_detail_scenes: int, num_scenes: int) -> None:
+    """Raise ValueError unless at least 2 of all scenes have details."""
+    if not 2 <= num_detail_scenes <= num_scenes:
+        raise ValueError(
+            f"detail scenes got {num_detail_scenes}, wanted 2 to {num_scenes}, the number of "
+            "scenes; raise one of them"
+        )
+
+
 def columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
     """Values (n,) of every measure, over the scenes that have it.
 
@@ -151,10 +162,12 @@ def columns(scenes: Sequence[Measures]) -> dict[str, torch.Tensor]:
     }
 
 
-def sheet_rows(turns: SceneTurns, arms: Arms) -> tuple[SheetRow, ...]:
-    """Rows of one scene: source, turn 1, turn 2 with and without memory, and the truth."""
+def sheet_rows(turns: SceneTurns, arms: Arms, region: torch.Tensor) -> tuple[SheetRow, ...]:
+    """Rows of one scene: source, turn 1, turn 2 with and without memory, and the truth.
+
+    region: (F, 1, H, W), pixels of turn 2 that turn 1 shows and the source never.
+    """
     scene = turns.scene
-    region = unseen_overlap(scene.second, scene.first, scene.source)
     truth = "turn 2, truth (bright: seen by turn 1, never by the source)"
     return (
         SheetRow(f"scene {scene.index}: source", scene.source.frames),
@@ -195,19 +208,37 @@ def evaluation_record(
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+@dataclass(frozen=True, eq=False)
+class SceneTable:
+    """A table over held-out scenes, as a command makes it.
+
+    words: of the command line that choose it. about: its description. details: what the scenes with
+    details are for. default: the model. output: the JSON file. evaluate: makes the table of a
+    model, for so many scenes, scenes with details and workers. configs: what the record tells of
+    model and scenes.
+    """
+
+    words: tuple[str, ...]
+    about: str
+    details: str
+    default: str
+    output: Path
+    evaluate: Callable[[Bundle, int, int, int], Evaluation]
+    configs: Callable[[BuiltinInfo], Sequence[Any]]
+
+
+def run_command(made: SceneTable, arguments: Sequence[str] | None) -> None:
+    """Make a table as these arguments ask for it; None takes those of the process."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(words)
+    options = _parser(made).parse_args(words)
     num_detail = (
         max(2, options.scenes // 2) if options.detail_scenes is None else options.detail_scenes
     )
     bundle = bundle_of(options)
-    evaluation = evaluate(bundle, options.scenes, num_detail, options.workers)
-    command = shlex.join(["python", "-m", "memv2v_core.evaluation", *words])
-    configs = (bundle.info, SceneConfig(fov_deg=lens_of(bundle.info)))
-    record = evaluation_record(evaluation, bundle.device, command, configs)
+    evaluation = made.evaluate(bundle, options.scenes, num_detail, options.workers)
+    command = shlex.join(["python", "-m", "memv2v_core.evaluation", *made.words, *words])
+    record = evaluation_record(evaluation, bundle.device, command, made.configs(bundle.info))
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if options.sheet is not None:
         contact_sheet(evaluation.sheet, range(0, bundle.info.num_frames, 2)).save(options.sheet)
@@ -215,9 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("%d scenes, %.0f s; written to %s", options.scenes, evaluation.seconds, options.output)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(made: SceneTable) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=made.about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--scenes", type=int, default=64, help="how many held-out scenes, at least 2"
@@ -225,16 +256,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detail-scenes",
         type=int,
-        help="how many of them for 1x8x8, three turns, merging and responsiveness; half if not "
-        "given",
+        help=f"how many of them for {made.details}; half if not given",
     )
-    parser.add_argument("--output", type=Path, default=Path("evaluation.json"))
-    add_model_options(parser, "novel_view", "novel_view")
+    parser.add_argument("--output", type=Path, default=made.output)
+    add_model_options(parser, "novel_view", made.default)
     parser.add_argument(
         "--sheet", type=Path, help="also write a contact sheet PNG of the first scenes"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that share the scenes")
     return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    run_command(
+        SceneTable(
+            (),
+            __doc__ or "",
+            "1x8x8, three turns, merging and responsiveness",
+            "novel_view",
+            Path("evaluation.json"),
+            evaluate,
+            lambda info: (info, SceneConfig(fov_deg=lens_of(info))),
+        ),
+        arguments,
+    )
 
 
 if __name__ == "__main__":

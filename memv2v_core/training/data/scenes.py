@@ -3,7 +3,9 @@
 Scenes, cameras and noise differ from row to row.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
@@ -30,6 +32,9 @@ from .draws import MemoryStructure, chance, draw_memories, some_frames, with_noi
 from .example import Example
 from .pools import Pool
 from .rows import Rows
+
+# A panorama, or a scene of solids.
+AnyScene = TypeVar("AnyScene")
 
 
 @dataclass(frozen=True)
@@ -128,22 +133,15 @@ class SceneExamples:
         def view(seen: Scene, path: CameraTrajectory, frames: tuple[int, ...]) -> FilmedView:
             return film_scene(seen, path.frames(frames), config.size)
 
-        def edit() -> CameraTrajectory:
-            return random_edit_path(config.scenes, config.num_frames, generator)
-
         # The source is nearly still; edits start at its first pose and turn away.
-        own = scene()
-        source_path = random_source_path(config.scenes, config.num_frames, generator)
-        target = view(own, edit(), structure.target_frames)
-        memories = []
-        for frames in structure.memory_frames:
-            # Some memories show another scene: the model learns to ignore wrong ones.
-            seen = scene() if chance(config.irrelevant_share, generator) else own
-            memories.append(view(seen, edit(), frames))
-        source = None
-        if structure.source_frames:
-            source = view(own, source_path, structure.source_frames)
-        return SceneRow(source_path, target, source, tuple(memories))
+        return self._filmed(
+            structure,
+            generator,
+            scene,
+            lambda: random_source_path(config.scenes, config.num_frames, generator),
+            lambda: random_edit_path(config.scenes, config.num_frames, generator),
+            view,
+        )
 
     def _draw_solids(
         self, structure: SceneStructure, generator: torch.Generator, is_held_out: bool
@@ -152,29 +150,46 @@ class SceneExamples:
         config, paths = self.config, self.config.solid_paths
         fov_deg = random_lens_deg(paths, generator)
 
-        def scene() -> SolidScene:
-            return self.solids.draw(structure.step, generator, is_held_out)
-
         def view(seen: SolidScene, path: CameraTrajectory, frames: tuple[int, ...]) -> FilmedView:
             size, moments = config.size, torch.tensor(frames)
             filmed = film_solids(seen, path.frames(frames), size, size, moments)
             # What its pixels show is not kept: a batch needs the pictures alone.
             return FilmedView(filmed.frames, filmed.path)
 
-        def edit() -> CameraTrajectory:
-            return random_solid_path(paths, config.num_frames, fov_deg, generator)
+        return self._filmed(
+            structure,
+            generator,
+            lambda: self.solids.draw(structure.step, generator, is_held_out),
+            lambda: random_solid_source(paths, config.num_frames, fov_deg, generator),
+            lambda: random_solid_path(paths, config.num_frames, fov_deg, generator),
+            view,
+        )
 
+    def _filmed(
+        self,
+        structure: SceneStructure,
+        generator: torch.Generator,
+        scene: Callable[[], AnyScene],
+        source: Callable[[], CameraTrajectory],
+        edit: Callable[[], CameraTrajectory],
+        view: Callable[[AnyScene, CameraTrajectory, tuple[int, ...]], FilmedView],
+    ) -> SceneRow:
+        """One scene filmed at the frames of the structure.
+
+        scene, source, edit: draw a scene, its source's path, and another path. view: films.
+        """
         own = scene()
-        source_path = random_solid_source(paths, config.num_frames, fov_deg, generator)
+        source_path = source()
         target = view(own, edit(), structure.target_frames)
         memories = []
         for frames in structure.memory_frames:
-            seen = scene() if chance(config.irrelevant_share, generator) else own
+            # Some memories show another scene: the model learns to ignore wrong ones.
+            seen = scene() if chance(self.config.irrelevant_share, generator) else own
             memories.append(view(seen, edit(), frames))
-        source = None
+        shown = None
         if structure.source_frames:
-            source = view(own, source_path, structure.source_frames)
-        return SceneRow(source_path, target, source, tuple(memories))
+            shown = view(own, source_path, structure.source_frames)
+        return SceneRow(source_path, target, shown, tuple(memories))
 
     def videos(self, step: int, generators: Rows) -> torch.Tensor:
         """Videos (B, 3, F, H, W) in [-1, 1] for training a codec."""

@@ -17,7 +17,8 @@ from memv2v_core.evaluation.depth.demo import (
     turn_differences,
     written_path,
 )
-from memv2v_core.evaluation.depth.measures import turn_difference
+from memv2v_core.evaluation.metrics.consistency import masked_mae
+from memv2v_core.synthetic.solids.visibility import ever_seen, warp_by_depth
 
 ROOT = Path(__file__).resolve().parents[4]
 NUM_FRAMES, SIZE = 3, 32
@@ -87,9 +88,10 @@ def test_the_difference_is_that_of_the_suite(spec: dict[str, Any]) -> None:
     shape = (NUM_FRAMES, 3, SIZE, SIZE)
     turns = {turn: torch.rand(shape, generator=draws) for turn in "ABC"}
     found = turn_differences(scene, films, {"arm": turns})["arm"]
-    wanted, region = turn_difference(
-        scene, turns["A"], films["A"], turns["C"], films["C"], films[SOURCE]
-    )
+    unseen = ~ever_seen(scene, films["C"], films[SOURCE])
+    warped, known = warp_by_depth(scene, turns["A"], films["A"], films["C"])
+    region = known & unseen
+    wanted = masked_mae(warped, turns["C"], region)
     assert region.any()
     assert found == {"mae": wanted, "A-C": wanted}
 

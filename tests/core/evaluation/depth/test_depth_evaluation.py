@@ -8,7 +8,7 @@ from memv2v_core.builtin.bundle import Bundle
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import lens_intrinsics
 from memv2v_core.evaluation.depth.claims import REFRESHES, SomeMeasured
-from memv2v_core.evaluation.depth.measures import second_measures, turn_difference, views
+from memv2v_core.evaluation.depth.measures import second_measures, turn_difference
 from memv2v_core.evaluation.depth.obedience import (
     LEAST_MOVE,
     moved_by,
@@ -49,9 +49,9 @@ def test_every_turn_begins_at_the_sources_first_camera_and_moves(scene: DepthSce
 
 
 def test_turns_1_and_2_invent_one_region_together(scene: DepthScene) -> None:
-    first, second, source = views(scene)
+    first, second = scene.first, scene.second
     floor, region = turn_difference(
-        scene.solids, first.frames, first, second.frames, second, source
+        scene.solids, first.frames, first, second.frames, second, ~scene.seen
     )
     assert region.float().mean() > 0.1
     # True views differ by interpolation alone.
@@ -59,8 +59,10 @@ def test_turns_1_and_2_invent_one_region_together(scene: DepthScene) -> None:
 
 
 def test_a_turn_that_is_wrong_where_the_source_never_looked_is_found(scene: DepthScene) -> None:
-    first, second, source = views(scene)
-    _, region = turn_difference(scene.solids, first.frames, first, second.frames, second, source)
+    first, second = scene.first, scene.second
+    _, region = turn_difference(
+        scene.solids, first.frames, first, second.frames, second, ~scene.seen
+    )
     wrong = torch.where(region, 1 - second.frames, second.frames)
     right = second_measures(scene, first.frames, {"a": second.frames, "b": wrong})
     assert right["unseen_mae_a"] < 0.02 < 0.1 < right["unseen_mae_b"]
@@ -68,12 +70,14 @@ def test_a_turn_that_is_wrong_where_the_source_never_looked_is_found(scene: Dept
 
 
 def test_what_hides_behind_a_thing_does_not_count(scene: DepthScene) -> None:
-    first, second, source = views(scene)
-    _, region = turn_difference(scene.solids, first.frames, first, second.frames, second, source)
+    first, second = scene.first, scene.second
+    _, region = turn_difference(
+        scene.solids, first.frames, first, second.frames, second, ~scene.seen
+    )
     # Every counted point of turn 2 is one that turn 1 truly shows: nearest along its ray.
     shown = ever_seen(scene.solids, second, first)
     assert bool((shown | ~region).all())
-    assert not bool((region & ever_seen(scene.solids, second, source)).any())
+    assert not bool((region & ever_seen(scene.solids, second, scene.source)).any())
 
 
 @pytest.mark.parametrize(("turn", "move"), [(1.0, 1.0), (1.0, 0.5), (0.85, 1.5)])
