@@ -18,6 +18,7 @@ from instruments.published import (
 )
 from safetensors.torch import save_file
 
+from memv2v_core.builtin.bundle import builtin_names
 from memv2v_core.weights.checkpoint import to_native_names
 from memv2v_core.weights.convert import convert
 
@@ -38,9 +39,7 @@ def test_built_in_models_come_first_then_files_that_may_be_bases(
     model_name, adapter = loader.define_schema().inputs
     shard = str(Path("Lucy", "transformer", FIRST_SHARD))
     assert model_name.options == [
-        "built-in: novel_view",
-        "built-in: reference_edit",
-        "built-in: text_edit",
+        *(f"built-in: {name}" for name in builtin_names()),
         shard,
         "old.pth",
         "wan.safetensors",
