@@ -80,6 +80,18 @@ class TrainConfig:
             raise ValueError(
                 f"task got {self.task} with {given[0]}, which belong to the other task"
             )
+        self._check_codec()
+
+    def _check_codec(self) -> None:
+        for name in ("codec_minutes", "decoder_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} got {getattr(self, name)}, wanted 0 or more")
+        # Published models have a VAE of their own, which no run trains.
+        if self.decoder_minutes and self.base.kind != "new":
+            raise ValueError(
+                f"decoder_minutes got {self.decoder_minutes} with base.kind {self.base.kind}, "
+                "wanted 0: only a new model has a decoder to train; set decoder_minutes to 0"
+            )
 
     @property
     def phases(self) -> tuple["TrainConfig", ...]:

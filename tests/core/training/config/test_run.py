@@ -142,6 +142,8 @@ def test_a_wrong_change_is_an_error(tmp_path: Path, change: str, message: str):
         ("keep.num_checkpoints=0", "num_checkpoints got 0, wanted at least 1"),
         ("keep.held_out_rows=0", "held_out_rows got 0, wanted at least 1"),
         ("optim.whole_batch_size=0", "whole_batch_size got 0, wanted at least 1"),
+        ("codec_minutes=-1", "codec_minutes got -1.0, wanted 0 or more"),
+        ("decoder_minutes=-0.5", "decoder_minutes got -0.5, wanted 0 or more"),
     ],
 )
 def test_choices_that_cannot_be_trained_are_refused(
@@ -149,6 +151,13 @@ def test_choices_that_cannot_be_trained_are_refused(
 ):
     with pytest.raises(ValueError, match=message):
         changed(tiny_config, change)
+
+
+def test_only_a_new_model_has_a_decoder_to_train(tiny_config: TrainConfig):
+    base = "base={kind: builtin, name: novel_view}"
+    with pytest.raises(ValueError, match="decoder_minutes got 5.0 with base.kind builtin"):
+        changed(tiny_config, base, "decoder_minutes=5")
+    assert changed(tiny_config, base).decoder_minutes == 0
 
 
 def test_a_recipe_is_a_file_or_a_shipped_name(tmp_path: Path):
