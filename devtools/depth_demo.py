@@ -86,11 +86,11 @@ def scene_and_paths(prompt: Prompt) -> dict[str, dict]:
             f"kind of the node {SOURCE_TITLE!r} got {source.get('kind')!r}, wanted 'depth'; choose "
             "it in the workflow, or run dev.py demo --task turns"
         )
-    paths = {}
-    for turn in TURNS:
-        title = f"Turn {turn}: camera path"
-        paths[turn] = prompt[node_titled(prompt, title)]["inputs"]
-        linked = [name for name, value in paths[turn].items() if isinstance(value, list)]
+    titles = {turn: f"Turn {turn}: camera path" for turn in TURNS}
+    paths = {turn: prompt[node_titled(prompt, title)]["inputs"] for turn, title in titles.items()}
+    nodes = {SOURCE_TITLE: source, **{titles[turn]: paths[turn] for turn in TURNS}}
+    for title, inputs in nodes.items():
+        linked = [name for name, value in inputs.items() if isinstance(value, list)]
         if linked:
             raise ValueError(
                 f"{title} got a link to {linked[0]}, wanted widgets alone; disconnect it, or run "

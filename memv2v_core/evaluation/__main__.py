@@ -27,7 +27,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--task", choices=tuple(_TASKS), default="novel_view")
     options, rest = parser.parse_known_args(arguments)
-    _TASKS[options.task].main(rest)
+    try:
+        _TASKS[options.task].main(rest)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     return 0
 
 

@@ -1,4 +1,6 @@
-"""The tables of several evaluations beside each other, and which row got better.
+"""The tables of several evaluations beside each other, their bars, and which row got better.
+
+A row is better or worse where neither value lies inside the other's interval.
 
 python -m memv2v_core.evaluation --task compare OLD.json NEW.json
 """
@@ -15,6 +17,7 @@ _LOWER = (
     "MAE",
     "with over without",
     "another scene as memory: cost",
+    "distance from 1",
     "ceiling minus",
     "merged minus",
 )
@@ -24,7 +27,6 @@ _NEITHER = (
     "refresh every",
     "true view",
     "VideoFOV",
-    "overlap lost",
 )
 _HIGHER = (
     "without minus with",
@@ -38,8 +40,8 @@ _HIGHER = (
 
 
 def compared(records: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
-    """A table in Markdown: a row a claim, a column a record, and whether the last is better than
-    the first.
+    """A table in Markdown: a row a claim, its bar, a column a record, and whether the last is
+    better than the first. A value that misses its bar is marked.
 
     Raises: ValueError for records whose rows differ.
     """
@@ -48,21 +50,37 @@ def compared(records: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     for name, found in zip(names, rows, strict=True):
         if found != rows[0]:
             raise ValueError(
-                f"{name} got other rows than {names[0]}; compare evaluations of one task"
+                f"{name} got other rows than {names[0]}; compare evaluations of one task, made by "
+                "one version"
             )
-    lines = [f"| Measure | {' | '.join(names)} | better? |", "|" + "---|" * (len(names) + 2)]
+    heads = [
+        f"{name}, {record['num_scenes']} scenes"
+        for name, record in zip(names, records, strict=True)
+    ]
+    lines = [
+        f"| Measure | Asked | {' | '.join(heads)} | better? |",
+        "|" + "---|" * (len(names) + 3),
+    ]
     for of_row in zip(*claims, strict=True):
-        cells = [_cell(claim) for claim in of_row]
-        lines.append(f"| {of_row[0]['claim']} | {' | '.join(cells)} | {_verdict(of_row)} |")
+        cells = [
+            _cell(claim, record["num_scenes"])
+            for claim, record in zip(of_row, records, strict=True)
+        ]
+        bar = of_row[0]["bar"].replace("reported", "")
+        bar = bar.replace(">=", "at least").replace("<=", "at most")
+        row = (of_row[0]["claim"], bar, *cells, _verdict(of_row))
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(claim: dict[str, Any]) -> str:
+def _cell(claim: dict[str, Any], num_scenes: int) -> str:
     value, (low, high) = claim["value"], claim["interval"]
     if value is None:
         return "not measured"
     unit = f" {claim['unit']}" if claim["unit"] else ""
-    return f"{value:.4g}{unit} ({low:.4g} to {high:.4g})"
+    few = "" if claim["num_scenes"] == num_scenes else f", {claim['num_scenes']} scenes"
+    missed = ", **missed**" if claim["passed"] is False else ""
+    return f"{value:.4g}{unit} ({low:.4g} to {high:.4g}{few}){missed}"
 
 
 def _verdict(of_row: Sequence[dict[str, Any]]) -> str:
@@ -70,14 +88,34 @@ def _verdict(of_row: Sequence[dict[str, Any]]) -> str:
     name = first["claim"]
     if first["value"] is None or last["value"] is None:
         return ""
-    change = last["value"] - first["value"]
     if any(word in name for word in _NEITHER) and "true view as memory" not in name:
         return ""
-    if any(word in name for word in _LOWER) and "without minus with" not in name:
-        return "yes" if change < 0 else "no"
-    if any(word in name for word in _HIGHER):
-        return "yes" if change > 0 else "no"
-    return ""
+    is_low = any(word in name for word in _LOWER) and "without minus with" not in name
+    if not is_low and not any(word in name for word in _HIGHER):
+        return ""
+    if _holds(first, last["value"]) or _holds(last, first["value"]):
+        return "even"
+    return "yes" if (last["value"] < first["value"]) == is_low else "no"
+
+
+def _holds(claim: dict[str, Any], value: float) -> bool:
+    low, high = claim["interval"]
+    return bool(low <= value <= high)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The file that an evaluation wrote.
+
+    Raises: ValueError naming a file that is missing or no record.
+    """
+    remedy = "wanted a file that an evaluation's --output wrote"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}), {remedy}") from error
+    if not isinstance(record, dict) or not {"claims", "num_scenes"} <= set(record):
+        raise ValueError(f"{path} has no claims, {remedy}")
+    return record
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -85,5 +123,5 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path, nargs="+", help="files that evaluations wrote")
     options = parser.parse_args(arguments)
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in options.records]
+    records = [read_record(path) for path in options.records]
     sys.stdout.write(compared(records, [path.stem for path in options.records]))

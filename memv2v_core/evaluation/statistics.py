@@ -28,6 +28,16 @@ def mean_estimate(values: torch.Tensor) -> Estimate:
     return _estimate(values.mean(), values[_bootstrap_rows(len(values))].mean(1), len(values))
 
 
+def median_estimate(values: torch.Tensor) -> Estimate:
+    """Median of one value per scene (N,), with the percentile bootstrap's interval.
+
+    Raises: ValueError for fewer than 2 scenes.
+    """
+    values = values.double()
+    resampled = values[_bootstrap_rows(len(values))].quantile(0.5, dim=1)
+    return _estimate(values.quantile(0.5), resampled, len(values))
+
+
 def ratio_estimate(numerators: torch.Tensor, denominators: torch.Tensor) -> Estimate:
     """Mean of `numerators` over mean of `denominators`, both (N,).
 

@@ -38,6 +38,8 @@ def test_a_scene_without_depth_and_a_linked_path_are_refused() -> None:
         scene_and_paths(prompt({name: SCENE[name] for name in SCENE if name != "kind"}))
     with pytest.raises(ValueError, match="Turn B: camera path got a link to amplitude"):
         scene_and_paths(prompt(amplitude=["7", 0]))
+    with pytest.raises(ValueError, match="Source clip got a link to camera"):
+        scene_and_paths(prompt({**SCENE, "camera": ["0", 0]}))
 
 
 def test_the_terminal_shows_the_numbers_or_why_there_are_none(

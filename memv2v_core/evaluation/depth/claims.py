@@ -3,11 +3,13 @@
 The rows of the rotating table come first, with the same bars; then what only depth can ask.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from ..claims import Claim, Measured, helps, reported, within
+from ..claims import Claim, Measured, reported, within
 from ..novel_view.claims import (
     agreement_claims,
     merging_claims,
@@ -15,7 +17,15 @@ from ..novel_view.claims import (
     source_claims,
     three_turn_claims,
 )
-from ..statistics import Estimate, finite_pairs, mean_estimate, ratio_estimate
+from ..statistics import (
+    Estimate,
+    finite_pairs,
+    mean_estimate,
+    median_estimate,
+    ratio_estimate,
+)
+from .obedience import LEAST_MOVE, MOVE_SHARES, TURN_SHARES
+from .overlap import RADII
 
 # Refreshes of clean tokens in every n-th of the sampler's calls.
 REFRESHES = (2, 3, 4, 12)
@@ -27,20 +37,27 @@ class SomeMeasured(Measured):
 
     def mean(self, name: str) -> Estimate:
         values = self.values[name]
-        return mean_estimate(values[torch.isfinite(values)])
+        return _of_some(mean_estimate, values[torch.isfinite(values)])
 
     def difference(self, name: str, minus: str) -> Estimate:
         first, second = finite_pairs(*self._pair(name, minus))
-        return mean_estimate(first - second)
+        return _of_some(mean_estimate, first - second)
 
     def ratio(self, name: str, over: str) -> Estimate:
-        return ratio_estimate(*finite_pairs(*self._pair(name, over)))
+        return _of_some(ratio_estimate, *finite_pairs(*self._pair(name, over)))
+
+
+def _of_some(estimate: Callable[..., Estimate], *values: torch.Tensor) -> Estimate:
+    """The estimate over the scenes that are left; NaN for fewer than two."""
+    count = len(values[0])
+    return estimate(*values) if count >= 2 else Estimate(math.nan, math.nan, math.nan, count)
 
 
 def depth_claims(measured: Measured) -> tuple[Claim, ...]:
     """Every claim of the table for scenes with depth, in its order."""
     return (
         *agreement_claims(measured),
+        *moving_claims(measured),
         *thing_claims(measured),
         *sharpness_claims(measured),
         *three_turn_claims(measured),
@@ -49,6 +66,24 @@ def depth_claims(measured: Measured) -> tuple[Claim, ...]:
         *refresh_claims(measured),
         *obedience_claims(measured),
         *overlap_claims(measured),
+    )
+
+
+def moving_claims(measured: Measured) -> tuple[Claim, ...]:
+    """Agreement where both turns move their cameras: two that only turn show no parallax."""
+    moves = torch.stack([measured.values["first_moves_by"], measured.values["second_moves_by"]])
+    both = (moves >= LEAST_MOVE).all(0)
+    none, memory = (measured.values[f"unseen_mae_{arm}"][both] for arm in ("none", "memory"))
+    return (
+        reported(
+            "both cameras move: MAE to turn 1, with memory", "", _of_some(mean_estimate, memory)
+        ),
+        within(
+            "both cameras move: with over without",
+            "",
+            _of_some(ratio_estimate, memory, none),
+            high=0.5,
+        ),
     )
 
 
@@ -90,53 +125,50 @@ def refresh_claims(measured: Measured) -> tuple[Claim, ...]:
 def obedience_claims(measured: Measured) -> tuple[Claim, ...]:
     """The path that a clip shows, against the path that was asked for."""
     claims = []
-    for what in ("turn", "move"):
-        word = {"turn": "rotation", "move": "translation"}[what]
+    for what, word, shares in (
+        ("turn", "rotation", TURN_SHARES),
+        ("move", "translation", MOVE_SHARES),
+    ):
+        share = f"share of the asked {word} that the clip shows"
         claims += [
-            reported(
-                f"share of the asked {word} that the clip shows, {arm}",
-                "",
-                measured.mean(f"{what}_share_{name}"),
-            )
+            reported(f"{share}, {arm}", "", measured.mean(f"{what}_share_{name}"))
             for name, arm in (
                 ("truth", "true view"),
                 ("none", "without"),
                 ("memory", "with memory"),
             )
         ]
-        claims.append(
+        shown = measured.values[f"{what}_share_memory"]
+        shown = shown[torch.isfinite(shown)]
+        at_end = ((shown <= shares[0]) | (shown >= shares[-1])).double()
+        claims += [
+            reported(f"... its median, with memory, {word}", "", _of_some(median_estimate, shown)),
             reported(
-                f"its distance from 1, with memory, {word}",
+                f"... its distance from 1, with memory, {word}",
                 "",
                 measured.mean(f"{what}_error_memory"),
-            )
-        )
+            ),
+            reported(
+                f"... clips that no tried path fits, with memory, {word}",
+                "",
+                _of_some(mean_estimate, at_end),
+            ),
+        ]
     return tuple(claims)
 
 
 def overlap_claims(measured: Measured) -> tuple[Claim, ...]:
-    """VideoFOV, which knows no depth, against what two paths truly show of the same points."""
-    return (
-        reported(
-            "VideoFOV against true overlap: rank correlation", "", measured.mean("cover_rank")
-        ),
-        reported(
-            "... VideoFOV minus truth, share of the query's view", "", measured.mean("cover_error")
-        ),
-        reported(
-            "... absolute error where the candidate ends near the query",
-            "",
-            measured.mean("cover_error_near"),
-        ),
-        reported(
-            "... absolute error where the candidate ends far from it",
-            "",
-            measured.mean("cover_error_moved"),
-        ),
-        helps(
-            "... far minus near",
-            measured.difference("cover_error_moved", "cover_error_near"),
-        ),
-        reported("... its first choice is truly the best", "", measured.mean("cover_hit")),
-        reported("... overlap lost by its first choice", "", measured.mean("cover_lost")),
+    """VideoFOV against what two paths truly show of the same points."""
+    rows = (
+        ("rank correlation with the true overlap", "rank"),
+        ("its first choice is truly the best", "hit"),
+        ("overlap lost by its first choice", "lost"),
+        ("covered share minus the true one", "error"),
+        ("absolute error of a candidate that stays near", "error_near"),
+        ("absolute error of a candidate that goes far", "error_far"),
+    )
+    return tuple(
+        reported(f"VideoFOV of radius {radius}: {words}", "", measured.mean(f"cover_{of}_{radius}"))
+        for radius in RADII
+        for words, of in rows
     )

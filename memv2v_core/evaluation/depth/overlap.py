@@ -1,7 +1,7 @@
 """VideoFOV against what two paths truly show of the same points.
 
-VideoFOV knows directions on a sphere around the first camera, and no depth. Where cameras move it
-must be wrong: things hide each other, and near things leave the view sooner than far ones.
+VideoFOV takes every point to lie on one sphere around the first camera. Where cameras move its
+radius matters, and things hide each other, which it does not know.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from ...cameras.trajectory import CameraTrajectory
-from ...retrieval.video_fov import video_fov_scores
+from ...retrieval.video_fov import VideoFovConfig, video_fov_scores
 from ...synthetic.solids.filming import FilmedSolids, film_solids
 from ...synthetic.solids.scene import SolidScene
 from ...synthetic.solids.visibility import ever_seen
@@ -19,6 +19,8 @@ from ..statistics import spearman
 
 # The true overlap is counted on pixels of so small a picture.
 SIZE = 48
+# Of the sphere, in pose units: the nodes' default, and about where the things of the scenes stand.
+RADII = (1, 4)
 
 
 def true_cover(scene: SolidScene, query: FilmedSolids, candidate: FilmedSolids) -> float:
@@ -29,29 +31,36 @@ def true_cover(scene: SolidScene, query: FilmedSolids, candidate: FilmedSolids) 
 def overlap_measures(
     scene: SolidScene, query: CameraTrajectory, candidates: Sequence[CameraTrajectory]
 ) -> Measures:
-    """How VideoFOV's share of the query that a candidate covers (Eq. 2) fits the true share.
+    """How VideoFOV fits the true share of the query that a candidate shows, for each of `RADII`.
 
-    cover_rank: rank correlation over the candidates. cover_error: mean of VideoFOV minus truth.
-    cover_error_moved: the same for the half of the candidates whose camera ends farthest from the
-    query's. cover_lost: true share of the truly best candidate minus that of VideoFOV's choice.
-    cover_hit: 1 where both are the same candidate.
+    Candidates are ranked by the score that the nodes use (Eq. 3). cover_rank: rank correlation over
+    the candidates. cover_lost: true share of the truly best candidate minus that of VideoFOV's
+    choice. cover_hit: 1 where nothing is lost. cover_error: mean of VideoFOV's covered share
+    (Eq. 2) minus the true one. cover_error_near, cover_error_far: its absolute value for the half
+    of the candidates whose cameras stay nearest to the query's, and for the other half.
     """
     seen = film_solids(scene, query, SIZE, SIZE, has_smooth_edges=False)
     films = [film_solids(scene, path, SIZE, SIZE, has_smooth_edges=False) for path in candidates]
     true = torch.tensor([true_cover(scene, seen, film) for film in films])
-    told = torch.tensor([score.contain for score in video_fov_scores(query, candidates)])
+    # Means over the frames: a path may return to its start.
     apart = torch.tensor(
-        [float((path.c2w[-1, :3, 3] - query.c2w[-1, :3, 3]).norm()) for path in candidates]
+        [(path.c2w - query.c2w)[:, :3, 3].norm(dim=-1).mean().item() for path in candidates]
     )
-    # Candidates that turn alone all end at the same distance: halves go by order.
+    # Candidates that turn alone are all at the same distance: halves go by order.
     near, far = apart.argsort(stable=True).chunk(2)
-    error, choice = told - true, int(told.argmax())
-    rank = spearman(told[None], true[None]).item()
-    return {
-        "cover_rank": rank if math.isfinite(rank) else math.nan,
-        "cover_error": error.mean().item(),
-        "cover_error_moved": error[far].abs().mean().item(),
-        "cover_error_near": error[near].abs().mean().item(),
-        "cover_lost": (true.max() - true[choice]).item(),
-        "cover_hit": float(choice == int(true.argmax())),
-    }
+    measures: Measures = {}
+    for radius in RADII:
+        scores = video_fov_scores(query, candidates, VideoFovConfig(radius=radius))
+        ranked = torch.tensor([score.score for score in scores])
+        error = torch.tensor([score.contain for score in scores]) - true
+        rank = spearman(ranked[None], true[None]).item()
+        lost = (true.max() - true[int(ranked.argmax())]).item()
+        measures |= {
+            f"cover_rank_{radius}": rank if math.isfinite(rank) else math.nan,
+            f"cover_lost_{radius}": lost,
+            f"cover_hit_{radius}": float(lost == 0),
+            f"cover_error_{radius}": error.mean().item(),
+            f"cover_error_near_{radius}": error[near].abs().mean().item(),
+            f"cover_error_far_{radius}": error[far].abs().mean().item(),
+        }
+    return measures

@@ -30,7 +30,7 @@ from ..parallel import mapped
 from ..result import Evaluation, Measures
 from .claims import REFRESHES, SomeMeasured, depth_claims
 from .measures import measure_depth_arms, measure_depth_details
-from .obedience import obedience_measures
+from .obedience import moved_by, obedience_measures
 from .overlap import overlap_measures
 from .scenes import DepthScene, candidate_paths, depth_scene
 
@@ -76,6 +76,10 @@ def measure_depth_scene(
     turns = SceneTurns.of(bundle, scene)
     arms = sample_arms(turns)
     measures = measure_depth_arms(turns, arms)
+    measures |= {
+        f"{name}_moves_by": moved_by(view.path)
+        for name, view in (("first", scene.first), ("second", scene.second))
+    }
     measures |= _obedience(turns, scene, arms)
     candidates = candidate_paths(index, bundle.info)
     measures |= overlap_measures(scene.solids, scene.second.path, candidates)

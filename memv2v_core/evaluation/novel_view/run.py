@@ -142,7 +142,11 @@ def evaluate(
 
 
 def require_detail_scenes(num_detail_scenes: int, num_scenes: int) -> None:
-    """Raise ValueError unless at least 2 of all scenes have details."""
+    """Raise ValueError for fewer than 2 scenes, or fewer than 2 of them with details."""
+    if num_scenes < 2:
+        raise ValueError(
+            f"scenes got {num_scenes}, wanted at least 2 for an interval; raise --scenes"
+        )
     if not 2 <= num_detail_scenes <= num_scenes:
         raise ValueError(
             f"detail scenes got {num_detail_scenes}, wanted 2 to {num_scenes}, the number of "
@@ -232,6 +236,10 @@ def run_command(made: SceneTable, arguments: Sequence[str] | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(made).parse_args(words)
+    # A table takes long: what cannot be written is said before.
+    for path in filter(None, (options.output, options.sheet)):
+        if not path.resolve().parent.is_dir():
+            raise ValueError(f"{path} stands in no folder; make {path.parent}, or name another")
     num_detail = (
         max(2, options.scenes // 2) if options.detail_scenes is None else options.detail_scenes
     )

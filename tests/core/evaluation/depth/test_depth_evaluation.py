@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +8,13 @@ import torch
 from memv2v_core.builtin.bundle import Bundle
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import lens_intrinsics
-from memv2v_core.evaluation.depth.claims import REFRESHES, SomeMeasured
+from memv2v_core.evaluation.__main__ import main as command
+from memv2v_core.evaluation.depth.claims import (
+    REFRESHES,
+    SomeMeasured,
+    moving_claims,
+    obedience_claims,
+)
 from memv2v_core.evaluation.depth.measures import second_measures, turn_difference
 from memv2v_core.evaluation.depth.obedience import (
     LEAST_MOVE,
@@ -16,7 +23,7 @@ from memv2v_core.evaluation.depth.obedience import (
     shown_paths,
     stretched,
 )
-from memv2v_core.evaluation.depth.overlap import overlap_measures, true_cover
+from memv2v_core.evaluation.depth.overlap import RADII, overlap_measures, true_cover
 from memv2v_core.evaluation.depth.run import evaluate_depth
 from memv2v_core.evaluation.depth.scenes import (
     NUM_CANDIDATES,
@@ -25,7 +32,7 @@ from memv2v_core.evaluation.depth.scenes import (
     depth_scene,
 )
 from memv2v_core.evaluation.novel_view.run import evaluation_record
-from memv2v_core.evaluation.side_by_side import compared
+from memv2v_core.evaluation.side_by_side import compared, read_record
 from memv2v_core.synthetic.solids.visibility import ever_seen
 
 
@@ -115,17 +122,23 @@ def test_video_fov_is_compared_with_the_true_overlap(bundle: Bundle, scene: Dept
     candidates = candidate_paths(1, bundle.info)
     assert len(candidates) == NUM_CANDIDATES
     found = overlap_measures(scene.solids, scene.second.path, candidates)
-    assert found["cover_rank"] > 0.3
-    assert 0 <= found["cover_lost"] <= 1
+    for radius in RADII:
+        assert found[f"cover_rank_{radius}"] > 0.3
+        assert 0 <= found[f"cover_lost_{radius}"] <= 1
+        assert found[f"cover_hit_{radius}"] == (found[f"cover_lost_{radius}"] == 0)
+    # Things stand 2 to 7 units away, so the larger sphere is nearer to the truth.
+    assert found["cover_error_far_4"] < found["cover_error_far_1"]
     # Among paths that turn about one centre VideoFOV is nearly exact, far things or near.
     lens = lens_intrinsics(60.0, aspect=1.0)
     turns = [
         make_preset(PresetConfig("pan_right", amplitude, 5), lens) for amplitude in (5, 18, 31, 44)
     ]
     exact = overlap_measures(scene.solids, turns[3], turns)
-    assert exact["cover_rank"] == pytest.approx(1)
-    assert exact["cover_hit"] == 1
-    assert abs(exact["cover_error"]) < 0.1
+    assert exact["cover_rank_1"] == pytest.approx(1)
+    assert exact["cover_hit_1"] == 1
+    assert abs(exact["cover_error_1"]) < 0.1
+    # Cameras that only turn see one sphere as any other.
+    assert exact["cover_error_1"] == exact["cover_error_4"]
 
 
 def test_scenes_without_a_number_do_not_count() -> None:
@@ -133,6 +146,35 @@ def test_scenes_without_a_number_do_not_count() -> None:
     assert some.mean("a").value == 1.5
     assert some.ratio("a", "b").value == 1.5
     assert some.difference("a", "b").num_scenes == 2
+    alone = SomeMeasured({"a": torch.tensor([1.0, math.nan])}).mean("a")
+    assert alone.num_scenes == 1
+    assert math.isnan(alone.value)
+
+
+def test_a_clip_at_an_end_of_the_search_is_told_from_one_that_does_not_move() -> None:
+    shares = torch.tensor([-0.5, 0.0, 0.4, 2.0, math.nan], dtype=torch.float64)
+    values = {
+        f"{what}_{kind}_{arm}": shares
+        for what in ("turn", "move")
+        for kind in ("share", "error")
+        for arm in ("truth", "none", "memory")
+    }
+    found = {claim.name: claim.estimate for claim in obedience_claims(SomeMeasured(values))}
+    assert found["... clips that no tried path fits, with memory, translation"].value == 0.5
+    assert found["... its median, with memory, translation"].value == pytest.approx(0.2)
+    assert found["... its median, with memory, translation"].num_scenes == 4
+
+
+def test_turns_that_only_rotate_do_not_count_where_cameras_move() -> None:
+    values = {
+        "unseen_mae_none": torch.tensor([0.1, 0.2, 0.3]),
+        "unseen_mae_memory": torch.tensor([0.1, 0.1, 0.1]),
+        "first_moves_by": torch.tensor([0.0, 0.5, 0.5]),
+        "second_moves_by": torch.tensor([0.5, 0.5, 0.5]),
+    }
+    _, ratio = moving_claims(SomeMeasured(values))
+    assert ratio.estimate.value == pytest.approx(0.4)
+    assert ratio.estimate.num_scenes == 2
 
 
 @pytest.mark.slow
@@ -152,22 +194,54 @@ def test_more_detail_scenes_than_scenes_are_refused(bundle: Bundle) -> None:
         evaluate_depth(bundle, num_scenes=2, num_detail_scenes=3)
 
 
+def test_fewer_than_two_scenes_are_refused_by_their_number(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="scenes got 1, wanted at least 2 .* raise --scenes"):
+        evaluate_depth(bundle, num_scenes=1, num_detail_scenes=2)
+
+
 def _record(**values: float) -> dict[str, object]:
     claims = [
-        {"claim": name, "value": value, "interval": [value, value], "unit": "", "bar": ""}
+        {
+            "claim": name,
+            "value": value,
+            "interval": [value - 0.5, value + 0.5],
+            "unit": "",
+            "bar": "<= 4",
+            "num_scenes": 3,
+            "passed": value <= 4,
+        }
         for name, value in values.items()
     ]
-    return {"claims": claims}
+    return {"claims": claims, "num_scenes": 3}
 
 
-def test_a_comparison_says_which_rows_got_better() -> None:
-    old = _record(**{"unseen region: MAE to turn 1": 0.04, "source region: PSNR": 26.0})
-    new = _record(**{"unseen region: MAE to turn 1": 0.03, "source region: PSNR": 25.0})
+def test_a_comparison_says_which_rows_got_better_and_which_miss_their_bar() -> None:
+    names = ("unseen region: MAE to turn 1", "source region: PSNR", "things: PSNR", "VideoFOV")
+    old = _record(**dict(zip(names, (4.0, 26.0, 3.0, 1.0), strict=True)))
+    new = _record(**dict(zip(names, (3.0, 25.0, 3.4, 3.0), strict=True)))
     lines = compared([old, new], ["old", "new"]).splitlines()
-    assert lines[2].endswith("| yes |")
-    assert lines[3].endswith("| no |")
+    assert lines[0] == "| Measure | Asked | old, 3 scenes | new, 3 scenes | better? |"
+    assert [line.split(" | ")[-1] for line in lines[2:]] == ["yes |", "no |", "even |", " |"]
+    assert "at most 4 | 4 (3.5 to 4.5) |" in lines[2]
+    assert lines[3].count("**missed**") == 2
 
 
-def test_records_of_different_tables_are_not_compared() -> None:
+def test_records_of_different_tables_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="new got other rows than old"):
         compared([_record(a=1.0), _record(b=1.0)], ["old", "new"])
+    for content in ("", "{", '{"a": 1}', "[]"):
+        path = tmp_path / "broken.json"
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"broken\.json .* wanted a file that an evaluation's"):
+            read_record(path)
+
+
+def test_bad_arguments_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "no" / "table.json"
+    for arguments, words in (
+        (["--task", "depth", "--scenes", "1"], "scenes got 1"),
+        (["--task", "depth", "--output", str(missing)], "stands in no folder"),
+        (["--task", "compare", str(missing)], "cannot be read"),
+    ):
+        assert command(arguments) == 1
+        assert words in capsys.readouterr().err
