@@ -33,6 +33,7 @@ _NOT_OURS = (
     # The pinned frontend's own, at every load.
     "graph accessed before initialization",
 )
+_OUR_ADDRESSES = ("memory-v2v", "memory_v2v")
 _PATIENCE_S = 120.0
 _DIALOG = ".p-dialog:visible, [role=dialog]:visible"
 _MANY_DIALOGS = 5
@@ -292,7 +293,8 @@ class Bench:
 
     def _heard(self, message: Any) -> None:
         text, where = message.text, (message.location or {}).get("url", "")
-        is_ours = "memory-v2v" in where or "MemoryV2V" in text or "memory_v2v" in text
+        # The pack's folder, its routes, and the names of its extensions.
+        is_ours = any(name in where for name in _OUR_ADDRESSES) or "MemoryV2V" in text
         is_bad = message.type == "error" or (message.type == "warning" and is_ours)
         if is_bad and (is_ours or not any(word in text for word in _NOT_OURS)):
             self.problems.append(f"{message.type}: {text} ({where})")

@@ -16,10 +16,6 @@ WORDS = (
     *("consistent video", "wan memory", "lucy", "heat map", "camera motion", "long video"),
     *("compare video", "recammaster", "memory bank"),
 )
-SOCKETS = (
-    *("MEMV2V_CAMERA", "MEMV2V_CACHE", "MEMV2V_RETRIEVAL", "MEMV2V_PLAN", "MEMV2V_ADAPTER"),
-    *("MEMV2V_FITTING", "MEMV2V_SEGMENTS", "MEMV2V_SEGMENT"),
-)
 RESULT = "[data-testid=result-item]"
 
 
@@ -40,8 +36,19 @@ def test_the_first_three_results_of_every_word_hold_one_of_ours(bench: Bench) ->
     assert missing == {}
 
 
+def _sockets(bench: Bench) -> list[str]:
+    """The types of all sockets of the pack's nodes."""
+    nodes = bench.server.api.object_info().values()
+    ours = [node for node in nodes if node["category"].startswith("Memory-V2V")]
+    given = [spec for node in ours for group in node["input"].values() for spec in group.values()]
+    types = {*(spec[0] for spec in given), *(name for node in ours for name in node["output"])}
+    return sorted(name for name in types if isinstance(name, str) and name.startswith("MEMV2V_"))
+
+
 def _link_colours(bench: Bench) -> dict[str, str]:
     """The colour of every socket's links; each equals the one of its slots in Nodes 2.0."""
+    sockets = _sockets(bench)
+    assert len(sockets) >= 8
     links, slots = bench.evaluate(
         """(types) => {
           const links = app.canvas.constructor.link_type_colors;
@@ -51,10 +58,10 @@ def _link_colours(bench: Bench) -> dict[str, str]:
             types.map((type) => style.getPropertyValue(`--color-datatype-${type}`).trim()),
           ];
         }""",
-        SOCKETS,
+        sockets,
     )
     assert links == slots
-    return dict(zip(SOCKETS, links, strict=True))
+    return dict(zip(sockets, links, strict=True))
 
 
 def _shows(bench: Bench, colour: str) -> bool:
@@ -86,7 +93,7 @@ def test_sockets_and_links_have_their_colours_in_dark_and_light(bench: Bench) ->
             seen[-1] if seen else "",
         )
         colours = _link_colours(bench)
-        assert len(set(colours.values())) == len(SOCKETS)
+        assert len(set(colours.values())) == len(colours)
         assert _shows(bench, colours["MEMV2V_CACHE"]), palette
         seen.append(colours["MEMV2V_CACHE"])
 

@@ -2,17 +2,14 @@
 // here, behind a button; Nodes 2.0 has its own. Those that a workflow sets are shown when it opens:
 // no setting is hidden without a trace.
 import { app } from "../../../scripts/app.js";
-import { addPanel, element, useStyles } from "../shared/dom.mjs";
 import { t, textsReady } from "../shared/texts.mjs";
+import { addWideButton } from "../shared/wide_button.mjs";
 
 const CATEGORY = "Memory-V2V";
-const BUTTON = "memory_v2v_advanced";
-const BUTTON_HEIGHT = 24;
+const BUTTON = "memv2v-advanced";
 const ALWAYS_SHOWN = "Comfy.Node.AlwaysShowAdvancedWidgets";
 
 const definitions = new Map();
-
-useStyles(new URL("./advanced.css", import.meta.url));
 
 function specOf(nodeData, name) {
   const spec = nodeData.input?.required?.[name] ?? nodeData.input?.optional?.[name];
@@ -40,13 +37,11 @@ function label(button, node) {
 }
 
 function addButton(node) {
-  const button = element("button", { className: "memv2v-advanced", type: "button" });
-  button.onclick = () => {
+  const { button, widget } = addWideButton(node, BUTTON, () => {
     node.showAdvanced = !node.showAdvanced;
     label(button, node);
     fitHeight(node);
-  };
-  const widget = addPanel(node, BUTTON, button, BUTTON_HEIGHT);
+  });
   widget.options.canvasOnly = true; // Nodes 2.0 has a button of its own
   node.memoryV2VAdvanced = () => label(button, node);
   textsReady.then(node.memoryV2VAdvanced);

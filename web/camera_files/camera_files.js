@@ -1,6 +1,8 @@
 // An upload button on Import Camera Trajectory.
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
+import { t, textsReady } from "../shared/texts.mjs";
+import { addWideButton } from "../shared/wide_button.mjs";
 
 async function uploadCamera(node, file) {
   const body = new FormData();
@@ -10,7 +12,7 @@ async function uploadCamera(node, file) {
   if (response.status !== 200) {
     app.extensionManager.toast.add({
       severity: "error",
-      summary: "Upload failed",
+      summary: t("Upload failed"),
       detail: `${file.name}: ${response.status} ${response.statusText}`,
     });
     return;
@@ -36,12 +38,11 @@ function addUploadButton(node) {
       await uploadCamera(node, file);
     }
   };
-  const button = node.addWidget("button", "choose camera file to upload", null, () => {
-    picker.value = "";
+  const { button } = addWideButton(node, "memv2v-camera-upload", () => {
+    picker.value = ""; // the same file can be chosen again
     picker.click();
   });
-  button.serialize = false;
-  button.options.serialize = false;
+  textsReady.then(() => (button.textContent = t("Upload a camera file")));
 }
 
 app.registerExtension({

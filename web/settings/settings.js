@@ -39,10 +39,5 @@ function settings() {
   ];
 }
 
-app.registerExtension({
-  name: "MemoryV2V.Settings",
-  async setup() {
-    await textsReady;
-    settings().forEach((setting) => app.ui.settings.addSetting(setting));
-  },
-});
+await textsReady;
+app.registerExtension({ name: "MemoryV2V.Settings", settings: settings() });
