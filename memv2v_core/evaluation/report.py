@@ -42,6 +42,13 @@ def markdown_table(claims: Sequence[Claim]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def require_places(*paths: Path | None) -> None:
+    """Before hours of measuring: raise ValueError for a file whose folder does not exist."""
+    for path in filter(None, paths):
+        if not path.resolve().parent.is_dir():
+            raise ValueError(f"{path} stands in no folder; make {path.parent}, or name another")
+
+
 def claim_record(claim: Claim) -> dict[str, Any]:
     """A claim as JSON values, with its interval as a pair.
 

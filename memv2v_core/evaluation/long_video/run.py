@@ -32,7 +32,15 @@ from ..measured_model import add_model_options, bundle_of, measured_bundle, reci
 from ..metrics.segment_agreement import LEAK_DISTANCE
 from ..metrics.segment_looks import CHANGE_FROM, CHANGE_TO, CROP_RADII, MIN_AMOUNT, MIN_FRAMES
 from ..parallel import mapped
-from ..report import claim_record, json_number, machine, markdown_table, settings_record, table
+from ..report import (
+    claim_record,
+    json_number,
+    machine,
+    markdown_table,
+    require_places,
+    settings_record,
+    table,
+)
 from ..result import Evaluation, Measures
 from ..statistics import CONFIDENCE, NUM_RESAMPLES
 from .arms import ClipHost
@@ -168,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(words)
+    require_places(options.output, options.sheet)
     # Half as many clips for each of the other families.
     others = max(4, options.clips // 2) if options.other_clips is None else options.other_clips
     bundle = bundle_of(options)

@@ -29,7 +29,7 @@ from ..claims import Measured
 from ..held_out_seeds import HELD_OUT_SEED
 from ..measured_model import add_model_options, bundle_of, measured_bundle, recipe_of
 from ..parallel import mapped
-from ..report import claim_record, json_number, machine, settings_record, table
+from ..report import claim_record, json_number, machine, require_places, settings_record, table
 from ..result import Evaluation, Measures
 from ..statistics import CONFIDENCE, NUM_RESAMPLES
 from .arms import MERGE_SHARE, Arms, SceneTurns, sample_arms, sample_detail_arms
@@ -236,10 +236,7 @@ def run_command(made: SceneTable, arguments: Sequence[str] | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(made).parse_args(words)
-    # A table takes long: what cannot be written is said before.
-    for path in filter(None, (options.output, options.sheet)):
-        if not path.resolve().parent.is_dir():
-            raise ValueError(f"{path} stands in no folder; make {path.parent}, or name another")
+    require_places(options.output, options.sheet)
     num_detail = (
         max(2, options.scenes // 2) if options.detail_scenes is None else options.detail_scenes
     )

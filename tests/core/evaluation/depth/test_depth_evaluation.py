@@ -241,6 +241,7 @@ def test_bad_arguments_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     for arguments, words in (
         (["--task", "depth", "--scenes", "1"], "scenes got 1"),
         (["--task", "depth", "--output", str(missing)], "stands in no folder"),
+        (["--task", "long", "--output", str(missing)], "stands in no folder"),
         (["--task", "compare", str(missing)], "cannot be read"),
     ):
         assert command(arguments) == 1
