@@ -26,6 +26,7 @@ _NEITHER = (
     "another scene as memory: gain",
     "refresh every",
     "true view",
+    "share of",
     "VideoFOV",
 )
 _HIGHER = (

@@ -94,6 +94,8 @@ def thing_claims(measured: Measured) -> tuple[Claim, ...]:
     """
     return (
         reported("unseen region: MAE between true views", "", measured.mean("unseen_mae_floor")),
+        reported("unseen region: share of things", "", measured.mean("things_share")),
+        reported("unseen region: share of moving things", "", measured.mean("moving_share")),
         reported(
             "unseen things: MAE to turn 1, without memory", "", measured.mean("things_mae_none")
         ),

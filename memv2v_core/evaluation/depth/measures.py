@@ -58,12 +58,18 @@ def measure_depth_details(turns: SceneTurns, arms: Arms, details: DetailArms) ->
 
 
 def region_measures(scene: DepthScene) -> Measures:
-    """Size of turn 2's unseen region, and the difference between true views there: the cost of the
-    warp alone.
+    """Size of turn 2's unseen region, the difference between true views there, which is the cost of
+    the warp alone, and the shares of it that show things and things that move.
     """
+    size = scene.region.sum()
     warped, _ = scene.warped(scene.first.frames)
     floor = masked_mae(warped, scene.second.frames, scene.region)
-    return {"unseen_share": scene.region.float().mean().item(), "unseen_mae_floor": floor}
+    return {
+        "unseen_share": scene.region.float().mean().item(),
+        "unseen_mae_floor": floor,
+        "things_share": ((scene.region & scene.things).sum() / size).item(),
+        "moving_share": ((scene.region & scene.moving).sum() / size).item(),
+    }
 
 
 def second_measures(scene: DepthScene, first: torch.Tensor, videos: Videos) -> Measures:
@@ -75,7 +81,7 @@ def second_measures(scene: DepthScene, first: torch.Tensor, videos: Videos) -> M
     truth, region, seen = scene.second.frames, scene.region, scene.seen
     # Step 1: turn 1 in turn 2's view, and where both invent things.
     warped, _ = scene.warped(first)
-    things = region & (scene.second.surface < scene.solids.num_solids)[:, None]
+    things = region & scene.things
     # Step 2: every arm against turn 1 (agreement) and against the truth (quality).
     measures = {}
     for arm, video in videos.items():

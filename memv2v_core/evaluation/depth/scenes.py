@@ -1,7 +1,8 @@
 """Held-out scenes of solids, and the camera paths filmed in them.
 
-The protocol is that of `novel_view.scenes`; here every path also moves the camera, by ReCamMaster's
-kinds in turn, the source's camera moves too, and one or two things move.
+The protocol is that of `novel_view.scenes`; here the source's camera moves, turns go by
+ReCamMaster's kinds (three of four move their camera, the others only turn it), and up to two things
+move.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from ..novel_view.scenes import PAN_DEG, HeldOutScene, lens_of
 # Purposes of the generators of one scene: the scene with its paths, and the candidates for
 # VideoFOV. Other suites have those below 500.
 SOLIDS, CANDIDATES = 500, 501
-# Kinds beside a pan to one side; a pan alone is the last.
+# Kinds beside a pan to one side. Tilts only turn the camera.
 MOVES = (
     "orbit_left",
     "dolly_in",
@@ -66,6 +67,19 @@ class DepthScene(HeldOutScene):
         same frame, the source never.
         """
         return self.warped(self.first.frames)[1] & ~self.seen
+
+    @cached_property
+    def things(self) -> torch.Tensor:
+        """Pixels (F, 1, H, W) of turn 2 that show a thing: no floor, wall or sky."""
+        return (self.second.surface < self.solids.num_solids)[:, None]
+
+    @cached_property
+    def moving(self) -> torch.Tensor:
+        """Pixels (F, 1, H, W) of turn 2 that show a thing that moves."""
+        swings = (self.solids.swing != 0).any(1)
+        # Floor, walls and sky come after the solids.
+        rest = torch.zeros(self.solids.sky_id + 1 - len(swings), dtype=torch.bool)
+        return torch.cat([swings, rest])[self.second.surface][:, None]
 
     def warped(self, first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A version of turn 1 (F, 3, H, W) in turn 2's view, and where it is known."""

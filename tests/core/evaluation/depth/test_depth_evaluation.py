@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from memv2v_core.evaluation.depth.claims import (
     moving_claims,
     obedience_claims,
 )
-from memv2v_core.evaluation.depth.measures import second_measures, turn_difference
+from memv2v_core.evaluation.depth.measures import (
+    region_measures,
+    second_measures,
+    turn_difference,
+)
 from memv2v_core.evaluation.depth.obedience import (
     LEAST_MOVE,
     moved_by,
@@ -33,6 +38,7 @@ from memv2v_core.evaluation.depth.scenes import (
 )
 from memv2v_core.evaluation.novel_view.run import evaluation_record
 from memv2v_core.evaluation.side_by_side import compared, read_record
+from memv2v_core.synthetic.solids.filming import film_solids
 from memv2v_core.synthetic.solids.visibility import ever_seen
 
 
@@ -63,6 +69,18 @@ def test_turns_1_and_2_invent_one_region_together(scene: DepthScene) -> None:
     assert region.float().mean() > 0.1
     # True views differ by interpolation alone.
     assert floor < 0.02
+
+
+def test_things_and_moving_things_are_told_apart(scene: DepthScene) -> None:
+    assert bool((scene.things | ~scene.moving).all())
+    assert 0 < scene.moving.float().mean() < scene.things.float().mean() < 1
+    # What moves is elsewhere in another frame: its points there are not those of the still world.
+    still = replace(scene.solids, swing=torch.zeros_like(scene.solids.swing))
+    other = film_solids(still, scene.second.path, *scene.second.frames.shape[-2:])
+    differs = (other.frames - scene.second.frames).abs().amax(1, keepdim=True) > 0.05
+    assert differs[scene.moving].float().mean() > 0.5
+    measures = region_measures(scene)
+    assert 0 <= measures["moving_share"] <= measures["things_share"] < 1
 
 
 def test_a_turn_that_is_wrong_where_the_source_never_looked_is_found(scene: DepthScene) -> None:
