@@ -6,6 +6,7 @@ memories that the model saw.
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ State = Literal["missing", "done", "stale"]
 _HASH_BYTES = 16
 _REDONE = " redo "
 _SEEDS = 2**64
+_SEED = re.compile("[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class Recipe:
         if self.redo_seed is None:
             return entry.recipe.partition(_REDONE)[0] == self.content
         return entry.recipe == str(self)
+
+
+def redo_seed_of(entry: MemoryEntry) -> int | None:
+    """The redo seed of the recipe that made the entry; None where it was not made again."""
+    text = entry.recipe.partition(_REDONE)[2]
+    # A file may hold any text.
+    return int(text) if _SEED.fullmatch(text) else None
 
 
 def unit_seed(seed: int, idx: int) -> int:

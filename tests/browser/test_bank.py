@@ -1,22 +1,17 @@
 """The Memory Bank: cards, their buttons, a thousand of them, and sessions in a list."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from instruments.bank_cards import answer, badges, entries, press, shown
 from instruments.sessions import save, segments, turns
 
 from devtools.browser.bench import Bench
-from memv2v_core.cache.entry import MemoryEntry
-from memv2v_core.cache.storage import load_session
 
 CARDS = ".memv2v-bank .memv2v-card:not([hidden])"
 FIELD = ".memv2v-session-input"
 OPTIONS = ".memv2v-session-option"
-# The card in view with this number.
-_CARD = """(number) => [...document.querySelectorAll('.memv2v-bank .memv2v-card:not([hidden])')]
-  .find((card) => card.querySelector('.memv2v-card-name').textContent.endsWith(` ${number}`))"""
 MOST_CARDS = 60
 SLOWEST_MS = 200
 
@@ -33,52 +28,6 @@ def root(bench: Bench) -> Path:
     folder = bench.server.base_dir / "output" / "memory_v2v"
     shutil.rmtree(folder, ignore_errors=True)
     return folder
-
-
-def entries(folder: Path) -> tuple[MemoryEntry, ...]:
-    return load_session(folder).cache.entries
-
-
-def shown(bench: Bench) -> Callable[[str], bool]:
-    """Wait until the first panel shows a text."""
-    return lambda text: bench.wait_until(
-        "(text) => document.querySelector('.memv2v-bank')?.innerText.includes(text)", text
-    )
-
-
-def press(bench: Bench, number: int, action: str) -> None:
-    """Press a button of the card with this number; the list scrolls to it, as a user would."""
-    bench.wait_until(
-        f"""(number, action) => {{
-          const card = ({_CARD})(number);
-          if (!card) {{
-            document.querySelector('.memv2v-grid').scrollTop = 66 * (number - 1);
-            return false;
-          }}
-          card.querySelector(`[data-action=${{action}}]`).click();
-          return true;
-        }}""",
-        number,
-        action,
-    )
-
-
-def badges(bench: Bench, number: int) -> str:
-    """The badges of a card in view; None where it is not."""
-    return bench.evaluate(
-        f"(number) => ({_CARD})(number)?.querySelector('.memv2v-card-badges').innerText ?? null",
-        number,
-    )
-
-
-def answer(bench: Bench, button: str, text: str | None = None) -> None:
-    """Answer a dialog of ComfyUI."""
-    dialog = bench.page.get_by_role("dialog")
-    dialog.wait_for()
-    if text is not None:
-        dialog.locator("input").fill(text)
-    dialog.get_by_role("button", name=button).click()
-    dialog.wait_for(state="detached")
 
 
 def test_a_card_pinned_without_a_run_is_pinned_on_disk_and_after_a_reload(

@@ -1,11 +1,9 @@
 // What the buttons of a card do. Pin, forget and branch are on disk when they return.
 import { app } from "../../../scripts/app.js";
-import { postJson, showError } from "../shared/server.mjs";
+import { postJson } from "../shared/server.mjs";
 import { t } from "../shared/texts.mjs";
 import { refresh } from "./store.mjs";
 import { nameOf, numberOf } from "./words.mjs";
-
-const NUMBERS = /^[\s,;]*(\d+[\s,;]*)*$/;
 
 function post(session, action, body) {
   return postJson(`/sessions/${encodeURIComponent(session)}/${action}`, body);
@@ -62,33 +60,6 @@ export async function branch(session, card) {
   tell(t("Branch {name} is saved", { name: wanted }), t("Runs that use it continue after {name}.", { name: nameOf(card) }));
   await refresh();
   return wanted;
-}
-
-// Numbers in the node's `redo` field; null where it holds something else.
-export function redoneNumbers(node) {
-  const text = String(redoWidget(node)?.value ?? "");
-  return NUMBERS.test(text) ? new Set((text.match(/\d+/g) ?? []).map(Number)) : null;
-}
-
-export function redoWidget(node) {
-  return node?.widgets?.find((widget) => widget.name === "redo");
-}
-
-export function toggleRedo(node, card) {
-  const numbers = redoneNumbers(node);
-  const widget = redoWidget(node);
-  if (!numbers) {
-    showError(
-      t("redo holds something else"),
-      new Error(t("redo holds {text}, wanted numbers such as 2, 5; correct it first", { text: widget.value })),
-    );
-    return;
-  }
-  const number = numberOf(card);
-  if (!numbers.delete(number)) {
-    numbers.add(number);
-  }
-  setWidget(node, widget, [...numbers].sort((a, b) => a - b).join(", "));
 }
 
 export function setWidget(node, widget, value) {

@@ -31,7 +31,8 @@ export function newCard(actions, act) {
 }
 
 // Show the facts of `card` in an element of `newCard`.
-export function fillCard({ element: made, parts }, session, card, { isRedone, busy }) {
+// redo: of `Redo.of`.
+export function fillCard({ element: made, parts }, session, card, { redo, busy }) {
   const words = allWords(card);
   made.title = words;
   made.setAttribute("aria-label", words.replaceAll("\n", ", "));
@@ -50,11 +51,11 @@ export function fillCard({ element: made, parts }, session, card, { isRedone, bu
   parts.name.textContent = nameOf(card);
   parts.words.textContent = [cameraWords(card.camera), card.prompt].filter(Boolean).join(" · ");
   parts.when.textContent = whenWords(card.created_s);
-  parts.badges.replaceChildren(...badgesOf(card, isRedone));
-  setLabels(parts.buttons, card, isRedone);
+  parts.badges.replaceChildren(...badgesOf(card, redo));
+  setLabels(parts.buttons, card, redo);
 }
 
-function badgesOf(card, isRedone) {
+function badgesOf(card, redo) {
   const found = [];
   if (card.pinned) {
     found.push(badge("pinned", t("pinned")));
@@ -62,7 +63,7 @@ function badgesOf(card, isRedone) {
   if (card.stale) {
     found.push(badge("stale", t("stale")));
   }
-  if (isRedone) {
+  if (redo?.isPending) {
     found.push(badge("redo", t("redo")));
   }
   const seen = seenWords(card);
@@ -84,19 +85,23 @@ function button(name, onclick) {
   );
 }
 
-function setLabels(buttons, card, isRedone) {
+function setLabels(buttons, card, redo) {
+  const isPending = Boolean(redo?.isPending);
   const labels = {
     pin: card.pinned ? t("Unpin") : t("Pin: always retrieve it"),
     forget: t("Forget: delete it from the session"),
     branch: t("Branch: continue from here in a new session"),
-    redo: isRedone ? t("Do not make it again") : t("Redo: make it again in the next run"),
+    redo: redo?.reason || (isPending ? t("Do not make it again") : t("Redo: make it again in the next run")),
     source: t("Take over as source of the next edit"),
   };
   for (const [name, made] of buttons) {
     made.title = labels[name];
     made.setAttribute("aria-label", `${labels[name]} (${nameOf(card)})`);
   }
-  for (const [name, isOn] of [["pin", card.pinned], ["redo", isRedone]]) {
-    buttons.get(name)?.setAttribute("aria-pressed", String(isOn));
+  for (const [name, isOn] of [["pin", card.pinned], ["redo", isPending]]) {
+    buttons.get(name).setAttribute("aria-pressed", String(isOn));
   }
+  buttons.get("redo").hidden = !redo;
+  // Without `disabled` the keyboard reaches it, and hears the reason.
+  buttons.get("redo").setAttribute("aria-disabled", String(Boolean(redo?.reason)));
 }

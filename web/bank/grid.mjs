@@ -200,7 +200,7 @@ export class Grid {
   }
 
   onButton(event, card) {
-    const buttons = [...card.querySelectorAll("button")];
+    const buttons = [...card.querySelectorAll("button:not([hidden])")];
     const at = buttons.indexOf(event.target);
     if (event.key === "Escape") {
       card.focus();

@@ -2,6 +2,7 @@
 import { app } from "../../../scripts/app.js";
 import { element } from "../shared/dom.mjs";
 import { t } from "../shared/texts.mjs";
+import { sessionOf, widgetNamed } from "./redo/holder.mjs";
 import { watchSessions } from "./store.mjs";
 import { BankView } from "./view.mjs";
 import { turnsWords, whenWords } from "./words.mjs";
@@ -80,10 +81,9 @@ function sessionOfSelection() {
   const selected = Object.values(app.canvas.selected_nodes ?? {});
   const nodes = [...selected, ...(app.canvas.graph ?? app.graph).nodes];
   for (const node of nodes) {
-    const widget = node.widgets?.find((held) => held.name === "session");
-    const isOurs = node.widgets?.some((held) => held.name === "memory_bank");
-    if (isOurs && widget?.value) {
-      return widget.value;
+    const name = widgetNamed(node, "memory_bank") && sessionOf(node);
+    if (name) {
+      return name;
     }
   }
   return undefined;

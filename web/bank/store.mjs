@@ -4,6 +4,9 @@ import { ROUTES, getJson } from "../shared/server.mjs";
 
 const QUIET_MS = 300;
 const REST_MS = 150; // between the parts of a large session that is opened for the first time
+// Another number with every new fact of a card: a browser keeps the cards of an unchanged session by
+// their address, also those that an earlier version of the pack made.
+const FACTS = 2;
 const RUN_EVENTS = ["executed", "execution_success", "execution_error", "execution_interrupted"];
 
 // By session: { listeners, content, error }.
@@ -56,7 +59,7 @@ async function loadBank(session) {
   let content = null;
   let error = null;
   try {
-    content = await getJson(`/sessions/${encodeURIComponent(session)}`);
+    content = await getJson(`/sessions/${encodeURIComponent(session)}?facts=${FACTS}`);
   } catch (failure) {
     error = failure;
   }

@@ -2,6 +2,7 @@
 import { app } from "../../../scripts/app.js";
 import { t } from "../shared/texts.mjs";
 import { setWidget } from "./actions.mjs";
+import { linkOf } from "./redo/holder.mjs";
 import { nameOf } from "./words.mjs";
 
 const RECALL = "MemV2VRecallTurn";
@@ -90,10 +91,6 @@ function recallNode(graph, cache) {
   made.properties.memv2v_takeover = true;
   cache.connect(slot, made, made.inputs.findIndex((input) => input.type === CACHE_TYPE));
   return made;
-}
-
-function linkOf(graph, id) {
-  return graph.links instanceof Map ? graph.links.get(id) : (graph.links?.[id] ?? graph.getLink?.(id));
 }
 
 function viewCorner() {

@@ -2,13 +2,14 @@
 import { element, useStyles } from "../shared/dom.mjs";
 import { showError } from "../shared/server.mjs";
 import { t } from "../shared/texts.mjs";
-import { branch, forget, pin, redoneNumbers, toggleRedo } from "./actions.mjs";
+import { branch, forget, pin } from "./actions.mjs";
 import { fillCard, newCard } from "./card.mjs";
 import { Grid } from "./grid.mjs";
 import { icon } from "./icons.mjs";
+import { Redo, watchMakers } from "./redo/makers.mjs";
 import { refresh, watchBank } from "./store.mjs";
 import { takeOver } from "./takeover.mjs";
-import { numberOf, turnsWords } from "./words.mjs";
+import { turnsWords } from "./words.mjs";
 
 const ACTIONS = ["pin", "redo", "branch", "source", "forget"];
 
@@ -22,8 +23,8 @@ export class BankView {
     this.session = null;
     this.cards = [];
     this.busy = new Set();
-    const hasRedo = node?.widgets?.some((widget) => widget.name === "redo");
-    this.actions = ACTIONS.filter((name) => name !== "redo" || hasRedo);
+    this.redo = this.redoNow();
+    this.stopRedo = watchMakers(() => this.redraw());
     this.grid = new Grid(() => this.newCard(), (made, card) => this.fill(made, card), t("Memory Bank"));
     this.status = element("span", { className: "memv2v-bank-status", attributes: { "aria-live": "polite" } });
     this.notes = element("span", { className: "memv2v-bank-notes" });
@@ -79,16 +80,20 @@ export class BankView {
 
   update(cards, message) {
     this.cards = cards;
-    this.redone = this.node ? redoneNumbers(this.node) : null;
+    this.redo = this.redoNow();
     this.status.textContent = "";
     this.notes.textContent = "";
     this.grid.setItems(cards);
     this.say(message);
   }
 
-  // After the node's `redo` field changed.
+  redoNow() {
+    return new Redo(this.session, this.node, this.cards);
+  }
+
+  // After a node that makes cards again changed.
   redraw() {
-    this.redone = this.node ? redoneNumbers(this.node) : null;
+    this.redo = this.redoNow();
     this.grid.draw(true);
   }
 
@@ -99,13 +104,12 @@ export class BankView {
   }
 
   newCard() {
-    const made = newCard(this.actions, (action) => this.act(action, made));
+    const made = newCard(ACTIONS, (action) => this.act(action, made));
     return made;
   }
 
   fill(made, card) {
-    const isRedone = Boolean(this.redone?.has(numberOf(card)));
-    fillCard(made, this.session, card, { isRedone, busy: this.busy.has(card.id) });
+    fillCard(made, this.session, card, { redo: this.redo.of(card), busy: this.busy.has(card.id) });
   }
 
   async act(action, made) {
@@ -114,7 +118,7 @@ export class BankView {
       return;
     }
     if (action === "redo") {
-      toggleRedo(this.node, card);
+      this.redoNow().press(card);
       this.redraw();
       return;
     }
@@ -148,6 +152,7 @@ export class BankView {
 
   remove() {
     this.stop?.();
+    this.stopRedo();
     this.grid.remove();
   }
 }

@@ -14,7 +14,8 @@ from ....memv2v_core.cache.entry_file import ENTRY_SUFFIX, read_known_entry
 from ....memv2v_core.cache.storage import load_session
 from ....memv2v_core.cache.stored_content import StoredContent
 from ....memv2v_core.cameras.extent import extent_of
-from ....memv2v_core.resuming.recipe import stale_entries
+from ....memv2v_core.reshoot.entries import is_reshot
+from ....memv2v_core.resuming.recipe import redo_seed_of, stale_entries
 from .folders import folder_of
 
 _SHOWN_PROMPT = 300
@@ -98,8 +99,10 @@ def picture_of(session: str, entry_id: str, is_still: bool) -> tuple[bytes, str]
 def _facts(entry: MemoryEntry) -> dict[str, Any]:
     segment = entry.segment
     prompt = " ".join(entry.prompt.split())
+    redo_seed = redo_seed_of(entry)
     return {
         "id": entry.entry_id,
+        "unit": _unit_of(entry),
         "turn": entry.turn,
         "segment": None if segment is None else segment.idx + 1,
         "frames": None if segment is None else [segment.start + 1, segment.stop],
@@ -108,11 +111,22 @@ def _facts(entry: MemoryEntry) -> dict[str, Any]:
         "created_s": entry.created_s,
         # As text: JavaScript's numbers have 53 bits, and a seed has 64.
         "seed": str(entry.seed),
+        "redo_seed": None if redo_seed is None else str(redo_seed),
         "mode": entry.mode,
         "prompt": prompt[:_SHOWN_PROMPT],
         "pinned": entry.is_pinned,
         "picture": _kind_of_picture(entry),
     }
+
+
+def _unit_of(entry: MemoryEntry) -> str | None:
+    """Which loop makes the entry again where its `redo` names it: of segments or of turns.
+
+    None for a turn of another node.
+    """
+    if entry.segment is not None:
+        return "segment"
+    return "turn" if is_reshot(entry) else None
 
 
 def _kind_of_picture(entry: MemoryEntry) -> str | None:

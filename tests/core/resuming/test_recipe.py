@@ -6,7 +6,14 @@ import torch
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cameras.trajectory import static_trajectory
 from memv2v_core.resuming.outcomes import outcome_counts, outcome_text
-from memv2v_core.resuming.recipe import Recipe, content_hash, stale_entries, state_of, unit_seed
+from memv2v_core.resuming.recipe import (
+    Recipe,
+    content_hash,
+    redo_seed_of,
+    stale_entries,
+    state_of,
+    unit_seed,
+)
 from memv2v_core.resuming.settings import parse_units
 
 
@@ -55,6 +62,13 @@ def test_a_redone_unit_stays_until_another_redo_names_it() -> None:
     assert not Recipe("a", redo_seed=8).is_met_by(redone)
     assert not Recipe("b").is_met_by(redone)
     assert not Recipe("a", redo_seed=7).is_met_by(made(1, recipe="a"))
+
+
+def test_an_entry_tells_the_seed_of_its_redo() -> None:
+    assert redo_seed_of(made(1, recipe=str(Recipe("a", redo_seed=2**64 - 1)))) == 2**64 - 1
+    assert redo_seed_of(made(1, recipe=str(Recipe("re-shoot a", redo_seed=0)))) == 0
+    for text in ("", "a", str(Recipe("a")), "a redo ", "a redo -1", "a redo " + "1" * 5000):
+        assert redo_seed_of(made(1, recipe=text)) is None
 
 
 def test_an_entry_is_stale_when_it_saw_other_memories_than_it_would_now() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from instruments.own_routes import OwnRoutes
-from instruments.sessions import save, segments, turn_entry, turns
+from instruments.sessions import save, segment_entry, segments, turn_entry, turns
 
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
@@ -61,6 +61,24 @@ def test_cards_say_what_each_segment_is_and_who_saw_it(bank: Bank) -> None:
     ]
     assert third["seen_by"] == [{"number": 4, "kernel": 2}]
     assert fourth["seen_by"] == []
+
+
+def test_cards_say_which_loop_makes_them_again_and_by_which_seed(bank: Bank) -> None:
+    cards = (
+        turn_entry(1),
+        turn_entry(2, recipe="re-shoot a"),
+        turn_entry(3, recipe=f"re-shoot a redo {2**64 - 1}"),
+        segment_entry(4),
+        segment_entry(5, recipe="b redo 7"),
+    )
+    save(MemoryCache("built-in: tiny", cards), bank.root, "cards_units")
+    assert [(card["unit"], card["redo_seed"]) for card in bank.cards("cards_units")] == [
+        (None, None),
+        ("turn", None),
+        ("turn", "18446744073709551615"),
+        ("segment", None),
+        ("segment", "7"),
+    ]
 
 
 def test_cards_of_turns_have_their_camera_in_numbers(bank: Bank) -> None:
