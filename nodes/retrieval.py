@@ -10,7 +10,7 @@ from ..memv2v_core.pictures.retrievals import draw_retrieval, drawn_candidates
 from ..memv2v_core.pictures.segments import draw_segments
 from ..memv2v_core.retrieval.segments import SegmentQuery, describe_ranking
 from ..memv2v_core.retrieval.selection import Retrieval, retrieve_by_fov, retrieve_recent
-from ..memv2v_core.retrieval.video_fov import VideoFovConfig
+from ..memv2v_core.retrieval.video_fov import VideoFovConfig, radius_remark
 from .host.clips.decoding import last_frame
 from .host.clips.segments import SplitVideo, read_segment
 from .host.long_edit.host import comfy_descriptor
@@ -59,8 +59,9 @@ class VideoFOVRetrieve(io.ComfyNode):
                     max=1000.0,
                     step=0.001,
                     advanced=True,
-                    tooltip="Radius of the sphere of points, in pose units. It matters only if "
-                    "cameras move.",
+                    tooltip="About the distance of what you film, in pose units: the radius of the "
+                    "sphere of points. 4 fits novel_view_depth. It does not matter while cameras "
+                    "only rotate.",
                 ),
                 io.Vae.Input(
                     "vae",
@@ -104,7 +105,8 @@ class VideoFOVRetrieve(io.ComfyNode):
             if entry.problem() is None
         }
         picture = draw_retrieval(retrieval, config, thumbnails)[None]
-        text = "\n".join((retrieval.describe(), *_assumed_cameras(retrieval)))
+        notes = (*_assumed_cameras(retrieval), *_left_radius(retrieval, camera, radius))
+        text = "\n".join((retrieval.describe(), *notes))
         return io.NodeOutput(retrieval, picture, ui=PictureAndText(picture, text, cls))
 
 
@@ -119,6 +121,13 @@ def _assumed_cameras(retrieval: Retrieval) -> tuple[str, ...]:
         "a model without camera weights (Wan, Bernini-R, LucyEdit); for such a model use Recent "
         "Retrieve",
     )
+
+
+def _left_radius(retrieval: Retrieval, camera: CameraTrajectory, radius: float) -> tuple[str, ...]:
+    """A line about a radius that is still the default where cameras move."""
+    candidates = (*retrieval.ranked, *retrieval.rejected)
+    remark = radius_remark([camera, *(found.entry.camera for found in candidates)], radius)
+    return (remark,) if remark else ()
 
 
 class RecentRetrieve(io.ComfyNode):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from ..cameras.extent import Reach
 from ..model.adapter import AdapterConfig
 from ..model.memory_inputs import are_constant
 from ..shapes import VaeRatios
@@ -45,6 +46,7 @@ class BaseInfo:
     that matters; 1 where nobody has measured it.
     fov_deg: horizontal angle of the lens that its camera weights were trained with; None for the
     default lens.
+    reach: how far the cameras of its training moved; None where nobody has recorded it.
     """
 
     model_name: str
@@ -68,6 +70,7 @@ class BaseInfo:
     has_frame_times: bool = False
     refresh_every: int = 1
     fov_deg: float | None = None
+    reach: Reach | None = None
 
     @property
     def has_source_ids(self) -> bool:
@@ -116,4 +119,5 @@ def adapted(info: BaseInfo, config: AdapterConfig, mode: TurnMode) -> BaseInfo:
         memories_carry_source=config.memories_carry_source,
         has_frame_times=config.has_frame_times,
         refresh_every=1,
+        reach=None,
     )

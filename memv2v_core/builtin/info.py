@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ..bases.base_info import BaseInfo, adapted
+from ..cameras.extent import Reach
 from ..model.adapter import AdapterConfig
 from ..shapes import VaeRatios
 from ..vocabulary import StreamIdentity, Task, TurnMode
@@ -55,6 +56,8 @@ class BuiltinInfo:
     fov_deg: horizontal angle of its lens, where it takes cameras.
     text: its text encoder, where it reads text.
     refresh_every: see `BaseInfo`, with its own adapter or none.
+    reach: how far the cameras of its training moved, where it takes cameras; None where nobody has
+    recorded it.
     """
 
     name: str
@@ -67,6 +70,7 @@ class BuiltinInfo:
     fov_deg: float | None = None
     text: TextConfig | None = None
     refresh_every: int = 1
+    reach: Reach | None = None
 
     @property
     def mode(self) -> TurnMode:
@@ -130,4 +134,5 @@ def builtin_base(key: str, info: BuiltinInfo, ratios: VaeRatios) -> BaseInfo:
 
 def with_own_adapter(base: BaseInfo, config: AdapterConfig, info: BuiltinInfo) -> BaseInfo:
     """The description of a built-in model with the adapter that ships with it."""
-    return replace(adapted(base, config, info.mode), refresh_every=info.refresh_every)
+    own = adapted(base, config, info.mode)
+    return replace(own, refresh_every=info.refresh_every, reach=info.reach)

@@ -7,6 +7,9 @@ import torch
 
 from .trajectory import CameraTrajectory
 
+# Paths differ by less where they were estimated or rounded; nobody sees it. In pose units.
+_NEGLIGIBLE = 0.01
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -25,6 +28,50 @@ class Extent:
     forward: float
     zoom: float
     turns_back: bool
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the camera paths of a model's training go from the source's first camera.
+
+    sideways, vertical, forward: to the left or right, up or down, forward or back, each by itself
+    and in pose units; 0 where no camera moved.
+    """
+
+    sideways: float
+    vertical: float
+    forward: float
+
+    def remark(self, path: CameraTrajectory, source_path: CameraTrajectory) -> str:
+        """Where `path` goes farther than the training, in words; "" where it does not."""
+        moves = path.relative_to(source_path).c2w[:, :3, 3]  # (F, 3)
+        trained = (self.sideways, self.vertical, self.forward)
+        if not any(trained):
+            far = float(moves.norm(dim=1).max())
+            if far <= _NEGLIGIBLE:
+                return ""
+            return (
+                f"the target camera moves {far:.3g} pose units, but the model was trained on "
+                "cameras that only turn; use pan, tilt, roll or sweep, or load a model for cameras "
+                "that move, such as novel_view_depth"
+            )
+        axes = zip(
+            ("left or right", "up or down", "forward or back"),
+            moves.abs().amax(dim=0).tolist(),
+            trained,
+            strict=True,
+        )
+        farther = [
+            f"{far:.3g} pose units {name} (trained: {most:.3g})"
+            for name, far, most in axes
+            if far > most + _NEGLIGIBLE
+        ]
+        if not farther:
+            return ""
+        return (
+            f"the target camera moves {' and '.join(farther)}, farther than the model was trained "
+            "for; expect a worse picture, or shorten the path"
+        )
 
 
 def extent_of(path: CameraTrajectory) -> Extent:

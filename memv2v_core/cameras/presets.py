@@ -5,7 +5,7 @@ down, +Z forward.
 - pan_left turns the view towards -X, tilt_up turns it towards -Y.
 - roll_left tips the camera's top towards -X, so the picture turns clockwise.
 - orbit_left moves the camera towards -X while it keeps looking at one point ahead.
-- dolly_in moves the camera towards +Z.
+- dolly_in moves the camera towards +Z. No preset rises or sinks: keyframes do.
 - sweep pans left by the amplitude, then right past the start to the amplitude on the other side.
 """
 

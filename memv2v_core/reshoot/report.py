@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 from ..cache.memory_cache import MemoryCache
+from ..cameras.trajectory import static_trajectory
 from ..resuming.outcomes import outcome_counts, outcome_text
+from ..retrieval.video_fov import radius_remark
 from .entries import is_reshot, left_over
 from .host import ReshotTurn
+from .settings import Reshoot
 
 
 def describe_reshoot(turns: Sequence[ReshotTurn]) -> str:
@@ -18,6 +21,20 @@ def describe_reshoot(turns: Sequence[ReshotTurn]) -> str:
     counts = outcome_counts(turn.outcome for turn in turns)
     seconds = sum(turn.seconds for turn in turns)
     return "\n".join((f"{len(turns)} turns: {counts}; {seconds:.1f} s", *lines))
+
+
+def describe_moves(reshoot: Reshoot) -> tuple[str, ...]:
+    """Lines about paths that go farther than the model's training, and about the radius."""
+    lines, reach = [], reshoot.base.reach
+    # An unknown source camera counts as static, as in a turn.
+    source_path = reshoot.source_path or static_trajectory(1)
+    for number, move in enumerate(reshoot.moves, 1):
+        if reach is not None and (remark := reach.remark(move.path, source_path)):
+            lines.append(f"path {number}, {move.name}: {remark}")
+    paths = [move.path for move in reshoot.moves]
+    if reshoot.memory.k > 0 and (remark := radius_remark(paths, reshoot.memory.radius)):
+        lines.append(remark)
+    return tuple(lines)
 
 
 def describe_others(turns: Sequence[ReshotTurn], cache: MemoryCache) -> tuple[str, ...]:

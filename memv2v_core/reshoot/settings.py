@@ -15,7 +15,8 @@ from ..tokens.budget import TokenPlan, plan_tokens
 class TurnMemory(TokenSettings):
     """Which memories a turn sees, and how.
 
-    k: how many. radius: of VideoFOV's sphere in pose units; it matters where cameras move.
+    k: how many. radius: of VideoFOV's sphere in pose units, about the distance of what is filmed;
+    it matters where cameras move.
     """
 
     k: int = 3

@@ -15,13 +15,17 @@ from ..cameras.trajectory import CameraTrajectory
 from .footprints import blocks, footprints
 from .sphere_grid import SphereGrid, make_grid
 
+# A camera that moves by less, in shares of the radius, sees nearly the same points.
+_SMALL_MOVE = 0.1
+
 
 @dataclass(frozen=True)
 class VideoFovConfig:
     """The sphere of points and the weight between the two scores.
 
     num_rows, num_columns: latitudes and longitudes; their product is M, 64,800 in the paper.
-    radius: of the sphere, in pose units. It matters only where cameras move.
+    radius: of the sphere, in pose units: about the distance of what is filmed. It matters only
+    where cameras move.
     balance: lambda of Eq. 3; 1 counts overlap alone, 0 containment alone.
 
     Raises: ValueError for numbers out of range.
@@ -40,7 +44,9 @@ class VideoFovConfig:
                 )
         if not (math.isfinite(self.radius) and self.radius > 0):
             raise ValueError(
-                f"radius got {self.radius}, wanted a finite number above 0; 1 pose unit is usual"
+                f"radius got {self.radius}, wanted a finite number above 0; use about the distance "
+                "of what you film, in pose units: 4 fits novel_view_depth, and any number fits "
+                "cameras that only rotate"
             )
         if not 0 <= self.balance <= 1:
             raise ValueError(f"balance got {self.balance}, wanted 0 to 1; the paper uses 0.5")
@@ -123,6 +129,24 @@ def video_fov_masks(
         seen = footprints(grid, [trajectories[idx] for idx in block], reference)
         masks[block.start : block.stop] = torch.from_numpy(grid.unpacked(seen))
     return masks
+
+
+def radius_remark(paths: Sequence[CameraTrajectory], radius: float) -> str:
+    """What to set where cameras move and the radius is still the default, in words; else "".
+
+    paths: the query and its candidates, in one world space. With fewer than two candidates nothing
+    is chosen, so nothing is said.
+    """
+    if radius != VideoFovConfig.radius or len(paths) < 3:
+        return ""
+    places = torch.cat([path.c2w[:, :3, 3] for path in paths])  # (N, 3)
+    far = float((places - places[0]).norm(dim=1).max())
+    if far <= _SMALL_MOVE * radius:
+        return ""
+    return (
+        f"cameras move up to {far:.3g} pose units and radius is {radius:g}, its default; if what "
+        "you film is farther away, set radius to about its distance (4 fits novel_view_depth)"
+    )
 
 
 def sphere_points(config: VideoFovConfig) -> torch.Tensor:

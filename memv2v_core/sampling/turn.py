@@ -134,7 +134,15 @@ class Turn:
             lines.append("the source's camera is unknown and taken as static")
         if self.target_path is not None and self.target_path.times is not None:
             lines.append(f"the target {playback_summary(self.target_path.times)}")
+        if remark := self._beyond_training():
+            lines.append(remark)
         return "\n".join(lines)
+
+    def _beyond_training(self) -> str:
+        """Where the target moves farther than the base's training, in words; else ""."""
+        if self.target_path is None or self.base.reach is None:
+            return ""
+        return self.base.reach.remark(self.target_path, self.source_path or self.target_path)
 
     def _without_source(self) -> str:
         """What it means that no source is connected, and the remedy."""

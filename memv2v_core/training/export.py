@@ -130,6 +130,8 @@ def builtin_info(config: TrainConfig, name: str) -> BuiltinInfo:
         shown |= {"size": data.size, "num_frames": data.num_frames}
     if config.scenes is not None:
         shown["fov_deg"] = config.scenes.scenes.fov_deg
+    # Of prepared data nobody knows it, whatever the run began with.
+    shown["reach"] = None if config.scenes is None else config.scenes.reach
     # Sizes are the ones of the model that the run began with.
     if config.base.kind == "builtin":
         return dataclasses.replace(read_info(config.base.name), **shown)

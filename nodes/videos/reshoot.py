@@ -13,7 +13,7 @@ from ...memv2v_core.cameras.written import parse_paths
 from ...memv2v_core.clips.fitted_cameras import fitted_source_path
 from ...memv2v_core.long_edit.settings import SamplerSettings
 from ...memv2v_core.reshoot.loop import reshoot_clip
-from ...memv2v_core.reshoot.report import describe_others, describe_reshoot
+from ...memv2v_core.reshoot.report import describe_moves, describe_others, describe_reshoot
 from ...memv2v_core.reshoot.settings import Reshoot, TurnMemory
 from ..host.batches import batch_notes
 from ..host.live.run import LiveRun
@@ -175,7 +175,8 @@ class ReshootVideo(io.ComfyNode):
             made = reshoot_clip(reshoot, cache, host)
 
         # Step 3: what was done, in words.
-        lines = (describe_reshoot(made.turns), *named, *remarks, *experts, *host.remarks)
+        moved = (*describe_moves(reshoot), *named, *remarks)
+        lines = (describe_reshoot(made.turns), *moved, *experts, *host.remarks)
         others = describe_others(made.turns, made.cache)
         text = "\n".join((*lines, *batch_notes(cls.hidden), *others, *notes, *made.repairs))
         videos = [InputImpl.VideoFromFile(str(path)) for path in host.videos]

@@ -1,28 +1,47 @@
 """Live progress in the page: moving previews, the filmstrip, a stopped run, and the final video."""
 
+import re
 from base64 import b64decode
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageSequence
 
 from devtools.browser.bench import Bench
 
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
 LINE, TILES = ".memv2v-progress-line", ".memv2v-tile"
-NUM_SEGMENTS, STEPS = 3, 4
-# Every text of the line and every preview, in the order in which they came. A run that is fast
-# shows more than a test could look at in time.
+NUM_SEGMENTS, STEPS, SIDE = 3, 4, 64
+# What turns A, B and C of the workflow retrieve.
+SEES = ("no other", "1", "(1 and 2|2 and 1)")
+# Of each node that runs, first one first: every text of its line, how many tiles it had then, and
+# every preview. A run that is fast shows more than a test could look at in time.
 WATCH = """() => {
-  window.seen = { lines: [], previews: [], tiles: [] };
+  window.seen = [];
+  const panels = new Map();
+  let isReady = false;
   const look = () => {
-    const line = document.querySelector(".memv2v-progress-line")?.textContent;
-    const src = document.querySelector(".memv2v-screen-picture")?.getAttribute("src") ?? "";
-    const count = document.querySelectorAll(".memv2v-tile").length;
-    const { lines, previews, tiles } = window.seen;
-    if (line && lines.at(-1) !== line) { lines.push(line); tiles.push(count); }
-    if (src.startsWith("data:") && previews.at(-1) !== src) previews.push(src);
+    for (const panel of document.querySelectorAll(".memv2v-progress")) {
+      const line = panel.querySelector(".memv2v-progress-line").textContent;
+      const src = panel.querySelector(".memv2v-screen-picture").getAttribute("src") ?? "";
+      if (!panels.has(panel)) panels.set(panel, { line: isReady ? "" : line });
+      const held = panels.get(panel);
+      if (line !== held.line) {
+        held.line = line;
+        if (!held.seen) window.seen.push(held.seen = { lines: [], previews: [], tiles: [] });
+        held.seen.lines.push(line);
+        held.seen.tiles.push(panel.querySelectorAll(".memv2v-tile").length);
+      }
+      const previews = held.seen?.previews;
+      if (src.startsWith("data:") && previews?.at(-1) !== src) previews?.push(src);
+    }
   };
+  // What an earlier run left is nothing new.
+  look();
+  isReady = true;
   new MutationObserver(look).observe(document.body, {
     subtree: true, childList: true, characterData: true, attributes: true });
 }"""
@@ -49,12 +68,44 @@ def edit(bench: Bench) -> Callable[[str], int]:
     return add
 
 
-def shows_final_video(bench: Bench) -> bool:
-    """Whether ComfyUI's own player on the node has a picture of the finished file."""
-    return bench.evaluate(
-        """() => [...document.querySelectorAll("video")].some((video) =>
-          video.videoWidth === 96 && !video.error && video.src.includes("memory_v2v_")
-          && !video.src.includes("piece") && video.checkVisibility())"""
+def watched(bench: Bench, count: int = 1) -> list[dict[str, Any]]:
+    """What the watcher saw of `count` nodes that ran, when the page has heard of the last end."""
+    # The server is done before the page hears of it, and a large graph is slow to draw.
+    bench.wait_until(
+        """(count) => window.seen.length === count
+          && window.seen.every((one) => one.lines.at(-1).startsWith("Finished"))""",
+        count,
+        patience_s=120,
+    )
+    return bench.evaluate("() => window.seen")
+
+
+def require_moving(previews: list[str]) -> None:
+    """Assert that every preview is a picture of several different frames."""
+    for url in previews:
+        picture = Image.open(BytesIO(b64decode(url.partition(",")[2])))
+        frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(picture)]
+        assert len(set(frames)) >= 2
+
+
+def play_final_video(bench: Bench) -> None:
+    """Play the finished file in ComfyUI's own player on the node, until another moment shows."""
+    bench.evaluate("() => { window.watchedPlayer = null }")
+    bench.wait_until(
+        """() => {
+          const player = [...document.querySelectorAll("video")].find((video) =>
+            video.videoWidth === 96 && video.src.includes("memory_v2v_")
+            && !video.src.includes("piece") && video.checkVisibility());
+          if (!player || player.error) return false;
+          if (window.watchedPlayer !== player) {
+            Object.assign(window, { watchedPlayer: player, watchedFrom: null });
+            player.muted = true;
+            player.play().then(() => { window.watchedFrom = player.currentTime; });
+            return false;
+          }
+          return window.watchedFrom !== null && player.currentTime > 0
+            && player.currentTime !== window.watchedFrom;
+        }"""
     )
 
 
@@ -64,15 +115,9 @@ def test_a_run_shows_moving_previews_and_fills_the_filmstrip(
     edit("live")
     bench.evaluate(WATCH)
     bench.run()
-    # The server is done a moment before the page hears of it.
-    bench.wait_until("() => window.seen.lines.at(-1)?.startsWith('Finished')")
-    seen = bench.evaluate("() => window.seen")
-
-    pictures = [Image.open(BytesIO(b64decode(url.partition(",")[2]))) for url in seen["previews"]]
-    assert len(pictures) >= 2
-    for picture in pictures:
-        frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(picture)]
-        assert len(set(frames)) >= 2
+    (seen,) = watched(bench)
+    assert len(seen["previews"]) >= 2
+    require_moving(seen["previews"])
     lines = seen["lines"]
     assert any("segment 3 of 3, sees 2 and 1, about" in line for line in lines), lines
     assert lines[-1].startswith("Finished, 3 new, in ")
@@ -92,7 +137,7 @@ def test_a_run_shows_moving_previews_and_fills_the_filmstrip(
     assert bench.page.locator(f"{TILES}[aria-pressed=true]").get_attribute("data-number") == "2"
 
     # ComfyUI's own player shows the result, and the page that is loaded again shows all of it.
-    bench.wait_until("() => document.querySelectorAll('video').length > 1")
+    play_final_video(bench)
     bench.reload()
     bench.page.wait_for_selector(TILES)
     assert bench.page.locator(TILES).count() == NUM_SEGMENTS
@@ -126,12 +171,65 @@ def test_a_stopped_run_says_what_is_saved_and_plays_it(
 def test_the_video_plays_after_a_run_with_comfyuis_own_preview(
     bench: Bench, edit: Callable[[str], int]
 ) -> None:
-    edit("live")
+    node = edit("live_native")
     bench.set_setting("Comfy.Execution.PreviewMethod", "latent2rgb")
     try:
         bench.run()
+        bench.page.wait_for_timeout(1000)
+        play_final_video(bench)
+        # Without the pack's preview, of a segment that is made again.
+        bench.set_setting("MemoryV2V.Preview", "off")
+        bench.set_widget(node, "redo", f"{NUM_SEGMENTS}")
+        bench.evaluate(WATCH)
+        bench.run()
+        (seen,) = watched(bench)
+        bench.page.wait_for_timeout(1000)
+        play_final_video(bench)
     finally:
+        bench.set_setting("MemoryV2V.Preview", "animated")
         bench.set_setting("Comfy.Execution.PreviewMethod", "default")
-    bench.page.wait_for_timeout(1000)
-    assert shows_final_video(bench)
+    assert any(f"segment {NUM_SEGMENTS} of {NUM_SEGMENTS}" in line for line in seen["lines"])
+    assert seen["previews"] == []
     assert "failed to load" not in bench.page_text()
+
+
+def test_turns_of_the_sampler_count_their_steps_and_their_preview_can_be_off(bench: Bench) -> None:
+    bench.open_workflow(WORKFLOWS / "multi_turn_novel_view.json")
+    types = bench.node_types()
+    samplers = [node for node, held in types.items() if held == "MemoryV2VSampler"]
+    (scene,) = (node for node, held in types.items() if held == "MemV2VDemoScene")
+    bench.set_widget(scene, "size", SIDE)
+    for node in samplers:
+        bench.set_widget(node, "steps", STEPS)
+    bench.evaluate(WATCH)
+    bench.run()
+    shown = watched(bench, len(SEES))
+    for turn in shown:
+        assert turn["previews"]
+        require_moving(turn["previews"])
+
+    # The same lines without a picture: only the last turn is made again.
+    bench.set_setting("MemoryV2V.Preview", "off")
+    try:
+        bench.set_widget(samplers[-1], "seed", 304)
+        bench.evaluate(WATCH)
+        bench.run()
+        (hidden,) = watched(bench)
+    finally:
+        bench.set_setting("MemoryV2V.Preview", "animated")
+    assert hidden["previews"] == []
+    for turn, sees in zip([*shown, hidden], (*SEES, SEES[-1]), strict=True):
+        lines = turn["lines"]
+        assert lines[0] == "starting"
+        assert re.fullmatch(f"starting, sees {sees}", lines[1]), lines
+        told = [re.fullmatch(rf"step (\d) of {STEPS}\b.*", line) for line in lines[2:-1]]
+        assert all(told), lines
+        steps = [int(line[1]) for line in told]
+        # The last one is told twice, as sampled and as stored; fast steps are told together.
+        assert steps == sorted(steps)
+        assert steps[-1] == STEPS
+        assert len(set(steps)) >= 2
+        assert re.fullmatch(r"Finished, in \d.* (s|min)", lines[-1])
+        # One turn has no filmstrip.
+        assert set(turn["tiles"]) == {0}
+    assert not bench.problems

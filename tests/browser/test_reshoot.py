@@ -103,7 +103,8 @@ PRESS_TURN_1_AT_TURN_2 = """() => {
   new MutationObserver(() => {
     if (window.pressed || !line().includes("turn 2 of 2")) return;
     const tiles = [...document.querySelectorAll(".memv2v-tile")];
-    window.pressed = { tiles: tiles.map((tile) => tile.dataset.number) };
+    const share = document.querySelector(".memv2v-progress-bar").value;
+    window.pressed = { tiles: tiles.map((tile) => tile.dataset.number), share };
     tiles[0]?.click();
     document.querySelector(".memv2v-screen-video").addEventListener(
       "loadeddata", () => { window.pressed.line = line(); }, { once: true });
@@ -123,4 +124,6 @@ def test_turn_1_can_be_played_before_turn_2_has_made_progress(bench: Bench) -> N
     bench.run()
     pressed = bench.evaluate("() => window.pressed")
     assert pressed["tiles"] == ["1"]
+    # Turn 1 is half of the run; a step of turn 2 is 0.025 of it.
+    assert 0.5 <= pressed["share"] < 0.54
     assert "turn 2 of 2" in pressed["line"]

@@ -118,6 +118,16 @@ def test_balance_changes_the_score(comfy_api) -> None:
     assert scores[1].score == scores[1].overlap
 
 
+def test_a_radius_left_alone_where_cameras_move_is_named(comfy_api) -> None:
+    cache = cache_of("pan_left", "dolly_in")
+    text = retrieve(comfy_api, cache, 1).ui.as_dict()["text"][0]
+    assert text.splitlines()[-1].startswith("cameras move up to 30 pose units and radius is 1")
+    text = retrieve(comfy_api, cache, 1, radius=4.0).ui.as_dict()["text"][0]
+    assert "radius" not in text
+    text = retrieve(comfy_api, cache_of("pan_left", "tilt_up"), 1).ui.as_dict()["text"][0]
+    assert "radius" not in text
+
+
 def test_a_vae_adds_pictures_of_the_memories(comfy_api, vae) -> None:
     cache = cache_of("pan_left")
     plain, decoded = retrieve(comfy_api, cache, 1)[1], retrieve(comfy_api, cache, 1, vae=vae)[1]

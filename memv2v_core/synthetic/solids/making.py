@@ -17,6 +17,8 @@ from .things import INDOORS, MOVING, OUTDOORS, Draws, make_thing, number, one_of
 # lowest 32 bits of a seed.
 DEMO_SEED_OFFSET = 0xD400_0000
 INFINITE = float("inf")
+# The walls of the smallest room are 3.6 to each side: things must begin before them.
+MAX_NEAREST_IN_ROOMS = 3.5
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class SolidsConfig:
     nearest, farthest: distance of things from the source's first camera. half_angle_deg: they stand
     within so far to either side of +Z.
 
-    Raises: ValueError for ranges that hold nothing, and for no thing at all.
+    Raises: ValueError for ranges that hold nothing, for numbers that are out of range or not
+    finite, and for no thing at all.
     """
 
     room_share: float = 0.4
@@ -54,6 +57,24 @@ class SolidsConfig:
                     f"{low} got {first} with {high} {last}, wanted {least} <= {low} <= {high}; "
                     "change one of them"
                 )
+        self._require_places()
+
+    def _require_places(self) -> None:
+        if not math.isfinite(self.farthest):
+            raise ValueError(
+                f"farthest got {self.farthest}, wanted a finite number of pose units; 7 is usual"
+            )
+        if self.room_share > 0 and self.nearest > MAX_NEAREST_IN_ROOMS:
+            raise ValueError(
+                f"nearest got {self.nearest} with room_share {self.room_share}, wanted at most "
+                f"{MAX_NEAREST_IN_ROOMS} where scenes may be rooms, whose walls are as near; lower "
+                "it, or set room_share to 0"
+            )
+        if not 0 < self.half_angle_deg <= 180:
+            raise ValueError(
+                f"half_angle_deg got {self.half_angle_deg}, wanted an angle above 0, at most 180; "
+                "105 is usual"
+            )
 
 
 def make_solid_scene(

@@ -5,10 +5,11 @@ units, angles in degrees.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
+from ...cameras.extent import Reach
 from ...cameras.presets import (
     EASINGS,
     PresetConfig,
@@ -39,6 +40,21 @@ KINDS = (*RECAMMASTER_KINDS, "roll_left", "roll_right", "sweep")
 SECOND_KINDS = ("pan_left", "pan_right", "pan_left", "pan_right", "tilt_up", "tilt_down")
 # How far a drifting source moves sideways, in pose units a degree of its pan.
 DRIFT_SHIFT = 0.05
+# The largest number of each range: degrees of a tripod head and of a lens on a plane, pose units.
+_MOST = {
+    "lens_deg": 170.0,
+    "pan_deg": 180.0,
+    "tilt_deg": 90.0,
+    "roll_deg": 180.0,
+    "dolly": 100.0,
+    "rise": 100.0,
+    "orbit_deg": 180.0,
+    "aim": 100.0,
+    "source_turn_deg": 180.0,
+    "source_shift": 100.0,
+}
+# A lens or a distance of 0 has no meaning; a move of 0 stands still.
+_ABOVE_ZERO = ("lens_deg", "aim")
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,8 @@ class SolidPathsConfig:
     second_share: share of paths that also pan or tilt.
     source_turn_deg, source_shift: how far the source's own camera turns and moves.
 
-    Raises: ValueError for a range whose ends are swapped or below 0.
+    Raises: ValueError for a range whose ends are swapped or below 0, and for numbers that are out
+    of range or not finite.
     """
 
     lens_deg: tuple[float, float] = (50.0, 70.0)
@@ -68,13 +85,41 @@ class SolidPathsConfig:
     source_shift: float = 0.2
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
-                raise ValueError(
-                    f"{field.name} got {list(value)}, wanted the lowest number, at least 0, then "
-                    "the highest; swap them"
-                )
+        for name in ("usual_share", "second_share"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} got {share}, wanted a share from 0 to 1; 0.6 is usual")
+        for name, most in _MOST.items():
+            _require_range(name, getattr(self, name), most)
+
+    @property
+    def reach(self) -> Reach:
+        """The farthest that a path goes from the source's first camera."""
+        arc, aim = math.radians(self.orbit_deg[1]), self.aim[1]
+        return Reach(
+            sideways=round(aim * math.sin(min(arc, math.pi / 2)), 4),
+            vertical=self.rise[1],
+            forward=max(self.dolly[1], round(aim * (1 - math.cos(arc)), 4)),
+        )
+
+
+def _require_range(name: str, value: tuple[float, float] | float, most: float) -> None:
+    """Raise ValueError unless `value`, a number or (lowest, highest), is in order and in range."""
+    least = "above 0" if name in _ABOVE_ZERO else "of at least 0"
+    # NaN is in no order.
+    if isinstance(value, tuple):
+        low, high = value
+        if not 0 <= low <= high:
+            raise ValueError(
+                f"{name} got {list(value)}, wanted the lowest number, at least 0, then the "
+                "highest; swap or change them"
+            )
+    else:
+        low = high = value
+    if not 0 <= low <= high <= most or (name in _ABOVE_ZERO and low == 0):
+        got = list(value) if isinstance(value, tuple) else value
+        what = "degrees" if name.endswith("_deg") else "pose units"
+        raise ValueError(f"{name} got {got}, wanted {what} {least}, at most {most:g}; change it")
 
 
 def random_lens_deg(config: SolidPathsConfig, draws: Draws) -> float:

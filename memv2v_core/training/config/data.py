@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...cameras.extent import Reach
 from ...synthetic.edits import TRAINED_KINDS, EditKind
 from ...synthetic.panoramas import SceneConfig
 from ...synthetic.solids.making import SolidsConfig
@@ -87,6 +88,11 @@ class ScenesConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.solid_share <= 1:
             raise ValueError(f"solid_share got {self.solid_share}, wanted a share from 0 to 1")
+
+    @property
+    def reach(self) -> Reach:
+        """How far cameras move. Those of panoramas only turn."""
+        return self.solid_paths.reach if self.solid_share else Reach(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)

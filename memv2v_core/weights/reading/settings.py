@@ -23,6 +23,8 @@ _MOST = {
     "num_steps": limits.MAX_STEPS,
     "num_tokens": limits.MAX_TEXT_TOKENS,
 }
+# Numbers that may be 0: how far cameras moved.
+_FROM_ZERO = ("sideways", "vertical", "forward")
 # Texts that are sentences; others are names.
 _SENTENCES = ("recipe", "data", "trained")
 _NEWER = "it was made by a newer version of this pack, so update the pack"
@@ -31,7 +33,7 @@ _NEWER = "it was made by a newer version of this pack, so update the pack"
 def read_settings(kind: type[Config], values: Any) -> Config:
     """A `kind` (a dataclass) of the fields in `values`.
 
-    Whole numbers are at least 1, other numbers finite and above 0.
+    Whole numbers are at least 1, other numbers finite and above 0; only lengths of moves may be 0.
 
     Raises: Fault naming the setting that is unknown, missing or has a wrong value.
     """
@@ -78,8 +80,11 @@ def _value(name: str, value: Any, hint: Any) -> Any:
         return require_size(name, value, _MOST.get(name, limits.MAX_WIDTH))
     if hint is float:
         # bool is an int in Python; JSON has no NaN, and `parse_json` lets none through.
-        if type(value) not in (int, float) or not 0 < value <= limits.MAX_WIDTH:
-            raise _wrong(name, value, f"a number above 0, at most {limits.MAX_WIDTH}")
+        may_be_zero = name in _FROM_ZERO
+        is_number = type(value) in (int, float) and 0 <= value <= limits.MAX_WIDTH
+        if not is_number or (value == 0 and not may_be_zero):
+            least = "from 0" if may_be_zero else "above 0"
+            raise _wrong(name, value, f"a number {least}, at most {limits.MAX_WIDTH}")
         return float(value)
     assert hint in (bool, str), f"no rule for {hint}"
     most = limits.MAX_SENTENCE_CHARS if name in _SENTENCES else limits.MAX_NAME_CHARS

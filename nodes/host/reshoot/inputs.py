@@ -135,8 +135,8 @@ _RARE = [
         min=0.001,
         max=1000.0,
         step=0.001,
-        tooltip="As in VideoFOV Retrieve: radius of the sphere of points, in pose units. It "
-        "matters only if cameras move.",
+        tooltip="As in VideoFOV Retrieve: about the distance of what you film, in pose units. 4 "
+        "fits novel_view_depth. It does not matter while cameras only rotate.",
     ),
     io.Combo.Input(
         "timing",

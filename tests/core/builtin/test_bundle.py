@@ -10,7 +10,9 @@ from memv2v_core.builtin import bundle
 from memv2v_core.builtin.bundle import build_dit, load_bundle, read_info, save_bundle
 from memv2v_core.builtin.codec import Codec
 from memv2v_core.builtin.info import BuiltinInfo, DitConfig
+from memv2v_core.cameras.extent import Reach
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
+from memv2v_core.synthetic.solids.paths import SolidPathsConfig
 
 INFO = BuiltinInfo(
     name="tiny",
@@ -20,6 +22,7 @@ INFO = BuiltinInfo(
     shift=3.0,
     num_steps=4,
     dit=DitConfig(64, num_heads=2, num_layers=2, ffn_dim=96, text_dim=8, freq_dim=16),
+    reach=Reach(sideways=1.25, vertical=0.0, forward=0.9),
 )
 PARTS = ("dit", "adapter", "vae", "text")
 MAX_BYTES = 30e6
@@ -105,3 +108,34 @@ def test_every_shipped_model_is_whole_and_small():
         assert loaded.info.size // 8 >= 12  # all three tokenizers and the merging are real
         for module in (loaded.backbone.model, loaded.adapter, loaded.codec):
             assert all(torch.isfinite(p).all() for p in module.parameters())
+
+
+def test_a_description_of_before_says_nothing_of_how_far_cameras_go(
+    saved: dict[str, torch.nn.Module],
+):
+    file = bundle.info_path("tiny")
+    described = json.loads(file.read_text(encoding="utf-8"))
+    assert described.pop("reach") == {"sideways": 1.25, "vertical": 0.0, "forward": 0.9}
+    assert load_bundle("tiny").base_info().reach == INFO.reach
+    file.write_text(json.dumps(described), encoding="utf-8")
+    assert read_info("tiny").reach is None
+    assert load_bundle("tiny").base_info().reach is None
+
+
+@pytest.mark.parametrize("wrong", [-0.1, "far", None])
+def test_a_length_of_moves_that_is_none_is_refused(
+    saved: dict[str, torch.nn.Module], wrong: object
+):
+    file = bundle.info_path("tiny")
+    described = json.loads(file.read_text(encoding="utf-8"))
+    described["reach"]["vertical"] = wrong
+    file.write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(ValueError, match="'vertical', which must be a number from 0"):
+        read_info("tiny")
+
+
+def test_shipped_view_models_know_how_far_their_cameras_go():
+    """By the ranges that their paths were drawn from."""
+    assert read_info("novel_view").reach == Reach(0.0, 0.0, 0.0)
+    assert read_info("novel_view_depth").reach == SolidPathsConfig().reach
+    assert {read_info(name).reach for name in ("text_edit", "reference_edit")} == {None}

@@ -5,7 +5,7 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from memv2v_core.cameras.extent import extent_of
+from memv2v_core.cameras.extent import Reach, extent_of
 from memv2v_core.cameras.presets import PresetConfig, make_preset
 from memv2v_core.cameras.trajectory import static_trajectory
 
@@ -52,3 +52,51 @@ def test_a_still_camera_and_a_zoom() -> None:
     lens = still.intrinsics.clone()
     lens[-1, 0, 0] *= 2
     assert extent_of(replace(still, intrinsics=lens)).zoom == pytest.approx(2.0)
+
+
+DEPTH, TURNING = Reach(sideways=1.2, vertical=0.5, forward=0.9), Reach(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("motion", ["pan_left", "tilt_up", "roll_right", "sweep", "static"])
+@pytest.mark.parametrize("reach", [DEPTH, TURNING])
+def test_a_path_that_only_turns_is_within_every_training(motion: str, reach: Reach) -> None:
+    path = make_preset(PresetConfig(motion, 80.0, num_frames=9))
+    assert reach.remark(path, static_trajectory(9)) == ""
+
+
+@pytest.mark.parametrize(
+    ("motion", "amplitude", "words"),
+    [
+        ("dolly_in", 0.9, ""),
+        ("dolly_in", 0.95, "0.95 pose units forward or back (trained: 0.9), farther than"),
+        ("dolly_out", 30.0, "moves 30 pose units forward or back (trained: 0.9)"),
+        # 1 pose unit ahead, an arc of 60 degrees goes 0.87 to the side and 0.5 ahead.
+        ("orbit_left", 60.0, ""),
+        ("orbit_left", 100.0, "1.17 pose units forward or back (trained: 0.9)"),
+    ],
+)
+def test_a_path_that_goes_farther_than_the_training_is_named(motion, amplitude, words) -> None:
+    path = make_preset(PresetConfig(motion, amplitude, num_frames=9))
+    remark = DEPTH.remark(path, static_trajectory(9))
+    assert words in remark
+    assert bool(remark) == bool(words)
+
+
+def test_every_axis_that_goes_too_far_is_named_as_seen_from_the_source() -> None:
+    """The source looks to the right: its own forward is the world's +X."""
+    source = make_preset(PresetConfig("pan_right", 90.0, num_frames=2)).frames((1, 1))
+    path = make_preset(PresetConfig("dolly_in", 2.0, num_frames=3))
+    sideways = DEPTH.remark(path, source)
+    assert "moves 2 pose units left or right (trained: 1.2), farther" in sideways
+    moved = path.c2w.clone()
+    moved[:, 1, 3] = -0.7
+    both = DEPTH.remark(replace(path, c2w=moved), static_trajectory(3))
+    assert "0.7 pose units up or down (trained: 0.5) and 2 pose units forward or back" in both
+
+
+def test_a_model_of_turning_cameras_says_so_of_a_move() -> None:
+    path = make_preset(PresetConfig("dolly_in", 0.6, num_frames=9))
+    remark = TURNING.remark(path, static_trajectory(9))
+    assert "moves 0.6 pose units, but the model was trained on cameras that only turn" in remark
+    slight = make_preset(PresetConfig("dolly_in", 0.009, num_frames=9))
+    assert TURNING.remark(slight, static_trajectory(9)) == ""

@@ -12,11 +12,12 @@ from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cache.storage import SavedSession, load_session, save_session
+from memv2v_core.cameras.extent import Reach
 from memv2v_core.cameras.trajectory import CameraTrajectory, lens_intrinsics
 from memv2v_core.cameras.written import parse_paths
 from memv2v_core.reshoot.host import ReshotTurn
 from memv2v_core.reshoot.loop import FinishedReshoot, reshoot_clip
-from memv2v_core.reshoot.report import describe_others, describe_reshoot
+from memv2v_core.reshoot.report import describe_moves, describe_others, describe_reshoot
 from memv2v_core.reshoot.settings import CameraMove, Reshoot, TurnMemory
 from memv2v_core.resuming.settings import RedoSettings
 from memv2v_core.sampling.entries import Thumbnail, require_fit
@@ -294,3 +295,28 @@ def test_the_report_names_each_turn_its_path_and_its_memories(first: FinishedRes
     assert "turn 1: pan_left 30, " in text
     assert "memories: none" in text
     assert text.splitlines()[2].endswith("memories: turn 1 at 1x4x4")
+
+
+def test_paths_beyond_the_training_are_named_and_others_are_not() -> None:
+    known = replace(BASE, reach=Reach(1.2, 0.5, 0.9))
+    asked = reshoot_of("dolly_in 0.6; dolly_out 30", base=known)
+    (line,) = describe_moves(asked)
+    assert line.startswith("path 2, dolly_out 30: the target camera moves 30 pose units forward")
+    assert describe_moves(reshoot_of("dolly_in 0.6; dolly_out 30")) == ()
+    turning = replace(BASE, reach=Reach(0.0, 0.0, 0.0))
+    first, second = describe_moves(replace(asked, base=turning))
+    assert first.startswith("path 1, dolly_in 0.6: the target camera moves 0.6 pose units, but")
+    assert second.startswith("path 2, ")
+    # From the source's own first camera: it stands where the path goes.
+    there = CameraTrajectory(asked.moves[1].path.c2w[-1:].expand(3, 4, 4), LENS.expand(3, 3, 3))
+    named = describe_moves(replace(asked, source_path=there))
+    assert [line.split(",")[0] for line in named] == ["path 1", "path 2"]
+
+
+def test_a_radius_left_alone_where_cameras_move_is_named_once() -> None:
+    moving = "dolly_in 0.6; pan_left 30; dolly_out 0.5"
+    (line,) = describe_moves(reshoot_of(moving))
+    assert line.startswith("cameras move up to 0.6 pose units and radius is 1, its default")
+    assert describe_moves(reshoot_of(moving, memory=TurnMemory(radius=4.0))) == ()
+    assert describe_moves(reshoot_of(moving, memory=TurnMemory(k=0))) == ()
+    assert describe_moves(reshoot_of()) == ()

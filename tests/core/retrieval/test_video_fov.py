@@ -11,6 +11,7 @@ from memv2v_core.cameras.trajectory import CameraTrajectory, intrinsics_matrix, 
 from memv2v_core.retrieval.video_fov import (
     FovScore,
     VideoFovConfig,
+    radius_remark,
     sphere_points,
     video_fov_mask,
     video_fov_scores,
@@ -222,10 +223,27 @@ def test_a_query_that_sees_no_point_is_refused():
     [
         ("num_rows", 0, "num_rows got 0"),
         ("num_columns", -1, "num_columns got -1"),
-        ("radius", 0.0, "radius got 0.0, wanted a finite number above 0"),
+        (
+            "radius",
+            0.0,
+            "radius got 0.0, wanted a finite number above 0; use about the distance of what you",
+        ),
         ("balance", 1.5, "balance got 1.5, wanted 0 to 1"),
     ],
 )
 def test_bad_settings_are_named(field: str, value: float, message: str):
     with pytest.raises(ValueError, match=message):
         VideoFovConfig(**{field: value})
+
+
+def test_a_default_radius_is_named_where_cameras_move_and_something_is_chosen() -> None:
+    moved, turned = (
+        make_preset(PresetConfig(motion, amount, 5))
+        for motion, amount in (("dolly_in", 0.6), ("pan_left", 40.0))
+    )
+    words = radius_remark([turned, turned, moved], 1.0)
+    assert words.startswith("cameras move up to 0.6 pose units and radius is 1, its default")
+    assert "4 fits novel_view_depth" in words
+    assert radius_remark([turned, turned, moved], 4.0) == ""
+    assert radius_remark([turned, turned, turned], 1.0) == ""
+    assert radius_remark([turned, moved], 1.0) == ""

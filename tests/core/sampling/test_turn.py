@@ -9,8 +9,9 @@ from memv2v_core.builtin.bundle import build_dit
 from memv2v_core.builtin.info import DitConfig
 from memv2v_core.cache.entry import MemoryEntry, Segment
 from memv2v_core.cache.memory_cache import MemoryCache
+from memv2v_core.cameras.extent import Reach
 from memv2v_core.cameras.presets import PresetConfig, make_preset
-from memv2v_core.cameras.trajectory import CameraTrajectory, pose_vectors
+from memv2v_core.cameras.trajectory import CameraTrajectory, pose_vectors, static_trajectory
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter, start_from_base
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.retrieval.segments import SegmentQuery
@@ -274,3 +275,24 @@ def test_a_turn_without_a_source_says_so_and_what_that_means(turn: Turn):
     )
     assert "made from memories alone along the camera path" in seen.describe()
     assert seen.describe().endswith("connect VAE Encode to source")
+
+
+def test_a_path_beyond_the_training_is_named_in_the_words_of_a_turn(turn: Turn):
+    known = replace(BASE, reach=Reach(1.2, 0.5, 0.9))
+    far = replace(turn, source_path=static_trajectory(9), target_path=path("dolly_in", 30.0))
+    assert "trained" not in far.describe().split("\n", 1)[1]
+    lines = replace(far, base=known).describe().splitlines()
+    assert lines[-1].startswith("the target camera moves 30 pose units forward or back (trained: ")
+    near = replace(far, base=known, target_path=path("dolly_in", 0.6))
+    assert "trained:" not in near.describe()
+    # Without a source path its own first camera counts.
+    moved = make_preset(PresetConfig("pan_right", 20.0, 9))
+    c2w = moved.c2w.clone()
+    c2w[:, 2, 3] += 5.0
+    alone = Turn(known, target_path=replace(moved, c2w=c2w))
+    assert "trained:" not in alone.describe()
+
+
+def test_another_adapter_takes_its_training_with_it():
+    known = replace(BASE, reach=Reach(1.2, 0.5, 0.9))
+    assert adapted(known, AdapterConfig(64, 2, 16), "trained").reach is None

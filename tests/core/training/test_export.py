@@ -12,6 +12,7 @@ from memv2v_core.bases.base_info import adapted
 from memv2v_core.builtin import bundle
 from memv2v_core.builtin.bundle import build_dit, load_bundle, read_dit, read_info
 from memv2v_core.builtin.info import DitConfig, builtin_base
+from memv2v_core.cameras.extent import Reach
 from memv2v_core.model.adapter import MemoryAdapter
 from memv2v_core.model.diffusers_view import DiffusersView
 from memv2v_core.model.memory_model import memory_forward
@@ -195,6 +196,17 @@ def test_what_is_recorded_of_a_model_comes_from_its_recipe(tiny_config: TrainCon
     assert (info.name, info.size, info.num_frames, info.fov_deg) == ("Tiny", 32, 3, 60.0)
     assert info.dit == DitConfig(64, num_heads=2, num_layers=3, ffn_dim=64, text_dim=8, freq_dim=16)
     assert info.shift == tiny_config.optim.shift
+
+
+def test_how_far_cameras_went_is_recorded_of_scenes_and_of_nothing_else(
+    tiny_config: TrainConfig, editor_config: TrainConfig
+):
+    assert builtin_info(tiny_config, "Tiny").reach == Reach(0.0, 0.0, 0.0)
+    paths = "scenes={solid_share: 0.5, solid_paths: {dolly: [0.2, 1.5]}}"
+    assert builtin_info(changed(tiny_config, paths), "Tiny").reach == Reach(1.2361, 0.5, 1.5)
+    shipped = changed(tiny_config, "base={kind: builtin, name: novel_view_depth}")
+    assert builtin_info(shipped, "Trained on").reach == Reach(0.0, 0.0, 0.0)
+    assert builtin_info(editor_config, "Editor").reach is None
 
 
 def test_a_builtin_model_that_was_trained_on_keeps_its_sizes(

@@ -1,5 +1,7 @@
 """Random scenes of solids."""
 
+import math
+
 import pytest
 import torch
 from instruments.solid_scenes import made_scene
@@ -173,8 +175,30 @@ def test_a_demonstration_is_the_scene_of_its_number() -> None:
         ({"max_things": 3}, "min_things got 7 with max_things 3"),
         ({"min_moving": 4}, "min_moving got 4 with max_moving 2"),
         ({"nearest": 9.0}, "nearest got 9.0 with farthest 7.0"),
+        ({"nearest": math.nan}, "nearest got nan with farthest 7.0"),
+        ({"farthest": math.inf}, "farthest got inf, wanted a finite number of pose units; 7 is"),
+        (
+            {"nearest": 50.0, "farthest": 60.0},
+            "nearest got 50.0 with room_share 0.4, wanted at most 3.5 .*; lower it, or set room_sh",
+        ),
+        ({"half_angle_deg": -5.0}, "half_angle_deg got -5.0, wanted an angle above 0, at most 180"),
+        ({"half_angle_deg": 0.0}, "half_angle_deg got 0.0, wanted an angle above 0"),
+        ({"half_angle_deg": 720.0}, "half_angle_deg got 720.0, wanted .*; 105 is usual"),
+        ({"half_angle_deg": math.nan}, "half_angle_deg got nan"),
     ],
 )
 def test_ranges_that_hold_nothing_are_errors(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SolidsConfig(**fields)
+
+
+def test_a_range_at_its_limit_still_makes_scenes() -> None:
+    """Every room holds things where they begin as far away as is allowed."""
+    rooms = [made_scene(seed, room_share=1.0, nearest=3.5) for seed in range(12)]
+    assert all(is_room(scene) for scene in rooms)
+    assert min(len(scene.names) for scene in rooms) >= 2
+    # Without rooms things may begin farther away.
+    far = made_scene(0, room_share=0.0, nearest=50.0, farthest=60.0)
+    places, radii = feet(far)
+    assert (places.norm(dim=1) - radii).min() > 50 - 0.04
+    assert len(made_scene(0, half_angle_deg=180.0).names) >= 7

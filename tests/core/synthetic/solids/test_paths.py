@@ -1,6 +1,7 @@
 """Camera paths through scenes of solids, beside ReCamMaster's own."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from memv2v_core.cameras.formats.detection import load_trajectory
-from memv2v_core.cameras.trajectory import CameraTrajectory
+from memv2v_core.cameras.trajectory import CameraTrajectory, static_trajectory
 from memv2v_core.synthetic.solids.paths import (
     KINDS,
     RECAMMASTER_KINDS,
@@ -184,3 +185,58 @@ def test_ranges_that_hold_nothing_are_errors(fields: dict[str, tuple[float, floa
     (name,) = fields
     with pytest.raises(ValueError, match=f"{name} got .*, wanted the lowest number, at least 0"):
         SolidPathsConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"lens_deg": (50.0, 400.0)},
+            r"lens_deg got \[50.0, 400.0\], wanted .* at most 170; change",
+        ),
+        (
+            {"lens_deg": (0.0, 0.0)},
+            r"lens_deg got \[0.0, 0.0\], wanted degrees above 0, at most 170",
+        ),
+        ({"aim": (0.0, 4.0)}, r"aim got \[0.0, 4.0\], wanted pose units above 0, at most 100"),
+        (
+            {"tilt_deg": (5.0, 91.0)},
+            r"tilt_deg got \[5.0, 91.0\], wanted degrees of at least 0, at ",
+        ),
+        (
+            {"dolly": (0.2, math.inf)},
+            r"dolly got \[0.2, inf\], wanted pose units of at least 0, at ",
+        ),
+        ({"rise": (math.nan, 0.5)}, r"rise got \[nan, 0.5\], wanted the lowest number, at least 0"),
+        ({"usual_share": 3.0}, "usual_share got 3.0, wanted a share from 0 to 1; 0.6 is usual"),
+        ({"second_share": -1.0}, "second_share got -1.0, wanted a share from 0 to 1"),
+        ({"second_share": math.nan}, "second_share got nan"),
+        ({"source_turn_deg": math.nan}, "source_turn_deg got nan, wanted degrees of at least 0"),
+        ({"source_turn_deg": -1.0}, "source_turn_deg got -1.0, wanted degrees of at least 0, at "),
+        ({"source_shift": math.inf}, "source_shift got inf, wanted pose units of at least 0, at "),
+    ],
+)
+def test_numbers_out_of_range_are_errors(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SolidPathsConfig(**fields)
+
+
+def test_a_move_of_nothing_is_no_error() -> None:
+    still = SolidPathsConfig(dolly=(0.0, 0.0), source_turn_deg=0.0, source_shift=0.0)
+    assert torch.equal(solid_path("dolly_in", still, 3, 60.0, generator(0)).c2w[2], IDENTITY)
+    assert random_solid_source(still, 3, 60.0, generator(0)).c2w[2].allclose(IDENTITY)
+
+
+def test_the_reach_is_the_farthest_that_any_path_goes() -> None:
+    reach = CONFIG.reach
+    assert (reach.sideways, reach.vertical, reach.forward) == (1.2361, 0.5, 0.9)
+    paths = [random_solid_path(CONFIG, 9, 60.0, generator(seed)) for seed in range(300)]
+    far = torch.stack([path.c2w[:, :3, 3].abs().amax(0) for path in paths]).amax(0)
+    limits = torch.tensor([reach.sideways, reach.vertical, reach.forward], dtype=far.dtype)
+    assert (far <= limits + 1e-4).all()
+    assert (far > 0.9 * limits).all()
+    still = static_trajectory(9)
+    assert not any(reach.remark(path, still) for path in paths)
+    # Beyond a quarter turn an arc goes no farther to the side.
+    wide = SolidPathsConfig(orbit_deg=(6.0, 180.0), aim=(2.0, 2.0)).reach
+    assert (wide.sideways, wide.forward) == (2.0, 4.0)
