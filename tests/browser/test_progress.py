@@ -42,7 +42,10 @@ WATCH = """() => {
   // What an earlier run left is nothing new.
   look();
   isReady = true;
-  new MutationObserver(look).observe(document.body, {
+  // The page outlives a test, and two watchers would tell everything twice.
+  window.watcher?.disconnect();
+  window.watcher = new MutationObserver(look);
+  window.watcher.observe(document.body, {
     subtree: true, childList: true, characterData: true, attributes: true });
 }"""
 
