@@ -36,10 +36,22 @@ def markdown_table(claims: Sequence[Claim]) -> str:
     rows = [("Measure", "Bar", "Value", "95 % interval", "Clips", ""), ("---",) * 6]
     for claim in claims:
         name, bar, value, interval, count, _ = _cells(claim)
-        # Words instead of signs, for readers of the documentation.
-        bar = bar.replace(">=", "at least").replace("<=", "at most")
-        rows.append((name, bar, value, interval.replace("..", "to"), count, verdicts[claim.passed]))
+        rows.append(
+            (
+                name,
+                bar_in_words(bar),
+                value,
+                interval.replace("..", "to"),
+                count,
+                verdicts[claim.passed],
+            )
+        )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def bar_in_words(bar: str) -> str:
+    """A claim's bar without signs, for readers of the documentation."""
+    return bar.replace(">=", "at least").replace("<=", "at most")
 
 
 def require_places(*paths: Path | None) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .report import bar_in_words
+
 # Words in the name of a row, or in its bar, that tell which way is better.
 _LOWER = (
     "MAE",
@@ -67,8 +69,7 @@ def compared(records: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
             _cell(claim, record["num_scenes"])
             for claim, record in zip(of_row, records, strict=True)
         ]
-        bar = of_row[0]["bar"].replace("reported", "")
-        bar = bar.replace(">=", "at least").replace("<=", "at most")
+        bar = bar_in_words(of_row[0]["bar"]).replace("reported", "")
         row = (of_row[0]["claim"], bar, *cells, _verdict(of_row))
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"

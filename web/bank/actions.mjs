@@ -63,10 +63,20 @@ export async function branch(session, card) {
 }
 
 export function setWidget(node, widget, value) {
-  const graph = node.graph;
-  graph?.beforeChange?.();
-  widget.value = value;
-  widget.callback?.(value, app.canvas, node);
-  graph?.afterChange?.();
-  node.setDirtyCanvas?.(true, true);
+  setWidgets([[{ node, widget }, value]]);
+}
+
+// Several, as one step of undo.
+export function setWidgets(changes) {
+  for (const [{ node }] of changes) {
+    node.graph?.beforeChange?.();
+  }
+  for (const [{ node, widget }, value] of changes) {
+    widget.value = value;
+    widget.callback?.(value, app.canvas, node);
+  }
+  for (const [{ node }] of changes) {
+    node.graph?.afterChange?.();
+    node.setDirtyCanvas?.(true, true);
+  }
 }

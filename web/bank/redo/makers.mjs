@@ -4,6 +4,7 @@ import { runAt } from "../../progress/runs.mjs";
 import { executionIdOf, placedNodes, workflowId } from "../../shared/places.mjs";
 import { showError } from "../../shared/server.mjs";
 import { t } from "../../shared/texts.mjs";
+import { setWidgets } from "../actions.mjs";
 import { numberOf } from "../words.mjs";
 import { holderOf, inputLink, sessionOf } from "./holder.mjs";
 import { afterPress, madeBy, numbersOf } from "./next_take.mjs";
@@ -72,7 +73,8 @@ export class Redo {
     const state = { numbers, seed: seed ? Number(seed.widget.value) : null, firstSeed };
     const asked = afterPress(state, cards, numberOf(card));
     const text = [...asked.numbers].sort((a, b) => a - b).join(", ");
-    setWidgets([[redo, text], ...(seed ? [[seed, asked.seed]] : [])]);
+    const changes = [[redo, text], ...(seed ? [[seed, asked.seed]] : [])];
+    setWidgets(changes.filter(([{ widget }, value]) => widget.value !== value));
     makersChanged();
   }
 }
@@ -119,22 +121,6 @@ function numPaths(node) {
 
 function numInLastRun(node) {
   return runAt(workflowId(), executionIdOf(node))?.total ?? 0;
-}
-
-// As one step of undo.
-function setWidgets(changes) {
-  const changed = changes.filter(([{ widget }, value]) => widget.value !== value);
-  for (const [{ node }] of changed) {
-    node.graph?.beforeChange?.();
-  }
-  for (const [{ node, widget }, value] of changed) {
-    widget.value = value;
-    widget.callback?.(value, app.canvas, node);
-  }
-  for (const [{ node }] of changed) {
-    node.graph?.afterChange?.();
-    node.setDirtyCanvas?.(true, true);
-  }
 }
 
 const listeners = new Set();
