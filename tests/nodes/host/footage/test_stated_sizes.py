@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 import av
+import numpy
 import pytest
 from instruments import broken_clips
 from instruments.broken_clips import boxes
@@ -61,11 +62,12 @@ def test_a_canvas_of_a_small_file_fills_no_memory(comfy_api, tmp_path: Path) -> 
 
 def test_pictures_that_are_too_large_are_named(comfy_api, tmp_path: Path) -> None:
     path = tmp_path / "flat.mp4"
+    planes = numpy.zeros((4352 * 3 // 2, 8704), numpy.uint8)
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 8704, 4352, "yuv420p"
         stream.options = {"preset": "ultrafast"}
-        output.mux(stream.encode(av.VideoFrame(8704, 4352, "yuv420p")))
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
         output.mux(stream.encode(None))
     assert path.stat().st_size < SECOND
     with pytest.raises(ValueError, match="flat.mp4 says that its pictures are 8704x4352, wanted"):
@@ -81,8 +83,6 @@ def test_pixels_that_are_not_square_count_too(comfy_api, tmp_path: Path) -> None
 
 
 def test_a_few_large_frames_are_held_at_once() -> None:
-    import numpy
-
     from memory_v2v.nodes.host.footage.reading import _chunks
 
     def convert(size: tuple[int, int]) -> numpy.ndarray:
