@@ -9,11 +9,11 @@ from comfy_api.latest import io
 from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from .host.comparing.compare import compare_turns
-from .host.comparing.sides import CONNECTED, SOURCE, TURN, Choice
+from .host.comparing.sides import CONNECTED, SOURCE, TURN, WITHOUT_MEMORY, Choice
 from .host.menu import in_menu
 from .io_types import CacheSocket, CameraSocket
 
-_KINDS = [TURN, SOURCE, CONNECTED]
+_KINDS = [TURN, SOURCE, CONNECTED, WITHOUT_MEMORY]
 
 
 def _side(side: str, kind: str, turn: int, newest: str) -> list[io.Input]:
@@ -23,7 +23,8 @@ def _side(side: str, kind: str, turn: int, newest: str) -> list[io.Input]:
             options=_KINDS,
             default=kind,
             tooltip=f"The {side} video. turn: a result of the cache. source: the video that was "
-            f"edited. {CONNECTED}: {side}_images, such as the result without memory.",
+            f"edited. {CONNECTED}: {side}_images. {WITHOUT_MEMORY}: the turn as it would be had it "
+            "seen no other, where also_without_memory of its sampler or of Re-shoot Video is on.",
         ),
         io.Int.Input(
             f"{side}_turn",
@@ -44,15 +45,15 @@ class CompareTurns(io.ComfyNode):
             node_id="MemV2VCompareTurns",
             display_name="Compare Turns",
             **in_menu("MemV2VCompareTurns"),
-            description="Shows two of turn, source or any other frames in one video player with "
-            "one play head: wipe, side by side, or a heat map of where they differ. It says in "
-            "plain words whether they agree where both look at the same place, for all pairs of "
-            "turns.",
+            description="Shows two of turn, turn without memory, source or any other frames in "
+            "one video player with one play head: wipe, side by side, or a heat map of where they "
+            "differ. It says in plain words whether they agree where both look at the same place, "
+            "for all pairs of turns.",
             inputs=[
                 CacheSocket.Input("cache", tooltip="From Memory Cache or from a sampler."),
                 io.Vae.Input("vae", tooltip="The model's VAE; it decodes the turns."),
-                *_side("first", TURN, 1, "Used where first is turn."),
-                *_side("second", TURN, 0, "Used where second is turn."),
+                *_side("first", TURN, 1, "Used where first is turn or without memory."),
+                *_side("second", TURN, 0, "Used where second is turn or without memory."),
                 io.Float.Input(
                     "frame_rate",
                     default=16.0,

@@ -7,9 +7,7 @@ from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.long_edit.settings import SamplerSettings
 from ..memv2v_core.retrieval.segments import SegmentQuery
-from ..memv2v_core.sampling.entries import finished_entry
 from ..memv2v_core.sampling.reuse import ReuseReport, describe_reuse
-from ..memv2v_core.sampling.sample import sample_turn
 from ..memv2v_core.tokens.budget import TokenPlan
 from .host.compat import shows_result
 from .host.live.run import LiveRun
@@ -19,16 +17,8 @@ from .host.patch.attention_kernel import describe_attention
 from .host.sampling.experts import describe_experts
 from .host.sampling.prompt_text import typed_prompt
 from .host.sampling.sampler import ComfySampler
-from .host.sampling.takes import (
-    KEPT,
-    finished_latent,
-    in_place_of,
-    kept_in,
-    made_before,
-    name_of,
-    turn_recipe,
-)
-from .host.sampling.thumbnail import thumbnail
+from .host.sampling.taken_turn import TurnTaking
+from .host.sampling.takes import KEPT, finished_latent, turn_recipe
 from .host.sampling.turns import (
     conditionings,
     connected_turn,
@@ -37,7 +27,7 @@ from .host.sampling.turns import (
     with_memory,
 )
 from .host.sessions.makers import REPLACE, maker_of
-from .host.sessions.saving import remember, require_room
+from .host.sessions.saving import require_room
 from .host.shared_inputs import (
     ADAPTER_INPUT,
     FAST_ATTENTION_INPUT,
@@ -45,6 +35,7 @@ from .host.shared_inputs import (
     MAX_SEED,
     TAKE_INPUT,
     TURN_INPUTS,
+    WITHOUT_MEMORY_INPUT,
     sampler_inputs,
 )
 from .io_types import CacheSocket, SegmentSocket
@@ -157,6 +148,7 @@ class MemoryV2VSampler(io.ComfyNode):
                 LOW_NOISE_INPUT,
                 FAST_ATTENTION_INPUT,
                 TAKE_INPUT,
+                WITHOUT_MEMORY_INPUT,
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished turn."),
@@ -187,6 +179,7 @@ class MemoryV2VSampler(io.ComfyNode):
         low_noise_model: ModelPatcher | None = None,
         fast_attention: bool = True,
         take: str = REPLACE,
+        also_without_memory: bool = False,
     ) -> io.NodeOutput:
         model = with_adapter(model, adapter)
         turn = connected_turn(model, source, plan, source_camera, target_camera)
@@ -201,13 +194,6 @@ class MemoryV2VSampler(io.ComfyNode):
         # A turn that nothing changed since this node made it is not made again.
         maker, prompts = maker_of(cls.hidden, take), (positive, negative)
         recipe = maker and turn_recipe(turn, model, low_noise_model, prompts, settings, segment)
-        kept = made_before(cache, maker, recipe)
-        if kept is not None:
-            restored = kept_in(cache, kept)
-            text = "\n".join((turn.describe(), name_of(kept), KEPT, *restored.notices))
-            finished = finished_latent(kept.latent)
-            return io.NodeOutput(finished, restored.cache, ui=ui.PreviewText(text))
-
         reports: list[ReuseReport] = []
         live = LiveRun(cls.hidden, model, is_saved=cache.session is not None)
         sampler = ComfySampler(
@@ -220,30 +206,22 @@ class MemoryV2VSampler(io.ComfyNode):
             tell=reports.append,
             fast_attention=fast_attention,
         )
-        with live:
-            live.started(1, [memory.turn for memory in turn.memories])
-            # A turn with a segment is part of a long video, so a keyframe may lead it.
-            latent = sample_turn(turn, sampler, is_segment=segment is not None)
-            entry = finished_entry(
-                turn,
-                latent,
-                cache,
-                seed=seed,
-                prompt=typed_prompt(cls.hidden),
-                thumbnail=thumbnail(model, latent),
-                query=segment,
-                recipe=recipe,
-            )
-            remembered = remember(cache, in_place_of(cache, maker, entry))
-            live.finished(1, "new", latent=latent)
-        # A turn that the cache held already keeps its number there.
-        held = (each for each in remembered.cache.entries if each.entry_id == entry.entry_id)
-        name = name_of(next(held, entry))
-        reuse = describe_reuse(reports)
+        taken = TurnTaking(
+            turn=turn,
+            cache=cache,
+            model=model,
+            sampler=sampler,
+            live=live,
+            segment=segment,
+            maker=maker,
+            recipe=recipe,
+            seed=seed,
+            prompt=typed_prompt(cls.hidden),
+        ).taken(also_without_memory)
         kernel = describe_attention(model, fast_attention and not turn.is_bare)
-        text = "\n".join((turn.describe(), *experts, *kernel, *reuse, name, *remembered.notices))
-        finished = finished_latent(latent)
-        return io.NodeOutput(finished, remembered.cache, ui=ui.PreviewText(text))
+        how = (KEPT,) if taken.is_kept else (*experts, *kernel, *describe_reuse(reports))
+        text = "\n".join((turn.describe(), *how, taken.name, *taken.notes))
+        return io.NodeOutput(finished_latent(taken.latent), taken.cache, ui=ui.PreviewText(text))
 
 
 NODES = [ApplyMemory, MemoryV2VSampler]

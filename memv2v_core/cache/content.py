@@ -16,6 +16,7 @@ FLOAT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 ID_LENGTH = 32
 LATENT, C2W, INTRINSICS, TIMES = "latent", "c2w", "intrinsics", "times"
 SOURCE, DESCRIPTOR = "source_latent", "source_descriptor"
+WITHOUT_MEMORY = "without_memory"
 THUMBNAIL, LOOP = "thumbnail", "loop"
 MAX_LOOP_BYTES = 4 * 2**20
 
@@ -67,6 +68,16 @@ class Content(Protocol):
         """The bytes (N,) uint8 of an animated WebP."""
         ...
 
+    @property
+    def without_memory(self) -> torch.Tensor | None:
+        """(C, T, H, W) of the same turn, made from the same noise without its memories."""
+        ...
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of `tensors`, known without reading them."""
+        ...
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor by its name in the entry's file."""
         ...
@@ -99,15 +110,22 @@ class HeldContent:
     source_descriptor: torch.Tensor | None = None
     thumbnail: torch.Tensor | None = None
     loop: torch.Tensor | None = None
+    without_memory: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         # The class is frozen, so the copies go past its __setattr__.
-        for name in (LATENT, SOURCE, DESCRIPTOR, THUMBNAIL, LOOP):
+        for name in (LATENT, SOURCE, DESCRIPTOR, THUMBNAIL, LOOP, WITHOUT_MEMORY):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _owned(value))
-        for name in (LATENT, SOURCE):
+        for name in (LATENT, SOURCE, WITHOUT_MEMORY):
             _require_latent(name, getattr(self, name))
+        plain = self.without_memory
+        if plain is not None and plain.shape != self.latent.shape:
+            raise ValueError(
+                f"{WITHOUT_MEMORY} got shape {tuple(plain.shape)}, wanted "
+                f"{tuple(self.latent.shape)} as the turn's latent; sample both at one size"
+            )
         _require_float(DESCRIPTOR, self.source_descriptor)
         _require_thumbnail(self.thumbnail)
         _require_loop(self.loop)
@@ -123,10 +141,15 @@ class HeldContent:
         """Pixel frames of the camera."""
         return self.camera.num_frames
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of `tensors`."""
+        return frozenset(self.tensors())
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor by its name in the entry's file."""
         cameras = {C2W: self.camera.c2w, INTRINSICS: self.camera.intrinsics}
-        names = (SOURCE, DESCRIPTOR, THUMBNAIL, LOOP)
+        names = (SOURCE, DESCRIPTOR, THUMBNAIL, LOOP, WITHOUT_MEMORY)
         optional = {name: getattr(self, name) for name in names}
         optional[TIMES] = self.camera.times
         given = {name: value for name, value in optional.items() if value is not None}
@@ -145,7 +168,7 @@ class HeldContent:
 
     def require_sound(self, label: str) -> None:
         """Raise ValueError where a float tensor holds NaN or infinity."""
-        for name in (LATENT, SOURCE, DESCRIPTOR):
+        for name in (LATENT, SOURCE, DESCRIPTOR, WITHOUT_MEMORY):
             value = getattr(self, name)
             if value is not None:
                 require_finite(f"{name} of {label}", value)

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 
 from ..cameras.trajectory import CameraTrajectory
-from .content import ID_LENGTH, Content, HeldContent
+from .content import ID_LENGTH, WITHOUT_MEMORY, Content, HeldContent
 
 _ENTRY_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 MODES = ("trained", "training-free", "imported")
@@ -196,6 +196,36 @@ class MemoryEntry:
         None in entries of earlier versions, which show their still.
         """
         return self.content.loop
+
+    @property
+    def without_memory(self) -> torch.Tensor | None:
+        """(C, T, H, W) of the same turn, made from the same noise without its memories.
+
+        For comparison alone: no turn sees it. None where nobody asked for it; raises as `latent`.
+        """
+        return self.content.without_memory
+
+    @property
+    def has_without_memory(self) -> bool:
+        """Whether `without_memory` is there, known without reading it."""
+        return WITHOUT_MEMORY in self.content.names
+
+    def beside(self, without_memory: torch.Tensor) -> "MemoryEntry":
+        """The same entry, with its id, that also holds the turn without memory (C, T, H, W).
+
+        Raises: ValueError for another size than the latent's; raises as `latent` does.
+        """
+        held = self.content
+        content = HeldContent(
+            held.latent,
+            held.camera,
+            held.source_latent,
+            held.source_descriptor,
+            held.thumbnail,
+            held.loop,
+            without_memory.detach().cpu(),
+        )
+        return replace(self, content=content)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -43,16 +43,23 @@ def entry_path(folder: Path, entry_id: str) -> Path:
 def write_entry(folder: Path, entry: MemoryEntry) -> MemoryEntry:
     """The entry as it is in its file now, with tensors that are read when they are needed.
 
-    A sound file of this entry is not written again. Tensors keep their dtype, so they come back
+    A sound file of this entry is not written again, unless the entry holds the turn without memory
+    and the file does not. Tensors keep their dtype, so they come back
     bit-equal.
 
     Raises: OSError when nothing can be written. ValueError when the entry lies in another file that
     cannot be read any more.
     """
     path = entry_path(folder, entry.entry_id)
-    # The name is the hash of the content, so a sound file of this name is this entry.
+    # The name is the hash of the content, so a sound file of this name is this entry. It may lack
+    # the turn without memory, which came later.
     stored, _ = attempt(read_entry, path)
-    if stored is not None and stored.problem() is None and has_hashes(stored):
+    if (
+        stored is not None
+        and stored.problem() is None
+        and has_hashes(stored)
+        and (stored.has_without_memory or not entry.has_without_memory)
+    ):
         return _with_facts_of(entry, stored)
     # Cloned: safetensors refuses tensors that share memory, and a latent and its source may.
     tensors = {

@@ -212,6 +212,18 @@ class MemoryCache:
         )
         return replace(self, entries=entries, changed_pins=self.changed_pins | {entry.entry_id})
 
+    def with_content_of(self, entry: MemoryEntry) -> "MemoryCache":
+        """The cache with this entry in the place of the one with its id.
+
+        For an entry that holds more than before (`MemoryEntry.beside`).
+
+        Raises: ValueError for an id that is not here, and for numbers that are not finite.
+        """
+        entry.content.require_sound(entry.label)
+        idx = self._idx_of(entry.entry_id)
+        held = replace(self.entries[idx], content=entry.content)
+        return replace(self, entries=(*self.entries[:idx], held, *self.entries[idx + 1 :]))
+
     def forget(self, entry_id: str) -> "MemoryCache":
         """The cache without this entry, pinned or not.
 

@@ -26,6 +26,7 @@ from .content import (
     SOURCE,
     THUMBNAIL,
     TIMES,
+    WITHOUT_MEMORY,
     feed_tensor,
     require_finite,
 )
@@ -35,6 +36,7 @@ MiB = 2**20
 _MAX_BYTES = {
     LATENT: 2048 * MiB,
     SOURCE: 2048 * MiB,
+    WITHOUT_MEMORY: 2048 * MiB,
     C2W: 64 * MiB,
     INTRINSICS: 64 * MiB,
     TIMES: 64 * MiB,
@@ -43,7 +45,15 @@ _MAX_BYTES = {
     LOOP: MAX_LOOP_BYTES,
 }
 _REQUIRED = (LATENT, C2W, INTRINSICS)
-_NUM_AXES = {LATENT: 4, SOURCE: 4, C2W: 3, INTRINSICS: 3, THUMBNAIL: 3, LOOP: 1}
+_NUM_AXES = {
+    LATENT: 4,
+    SOURCE: 4,
+    WITHOUT_MEMORY: 4,
+    C2W: 3,
+    INTRINSICS: 3,
+    THUMBNAIL: 3,
+    LOOP: 1,
+}
 _FLOATS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 _PICTURES = {"U8": 1}
 _REMADE = "restore it from a backup, or delete it and make its turn again"
@@ -127,6 +137,16 @@ class StoredContent:
         """The bytes (N,) uint8 of an animated WebP. Not kept: a page asks for it once."""
         return self._read((LOOP,))[LOOP] if LOOP in self.shapes else None
 
+    @property
+    def without_memory(self) -> torch.Tensor | None:
+        """(C, T, H, W) of the same turn without its memories."""
+        return self._large(WITHOUT_MEMORY) if WITHOUT_MEMORY in self.shapes else None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of `tensors`."""
+        return frozenset(self.shapes)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor by its name in the file."""
         return self._read(tuple(self.shapes))
@@ -155,8 +175,8 @@ class StoredContent:
 
     def _read(self, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
         with named(self.path), safetensors.safe_open(self.path, framework="pt") as file:
-            # Another file may lie under this name by now.
-            if checked_shapes(file) != self.shapes:
+            # Another file may lie under this name by now. One that holds more is the same entry.
+            if not self.shapes.items() <= checked_shapes(file).items():
                 raise ValueError(f"its tensors are not the ones that it had; {_REMADE}")
             if not self._is_known:
                 self._require_id(file)
@@ -219,6 +239,11 @@ def checked_shapes(file: Any) -> dict[str, tuple[int, ...]]:
         raise ValueError(
             f"its times have shape {shapes[TIMES]}, wanted one for each of its {shapes[C2W][0]} "
             f"cameras; {_REMADE}"
+        )
+    if shapes.get(WITHOUT_MEMORY, shapes[LATENT]) != shapes[LATENT]:
+        raise ValueError(
+            f"its {WITHOUT_MEMORY} has shape {shapes[WITHOUT_MEMORY]}, wanted {shapes[LATENT]} as "
+            f"its latent; {_REMADE}"
         )
     return shapes
 

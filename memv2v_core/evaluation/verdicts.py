@@ -5,6 +5,7 @@ F frames, H rows, W columns. Videos are (F, 3, H, W) in [0, 1].
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from .session_report import ShownTurn
 
 # Our choice: the built-in model reaches 0.039 with memory and 0.147 without (docs/evaluation.md).
 AGREE_AT_MOST, DIFFER_FROM = 0.06, 0.1
+# The name of a turn: its number, and the beginning of its id where it has several takes.
+_TURN = re.compile(r"turn (\d+(?: \([0-9a-f]+\))?)")
 # Rows and columns at which views are tested for a shared place.
 _COARSE = 32
 
@@ -83,10 +86,10 @@ def compare_pair(
 
 def named_pair(first: str, second: str) -> str:
     """ "turns 1 and 3" of "turn 1" and "turn 3"; other names are joined as they are."""
-    kind_a, _, number_a = first.partition(" ")
-    kind_b, _, number_b = second.partition(" ")
-    if kind_a == kind_b == "turn":
-        return f"turns {number_a} and {number_b}"
+    turns = [_TURN.fullmatch(name) for name in (first, second)]
+    numbers = [turn[1] for turn in turns if turn is not None]
+    if len(numbers) == 2:
+        return f"turns {' and '.join(numbers)}"
     return f"{first} and {second}"
 
 

@@ -48,6 +48,10 @@ class Host(RunHost, Protocol):
         """Turn `number` is about to be sampled; it sees the turns of these numbers, best first."""
         ...
 
+    def compares(self, number: int) -> None:
+        """Turn `number` is about to be sampled once more, without its memories."""
+        ...
+
     def sample(self, turn: Turn, seed: int, shows_progress: bool) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn; see `sampling.sample.TurnSampler`."""
         ...

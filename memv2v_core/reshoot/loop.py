@@ -15,7 +15,7 @@ from ..cache.memory_cache import MemoryCache
 from ..resuming.recipe import Recipe, content_hash
 from ..resuming.run import ResumingRun, noise_of
 from ..sampling.entries import finished_entry
-from ..sampling.sample import sample_turn
+from ..sampling.sample import TurnSampler, sample_turn, sample_without_memory
 from ..sampling.turn import Turn, checked_turn
 from ..sampling.turn_parts import camera_parts
 from ..tokens.budget import TokenPlan
@@ -50,6 +50,9 @@ def reshoot_clip(reshoot: Reshoot, cache: MemoryCache, host: Host) -> FinishedRe
         reshot = replace(reshot, seconds=time.monotonic() - started)
         host.finished(reshot)
         turns.append(reshot)
+    if reshoot.also_without_memory:
+        # Last: what was asked for is seen before what it is compared with.
+        turns = [replace(turn, entry=run.also_without_memory(turn)) for turn in turns]
     return FinishedReshoot(run.cache, tuple(turns), tuple(dict.fromkeys(run.repairs)))
 
 
@@ -86,6 +89,17 @@ class _Run(ResumingRun):
         self.made[number] = entry
         return ReshotTurn(number, move.name, entry, outcome, seen, stale_for, 0.0)
 
+    def also_without_memory(self, reshot: ReshotTurn) -> MemoryEntry:
+        """The turn's entry, which also holds the turn without its memories, saved at once."""
+        entry, move = reshot.entry, self.reshoot.moves[reshot.number - 1]
+        if not entry.memory_ids or entry.has_without_memory:
+            return entry
+        self.host.interrupted()
+        turn = self._checked(move, self._plan(move))
+        self.host.compares(reshot.number)
+        entry = entry.beside(sample_without_memory(turn, self._sampler(entry.seed)))
+        return self.saved(self.cache.with_content_of(entry), entry)
+
     def _recipe(self, number: int, move: CameraMove) -> Recipe:
         reshoot = self.reshoot
         content = content_hash(
@@ -117,17 +131,13 @@ class _Run(ResumingRun):
         seed, text = noise_of(reshoot.seed, number - 1, recipe, stale)
 
         # Step 1: inputs that do not fit are refused before anything is sampled.
-        turn = checked_turn(reshoot.base, self.host.source(), plan, reshoot.source_path, move.path)
+        turn = self._checked(move, plan)
         self.require_room(turn)
 
         # Step 2: sample, replace the old entries, save.
         numbers = {entry.entry_id: number for number, entry in self.made.items()}
         self.host.started(number, [numbers[i] for i in _ids(plan) if i in numbers])
-
-        def sampler(turn: Turn, shows_progress: bool = True) -> torch.Tensor:
-            return self.host.sample(turn, seed, shows_progress)
-
-        latent = sample_turn(turn, sampler)
+        latent = sample_turn(turn, self._sampler(seed))
         entry = finished_entry(
             turn,
             latent,
@@ -139,6 +149,16 @@ class _Run(ResumingRun):
             recipe=text,
         )
         return self.saved(*replaced_by(self.cache, entry))
+
+    def _checked(self, move: CameraMove, plan: TokenPlan) -> Turn:
+        base, source_path = self.reshoot.base, self.reshoot.source_path
+        return checked_turn(base, self.host.source(), plan, source_path, move.path)
+
+    def _sampler(self, seed: int) -> TurnSampler:
+        def sampler(turn: Turn, shows_progress: bool = True) -> torch.Tensor:
+            return self.host.sample(turn, seed, shows_progress)
+
+        return sampler
 
     def _why_stale(self, entry: MemoryEntry, plan: TokenPlan) -> str:
         held = {kept.entry_id for kept in (*self.made.values(), *self.cache.entries)}

@@ -17,7 +17,8 @@ def describe_reshoot(turns: Sequence[ReshotTurn]) -> str:
     for turn in turns:
         outcome = outcome_text(turn.outcome, turn.seconds, turn.stale_for)
         place = f"turn {turn.number}: {turn.name}, {turn.entry.entry_id[:8]}"
-        lines.append(f"{place}: {outcome}; memories: {turn.memories or 'none'}")
+        plain = "; also made without memory" if turn.entry.has_without_memory else ""
+        lines.append(f"{place}: {outcome}; memories: {turn.memories or 'none'}{plain}")
     counts = outcome_counts(turn.outcome for turn in turns)
     seconds = sum(turn.seconds for turn in turns)
     return "\n".join((f"{len(turns)} turns: {counts}; {seconds:.1f} s", *lines))

@@ -61,6 +61,8 @@ class Reshoot:
     settings_hash: of everything else that decides all turns in the same way: clip, model, prompts
     and settings.
     prompt: the prompt in words, where it is known; stored with entries.
+    also_without_memory: whether each turn that sees memories is made without them too, from the
+    same noise, to compare. No turn sees that one.
     """
 
     base: BaseInfo
@@ -71,3 +73,4 @@ class Reshoot:
     redo: RedoSettings = field(default_factory=RedoSettings)
     settings_hash: str = ""
     prompt: str = ""
+    also_without_memory: bool = False

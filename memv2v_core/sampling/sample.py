@@ -31,3 +31,15 @@ def sample_turn(turn: Turn, sampler: TurnSampler, is_segment: bool = False) -> t
         edited = sampler(keyframe, shows_progress=False)
         turn = turn.seeing(keyframe_plan(keyframe, edited.cpu()))
     return sampler(turn)
+
+
+def sample_without_memory(
+    turn: Turn, sampler: TurnSampler, is_segment: bool = False
+) -> torch.Tensor:
+    """The latent (C, T, H, W) of the turn where the model sees none of its memories.
+
+    With a sampler of the same noise, memory is the only difference from `sample_turn`: the turn of
+    k = 0. is_segment: as there.
+    """
+    plan = None if turn.plan is None else turn.plan.without_memories()
+    return sample_turn(turn.seeing(plan), sampler, is_segment)

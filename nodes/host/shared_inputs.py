@@ -221,6 +221,14 @@ TAKE_INPUT = io.Combo.Input(
     "stays, and a changed one replaces the turn that this node made in this workflow. new take: "
     "every run adds a turn, which sees the earlier takes too.",
 )
+WITHOUT_MEMORY_INPUT = io.Boolean.Input(
+    "also_without_memory",
+    default=False,
+    optional=True,
+    advanced=True,
+    tooltip="Make a turn that sees memories once more without them, from the same noise: Compare "
+    "Turns then shows what memory changed. It takes the time of another turn. No turn sees it.",
+)
 K_INPUT = io.Int.Input(
     "k",
     default=3,

@@ -170,6 +170,7 @@ class ReshootVideo(io.ComfyNode):
                 redo=redo,
                 settings_hash=host.settings_hash(),
                 prompt=typed_prompt(cls.hidden),
+                also_without_memory=widgets["also_without_memory"],
             )
             cache, notes = open_cache(session, cls.hidden)
             made = reshoot_clip(reshoot, cache, host)

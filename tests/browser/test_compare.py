@@ -161,3 +161,50 @@ def test_the_result_is_there_after_a_reload_and_says_when_it_is_gone(
     message = player.locator(".memv2v-compare-message")
     message.wait_for(state="visible")
     assert "gone since ComfyUI started again" in message.inner_text()
+
+
+def test_a_turn_beside_itself_without_memory(bench: Bench) -> None:
+    """The switch of Re-shoot Video, its progress in words, and the choice in Compare Turns."""
+    scene = bench.add("MemV2VDemoScene", (40, 60))
+    loader = bench.add("LoadMemoryV2VModel", (40, 380), model_name="built-in: novel_view")
+    reshoot = bench.add(
+        "MemV2VReshootVideo",
+        (420, 60),
+        paths="pan_left 30; sweep 30",
+        session="compared",
+        steps=2,
+        also_without_memory=True,
+    )
+    compare = bench.add(
+        NODE, (900, 60), first_turn=2, second="without memory", second_turn=2, all_pairs=False
+    )
+    for source, name, target, wanted in (
+        (loader, "model", reshoot, "model"),
+        (loader, "vae", reshoot, "vae"),
+        (scene, "frames", reshoot, "images"),
+        (reshoot, "cache", compare, "cache"),
+        (loader, "vae", compare, "vae"),
+    ):
+        bench.connect(source, name, target, wanted)
+    bench.evaluate(
+        """() => {
+          window.linesSeen = new Set();
+          const look = () => document.querySelectorAll(".memv2v-progress-line").forEach(
+            (line) => window.linesSeen.add(line.textContent));
+          window.lineWatcher = new MutationObserver(look);
+          window.lineWatcher.observe(document.body, {
+            subtree: true, childList: true, characterData: true });
+        }"""
+    )
+    bench.run()
+    bench.wait_until(
+        f"() => {PLAYER}.head.videos.length > 0 && {PLAYER}.stage.second.readyState > 1"
+    )
+    lines = bench.evaluate("() => { window.lineWatcher.disconnect(); return [...linesSeen] }")
+    assert any(line.startswith("turn 2, once more without memory, s") for line in lines), lines
+    player = bench.page.locator(".memv2v-compare")
+    verdict = player.locator(".memv2v-compare-verdict").inner_text()
+    assert verdict.startswith("turn 2 and turn 2 without memory ")
+    assert "turn 2 without memory" in player.inner_text()
+    assert bench.problems == []
+    bench.evaluate("() => localStorage.removeItem('MemoryV2V.Compare')")

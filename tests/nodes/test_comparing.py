@@ -131,6 +131,32 @@ def test_connected_frames_are_filmed_along_the_path_of_the_turn(
     assert read(tmp_path, shown(both)["first"]).shape == (2, SIDE, SIDE, 3)
 
 
+def test_a_turn_beside_itself_and_others_without_memory(compare, vae, tmp_path) -> None:
+    right = turn(vae, 1, path("pan_right", 40))
+    saw_it = turn(vae, 2, path("pan_right", 32), memory_ids=(right.entry_id,))
+    other_scene = turn(vae, 2, path("pan_right", 32), seed=2).latent
+    cache = cache_of(right, saw_it.beside(other_scene))
+    result = compare(cache, second="without memory", source_camera=SOURCE)
+    assert result[0].startswith("turn 1 and turn 2 without memory differ: 0.")
+    assert shown(result)["second"]["name"] == "turn 2 without memory"
+    with torch.inference_mode():
+        wanted = vae.decode(other_scene[None])[0]
+    assert (read(tmp_path, shown(result)["second"]) - wanted.cpu()).abs().mean() < 0.03
+    itself = compare(cache, first="without memory", first_turn=2, source_camera=SOURCE)
+    assert itself[0].startswith("turn 2 without memory and turn 2 differ: 0.")
+
+
+def test_a_turn_that_was_not_made_without_memory_says_what_to_do(compare, vae) -> None:
+    right = turn(vae, 1, path("pan_right", 40))
+    cache = cache_of(right, turn(vae, 2, path("pan_right", 32), memory_ids=(right.entry_id,)))
+    with pytest.raises(ValueError, match="turn 2 was not made without memory; switch on also_wit"):
+        compare(cache, second="without memory")
+    with pytest.raises(ValueError, match="turn 1 saw no other turn when it was made, so without"):
+        compare(cache, first="without memory", second_turn=2)
+    with pytest.raises(ValueError, match="first and second are both turn 2 without memory, wanted"):
+        compare(cache, first="without memory", first_turn=2, second="without memory")
+
+
 def test_takes_of_one_turn_are_told_apart(compare, vae) -> None:
     takes = turn(vae, 1, path("pan_right", 40)), turn(vae, 1, path("pan_right", 40), seed=2)
     cache = cache_of(*takes, turn(vae, 2, path("pan_right", 32)))

@@ -179,6 +179,19 @@ def test_an_unchanged_run_makes_nothing_and_encodes_nothing(run, loaded, monkeyp
     assert len(again.videos) == 2
 
 
+def test_turns_that_are_kept_are_made_once_more_without_memory_alone(run) -> None:
+    first = run()
+    again = run(also_without_memory=True)
+    # The noise of turn 2; turn 1 saw no memory.
+    assert (again.sampled, again.outcomes, again.ids) == ([101], ["kept", "kept"], first.ids)
+    assert "; also made without memory" in again.report.splitlines()[2]
+    (held,) = (entry for entry in on_disk().entries if entry.has_without_memory)
+    assert held.turn == 2
+    alone = run(k=0, session="alone")
+    assert torch.equal(held.without_memory, alone.turns[2].latent)
+    assert run(also_without_memory=True).sampled == []
+
+
 def test_a_changed_path_is_made_again_and_what_saw_it_is_marked_or_made_again(run) -> None:
     three = "pan_left 30\npan_left 40\nsweep 30"
     run(paths=three)

@@ -128,6 +128,21 @@ def test_a_named_session_is_on_disk_after_each_turn(comfy_api, turn) -> None:
     assert len(load_session(folder).cache) == len(second) == 2
 
 
+def test_a_turn_holds_what_it_would_be_without_memory(turn, examples) -> None:
+    _, first = turn(seed=1, also_without_memory=True)
+    # It saw nothing, so there is nothing to compare.
+    assert not first.newest.has_without_memory
+    retrieval = Retrieval(examples.path("pan_right"), (RankedEntry(first.newest, 1.0),))
+    plan = TokenPlan(retrieval, (4,), MergeConfig())
+    sampled, second = turn("pan_right", seed=2, cache=first, plan=plan, also_without_memory=True)
+    usual, without_switch = turn("pan_right", seed=2, cache=first, plan=plan)
+    assert torch.equal(sampled["samples"], usual["samples"])
+    assert second.newest.entry_id == without_switch.newest.entry_id
+    nothing_seen = turn("pan_right", seed=2, cache=first, plan=plan.without_memories())[0]
+    assert torch.equal(second.newest.without_memory, nothing_seen["samples"][0])
+    assert not torch.equal(second.newest.without_memory, second.newest.latent)
+
+
 def test_an_interrupted_turn_keeps_all_finished_ones(turn, request) -> None:
     from memory_v2v.nodes.host.sessions.folders import sessions_root
 

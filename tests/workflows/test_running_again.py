@@ -41,6 +41,31 @@ def test_an_unchanged_run_makes_nothing_and_no_turn_sees_itself(comfy_server, gr
     assert {"turn1", "turn2", "turn3"} <= set(cached["nodes"])
 
 
+def test_a_kept_turn_is_made_once_more_without_memory_alone(comfy_server, graph: Graph) -> None:
+    comfy_server.api.run(three_turns(graph, "compared"), workflow_id=WORKFLOW)
+    before = facts(comfy_server, "compared")
+    prompt = three_turns(graph, "compared")
+    prompt["turn2"]["inputs"]["also_without_memory"] = True
+    prompt["compare"] = graph.node(
+        "MemV2VCompareTurns",
+        cache=["turn3", 1],
+        vae=["load", 2],
+        first_turn=1,
+        second="without memory",
+        second_turn=2,
+        all_pairs=False,
+    )
+    outputs = comfy_server.api.run(prompt, workflow_id=WORKFLOW)["outputs"]
+    assert facts(comfy_server, "compared") == before
+    held = [entry.has_without_memory for entry in saved(comfy_server, "compared").entries]
+    assert held == [False, True, False]
+    text = outputs["turn2"]["text"][0]
+    assert "kept: nothing that decides this turn has changed" in text
+    assert "also made without memory" in text
+    assert "kept" in outputs["turn3"]["text"][0]
+    assert outputs["compare"]["text"][0].startswith("turn 1 and turn 2 without memory ")
+
+
 def test_a_changed_turn_replaces_itself_and_what_saw_it(comfy_server, graph: Graph) -> None:
     comfy_server.api.run(three_turns(graph, "changed"), workflow_id=WORKFLOW)
     old = facts(comfy_server, "changed")

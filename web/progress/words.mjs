@@ -4,7 +4,10 @@ import { t } from "../shared/texts.mjs";
 // "segment 11 of 30, sees 10 and 3, about 40 s left"
 export function lineOf(run) {
   if (run.state === "running") {
-    return [placeText(run), seesText(run), leftText(run)].filter(Boolean).join(t(", "));
+    const parts = run.is_comparison
+      ? comparisonParts(run)
+      : [placeText(run), seesText(run), leftText(run)];
+    return parts.filter(Boolean).join(t(", "));
   }
   return run.state === "done" ? doneText(run) : stoppedText(run);
 }
@@ -46,6 +49,14 @@ function placeText(run) {
     : t("turn {number} of {total}", { number, total });
 }
 
+function comparisonParts(run) {
+  return [
+    run.total > 1 ? nameOf(run, run.number) : "",
+    t("once more without memory"),
+    run.step ? t("step {step} of {steps}", run) : t("starting"),
+  ];
+}
+
 function seesText(run) {
   if (!run.number || run.tiles.has(run.number)) {
     return "";
@@ -80,7 +91,8 @@ function doneText(run) {
 function stoppedText(run) {
   const values = { done: run.tiles.size, total: run.total };
   const why = run.state === "failed" ? t("The run failed.") : t("The run was stopped.");
-  if (run.total === 1) {
+  // A turn that was being made once more without memory is safe.
+  if (run.total === 1 && !run.tiles.size) {
     return `${why} ${t("Run makes this turn from its start.")}`;
   }
   const saved = run.is_saved

@@ -14,8 +14,9 @@ from ....memv2v_core.cache.memory_cache import MemoryCache, preferred
 from ....memv2v_core.cameras.trajectory import CameraTrajectory, static_trajectory
 from ....memv2v_core.evaluation.session_report import ShownTurn
 
-SideKind = Literal["turn", "source", "connected frames"]
-TURN, SOURCE, CONNECTED = get_args(SideKind)
+SideKind = Literal["turn", "source", "connected frames", "without memory"]
+TURN, SOURCE, CONNECTED, WITHOUT_MEMORY = get_args(SideKind)
+_OF_A_TURN = (TURN, WITHOUT_MEMORY)
 
 # Frames (F, 3, H, W) in [0, 1] of a latent (C, T, h, w).
 Decode = Callable[[torch.Tensor], torch.Tensor]
@@ -43,7 +44,7 @@ class Side:
 
     camera: of every frame; None for frames whose camera nobody knows.
     segment: which part of a long video it shows; None for a whole clip.
-    entry_id: of a turn.
+    entry_id: of a turn; "" for anything else.
     """
 
     name: str
@@ -73,6 +74,7 @@ def chosen_sides(
         raise ValueError("first and second are both the source; choose a turn for one of them")
     notes: list[str] = [note for choice in choices for note in _unused(choice)]
     entries = [_entry_of(cache, choice, notes) for choice in choices]
+    _require_other_turns(choices, entries)
     sides = []
     for choice, entry, other in zip(choices, entries, reversed(entries), strict=True):
         if choice.kind == CONNECTED:
@@ -81,7 +83,8 @@ def chosen_sides(
             sides.append(_source(cache, choice, other, decode, source_camera, notes))
         else:
             assert entry is not None, "a turn has an entry"
-            sides.append(turn_side(entry, decode))
+            side_of = turn_side if choice.kind == TURN else _side_without_memory
+            sides.append(side_of(entry, decode))
     first, second = sides
     _require_two_of_one_size(first, second)
     if first.entry_id and first.name == second.name:
@@ -101,6 +104,23 @@ def turn_side(entry: MemoryEntry, decode: Decode) -> Side:
     return Side(entry.label, frames, entry.true_camera, entry.segment, entry.entry_id)
 
 
+def _side_without_memory(entry: MemoryEntry, decode: Decode) -> Side:
+    """What the turn would be had it seen no other turn."""
+    latent = entry.without_memory
+    if latent is None and not entry.memory_ids:
+        raise ValueError(
+            f"{entry.label} saw no other turn when it was made, so without memory it is the same "
+            "video; choose a turn that saw one"
+        )
+    if latent is None:
+        raise ValueError(
+            f"{entry.label} was not made without memory; switch on also_without_memory (an "
+            "advanced input) in the node that made it, and run again: the turn itself stays"
+        )
+    frames = decode(latent)[: entry.num_frames]
+    return Side(f"{entry.label} without memory", frames, entry.true_camera, entry.segment)
+
+
 def _with_id(side: Side) -> Side:
     """The side of one take, told from another take of the same turn."""
     return replace(side, name=f"{side.name} ({side.entry_id[:8]})")
@@ -116,8 +136,8 @@ def _unused(choice: Choice) -> tuple[str, ...]:
 
 
 def _entry_of(cache: MemoryCache, choice: Choice, notes: list[str]) -> MemoryEntry | None:
-    """The entry of a turn; None for anything else."""
-    if choice.kind != TURN:
+    """The entry of a turn, with or without memory; None for anything else."""
+    if choice.kind not in _OF_A_TURN:
         return None
     takes = [entry for entry in cache.entries if entry.turn == choice.turn]
     if choice.entry or len(takes) < 2:
@@ -172,12 +192,20 @@ def _source(
     return Side("source", frames, camera, entry.segment)
 
 
-def _require_two_of_one_size(first: Side, second: Side) -> None:
-    if first.entry_id and first.entry_id == second.entry_id:
+def _require_other_turns(choices: tuple[Choice, Choice], entries: list[MemoryEntry | None]) -> None:
+    """Raise ValueError where both sides are one turn, both with or both without memory."""
+    first, second = entries
+    if first is None or second is None or choices[0].kind != choices[1].kind:
+        return
+    if first.entry_id == second.entry_id:
+        what = f"{first.label}{'' if choices[0].kind == TURN else ' without memory'}"
         raise ValueError(
-            f"first and second are both {first.name}, wanted two videos; choose another turn for "
-            "one of them"
+            f"first and second are both {what}, wanted two videos; choose another turn for one of "
+            "them"
         )
+
+
+def _require_two_of_one_size(first: Side, second: Side) -> None:
     (rows_a, columns_a), (rows_b, columns_b) = first.frames.shape[-2:], second.frames.shape[-2:]
     if (rows_a, columns_a) != (rows_b, columns_b):
         raise ValueError(

@@ -33,8 +33,9 @@ class LiveRun:
     """One execution of one node that makes `total` pieces; use it in a `with` block.
 
     For each piece: `started`, then `callback` as the callback of the sampler, then `finished`; for
-    a piece that an earlier run made, `finished` alone. The page shows it at once. ComfyUI's own
-    still preview is not sent: it would stay listed as the node's result.
+    a piece that an earlier run made, `finished` alone. After all pieces may follow `compares`, then
+    `callback`, for pieces that are made once more without their memories. The page shows it at
+    once. ComfyUI's own still preview is not sent: it would stay listed as the node's result.
 
     hidden: of the node, whose schema asks for `unique_id`, `dynprompt` and `extra_pnginfo`.
     model: whose latents are sampled.
@@ -84,6 +85,12 @@ class LiveRun:
         """Piece `number`, from 1, is begun; it sees the pieces of these numbers, best first."""
         self._pace.start()
         self._state.number, self._state.sees = number, tuple(sees)
+        self._state.step = 0
+        self._tell()
+
+    def compares(self, number: int) -> None:
+        """Piece `number` is made once more, without its memories; it adds no piece."""
+        self._state.number, self._state.sees, self._state.is_comparison = number, (), True
         self._state.step = 0
         self._tell()
 

@@ -60,7 +60,8 @@ class LiveState:
 
     run: a new name for each run. total: number of pieces. is_saved: whether a finished piece is on
     disk. number: of the piece in progress, 0 before the first one. sees: numbers of its memories.
-    step, steps: of the sampler. seconds_left, seconds_each: see `Pace`. based_on: what the estimate
+    is_comparison: whether that piece is made once more, without its memories. step, steps: of the
+    sampler. seconds_left, seconds_each: see `Pace`. based_on: what the estimate
     is from.
     """
 
@@ -72,6 +73,7 @@ class LiveState:
     state: RunState = "running"
     number: int = 0
     sees: tuple[int, ...] = ()
+    is_comparison: bool = False
     step: int = 0
     steps: int = 0
     seconds_left: float | None = None
@@ -81,8 +83,8 @@ class LiveState:
 
     def as_dict(self) -> dict[str, Any]:
         """As the page reads it, without the tiles."""
-        names = ("run", "unit", "total", "is_saved", "state", "number", "sees", "step", "steps")
-        estimate = ("seconds_left", "seconds_each", "based_on")
+        names = ("run", "unit", "total", "is_saved", "state", "number", "sees", "is_comparison")
+        estimate = ("step", "steps", "seconds_left", "seconds_each", "based_on")
         fields = {name: getattr(self, name) for name in (*names, *estimate)}
         return {**self.place._asdict(), **fields, "num_finished": len(self.tiles)}
 

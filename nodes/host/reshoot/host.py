@@ -98,6 +98,10 @@ class ReshootHost(ComfyRun):
         """Show that this turn begins."""
         self.live.started(number, sees)
 
+    def compares(self, number: int) -> None:
+        """Show that this turn is sampled once more, without its memories."""
+        self.live.compares(number)
+
     def sample(self, turn: Turn, seed: int, shows_progress: bool) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
         return self.sampled(turn, seed, shows_progress, self.live.callback)

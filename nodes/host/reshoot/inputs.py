@@ -19,6 +19,7 @@ from ..shared_inputs import (
     REUSE_INPUTS,
     SPLIT_INPUTS,
     VIDEO_INPUTS,
+    WITHOUT_MEMORY_INPUT,
     folded,
     rate_and_sound_of,
     sampler_inputs,
@@ -186,4 +187,5 @@ def reshoot_inputs(session: io.Input, model: io.Input, vae: io.Input) -> list[io
         sound,
         *_optional(usual),
         *_optional(folded([*solver, *_RARE, rate])),
+        WITHOUT_MEMORY_INPUT,
     ]

@@ -130,9 +130,8 @@ def _unit_of(entry: MemoryEntry) -> str | None:
 
 
 def _kind_of_picture(entry: MemoryEntry) -> str | None:
-    content = entry.content
-    # Asked of the header: a list of a thousand turns reads no picture.
-    names = content.shapes if isinstance(content, StoredContent) else content.tensors()
+    # A list of a thousand turns reads no picture.
+    names = entry.content.names
     return next((name for name in (LOOP, THUMBNAIL) if name in names), None)
 
 

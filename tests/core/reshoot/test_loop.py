@@ -61,6 +61,10 @@ class QuickHost:
         self.now = number
         self.events.append(f"{number} sees {list(sees)}")
 
+    def compares(self, number: int) -> None:
+        self.now = number
+        self.events.append(f"{number} without memory")
+
     def sample(self, turn: Turn, seed: int, shows_progress: bool) -> torch.Tensor:
         assert shows_progress
         if self.now == self.stop_at:
@@ -137,6 +141,51 @@ def test_an_unchanged_run_makes_and_encodes_nothing(
     assert outcomes(again) == ["kept"] * 3
     assert again.cache is first.cache
     assert (len(host.sampled), host.num_encoded) == (3, 0)
+
+
+def test_turns_are_made_once_more_without_memory_after_all_are_seen(
+    host: QuickHost, first: FinishedReshoot
+) -> None:
+    host.events.clear()
+    host.sampled.clear()
+    compares = reshoot_of(also_without_memory=True)
+    again = reshoot_clip(compares, first.cache, host)
+    # The first turn saw nothing: without memory it is the same.
+    assert host.events == [
+        *("1 kept", "2 kept", "3 kept"),
+        *("2 without memory", "saved 3", "3 without memory", "saved 3"),
+    ]
+    assert (outcomes(again), ids(again)) == (["kept"] * 3, ids(first))
+    assert host.sampled == [6, 7]
+    nothing_seen = reshoot_clip(reshoot_of(memory=TurnMemory(k=0)), MemoryCache(), QuickHost())
+    for turn, alone in zip(again.turns[1:], nothing_seen.turns[1:], strict=True):
+        assert torch.equal(turn.entry.without_memory, alone.entry.latent)
+        assert not torch.equal(turn.entry.without_memory, turn.entry.latent)
+    assert not again.turns[0].entry.has_without_memory
+    report = describe_reshoot(again.turns).splitlines()
+    assert [line.endswith("; also made without memory") for line in report[1:]] == [
+        *(False, True, True)
+    ]
+    # Once is enough, and what is held is no memory.
+    host.sampled.clear()
+    longer = replace(compares, moves=moves_of(THREE + "; sweep 25"))
+    more = reshoot_clip(longer, again.cache, host)
+    assert (outcomes(more), host.sampled) == (["kept"] * 3 + ["new"], [8, 8])
+    plain = reshoot_clip(replace(longer, also_without_memory=False), first.cache, host)
+    assert ids(more) == ids(plain)
+
+
+def test_a_stop_between_two_of_them_loses_the_one_in_progress(
+    host: QuickHost, first: FinishedReshoot
+) -> None:
+    stopped = QuickHost(stop_at=3)
+    with pytest.raises(Stopped):
+        reshoot_clip(reshoot_of(also_without_memory=True), first.cache, stopped)
+    held = {entry.turn: entry.has_without_memory for entry in stopped.saved.entries}
+    assert held == {1: False, 2: True, 3: False}
+    rest = reshoot_clip(reshoot_of(also_without_memory=True), stopped.saved, host)
+    assert ids(rest) == ids(first)
+    assert host.events[-2:] == ["3 without memory", "saved 3"]
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 3])

@@ -49,6 +49,22 @@ def frames(num_frames: int = 5) -> torch.Tensor:
     return torch.stack([moving.roll(4 * i, -1) for i in range(num_frames)])
 
 
+def test_a_piece_that_is_made_once_more_adds_no_tile(live, told, examples) -> None:
+    with live:
+        for number in (1, 2, 3):
+            live.started(number)
+            sample(live, examples.latent(0))
+            live.finished(number, "new", latent=examples.latent(0)[0])
+        live.compares(2)
+        begun = told[-1][1]
+        sample(live, examples.latent(0))
+    assert (begun["number"], begun["is_comparison"], begun["step"]) == (2, True, 0)
+    assert (begun["num_finished"], begun["sees"]) == (3, ())
+    last = told[-1][1]
+    assert (last["state"], last["num_finished"], last["steps"]) == ("done", 3, STEPS)
+    assert [content["tile"]["number"] for _, content in told if "tile" in content] == [1, 2, 3]
+
+
 def test_a_piece_can_be_played_before_the_next_one_begins(live, told, examples) -> None:
     import av
     import folder_paths
