@@ -19,8 +19,8 @@ TYPED = ("memv2v_core", "nodes")
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", "--maxprocesses")
 BROWSER_TESTS = "tests/browser"
 ALL = (*SIDE_BY_SIDE, "2", f"--ignore={BROWSER_TESTS}")
-# The tests of one frontend share a server and a page, so they stay in one worker.
-BROWSER = ("-n", "2", "--dist", "loadgroup", BROWSER_TESTS)
+# Their conftest sends the tests of one frontend to one worker.
+BROWSER = ("-n", "2", BROWSER_TESTS)
 # The tests for the inner loop on the core: no ComfyUI, no server.
 FAST = (
     *(*SIDE_BY_SIDE, "4"),

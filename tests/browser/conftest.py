@@ -4,6 +4,7 @@ Two stages cover both frontends and both renderings. MEMV2V_STAGES=all runs all 
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,12 +31,24 @@ ALL = (*DEFAULT, Stage("pinned", "nodes2"), Stage("newest", "classic"))
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "stage" in metafunc.fixturenames:
         stages = ALL if os.environ.get("MEMV2V_STAGES") == "all" else DEFAULT
-        # Tests of one frontend stay in one process, so that they share its server.
-        marked = [
-            pytest.param(stage, id="-".join(stage), marks=pytest.mark.xdist_group(stage.frontend))
-            for stage in stages
-        ]
-        metafunc.parametrize("stage", marked, scope="session")
+        named = [pytest.param(stage, id="-".join(stage)) for stage in stages]
+        metafunc.parametrize("stage", named, scope="session")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one frontend stay in one process, so that they share its server and its page.
+
+    xdist's own groups by mark do nothing with pytest 9.2, and say nothing.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFrontend(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            found = re.search(r"\[(pinned|newest)-", nodeid)
+            return found[1] if found else nodeid.partition("::")[0]
+
+    return ByFrontend(config, log)
 
 
 @pytest.fixture(scope="session")
