@@ -9,7 +9,7 @@ from ..cameras.authored import PathSettings, as_keyframes, authored_path
 from ..cameras.keyframe_text import path_to_json
 from ..cameras.keyframes import NUMBERS, KeyframedPath, numbers_at, path_times, poses_at
 from ..cameras.trajectory import CameraTrajectory, pose_vectors, static_trajectory
-from ..retrieval.video_fov import video_fov_mask
+from ..retrieval.video_fov import VideoFovConfig, video_fov_mask
 from .direction_map import Point, mask_outlines, turned_deg, view_outlines
 from .paths import path_reach
 
@@ -61,10 +61,15 @@ class AuthoredView:
         }
 
 
-def authored_view(settings: PathSettings, num_frames: int, lens: torch.Tensor) -> AuthoredView:
+def authored_view(
+    settings: PathSettings,
+    num_frames: int,
+    lens: torch.Tensor,
+    config: VideoFovConfig | None = None,
+) -> AuthoredView:
     """The view of the path that Camera Trajectory makes of these settings.
 
-    lens: normalised intrinsics (3, 3).
+    lens: normalised intrinsics (3, 3). config: of the sphere whose points are `seen`.
 
     Raises: ValueError as `authored_path`.
     """
@@ -84,7 +89,7 @@ def authored_view(settings: PathSettings, num_frames: int, lens: torch.Tensor) -
         _keyframe_poses(keyed),
         turned_deg(drawn),
         view_outlines(drawn),
-        mask_outlines(video_fov_mask(path, source)),
+        mask_outlines(video_fov_mask(path, source, config)),
     )
 
 

@@ -27,7 +27,7 @@ from devtools.browser.bench import Bench
 from memv2v_core.cameras.formats.reading.poses import opencv_from_opengl
 from memv2v_core.cameras.keyframe_text import parse_keyframes
 from memv2v_core.cameras.keyframes import path_times
-from memv2v_core.retrieval.video_fov import video_fov_scores
+from memv2v_core.retrieval.video_fov import VideoFovConfig, video_fov_scores
 
 NODE = "MemV2VCameraTrajectory"
 SESSION = "camera_path_turns"
@@ -123,6 +123,38 @@ def test_scores_of_turns_are_those_of_a_retrieval(editor: Editor) -> None:
         editor.bench.evaluate("() => document.querySelectorAll('.memv2v-path-turn').length")
         == NUM_TURNS
     )
+
+
+def test_scores_are_those_of_the_retrieval_below_the_path(editor: Editor) -> None:
+    """Not those of a default radius: where cameras move, it decides which turn is best."""
+    bench = editor.bench
+    (retrieve,) = (node for node, kind in bench.node_types().items() if kind == "VideoFOVRetrieve")
+    bench.set_widget(editor.node, "motion", "orbit_right")
+    editor.drag(1, 20, 20)
+    usual = editor.chips()
+    for radius, balance in ((4.0, 0.5), (0.5, 1.0)):
+        bench.set_widget(retrieve, "radius", radius)
+        bench.set_widget(retrieve, "balance", balance)
+        bench.page.mouse.move(5, 790)
+        bench.page.locator(MAP).hover()
+        config = VideoFovConfig(radius=radius, balance=balance)
+        scores = video_fov_scores(
+            editor.path, [entry.true_camera for entry in turns(NUM_TURNS).entries], config
+        )
+        wanted = sorted(
+            ((found.score, number + 1) for number, found in enumerate(scores)), reverse=True
+        )
+        chips = [f"turn {number} ({score:.2f})" for score, number in wanted]
+        bench.wait_until(
+            """(chips) => chips.every((chip, idx) =>
+              document.querySelectorAll('.memv2v-path-chip')[idx]?.value === chip)""",
+            chips,
+        )
+        assert chips != usual
+        said = bench.page.locator(".memv2v-path-chips").first.inner_text()
+        assert said.startswith(f"would see, at radius {radius:g}:")
+    assert editor.prompts == []
+    assert not bench.problems
 
 
 def test_keys_move_and_undo_without_touching_the_graph(editor: Editor) -> None:

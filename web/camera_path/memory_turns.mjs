@@ -15,6 +15,9 @@ const COLOURS = [
   "#ff8a65",
 ];
 const CHOSEN = "memv2v_path_session"; // the session chosen here; absent: the graph's own
+// Nodes that score what turns saw, and what a node that is not there means: the server's defaults.
+const SCORING = ["VideoFOVRetrieve", "MemV2VReshootVideo"];
+const USUAL = { radius: 1, balance: 0.5 };
 const USED = "memv2v_session"; // what the last run of a node named after its clip
 const MOST_STEPS = 400; // nodes that a search through a large graph visits
 
@@ -22,6 +25,7 @@ export class MemoryTurns {
   constructor(node, model) {
     Object.assign(this, { node, model, turns: [], shown: [], notes: [], numOlder: 0 });
     this.session = "";
+    this.scoring = USUAL;
     this.loaded = null;
     this.picture = null;
     this.pictureKey = "";
@@ -42,28 +46,30 @@ export class MemoryTurns {
     return this.look();
   }
 
-  // Look at the graph again: another session, or another source, may be connected. `isFresh` asks
+  // Look at the graph again: another session, source or retrieval may be connected. `isFresh` asks
   // the server again for the same session, after a run.
   async look(isFresh = false) {
     const session = this.chosen ?? sessionOf(this.node);
-    const isNew = session !== this.session;
-    this.session = session;
+    const scoring = scoringOf(this.node);
+    const isSame = (name) => scoring[name] === this.scoring[name];
+    const isNew = session !== this.session || !Object.keys(USUAL).every(isSame);
+    Object.assign(this, { session, scoring });
     await Promise.all([this.lookAtPicture(), isNew || isFresh ? this.load() : null]);
     return isNew || isFresh;
   }
 
   async load() {
-    const { session } = this;
+    const { session, scoring } = this;
     let found = { turns: [], num_older: 0, notes: [] };
     if (session) {
       try {
-        found = await getJson(`/path/turns?session=${encodeURIComponent(session)}`);
+        found = await getJson(`/path/turns?${new URLSearchParams({ session, radius: scoring.radius })}`);
       } catch (error) {
         found.notes = [error.message];
       }
     }
-    // Another session may have been chosen meanwhile.
-    if (session !== this.session) {
+    // Another session or radius may have been chosen meanwhile.
+    if (session !== this.session || scoring.radius !== this.scoring.radius) {
       return;
     }
     this.turns = found.turns.map(described);
@@ -123,22 +129,43 @@ function described(turn) {
 
 // The session of the nearest node that names one, along the links in both directions.
 function sessionOf(node) {
+  return nearest(node, nameOf, (at) => [...targets(at), ...sources(at)]) ?? "";
+}
+
+// How the nearest node below the path scores it.
+function scoringOf(node) {
+  return nearest(node, scoringOfNode, targets) ?? USUAL;
+}
+
+// What `valueOf` finds at the nearest other node, along `next`; undefined where it finds nothing.
+function nearest(node, valueOf, next) {
   const seen = new Set([node]);
   const queue = [node];
   for (let steps = 0; queue.length && steps < MOST_STEPS; steps += 1) {
     const at = queue.shift();
-    const name = at === node ? "" : nameOf(at);
-    if (name) {
-      return name;
+    const value = at === node ? null : valueOf(at);
+    if (value) {
+      return value;
     }
-    for (const next of neighbours(at)) {
-      if (!seen.has(next)) {
-        seen.add(next);
-        queue.push(next);
+    for (const other of next(at)) {
+      if (!seen.has(other)) {
+        seen.add(other);
+        queue.push(other);
       }
     }
   }
-  return "";
+  return undefined;
+}
+
+function scoringOfNode(node) {
+  if (!SCORING.includes(node.comfyClass ?? node.type)) {
+    return null;
+  }
+  const entries = Object.entries(USUAL).map(([name, usual]) => {
+    const value = node.widgets?.find((widget) => widget.name === name)?.value;
+    return [name, Number.isFinite(value) ? value : usual];
+  });
+  return Object.fromEntries(entries);
 }
 
 function nameOf(node) {
@@ -147,13 +174,22 @@ function nameOf(node) {
   return typed || node.properties?.[USED] || "";
 }
 
-function neighbours(node) {
+// The nodes that this one feeds.
+function targets(node) {
+  const links = (node.outputs ?? []).flatMap((output) => output.links ?? []);
+  return nodesAt(node, links, "target_id");
+}
+
+// The nodes that feed this one.
+function sources(node) {
+  const links = (node.inputs ?? []).map((input) => input.link);
+  return nodesAt(node, links, "origin_id");
+}
+
+function nodesAt(node, links, end) {
   const graph = node.graph ?? app.graph;
-  const incoming = (node.inputs ?? []).map((input) => graph.links?.get?.(input.link)?.origin_id);
-  const outgoing = (node.outputs ?? []).flatMap((output) =>
-    (output.links ?? []).map((id) => graph.links?.get?.(id)?.target_id),
-  );
-  return [...outgoing, ...incoming]
+  return links
+    .map((id) => graph.links?.get?.(id)?.[end])
     .filter((id) => id !== undefined)
     .map((id) => graph.getNodeById(id))
     .filter(Boolean);

@@ -14,7 +14,7 @@ const SETTINGS = [
 export const WATCHED = [...SETTINGS, "num_frames", "fov_deg", "aspect"];
 
 export class PathRequests {
-  // `given()`: what else decides the path: { session, aspect }.
+  // `given()`: what else decides the path: { session, aspect, scoring }.
   constructor(node, model, given) {
     Object.assign(this, { node, model, given, isAsking: false, isWaiting: false });
   }
@@ -52,7 +52,7 @@ export class PathRequests {
 
   body(keyframes) {
     const values = valuesOf(this.node);
-    const { session, aspect } = this.given();
+    const { session, aspect, scoring } = this.given();
     const settings = { keyframes };
     for (const name of SETTINGS) {
       if (values[name] !== undefined) {
@@ -65,6 +65,7 @@ export class PathRequests {
       fov_deg: values.fov_deg ?? 60,
       aspect: aspect ?? values.aspect ?? 1,
       session,
+      ...scoring,
     };
   }
 }

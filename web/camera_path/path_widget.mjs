@@ -48,6 +48,7 @@ class NodeEditor {
     this.requests = new PathRequests(node, this.model, () => ({
       session: this.memory.session,
       aspect: this.memory.aspect,
+      scoring: this.memory.scoring,
     }));
     this.parts = {
       model: this.model,

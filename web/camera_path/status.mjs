@@ -82,7 +82,9 @@ export class Status {
     const older = memory.numOlder
       ? [element("span", {}, t("and {count} older turns", { count: memory.numOlder }))]
       : [];
-    this.chips.replaceChildren(element("span", {}, t("would see:")), ...chips, ...older);
+    const { radius } = memory.scoring;
+    const would = radius === 1 ? t("would see:") : t("would see, at radius {radius}:", { radius });
+    this.chips.replaceChildren(element("span", {}, would), ...chips, ...older);
   }
 
   chip(found, turn) {

@@ -14,6 +14,7 @@ from ....memv2v_core.cameras.authored import PathSettings
 from ....memv2v_core.cameras.keyframe_text import number_within
 from ....memv2v_core.cameras.trajectory import lens_intrinsics
 from ....memv2v_core.pictures.authored_views import authored_view
+from ....memv2v_core.retrieval.video_fov import VideoFovConfig
 from ..sessions.folders import refused_name
 from ..sessions.turn_views import overlaps, seen_turns
 from .trust import body_of, trusted
@@ -21,6 +22,8 @@ from .trust import body_of, trusted
 # As the widgets of Camera Trajectory.
 _MAX_FRAMES = 2000
 _FOV_DEG, _ASPECT = (0.0, 170.0), (0.1, 10.0)
+# As the widgets of VideoFOV Retrieve.
+_RADIUS, _BALANCE = (0.001, 1000.0), (0.0, 1.0)
 _TEXTS = ("motion", "easing", "second_motion", "keyframes")
 _NUMBERS = ("amplitude", "speed", "second_amplitude")
 _KNOWN = (*_TEXTS, *_NUMBERS, "returns")
@@ -43,11 +46,11 @@ async def _path(request: web.Request) -> web.Response:
     aspect = number_within("aspect", body.get("aspect"), _ASPECT)
     if num_frames != int(num_frames):
         raise ValueError(f"num_frames got {num_frames:g}, wanted a whole number; round it")
-    session = _session(body.get("session", ""))
+    session, config = _session(body.get("session", "")), _config(body)
 
     def answer() -> dict[str, Any]:
-        view = authored_view(settings, int(num_frames), lens_intrinsics(fov_deg, aspect))
-        found = overlaps(seen_turns(session), view.path) if session else []
+        view = authored_view(settings, int(num_frames), lens_intrinsics(fov_deg, aspect), config)
+        found = overlaps(seen_turns(session, config), view.path, config) if session else []
         return {**view.as_json(), "overlaps": found}
 
     return web.json_response(await asyncio.to_thread(answer))
@@ -59,7 +62,26 @@ async def _turns(request: web.Request) -> web.Response:
     session = _session(request.query.get("session", ""))
     if not session:
         raise ValueError("session got no name, wanted the name of a session; choose one")
-    return web.json_response((await asyncio.to_thread(seen_turns, session)).as_json())
+    given = request.query.get("radius")
+    config = _config({} if given is None else {"radius": _number(given)})
+    return web.json_response((await asyncio.to_thread(seen_turns, session, config)).as_json())
+
+
+def _config(given: Mapping[str, object]) -> VideoFovConfig:
+    """How the retrieval below the path scores; a request that does not say takes the defaults."""
+    usual = VideoFovConfig()
+    return VideoFovConfig(
+        radius=number_within("radius", given.get("radius", usual.radius), _RADIUS),
+        balance=number_within("balance", given.get("balance", usual.balance), _BALANCE),
+    )
+
+
+def _number(text: str) -> float | str:
+    """The number that a query states; the text itself where it is none, for the error."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _settings(given: object) -> PathSettings:

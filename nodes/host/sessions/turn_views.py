@@ -10,7 +10,11 @@ from ....memv2v_core.cache.storage import load_session
 from ....memv2v_core.cameras.trajectory import CameraTrajectory, static_trajectory
 from ....memv2v_core.pictures.direction_map import mask_outlines
 from ....memv2v_core.retrieval.selection import readable_parts
-from ....memv2v_core.retrieval.video_fov import video_fov_masks, video_fov_scores
+from ....memv2v_core.retrieval.video_fov import (
+    VideoFovConfig,
+    video_fov_masks,
+    video_fov_scores,
+)
 from .folders import folder_of, session_state
 
 # Scores are exact and made anew with every step of a drag: 64 turns of 81 frames take a tenth of a
@@ -42,36 +46,41 @@ class SeenTurns:
         return {"turns": turns, "num_older": self.num_older, "notes": self.notes}
 
 
-_kept: OrderedDict[str, tuple[str, SeenTurns]] = OrderedDict()
+# By session and by the radius that the outlines are for.
+_kept: OrderedDict[tuple[str, float], tuple[str, SeenTurns]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def seen_turns(session: str) -> SeenTurns:
-    """What the session's turns saw; read again when its files change.
+def seen_turns(session: str, config: VideoFovConfig | None = None) -> SeenTurns:
+    """What the session's turns saw of the sphere; read again when its files change.
 
     Raises: ValueError for a name that cannot be a folder name, and for a session that a newer
     version of the pack wrote. OSError for a folder that cannot be read.
     """
+    config = config or VideoFovConfig()
+    key = session, config.radius
     # The state first: what changes while turns are read is seen by the next call.
     state = session_state(session)
     with _lock:
-        known = _kept.get(session)
+        known = _kept.get(key)
         if known is None or known[0] != state:
-            known = (state, _read(session))
-            _kept[session] = known
+            known = (state, _read(session, config))
+            _kept[key] = known
             while len(_kept) > _MAX_SESSIONS:
                 _kept.popitem(last=False)
     return known[1]
 
 
-def overlaps(turns: SeenTurns, path: CameraTrajectory) -> list[dict[str, Any]]:
+def overlaps(
+    turns: SeenTurns, path: CameraTrajectory, config: VideoFovConfig | None = None
+) -> list[dict[str, Any]]:
     """How much of the path's view each turn saw, best first: the scores of VideoFOV Retrieve.
 
     Raises: ValueError when the path sees nothing.
     """
     if not turns.entries:
         return []
-    scores = video_fov_scores(path, turns.cameras)
+    scores = video_fov_scores(path, turns.cameras, config)
     found = [
         {
             **_facts(entry),
@@ -85,11 +94,11 @@ def overlaps(turns: SeenTurns, path: CameraTrajectory) -> list[dict[str, Any]]:
     return sorted(reversed(found), key=lambda item: -item["score"])
 
 
-def _read(session: str) -> SeenTurns:
+def _read(session: str, config: VideoFovConfig) -> SeenTurns:
     loaded = load_session(folder_of(session))
     newest = loaded.cache.entries[-MAX_TURNS:]
     entries, cameras, unreadable = readable_parts(newest, lambda entry: entry.true_camera)
-    masks = video_fov_masks(cameras, static_trajectory(1))
+    masks = video_fov_masks(cameras, static_trajectory(1), config)
     return SeenTurns(
         tuple(entries),
         tuple(cameras),

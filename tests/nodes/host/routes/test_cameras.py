@@ -11,6 +11,7 @@ from instruments.sessions import save, turns
 from memv2v_core.cameras.authored import PathSettings, authored_path
 from memv2v_core.cameras.trajectory import lens_intrinsics, pose_vectors, static_trajectory
 from memv2v_core.retrieval.selection import retrieve_by_fov
+from memv2v_core.retrieval.video_fov import VideoFovConfig
 
 KEYFRAMES = '{"keyframes":[{"time":0},{"time":1,"yaw_deg":-40,"pitch_deg":10,"dolly":0.2}]}'
 
@@ -72,12 +73,15 @@ def test_a_long_path_is_drawn_in_part(own_routes: OwnRoutes) -> None:
     assert len(found["poses"]) == len(found["times"]) == len(found["views"]) == 121
 
 
-def test_turns_are_scored_as_a_retrieval_does(own_routes: OwnRoutes) -> None:
+@pytest.mark.parametrize("config", [{}, {"radius": 0.3}, {"balance": 1.0}, {"radius": 4.0}])
+def test_turns_are_scored_as_a_retrieval_does(
+    own_routes: OwnRoutes, config: dict[str, float]
+) -> None:
     cache = turns(5)
     save(cache, own_routes.root, "paths_a")
-    found = own_routes.post("path", request(session="paths_a")).content["overlaps"]
+    found = own_routes.post("path", request(session="paths_a", **config)).content["overlaps"]
     query = authored_path(PathSettings(keyframes=KEYFRAMES), 9, lens_intrinsics(60.0, 1.5))
-    ranked = retrieve_by_fov(cache, query, 5).ranked
+    ranked = retrieve_by_fov(cache, query, 5, VideoFovConfig(**config)).ranked
     assert [(item["turn"], item["score"], item["contain"]) for item in found] == [
         (ranked.entry.turn, ranked.score, ranked.contain) for ranked in ranked
     ]
@@ -91,6 +95,22 @@ def test_outlines_of_turns_follow_the_session(own_routes: OwnRoutes) -> None:
     assert (first["num_older"], first["notes"]) == (0, [])
     save(turns(3), own_routes.root, "paths_b")
     assert len(own_routes.get("path/turns?session=paths_b").content["turns"]) == 3
+
+
+def test_outlines_are_those_of_the_asked_radius(own_routes: OwnRoutes) -> None:
+    # Turn 3 is an orbit.
+    save(turns(3), own_routes.root, "paths_d")
+    near, far, usual = (
+        own_routes.get(f"path/turns?session=paths_d{radius}").content["turns"][2]["outline"]
+        for radius in ("&radius=1", "&radius=100", "")
+    )
+    assert near == usual != far
+    seen = [own_routes.post("path", request(radius=radius)).content["seen"] for radius in (1, 100)]
+    assert seen[0] != seen[1]
+    answer = own_routes.get("path/turns?session=paths_d&radius=near")
+    assert (answer.status, answer.content["error"]) == (
+        *(400, "radius got 'near', wanted a number in 0.001 to 1000; choose one in this range"),
+    )
 
 
 def test_only_the_newest_turns_are_listed(own_routes: OwnRoutes) -> None:
@@ -126,6 +146,9 @@ def test_an_empty_session_is_no_error(own_routes: OwnRoutes) -> None:
         ({"aspect": 0}, "aspect got 0, wanted a number in 0.1 to 10"),
         ({"session": "../other"}, "session name got '../other'"),
         ({"session": ["a"]}, "session got no text"),
+        ({"radius": 0}, "radius got 0, wanted a number in 0.001 to 1000"),
+        ({"radius": None}, "radius got None, wanted a number"),
+        ({"balance": 1.5}, "balance got 1.5, wanted a number in 0 to 1"),
     ],
 )
 def test_a_bad_request_gets_one_clear_error(
