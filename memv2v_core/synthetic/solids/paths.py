@@ -100,6 +100,9 @@ class SolidPathsConfig:
             sideways=round(aim * math.sin(min(arc, math.pi / 2)), 4),
             vertical=self.rise[1],
             forward=max(self.dolly[1], round(aim * (1 - math.cos(arc)), 4)),
+            pan_deg=self.pan_deg[1],
+            tilt_deg=self.tilt_deg[1],
+            roll_deg=self.roll_deg[1],
         )
 
 

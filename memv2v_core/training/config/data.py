@@ -91,8 +91,17 @@ class ScenesConfig:
 
     @property
     def reach(self) -> Reach:
-        """How far cameras move. Those of panoramas only turn."""
-        return self.solid_paths.reach if self.solid_share else Reach(0.0, 0.0, 0.0)
+        """How far cameras move and turn. Those of panoramas only turn."""
+        scenes, solids = self.scenes, self.solid_paths.reach
+        turns = (scenes.max_pan_deg, scenes.max_tilt_deg, scenes.max_roll_deg)
+        if not self.solid_share:
+            return Reach(0.0, 0.0, 0.0, *turns)
+        if self.solid_share == 1:
+            return solids
+        # Both kinds of scene were seen.
+        both = (solids.pan_deg, solids.tilt_deg, solids.roll_deg)
+        farthest = (max(filter(None, pair)) for pair in zip(turns, both, strict=True))
+        return Reach(solids.sideways, solids.vertical, solids.forward, *farthest)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from memv2v_core.builtin.codec import Codec
 from memv2v_core.builtin.info import BuiltinInfo, DitConfig
 from memv2v_core.cameras.extent import Reach
 from memv2v_core.model.adapter import AdapterConfig, MemoryAdapter
-from memv2v_core.synthetic.solids.paths import SolidPathsConfig
+from memv2v_core.training.config.data import ScenesConfig
 
 INFO = BuiltinInfo(
     name="tiny",
@@ -115,7 +115,13 @@ def test_a_description_of_before_says_nothing_of_how_far_cameras_go(
 ):
     file = bundle.info_path("tiny")
     described = json.loads(file.read_text(encoding="utf-8"))
-    assert described.pop("reach") == {"sideways": 1.25, "vertical": 0.0, "forward": 0.9}
+    moves = {"sideways": 1.25, "vertical": 0.0, "forward": 0.9}
+    turns = dict.fromkeys(("pan_deg", "tilt_deg", "roll_deg"))
+    assert described["reach"] == moves | turns
+    # Of before there were turns.
+    file.write_text(json.dumps(described | {"reach": moves}), encoding="utf-8")
+    assert read_info("tiny").reach == INFO.reach
+    described.pop("reach")
     assert load_bundle("tiny").base_info().reach == INFO.reach
     file.write_text(json.dumps(described), encoding="utf-8")
     assert read_info("tiny").reach is None
@@ -136,6 +142,7 @@ def test_a_length_of_moves_that_is_none_is_refused(
 
 def test_shipped_view_models_know_how_far_their_cameras_go():
     """By the ranges that their paths were drawn from."""
-    assert read_info("novel_view").reach == Reach(0.0, 0.0, 0.0)
-    assert read_info("novel_view_depth").reach == SolidPathsConfig().reach
+    assert read_info("novel_view").reach == ScenesConfig().reach == Reach(0, 0, 0, 45, 18, 12)
+    # The recipe's share of scenes with depth; the others turn.
+    assert read_info("novel_view_depth").reach == ScenesConfig(solid_share=0.65).reach
     assert {read_info(name).reach for name in ("text_edit", "reference_edit")} == {None}

@@ -67,6 +67,29 @@ def test_a_path_that_only_turns_is_within_every_training(motion: str, reach: Rea
 @pytest.mark.parametrize(
     ("motion", "amplitude", "words"),
     [
+        ("pan_left", 45.0, ""),
+        ("pan_left", 80.0, "camera turns 80 degrees left or right (trained: 45), farther than"),
+        ("sweep", 60.0, "turns 60 degrees left or right (trained: 45)"),
+        ("tilt_up", 20.0, "turns 20 degrees up or down (trained: 18)"),
+        ("roll_right", 15.0, "turns 15 degrees about its view (trained: 12)"),
+        ("orbit_left", 50.0, "moves 0.766 pose units left or right (trained: 0) and 0.357 pose"),
+    ],
+)
+def test_a_turn_beyond_the_training_is_named_where_it_is_recorded(motion, amplitude, words) -> None:
+    path, still = make_preset(PresetConfig(motion, amplitude, num_frames=9)), static_trajectory(9)
+    known = Reach(0.0, 0.0, 0.0, 45.0, 18.0, 12.0)
+    remark = known.remark(path, still)
+    if motion.startswith("orbit"):
+        assert "but the model was trained on cameras that only turn" in remark
+        remark = replace(known, vertical=0.1).remark(path, still)
+        assert "and turns 50 degrees left or right (trained: 45), farther than" in remark
+    assert words in remark
+    assert bool(remark) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("motion", "amplitude", "words"),
+    [
         ("dolly_in", 0.9, ""),
         ("dolly_in", 0.95, "0.95 pose units forward or back (trained: 0.9), farther than"),
         ("dolly_out", 30.0, "moves 30 pose units forward or back (trained: 0.9)"),

@@ -201,11 +201,17 @@ def test_what_is_recorded_of_a_model_comes_from_its_recipe(tiny_config: TrainCon
 def test_how_far_cameras_went_is_recorded_of_scenes_and_of_nothing_else(
     tiny_config: TrainConfig, editor_config: TrainConfig
 ):
-    assert builtin_info(tiny_config, "Tiny").reach == Reach(0.0, 0.0, 0.0)
-    paths = "scenes={solid_share: 0.5, solid_paths: {dolly: [0.2, 1.5]}}"
-    assert builtin_info(changed(tiny_config, paths), "Tiny").reach == Reach(1.2361, 0.5, 1.5)
+    turning = Reach(0.0, 0.0, 0.0, 45.0, 18.0, 12.0)
+    assert builtin_info(tiny_config, "Tiny").reach == turning
+    paths = "scenes={solid_share: 0.5, solid_paths: {dolly: [0.2, 1.5], roll_deg: [4, 30]}}"
+    both = Reach(1.2361, 0.5, 1.5, 45.0, 18.0, 30.0)
+    assert builtin_info(changed(tiny_config, paths), "Tiny").reach == both
+    alone = paths.replace("solid_share: 0.5", "solid_share: 1")
+    assert builtin_info(changed(tiny_config, alone), "Tiny").reach == dataclasses.replace(
+        both, tilt_deg=16.0
+    )
     shipped = changed(tiny_config, "base={kind: builtin, name: novel_view_depth}")
-    assert builtin_info(shipped, "Trained on").reach == Reach(0.0, 0.0, 0.0)
+    assert builtin_info(shipped, "Trained on").reach == turning
     assert builtin_info(editor_config, "Editor").reach is None
 
 
