@@ -7,7 +7,7 @@ from ..memv2v_core.cache.memory_cache import MemoryCache
 from ..memv2v_core.cameras.trajectory import CameraTrajectory
 from ..memv2v_core.long_edit.settings import SamplerSettings
 from ..memv2v_core.retrieval.segments import SegmentQuery
-from ..memv2v_core.sampling.reuse import ReuseReport, describe_reuse
+from ..memv2v_core.sampling.reuse import ReuseReport
 from ..memv2v_core.tokens.budget import TokenPlan
 from .host.compat import shows_result
 from .host.live.run import LiveRun
@@ -184,7 +184,7 @@ class MemoryV2VSampler(io.ComfyNode):
         model = with_adapter(model, adapter)
         turn = connected_turn(model, source, plan, source_camera, target_camera)
         # Checked before sampling: a turn that cannot be stored is not made.
-        cache = require_room(cache, turn)
+        cache = require_room(cache, turn, also_without_memory)
         settings = SamplerSettings(
             seed=seed, steps=steps, cfg=cfg, sampler_name=sampler_name, scheduler=scheduler
         )
@@ -211,6 +211,7 @@ class MemoryV2VSampler(io.ComfyNode):
             cache=cache,
             model=model,
             sampler=sampler,
+            reports=reports,
             live=live,
             segment=segment,
             maker=maker,
@@ -219,7 +220,7 @@ class MemoryV2VSampler(io.ComfyNode):
             prompt=typed_prompt(cls.hidden),
         ).taken(also_without_memory)
         kernel = describe_attention(model, fast_attention and not turn.is_bare)
-        how = (KEPT,) if taken.is_kept else (*experts, *kernel, *describe_reuse(reports))
+        how = (KEPT,) if taken.is_kept else (*experts, *kernel, *taken.reuse)
         text = "\n".join((turn.describe(), *how, taken.name, *taken.notes))
         return io.NodeOutput(finished_latent(taken.latent), taken.cache, ui=ui.PreviewText(text))
 

@@ -210,6 +210,11 @@ class MemoryEntry:
         """Whether `without_memory` is there, known without reading it."""
         return WITHOUT_MEMORY in self.content.names
 
+    @property
+    def lacks_comparison(self) -> bool:
+        """Whether it would be another video without memory, and nobody made that one."""
+        return bool(self.memory_ids) and not self.has_without_memory
+
     def beside(self, without_memory: torch.Tensor) -> "MemoryEntry":
         """The same entry, with its id, that also holds the turn without memory (C, T, H, W).
 

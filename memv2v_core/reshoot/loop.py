@@ -92,13 +92,22 @@ class _Run(ResumingRun):
     def also_without_memory(self, reshot: ReshotTurn) -> MemoryEntry:
         """The turn's entry, which also holds the turn without its memories, saved at once."""
         entry, move = reshot.entry, self.reshoot.moves[reshot.number - 1]
-        if not entry.memory_ids or entry.has_without_memory:
+        if not entry.lacks_comparison:
             return entry
         self.host.interrupted()
         turn = self._checked(move, self._plan(move))
-        self.host.compares(reshot.number)
-        entry = entry.beside(sample_without_memory(turn, self._sampler(entry.seed)))
-        return self.saved(self.cache.with_content_of(entry), entry)
+        # Every turn is made and seen by now: what goes wrong here must not take them away.
+        try:
+            self.cache.get(entry.entry_id)
+            self.require_room(turn)
+            self.host.compares(reshot.number)
+            latent = sample_without_memory(turn, self._sampler(entry.seed))
+            grown = entry.beside(latent)
+            cache = self.cache.with_content_of(grown)
+        except ValueError as error:
+            self.repairs.append(f"turn {reshot.number} was not made without memory: {error}")
+            return entry
+        return self.saved(cache, grown)
 
     def _recipe(self, number: int, move: CameraMove) -> Recipe:
         reshoot = self.reshoot

@@ -20,6 +20,7 @@ from instruments.rendered_turns import (
     right_left_right,
 )
 
+from memv2v_core.cache.entry import Segment
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cameras.trajectory import static_trajectory
 
@@ -142,6 +143,8 @@ def test_a_turn_beside_itself_and_others_without_memory(compare, vae, tmp_path) 
     with torch.inference_mode():
         wanted = vae.decode(other_scene[None])[0]
     assert (read(tmp_path, shown(result)["second"]) - wanted.cpu()).abs().mean() < 0.03
+    # The number to compare with, although there is one pair of turns alone.
+    assert "- turns 1 and 2 agree: 0.0" in result[0]
     itself = compare(cache, first="without memory", first_turn=2, source_camera=SOURCE)
     assert itself[0].startswith("turn 2 without memory and turn 2 differ: 0.")
 
@@ -155,6 +158,30 @@ def test_a_turn_that_was_not_made_without_memory_says_what_to_do(compare, vae) -
         compare(cache, first="without memory", second_turn=2)
     with pytest.raises(ValueError, match="first and second are both turn 2 without memory, wanted"):
         compare(cache, first="without memory", first_turn=2, second="without memory")
+
+
+def test_a_turn_of_other_nodes_and_a_segment_say_what_is_true_of_them(compare, vae) -> None:
+    right, left = path("pan_right", 40), path("pan_left", 40)
+    imported = turn(vae, 1, right, mode="imported")
+    segment = turn(vae, 2, left, segment=Segment(0, 0, 3), memory_ids=(imported.entry_id,))
+    cache = cache_of(imported, segment)
+    with pytest.raises(ValueError, match="turn 1 was made by other nodes, so nobody knows it"):
+        compare(cache, first="without memory")
+    with pytest.raises(ValueError, match="Edit Long Video has no such input: run it with mode 'in"):
+        compare(cache, second="without memory")
+
+
+def test_two_takes_without_memory_are_told_apart(compare, vae) -> None:
+    right = turn(vae, 1, path("pan_right", 40))
+    seen = {"memory_ids": (right.entry_id,)}
+    takes = [turn(vae, 2, path("pan_right", 32), seed=seed, **seen) for seed in (1, 2)]
+    cache = cache_of(right, *(take.beside(take.latent.flip(-1)) for take in takes))
+    ids = [take.entry_id[:8] for take in takes]
+    given = dict(zip(("first_entry", "second_entry"), ids, strict=True))
+    given |= dict.fromkeys(("first", "second"), "without memory") | {"first_turn": 2}
+    text = compare(cache, **given)[0]
+    names = [f"turn 2 without memory ({entry})" for entry in ids]
+    assert text.startswith(" and ".join(names))
 
 
 def test_takes_of_one_turn_are_told_apart(compare, vae) -> None:

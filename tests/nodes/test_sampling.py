@@ -20,8 +20,8 @@ SETTINGS = {"steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simpl
 
 
 @pytest.fixture
-def turn(comfy_api, tiny_model, examples):
-    """The outputs of MemoryV2VSampler for one turn."""
+def run_turn(comfy_api, tiny_model, examples):
+    """The whole output of MemoryV2VSampler for one turn."""
     from memory_v2v.nodes.sampling import MemoryV2VSampler
 
     def run(motion: str = "pan_left", seed: int = 5, **inputs):
@@ -32,9 +32,15 @@ def turn(comfy_api, tiny_model, examples):
         }
         return comfy_api.run_node(
             MemoryV2VSampler, model=tiny_model, seed=seed, **SETTINGS, **given
-        ).result
+        )
 
     return run
+
+
+@pytest.fixture
+def turn(run_turn):
+    """The outputs of MemoryV2VSampler for one turn."""
+    return lambda *args, **inputs: run_turn(*args, **inputs).result
 
 
 @pytest.fixture
@@ -141,6 +147,39 @@ def test_a_turn_holds_what_it_would_be_without_memory(turn, examples) -> None:
     nothing_seen = turn("pan_right", seed=2, cache=first, plan=plan.without_memories())[0]
     assert torch.equal(second.newest.without_memory, nothing_seen["samples"][0])
     assert not torch.equal(second.newest.without_memory, second.newest.latent)
+
+
+def test_a_comparison_that_cannot_be_made_takes_no_turn_away(
+    run_turn, examples, monkeypatch
+) -> None:
+    from memory_v2v.nodes.host.sampling import taken_turn
+
+    _, first = run_turn(seed=1).args
+    retrieval = Retrieval(examples.path("pan_right"), (RankedEntry(first.newest, 1.0),))
+    given = {
+        "cache": first,
+        "plan": TokenPlan(retrieval, (4,), MergeConfig()),
+        "also_without_memory": True,
+    }
+    output = run_turn("pan_right", seed=2, source=None, **given)
+    assert len(output.args[1]) == 2
+    text = output.ui.as_dict()["text"][0]
+    assert "not made without memory: source is not connected, so nothing but noise" in text
+    # The report tells of the turn's own calls alone.
+    both = run_turn("pan_right", seed=3, **given).ui.as_dict()["text"][0]
+    given["also_without_memory"] = False
+    alone = run_turn("pan_right", seed=3, **given).ui.as_dict()["text"][0]
+    assert both == alone.replace(alone.splitlines()[-1], both.splitlines()[-1])
+    assert both.endswith(", also made without memory")
+    given["also_without_memory"] = True
+    sample = taken_turn.sample_without_memory
+    monkeypatch.setattr(taken_turn, "sample_without_memory", lambda *args: sample(*args) * math.nan)
+    broken = run_turn("pan_right", seed=4, **given)
+    assert len(broken.args[1]) == 2
+    assert (
+        "not made without memory: without_memory of turn 2 got NaN"
+        in (broken.ui.as_dict()["text"][0])
+    )
 
 
 def test_an_interrupted_turn_keeps_all_finished_ones(turn, request) -> None:

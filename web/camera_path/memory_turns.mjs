@@ -17,6 +17,7 @@ const COLOURS = [
 const CHOSEN = "memv2v_path_session"; // the session chosen here; absent: the graph's own
 // Nodes that score what turns saw, and what a node that is not there means: the server's defaults.
 const SCORING = ["VideoFOVRetrieve", "MemV2VReshootVideo"];
+const OFF = [2, 4]; // muted, bypassed
 const USUAL = { radius: 1, balance: 0.5 };
 const USED = "memv2v_session"; // what the last run of a node named after its clip
 const MOST_STEPS = 400; // nodes that a search through a large graph visits
@@ -158,12 +159,15 @@ function nearest(node, valueOf, next) {
 }
 
 function scoringOfNode(node) {
-  if (!SCORING.includes(node.comfyClass ?? node.type)) {
+  if (!SCORING.includes(node.comfyClass ?? node.type) || OFF.includes(node.mode)) {
     return null;
   }
   const entries = Object.entries(USUAL).map(([name, usual]) => {
     const value = node.widgets?.find((widget) => widget.name === name)?.value;
-    return [name, Number.isFinite(value) ? value : usual];
+    // A number that comes through a link is known to a run alone.
+    const input = node.inputs?.find((held) => held.widget?.name === name);
+    const isKnown = (input?.link ?? null) === null && Number.isFinite(value);
+    return [name, isKnown ? value : usual];
   });
   return Object.fromEntries(entries);
 }

@@ -91,8 +91,8 @@ function doneText(run) {
 function stoppedText(run) {
   const values = { done: run.tiles.size, total: run.total };
   const why = run.state === "failed" ? t("The run failed.") : t("The run was stopped.");
-  // A turn that was being made once more without memory is safe.
-  if (run.total === 1 && !run.tiles.size) {
+  // A saved turn that was being made once more without memory is safe.
+  if (run.total === 1 && !(run.tiles.size && run.is_saved)) {
     return `${why} ${t("Run makes this turn from its start.")}`;
   }
   const saved = run.is_saved

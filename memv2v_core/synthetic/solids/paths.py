@@ -96,12 +96,14 @@ class SolidPathsConfig:
     def reach(self) -> Reach:
         """The farthest that a path goes from the source's first camera."""
         arc, aim = math.radians(self.orbit_deg[1]), self.aim[1]
+        # A second motion may be of the first one's kind.
+        most = 2 if self.second_share else 1
         return Reach(
             sideways=round(aim * math.sin(min(arc, math.pi / 2)), 4),
             vertical=self.rise[1],
             forward=max(self.dolly[1], round(aim * (1 - math.cos(arc)), 4)),
-            pan_deg=self.pan_deg[1],
-            tilt_deg=self.tilt_deg[1],
+            pan_deg=most * self.pan_deg[1],
+            tilt_deg=most * self.tilt_deg[1],
             roll_deg=self.roll_deg[1],
         )
 

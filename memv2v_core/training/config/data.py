@@ -100,7 +100,7 @@ class ScenesConfig:
             return solids
         # Both kinds of scene were seen.
         both = (solids.pan_deg, solids.tilt_deg, solids.roll_deg)
-        farthest = (max(filter(None, pair)) for pair in zip(turns, both, strict=True))
+        farthest = (max(one, other or 0.0) for one, other in zip(turns, both, strict=True))
         return Reach(solids.sideways, solids.vertical, solids.forward, *farthest)
 
 

@@ -74,9 +74,11 @@ def listed_turns(cache: MemoryCache, chosen: tuple[Side, Side]) -> tuple[list[Me
     Segments of a long video show different things and are not listed.
     """
     whole = [entry for entry in cache.entries if entry.segment is None]
-    if len(whole) <= 2:
+    ids = {entry.entry_id for entry in whole}
+    if len(whole) < 2 or ids <= {side.entry_id for side in chosen}:
+        # There is no other pair.
         return [], ""
-    wanted = {side.entry_id for side in chosen}
+    wanted = {side.turn_id for side in chosen}
     newest = sorted(whole, key=lambda entry: entry.entry_id in wanted)[-MOST_TURNS:]
     kept = [entry for entry in whole if entry in newest]
     if len(kept) == len(whole):

@@ -44,7 +44,7 @@ class Side:
 
     camera: of every frame; None for frames whose camera nobody knows.
     segment: which part of a long video it shows; None for a whole clip.
-    entry_id: of a turn; "" for anything else.
+    entry_id: of a turn; "" for anything else. turn_id: also of a turn without memory.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Side:
     camera: CameraTrajectory | None
     segment: Segment | None = None
     entry_id: str = ""
+    turn_id: str = ""
 
     def filmed_by(self, camera: CameraTrajectory) -> ShownTurn:
         """The video with a camera, over the frames that both have."""
@@ -87,7 +88,7 @@ def chosen_sides(
             sides.append(side_of(entry, decode))
     first, second = sides
     _require_two_of_one_size(first, second)
-    if first.entry_id and first.name == second.name:
+    if first.turn_id and first.name == second.name:
         first, second = _with_id(first), _with_id(second)
     if len(first.frames) != len(second.frames):
         count = min(len(first.frames), len(second.frames))
@@ -101,29 +102,47 @@ def chosen_sides(
 def turn_side(entry: MemoryEntry, decode: Decode) -> Side:
     """A remembered turn, without its padding."""
     frames = decode(entry.latent)[: entry.num_frames]
-    return Side(entry.label, frames, entry.true_camera, entry.segment, entry.entry_id)
+    made = entry.true_camera, entry.segment
+    return Side(entry.label, frames, *made, entry_id=entry.entry_id, turn_id=entry.entry_id)
 
 
 def _side_without_memory(entry: MemoryEntry, decode: Decode) -> Side:
     """What the turn would be had it seen no other turn."""
     latent = entry.without_memory
-    if latent is None and not entry.memory_ids:
-        raise ValueError(
+    if latent is None:
+        raise ValueError(_why_missing(entry))
+    frames = decode(latent)[: entry.num_frames]
+    made = entry.true_camera, entry.segment
+    return Side(f"{entry.label} without memory", frames, *made, turn_id=entry.entry_id)
+
+
+def _why_missing(entry: MemoryEntry) -> str:
+    """Why there is no version without memory, and what to do."""
+    if entry.mode == "imported":
+        return (
+            f"{entry.label} was made by other nodes, so nobody knows it without memory; connect "
+            f"its frames and choose {CONNECTED!r}"
+        )
+    if not entry.memory_ids:
+        return (
             f"{entry.label} saw no other turn when it was made, so without memory it is the same "
             "video; choose a turn that saw one"
         )
-    if latent is None:
-        raise ValueError(
-            f"{entry.label} was not made without memory; switch on also_without_memory (an "
-            "advanced input) in the node that made it, and run again: the turn itself stays"
+    switch = (
+        "switch on also_without_memory (an advanced input) in the node that made it, and run "
+        "again: the turn itself stays"
+    )
+    if entry.segment is not None:
+        switch += (
+            ". Edit Long Video has no such input: run it with mode 'independent' and another "
+            "session"
         )
-    frames = decode(latent)[: entry.num_frames]
-    return Side(f"{entry.label} without memory", frames, entry.true_camera, entry.segment)
+    return f"{entry.label} was not made without memory; {switch}"
 
 
 def _with_id(side: Side) -> Side:
     """The side of one take, told from another take of the same turn."""
-    return replace(side, name=f"{side.name} ({side.entry_id[:8]})")
+    return replace(side, name=f"{side.name} ({side.turn_id[:8]})")
 
 
 def _unused(choice: Choice) -> tuple[str, ...]:

@@ -90,6 +90,7 @@ class LiveRun:
 
     def compares(self, number: int) -> None:
         """Piece `number` is made once more, without its memories; it adds no piece."""
+        self._pace.start()
         self._state.number, self._state.sees, self._state.is_comparison = number, (), True
         self._state.step = 0
         self._tell()

@@ -41,6 +41,7 @@ class ReshootHost(ComfyRun):
 
     has_source_camera: whether the clip's camera is connected.
     videos: the file of every finished turn, in the order of the paths.
+    compared: numbers of the turns that were sampled once more, after all others.
     """
 
     shot: ShotClip
@@ -49,6 +50,7 @@ class ReshootHost(ComfyRun):
     live: LiveRun
     has_source_camera: bool = False
     videos: list[Path] = field(default_factory=list)
+    compared: list[int] = field(default_factory=list)
 
     def settings_hash(self) -> str:
         """Hash of everything but cameras that decides all turns in the same way."""
@@ -100,11 +102,17 @@ class ReshootHost(ComfyRun):
 
     def compares(self, number: int) -> None:
         """Show that this turn is sampled once more, without its memories."""
+        self.compared.append(number)
         self.live.compares(number)
 
     def sample(self, turn: Turn, seed: int, shows_progress: bool) -> torch.Tensor:
         """The finished latent (C, T, H, W) of a turn."""
-        return self.sampled(turn, seed, shows_progress, self.live.callback)
+        num_reports = len(self.reuse_reports)
+        latent = self.sampled(turn, seed, shows_progress, self.live.callback)
+        if self.compared:
+            # The report tells how the turns themselves were made.
+            del self.reuse_reports[num_reports:]
+        return latent
 
     def finished(self, reshot: ReshotTurn) -> None:
         """Decode the turn, write its video, and show it."""

@@ -11,10 +11,11 @@ from ....memv2v_core.cache.memory_cache import MemoryCache
 from ....memv2v_core.cache.storage import SavedSession
 from ....memv2v_core.retrieval.segments import SegmentQuery
 from ....memv2v_core.sampling.entries import finished_entry
+from ....memv2v_core.sampling.reuse import ReuseReport, describe_reuse
 from ....memv2v_core.sampling.sample import TurnSampler, sample_turn, sample_without_memory
 from ....memv2v_core.sampling.turn import Turn
 from ..live.run import LiveRun
-from ..sessions.saving import remember, saved_or_kept
+from ..sessions.saving import is_unsaved, remember, saved_or_kept
 from .takes import in_place_of, kept_in, made_before, name_of
 from .thumbnail import thumbnail
 
@@ -23,13 +24,15 @@ from .thumbnail import thumbnail
 class TakenTurn:
     """A finished turn.
 
-    latent: (C, T, H, W). name: number and id in words. notes: what saving had to say.
+    latent: (C, T, H, W). name: number and id in words. reuse: how often clean tokens were computed
+    anew, in words. notes: what saving had to say.
     """
 
     latent: torch.Tensor
     cache: MemoryCache
     name: str
     is_kept: bool
+    reuse: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -37,6 +40,7 @@ class TakenTurn:
 class TurnTaking:
     """What one run of the node has for its turn.
 
+    reports: what the sampler tells of reused tokens.
     maker, recipe: see `MemoryEntry`; a turn of the same two is kept.
     """
 
@@ -44,6 +48,7 @@ class TurnTaking:
     cache: MemoryCache
     model: ModelPatcher
     sampler: TurnSampler
+    reports: list[ReuseReport]
     live: LiveRun
     segment: SegmentQuery | None
     maker: str
@@ -54,7 +59,7 @@ class TurnTaking:
     def taken(self, also_without_memory: bool) -> TakenTurn:
         """The turn, kept or made, saved at once; then, if wanted, once more without memory."""
         kept = made_before(self.cache, self.maker, self.recipe)
-        compares = also_without_memory and (kept is None or _lacks_comparison(kept))
+        compares = also_without_memory and (kept is None or kept.lacks_comparison)
         # A page that shows the run that made the turn goes on showing it.
         with self.live if kept is None or compares else nullcontext():
             if kept is None:
@@ -63,7 +68,8 @@ class TurnTaking:
                 entry, saved = kept, kept_in(self.cache, kept)
                 if compares:
                     self.live.finished(1, "kept", latent=kept.latent)
-            if compares:
+            reuse = describe_reuse(self.reports)
+            if compares and entry.lacks_comparison:
                 saved = self._compared(entry, saved)
         # A turn that the cache held already keeps its number there.
         same = (each for each in saved.cache.entries if each.entry_id == entry.entry_id)
@@ -71,7 +77,7 @@ class TurnTaking:
         name = name_of(held)
         if held.has_without_memory:
             name += ", also made without memory"
-        return TakenTurn(entry.latent, saved.cache, name, kept is not None, saved.notices)
+        return TakenTurn(entry.latent, saved.cache, name, kept is not None, reuse, saved.notices)
 
     @property
     def _is_segment(self) -> bool:
@@ -97,14 +103,19 @@ class TurnTaking:
 
     def _compared(self, entry: MemoryEntry, saved: SavedSession) -> SavedSession:
         """The cache whose turn also holds itself without memory, saved at once."""
-        if not _lacks_comparison(entry):
-            return saved
-        self.live.compares(1)
-        plain = sample_without_memory(self.turn, self.sampler, self._is_segment)
-        again = saved_or_kept(saved.cache.with_content_of(entry.beside(plain)))
-        return SavedSession(again.cache, tuple(dict.fromkeys((*saved.notices, *again.notices))))
-
-
-def _lacks_comparison(entry: MemoryEntry) -> bool:
-    """Whether the turn would be another one without memory, and nobody made that one."""
-    return bool(entry.memory_ids) and not entry.has_without_memory
+        # The turn is finished: what goes wrong here must not take it away.
+        try:
+            if self.turn.source is None:
+                raise ValueError(
+                    "source is not connected, so nothing but noise would be left; connect VAE "
+                    "Encode"
+                )
+            self.live.compares(1)
+            plain = sample_without_memory(self.turn, self.sampler, self._is_segment)
+            grown = saved.cache.with_content_of(entry.beside(plain))
+        except ValueError as error:
+            return SavedSession(saved.cache, (*saved.notices, f"not made without memory: {error}"))
+        again = saved_or_kept(grown)
+        # A first save that failed says so; the second one knows better.
+        first = () if is_unsaved(saved) else saved.notices
+        return SavedSession(again.cache, tuple(dict.fromkeys((*first, *again.notices))))

@@ -20,6 +20,7 @@ from .folders import folder_of
 from .kept import drop_kept, keep, kept_entries
 
 _FLOAT_BYTES = 4
+_NOT_SAVED = "NOT SAVED: "
 
 
 def open_cache(
@@ -118,6 +119,11 @@ def saved_or_kept(cache: MemoryCache) -> SavedSession:
     return SavedSession(cache, notes)
 
 
+def is_unsaved(saved: SavedSession) -> bool:
+    """Whether `saved_or_kept` could not write this cache."""
+    return any(note.startswith(_NOT_SAVED) for note in saved.notices)
+
+
 def remember(cache: MemoryCache, entry: MemoryEntry) -> SavedSession:
     """`cache` with `entry` in place of what its maker made; on disk at once with a session.
 
@@ -126,8 +132,12 @@ def remember(cache: MemoryCache, entry: MemoryEntry) -> SavedSession:
     return saved_or_kept(cache.replacing(entry))
 
 
-def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
+def require_room(
+    cache: MemoryCache | None, turn: Turn, also_without_memory: bool = False
+) -> MemoryCache:
     """The cache to append to, checked before the sampler spends its time.
+
+    also_without_memory: whether the turn is stored with the one without memory beside it.
 
     Raises: ValueError when a base with cameras has no path (no retrieval could find the result),
     for a cache or a session on disk of another model or latent size, and for a session that cannot
@@ -143,7 +153,8 @@ def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
     if cache.session is not None:
         channels, _, height, width = turn.latent_shape
         # The result, and its source beside it.
-        num_bytes = 2 * math.prod(turn.latent_shape) * _FLOAT_BYTES
+        num_latents = 3 if also_without_memory else 2
+        num_bytes = num_latents * math.prod(turn.latent_shape) * _FLOAT_BYTES
         folder = folder_of(cache.session)
         require_savable(folder, turn.base.model_name, (channels, height, width), num_bytes)
     return cache
@@ -152,12 +163,13 @@ def require_room(cache: MemoryCache | None, turn: Turn) -> MemoryCache:
 def _with_kept(cache: MemoryCache, session: str) -> tuple[MemoryCache, list[str]]:
     """The cache with the turns that were kept for its session, saved where possible."""
     notes, grown = [], cache
-    known = {entry.entry_id for entry in cache.entries}
+    known = {entry.entry_id: entry for entry in cache.entries}
     for entry in kept_entries(session):
-        if entry.entry_id in known:
+        held = known.get(entry.entry_id)
+        if held is not None and not (entry.has_without_memory and held.lacks_comparison):
             continue
         try:
-            grown = grown.append(entry)
+            grown = grown.append(entry) if held is None else grown.with_content_of(entry)
             notes.append(f"turn {entry.turn} ({entry.entry_id[:8]}) was kept and is back")
         except ValueError as error:
             notes.append(f"turn {entry.turn} ({entry.entry_id[:8]}) is kept, not loaded: {error}")
@@ -170,7 +182,7 @@ def _with_kept(cache: MemoryCache, session: str) -> tuple[MemoryCache, list[str]
 def _kept_notes(cache: MemoryCache, error: Exception) -> tuple[str, ...]:
     assert cache.session is not None, "a cache without a session is not written"
     folder = folder_of(cache.session)
-    notes = [f"NOT SAVED: {error}"]
+    notes = [f"{_NOT_SAVED}{error}"]
     for entry in cache.entries:
         if is_in(folder, entry):
             continue

@@ -1,5 +1,6 @@
 """A re-shoot with a host that answers at once: what is made, kept and made again."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from memv2v_core.cameras.extent import Reach
 from memv2v_core.cameras.trajectory import CameraTrajectory, lens_intrinsics
 from memv2v_core.cameras.written import parse_paths
 from memv2v_core.reshoot.host import ReshotTurn
-from memv2v_core.reshoot.loop import FinishedReshoot, reshoot_clip
+from memv2v_core.reshoot.loop import FinishedReshoot, _Run, reshoot_clip
 from memv2v_core.reshoot.report import describe_moves, describe_others, describe_reshoot
 from memv2v_core.reshoot.settings import CameraMove, Reshoot, TurnMemory
 from memv2v_core.resuming.settings import RedoSettings
@@ -173,6 +174,49 @@ def test_turns_are_made_once_more_without_memory_after_all_are_seen(
     assert (outcomes(more), host.sampled) == (["kept"] * 3 + ["new"], [8, 8])
     plain = reshoot_clip(replace(longer, also_without_memory=False), first.cache, host)
     assert ids(more) == ids(plain)
+
+
+@pytest.mark.parametrize("fault", ["forgotten", "not finite", "no room"])
+def test_what_goes_wrong_with_one_takes_no_turn_away(
+    host: QuickHost, first: FinishedReshoot, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Every turn is made by then."""
+    two = first.turns[1].entry
+    sample = host.sample
+
+    def faulty(turn: Turn, seed: int, shows_progress: bool) -> torch.Tensor:
+        return sample(turn, seed, shows_progress) * (math.nan if host.now == 2 else 1)
+
+    def refused(cache: MemoryCache, turn: Turn) -> None:
+        if host.events[-1] == "3 kept":
+            raise ValueError("the disk is full")
+
+    compares = reshoot_of(also_without_memory=True)
+    if fault == "not finite":
+        monkeypatch.setattr(host, "sample", faulty)
+    elif fault == "no room":
+        monkeypatch.setattr(host, "require_room", refused)
+    else:
+        # Another window forgets it while the last turn is shown.
+        def forgets(run: _Run, reshot: ReshotTurn) -> MemoryEntry:
+            if reshot.number == 2:
+                run.cache = run.cache.forget(two.entry_id)
+            return compared(run, reshot)
+
+        compared = _Run.also_without_memory
+        monkeypatch.setattr(_Run, "also_without_memory", forgets)
+    again = reshoot_clip(compares, first.cache, host)
+    assert ids(again) == ids(first)
+    assert [turn.entry.has_without_memory for turn in again.turns] == [
+        *(False, False, fault != "no room")
+    ]
+    reason = {
+        "forgotten": "is not in the cache",
+        "not finite": "got NaN or infinity",
+        "no room": "the disk is full",
+    }[fault]
+    assert again.repairs[0].startswith("turn 2 was not made without memory: ")
+    assert reason in again.repairs[0]
 
 
 def test_a_stop_between_two_of_them_loses_the_one_in_progress(

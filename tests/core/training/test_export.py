@@ -204,12 +204,15 @@ def test_how_far_cameras_went_is_recorded_of_scenes_and_of_nothing_else(
     turning = Reach(0.0, 0.0, 0.0, 45.0, 18.0, 12.0)
     assert builtin_info(tiny_config, "Tiny").reach == turning
     paths = "scenes={solid_share: 0.5, solid_paths: {dolly: [0.2, 1.5], roll_deg: [4, 30]}}"
-    both = Reach(1.2361, 0.5, 1.5, 45.0, 18.0, 30.0)
+    both = Reach(1.2361, 0.5, 1.5, 90.0, 32.0, 30.0)
     assert builtin_info(changed(tiny_config, paths), "Tiny").reach == both
     alone = paths.replace("solid_share: 0.5", "solid_share: 1")
-    assert builtin_info(changed(tiny_config, alone), "Tiny").reach == dataclasses.replace(
-        both, tilt_deg=16.0
-    )
+    assert builtin_info(changed(tiny_config, alone), "Tiny").reach == both
+    once = alone.replace("dolly", "second_share: 0, dolly")
+    narrow = dataclasses.replace(both, pan_deg=45.0, tilt_deg=16.0)
+    assert builtin_info(changed(tiny_config, once), "Tiny").reach == narrow
+    level = paths.replace("[4, 30]", "[0, 0]"), "scenes.scenes.max_roll_deg=0"
+    assert builtin_info(changed(tiny_config, *level), "Tiny").reach.roll_deg == 0
     shipped = changed(tiny_config, "base={kind: builtin, name: novel_view_depth}")
     assert builtin_info(shipped, "Trained on").reach == turning
     assert builtin_info(editor_config, "Editor").reach is None

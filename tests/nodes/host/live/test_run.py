@@ -49,7 +49,12 @@ def frames(num_frames: int = 5) -> torch.Tensor:
     return torch.stack([moving.roll(4 * i, -1) for i in range(num_frames)])
 
 
-def test_a_piece_that_is_made_once_more_adds_no_tile(live, told, examples) -> None:
+def test_a_piece_that_is_made_once_more_adds_no_tile(live, told, examples, monkeypatch) -> None:
+    from memory_v2v.nodes.host.live.pace import Pace
+
+    # Its time begins anew, as each piece's does.
+    began, start = [], Pace.start
+    monkeypatch.setattr(Pace, "start", lambda pace: (began.append(pace), start(pace)))
     with live:
         for number in (1, 2, 3):
             live.started(number)
@@ -60,6 +65,7 @@ def test_a_piece_that_is_made_once_more_adds_no_tile(live, told, examples) -> No
         sample(live, examples.latent(0))
     assert (begun["number"], begun["is_comparison"], begun["step"]) == (2, True, 0)
     assert (begun["num_finished"], begun["sees"]) == (3, ())
+    assert len(began) == 4
     last = told[-1][1]
     assert (last["state"], last["num_finished"], last["steps"]) == ("done", 3, STEPS)
     assert [content["tile"]["number"] for _, content in told if "tile" in content] == [1, 2, 3]

@@ -111,6 +111,38 @@ def test_a_kept_turn_is_put_back_when_its_session_is_opened(
     assert files(session_folder(comfy_api, "tomorrow")) == [cache.newest.entry_id]
 
 
+def test_a_comparison_whose_save_fails_is_kept_and_put_back(
+    comfy_api, turn, run_turn, examples, full_disk, kept
+) -> None:
+    from memory_v2v.nodes.cache import MemoryCacheNode
+    from memv2v_core.retrieval.selection import RankedEntry, Retrieval
+    from memv2v_core.tokens.budget import TokenPlan
+
+    _, first = turn(seed=3, cache=MemoryCache(session="compared"))
+    plan = TokenPlan(Retrieval(None, (RankedEntry(first.newest, 1.0),)), (4,))
+    given = {"seed": 4, "cache": first, "plan": plan}
+    # Where both saves fail the turn is kept, where the second one works nothing is said.
+    full_disk(True)
+    output = run_turn(**given, also_without_memory=True)
+    assert "NOT SAVED" in output.ui.as_dict()["text"][0]
+    full_disk(False)
+    _, saved = turn(**given)
+    assert not saved.newest.has_without_memory
+    # A save keeps what is longer than the file, and the next opening puts it back.
+    (longer,) = (entry for entry in output.args[1].entries if entry.has_without_memory)
+    from memory_v2v.nodes.host.sessions.kept import keep
+
+    keep(longer, "compared")
+    opened, text = comfy_api.run_node(
+        MemoryCacheNode, session="compared", action="none", entry=""
+    ).args
+    assert [entry.has_without_memory for entry in opened.entries] == [False, True]
+    assert "was kept and is back" in text
+    assert files(kept / "compared") == []
+    on_disk = load_session(session_folder(comfy_api, "compared")).cache
+    assert torch.equal(on_disk.newest.without_memory, longer.without_memory)
+
+
 def test_forgetting_a_kept_turn_deletes_its_copy(comfy_api, turn, full_disk, kept) -> None:
     from memory_v2v.nodes.cache import MemoryCacheNode
 
