@@ -1,118 +1,36 @@
 """A re-shoot with a host that answers at once: what is made, kept and made again."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from instruments.entry_files import rewrite
 
-from memv2v_core.bases.base_info import BaseInfo
 from memv2v_core.cache.entry import MemoryEntry
 from memv2v_core.cache.memory_cache import MemoryCache
 from memv2v_core.cache.storage import SavedSession, load_session, save_session
 from memv2v_core.cameras.extent import Reach
-from memv2v_core.cameras.trajectory import CameraTrajectory, lens_intrinsics
-from memv2v_core.cameras.written import parse_paths
-from memv2v_core.reshoot.host import ReshotTurn
-from memv2v_core.reshoot.loop import FinishedReshoot, _Run, reshoot_clip
+from memv2v_core.cameras.trajectory import CameraTrajectory
+from memv2v_core.reshoot.loop import FinishedReshoot, reshoot_clip
 from memv2v_core.reshoot.report import describe_moves, describe_others, describe_reshoot
-from memv2v_core.reshoot.settings import CameraMove, Reshoot, TurnMemory
+from memv2v_core.reshoot.settings import TurnMemory
 from memv2v_core.resuming.settings import RedoSettings
-from memv2v_core.sampling.entries import Thumbnail, require_fit
-from memv2v_core.sampling.turn import Turn
-from memv2v_core.shapes import VaeRatios
 
-NUM_FRAMES, CHANNELS, SIDE = 3, 4, 2
-LENS = lens_intrinsics(60, 1.0)
-THREE = "pan_left 30; pan_left 20; sweep 30"
-BASE = BaseInfo(
-    "quick", "trained", VaeRatios(1, 8, CHANNELS), None, "zero", has_cameras=True, num_frames=3
+from .conftest import (
+    BASE,
+    CHANNELS,
+    LENS,
+    NUM_FRAMES,
+    SIDE,
+    THREE,
+    QuickHost,
+    Stopped,
+    ids,
+    moves_of,
+    outcomes,
+    reshoot_of,
 )
-
-
-class Stopped(Exception):
-    """What a user's stop raises."""
-
-
-@dataclass(eq=False)
-class QuickHost:
-    """A turn is the noise of its seed plus what it saw.
-
-    stop_at: the turn whose sampling the user stops. events: what happened, in order.
-    """
-
-    stop_at: int | None = None
-    sampled: list[int] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-    saved: MemoryCache = field(default_factory=MemoryCache)
-    num_encoded: int = 0
-    now: int = 0
-
-    def interrupted(self) -> None:
-        pass
-
-    def source(self) -> torch.Tensor:
-        self.num_encoded += 1
-        return torch.zeros(CHANNELS, NUM_FRAMES, SIDE, SIDE)
-
-    def started(self, number: int, sees: Sequence[int]) -> None:
-        self.now = number
-        self.events.append(f"{number} sees {list(sees)}")
-
-    def compares(self, number: int) -> None:
-        self.now = number
-        self.events.append(f"{number} without memory")
-
-    def sample(self, turn: Turn, seed: int, shows_progress: bool) -> torch.Tensor:
-        assert shows_progress
-        if self.now == self.stop_at:
-            raise Stopped
-        self.sampled.append(seed)
-        noise = torch.randn(turn.latent_shape, generator=torch.Generator().manual_seed(seed))
-        return noise + sum(entry.latent.mean() for entry in turn.memories)
-
-    def finished(self, reshot: ReshotTurn) -> None:
-        self.events.append(f"{reshot.number} {reshot.outcome}")
-
-    def thumbnail(self, latent: torch.Tensor) -> Thumbnail | None:
-        return None
-
-    def require_room(self, cache: MemoryCache, turn: Turn) -> None:
-        require_fit(cache, turn)
-
-    def save(self, cache: MemoryCache) -> SavedSession:
-        self.saved = cache
-        self.events.append(f"saved {len(cache)}")
-        return SavedSession(cache)
-
-
-def moves_of(text: str) -> tuple[CameraMove, ...]:
-    return tuple(CameraMove(path.name, path.path(NUM_FRAMES, LENS)) for path in parse_paths(text))
-
-
-def reshoot_of(text: str = THREE, **changes: object) -> Reshoot:
-    return replace(Reshoot(BASE, moves_of(text), seed=5, settings_hash="settings"), **changes)
-
-
-def outcomes(finished: FinishedReshoot) -> list[str]:
-    return [turn.outcome for turn in finished.turns]
-
-
-def ids(finished: FinishedReshoot) -> list[str]:
-    return [turn.entry.entry_id for turn in finished.turns]
-
-
-@pytest.fixture
-def host() -> QuickHost:
-    return QuickHost()
-
-
-@pytest.fixture
-def first(host: QuickHost) -> FinishedReshoot:
-    return reshoot_clip(reshoot_of(), MemoryCache(), host)
 
 
 def test_every_turn_is_saved_and_shown_before_the_next_begins(
@@ -142,94 +60,6 @@ def test_an_unchanged_run_makes_and_encodes_nothing(
     assert outcomes(again) == ["kept"] * 3
     assert again.cache is first.cache
     assert (len(host.sampled), host.num_encoded) == (3, 0)
-
-
-def test_turns_are_made_once_more_without_memory_after_all_are_seen(
-    host: QuickHost, first: FinishedReshoot
-) -> None:
-    host.events.clear()
-    host.sampled.clear()
-    compares = reshoot_of(also_without_memory=True)
-    again = reshoot_clip(compares, first.cache, host)
-    # The first turn saw nothing: without memory it is the same.
-    assert host.events == [
-        *("1 kept", "2 kept", "3 kept"),
-        *("2 without memory", "saved 3", "3 without memory", "saved 3"),
-    ]
-    assert (outcomes(again), ids(again)) == (["kept"] * 3, ids(first))
-    assert host.sampled == [6, 7]
-    nothing_seen = reshoot_clip(reshoot_of(memory=TurnMemory(k=0)), MemoryCache(), QuickHost())
-    for turn, alone in zip(again.turns[1:], nothing_seen.turns[1:], strict=True):
-        assert torch.equal(turn.entry.without_memory, alone.entry.latent)
-        assert not torch.equal(turn.entry.without_memory, turn.entry.latent)
-    assert not again.turns[0].entry.has_without_memory
-    report = describe_reshoot(again.turns).splitlines()
-    assert [line.endswith("; also made without memory") for line in report[1:]] == [
-        *(False, True, True)
-    ]
-    # Once is enough, and what is held is no memory.
-    host.sampled.clear()
-    longer = replace(compares, moves=moves_of(THREE + "; sweep 25"))
-    more = reshoot_clip(longer, again.cache, host)
-    assert (outcomes(more), host.sampled) == (["kept"] * 3 + ["new"], [8, 8])
-    plain = reshoot_clip(replace(longer, also_without_memory=False), first.cache, host)
-    assert ids(more) == ids(plain)
-
-
-@pytest.mark.parametrize("fault", ["forgotten", "not finite", "no room"])
-def test_what_goes_wrong_with_one_takes_no_turn_away(
-    host: QuickHost, first: FinishedReshoot, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    """Every turn is made by then."""
-    two = first.turns[1].entry
-    sample = host.sample
-
-    def faulty(turn: Turn, seed: int, shows_progress: bool) -> torch.Tensor:
-        return sample(turn, seed, shows_progress) * (math.nan if host.now == 2 else 1)
-
-    def refused(cache: MemoryCache, turn: Turn) -> None:
-        if host.events[-1] == "3 kept":
-            raise ValueError("the disk is full")
-
-    compares = reshoot_of(also_without_memory=True)
-    if fault == "not finite":
-        monkeypatch.setattr(host, "sample", faulty)
-    elif fault == "no room":
-        monkeypatch.setattr(host, "require_room", refused)
-    else:
-        # Another window forgets it while the last turn is shown.
-        def forgets(run: _Run, reshot: ReshotTurn) -> MemoryEntry:
-            if reshot.number == 2:
-                run.cache = run.cache.forget(two.entry_id)
-            return compared(run, reshot)
-
-        compared = _Run.also_without_memory
-        monkeypatch.setattr(_Run, "also_without_memory", forgets)
-    again = reshoot_clip(compares, first.cache, host)
-    assert ids(again) == ids(first)
-    assert [turn.entry.has_without_memory for turn in again.turns] == [
-        *(False, False, fault != "no room")
-    ]
-    reason = {
-        "forgotten": "is not in the cache",
-        "not finite": "got NaN or infinity",
-        "no room": "the disk is full",
-    }[fault]
-    assert again.repairs[0].startswith("turn 2 was not made without memory: ")
-    assert reason in again.repairs[0]
-
-
-def test_a_stop_between_two_of_them_loses_the_one_in_progress(
-    host: QuickHost, first: FinishedReshoot
-) -> None:
-    stopped = QuickHost(stop_at=3)
-    with pytest.raises(Stopped):
-        reshoot_clip(reshoot_of(also_without_memory=True), first.cache, stopped)
-    held = {entry.turn: entry.has_without_memory for entry in stopped.saved.entries}
-    assert held == {1: False, 2: True, 3: False}
-    rest = reshoot_clip(reshoot_of(also_without_memory=True), stopped.saved, host)
-    assert ids(rest) == ids(first)
-    assert host.events[-2:] == ["3 without memory", "saved 3"]
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
