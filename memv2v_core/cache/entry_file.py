@@ -44,8 +44,7 @@ def write_entry(folder: Path, entry: MemoryEntry) -> MemoryEntry:
     """The entry as it is in its file now, with tensors that are read when they are needed.
 
     A sound file of this entry is not written again, unless the entry holds the turn without memory
-    and the file does not. Tensors keep their dtype, so they come back
-    bit-equal.
+    and the file does not. Tensors keep their dtype, so they come back bit-equal.
 
     Raises: OSError when nothing can be written. ValueError when the entry lies in another file that
     cannot be read any more.

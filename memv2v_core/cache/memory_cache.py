@@ -205,11 +205,7 @@ class MemoryCache:
         # The same cache back, so that nothing is saved for nothing.
         if entry.is_pinned == is_pinned:
             return self
-        entries = (
-            *self.entries[:idx],
-            replace(entry, is_pinned=is_pinned),
-            *self.entries[idx + 1 :],
-        )
+        entries = self._entries_with(idx, replace(entry, is_pinned=is_pinned))
         return replace(self, entries=entries, changed_pins=self.changed_pins | {entry.entry_id})
 
     def with_content_of(self, entry: MemoryEntry) -> "MemoryCache":
@@ -222,7 +218,7 @@ class MemoryCache:
         entry.content.require_sound(entry.label)
         idx = self._idx_of(entry.entry_id)
         held = replace(self.entries[idx], content=entry.content)
-        return replace(self, entries=(*self.entries[:idx], held, *self.entries[idx + 1 :]))
+        return replace(self, entries=self._entries_with(idx, held))
 
     def forget(self, entry_id: str) -> "MemoryCache":
         """The cache without this entry, pinned or not.
@@ -266,6 +262,10 @@ class MemoryCache:
     @property
     def _label(self) -> str:
         return "the cache" if self.session is None else f"the cache of session {self.session!r}"
+
+    def _entries_with(self, idx: int, entry: MemoryEntry) -> tuple[MemoryEntry, ...]:
+        """The entries with another one at this place."""
+        return (*self.entries[:idx], entry, *self.entries[idx + 1 :])
 
     def _idx_of(self, entry_id: str) -> int:
         # An empty text begins every id, so it matches none here.

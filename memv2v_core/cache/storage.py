@@ -80,10 +80,12 @@ class SavedSession:
     """A cache after its save. Its entries read their tensors when they are needed.
 
     cache: without the entries that another writer forgot. notices: what was repaired or left out.
+    is_written: False where the cache could not be saved, and the notices say why.
     """
 
     cache: MemoryCache
     notices: tuple[str, ...] = ()
+    is_written: bool = True
 
 
 @dataclass(frozen=True, eq=False)

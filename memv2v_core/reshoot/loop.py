@@ -98,6 +98,7 @@ class _Run(ResumingRun):
         turn = self._checked(move, self._plan(move))
         # Every turn is made and seen by now: what goes wrong here must not take them away.
         try:
+            # It may have been forgotten meanwhile.
             self.cache.get(entry.entry_id)
             self.require_room(turn)
             self.host.compares(reshot.number)

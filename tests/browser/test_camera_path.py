@@ -106,19 +106,23 @@ def test_a_dragged_keyframe_turns_the_path_by_the_matching_degrees(editor: Edito
     assert not editor.bench.problems
 
 
-def test_scores_of_turns_are_those_of_a_retrieval(editor: Editor) -> None:
-    editor.drag(1, 20, 20)
-    scores = video_fov_scores(
-        editor.path, [entry.true_camera for entry in turns(NUM_TURNS).entries]
-    )
+def retrieved(editor: Editor, config: VideoFovConfig | None = None) -> list[str]:
+    """The chips of the turns as a retrieval for the path ranks them."""
+    cameras = [entry.true_camera for entry in turns(NUM_TURNS).entries]
+    scores = video_fov_scores(editor.path, cameras, config)
     ranked = sorted(
         ((found.score, number + 1) for number, found in enumerate(scores)), reverse=True
     )
+    return [f"turn {number} ({score:.2f})" for score, number in ranked]
+
+
+def test_scores_of_turns_are_those_of_a_retrieval(editor: Editor) -> None:
+    editor.drag(1, 20, 20)
+    chips = retrieved(editor)
     editor.bench.wait_until(
-        "(first) => document.querySelector('.memv2v-path-chip')?.value === first",
-        f"turn {ranked[0][1]} ({ranked[0][0]:.2f})",
+        "(first) => document.querySelector('.memv2v-path-chip')?.value === first", chips[0]
     )
-    assert editor.chips() == [f"turn {number} ({score:.2f})" for score, number in ranked]
+    assert editor.chips() == chips
     assert (
         editor.bench.evaluate("() => document.querySelectorAll('.memv2v-path-turn').length")
         == NUM_TURNS
@@ -137,14 +141,7 @@ def test_scores_are_those_of_the_retrieval_below_the_path(editor: Editor) -> Non
         bench.set_widget(retrieve, "balance", balance)
         bench.page.mouse.move(5, 790)
         bench.page.locator(MAP).hover()
-        config = VideoFovConfig(radius=radius, balance=balance)
-        scores = video_fov_scores(
-            editor.path, [entry.true_camera for entry in turns(NUM_TURNS).entries], config
-        )
-        wanted = sorted(
-            ((found.score, number + 1) for number, found in enumerate(scores)), reverse=True
-        )
-        chips = [f"turn {number} ({score:.2f})" for score, number in wanted]
+        chips = retrieved(editor, VideoFovConfig(radius=radius, balance=balance))
         bench.wait_until(
             """(chips) => chips.every((chip, idx) =>
               document.querySelectorAll('.memv2v-path-chip')[idx]?.value === chip)""",

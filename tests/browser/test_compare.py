@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from instruments.progress_watcher import WATCH
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -186,21 +187,12 @@ def test_a_turn_beside_itself_without_memory(bench: Bench) -> None:
         (loader, "vae", compare, "vae"),
     ):
         bench.connect(source, name, target, wanted)
-    bench.evaluate(
-        """() => {
-          window.linesSeen = new Set();
-          const look = () => document.querySelectorAll(".memv2v-progress-line").forEach(
-            (line) => window.linesSeen.add(line.textContent));
-          window.lineWatcher = new MutationObserver(look);
-          window.lineWatcher.observe(document.body, {
-            subtree: true, childList: true, characterData: true });
-        }"""
-    )
+    bench.evaluate(WATCH)
     bench.run()
     bench.wait_until(
         f"() => {PLAYER}.head.videos.length > 0 && {PLAYER}.stage.second.readyState > 1"
     )
-    lines = bench.evaluate("() => { window.lineWatcher.disconnect(); return [...linesSeen] }")
+    lines = bench.evaluate("() => window.seen.flatMap((one) => one.lines)")
     assert any(line.startswith("turn 2, once more without memory, s") for line in lines), lines
     player = bench.page.locator(".memv2v-compare")
     verdict = player.locator(".memv2v-compare-verdict").inner_text()

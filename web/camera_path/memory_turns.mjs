@@ -64,7 +64,8 @@ export class MemoryTurns {
     let found = { turns: [], num_older: 0, notes: [] };
     if (session) {
       try {
-        found = await getJson(`/path/turns?${new URLSearchParams({ session, radius: scoring.radius })}`);
+        const asked = new URLSearchParams({ session, radius: scoring.radius });
+        found = await getJson(`/path/turns?${asked}`);
       } catch (error) {
         found.notes = [error.message];
       }

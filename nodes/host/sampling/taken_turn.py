@@ -1,7 +1,7 @@
 """The turn of one run of Memory-V2V Sampler: made and remembered, or kept from an earlier run."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -15,7 +15,7 @@ from ....memv2v_core.sampling.reuse import ReuseReport, describe_reuse
 from ....memv2v_core.sampling.sample import TurnSampler, sample_turn, sample_without_memory
 from ....memv2v_core.sampling.turn import Turn
 from ..live.run import LiveRun
-from ..sessions.saving import is_unsaved, remember, saved_or_kept
+from ..sessions.saving import remember, saved_or_kept
 from .takes import in_place_of, kept_in, made_before, name_of
 from .thumbnail import thumbnail
 
@@ -114,8 +114,8 @@ class TurnTaking:
             plain = sample_without_memory(self.turn, self.sampler, self._is_segment)
             grown = saved.cache.with_content_of(entry.beside(plain))
         except ValueError as error:
-            return SavedSession(saved.cache, (*saved.notices, f"not made without memory: {error}"))
+            return replace(saved, notices=(*saved.notices, f"not made without memory: {error}"))
         again = saved_or_kept(grown)
         # A first save that failed says so; the second one knows better.
-        first = () if is_unsaved(saved) else saved.notices
-        return SavedSession(again.cache, tuple(dict.fromkeys((*first, *again.notices))))
+        first = saved.notices if saved.is_written else ()
+        return replace(again, notices=tuple(dict.fromkeys((*first, *again.notices))))

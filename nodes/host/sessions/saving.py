@@ -20,7 +20,6 @@ from .folders import folder_of
 from .kept import drop_kept, keep, kept_entries
 
 _FLOAT_BYTES = 4
-_NOT_SAVED = "NOT SAVED: "
 
 
 def open_cache(
@@ -116,12 +115,7 @@ def saved_or_kept(cache: MemoryCache) -> SavedSession:
         notes = _kept_notes(cache, error)
     for note in notes:
         logging.warning("Memory-V2V: %s", note)
-    return SavedSession(cache, notes)
-
-
-def is_unsaved(saved: SavedSession) -> bool:
-    """Whether `saved_or_kept` could not write this cache."""
-    return any(note.startswith(_NOT_SAVED) for note in saved.notices)
+    return SavedSession(cache, notes, is_written=False)
 
 
 def remember(cache: MemoryCache, entry: MemoryEntry) -> SavedSession:
@@ -182,7 +176,7 @@ def _with_kept(cache: MemoryCache, session: str) -> tuple[MemoryCache, list[str]
 def _kept_notes(cache: MemoryCache, error: Exception) -> tuple[str, ...]:
     assert cache.session is not None, "a cache without a session is not written"
     folder = folder_of(cache.session)
-    notes = [f"{_NOT_SAVED}{error}"]
+    notes = [f"NOT SAVED: {error}"]
     for entry in cache.entries:
         if is_in(folder, entry):
             continue
