@@ -134,6 +134,8 @@ def test_scores_are_those_of_the_retrieval_below_the_path(editor: Editor) -> Non
     bench = editor.bench
     (retrieve,) = (node for node, kind in bench.node_types().items() if kind == "VideoFOVRetrieve")
     bench.set_widget(editor.node, "motion", "orbit_right")
+    # The answer moves the handle; a pointer that presses before it would miss.
+    editor.settle()
     editor.drag(1, 20, 20)
     usual = editor.chips()
     for radius, balance in ((4.0, 0.5), (0.5, 1.0)):
